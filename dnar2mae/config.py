@@ -1,0 +1,236 @@
+"""Everything a run can be told, as frozen dataclasses; no torch here, so that ``--help`` stays quick.
+
+The docstring under a field is its help text on the command line and states its unit and range.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dnar2mae.errors import ConfigError
+
+
+def _require(ok: bool, name: str, rule: str, value: object) -> None:
+    if not ok:
+        raise ConfigError(f"--{name} must be {rule}, got {value}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """From genomes to windows."""
+
+    genomes: tuple[str, ...] = ()
+    """FASTA files (plain, gzip, bgzip) or GenBank files."""
+    weights: tuple[float, ...] = ()
+    """Sampling weight of each genome, > 0; by default each weighs as much as it has eligible positions."""
+    window_bp: int = 512
+    """Length of one training window in base pairs."""
+    include: str | None = None
+    """BED file: draw windows only inside its regions (a region shorter than a window is widened to one)."""
+    exclude: str | None = None
+    """BED file: no window may touch its regions."""
+    validation: tuple[str, ...] = ()
+    """Sequences held out for validation, by name. By default the end of every sequence is (validation_share)."""
+    test: tuple[str, ...] = ()
+    """Sequences never used in this run, by name."""
+    validation_share: float = 0.1
+    """Share of each sequence held out at its end, behind a gap of one window, in (0, 0.5]."""
+    validation_blocks: int = 1
+    """Number of stretches that share is split into, evenly spaced along each sequence."""
+    max_n_share: float = 0.1
+    """Largest share of unknown bases (N and other IUPAC codes) in a window, in [0, 1)."""
+    reverse_complement: bool = True
+    """Show each window from either strand, drawn at random."""
+    soft_mask_weight: float = 1.0
+    """Loss weight of tokens with a lower-case (repeat) base, in [0, 1]; 0.1 is common."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.window_bp >= 8, "data.window-bp", "at least 8", self.window_bp)
+        _require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
+        _require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
+        _require(0 <= self.max_n_share < 1, "data.max-n-share", "in [0, 1)", self.max_n_share)
+        _require(0 <= self.soft_mask_weight <= 1, "data.soft-mask-weight", "in [0, 1]", self.soft_mask_weight)
+        _require(all(w > 0 for w in self.weights), "data.weights", "all > 0", self.weights)
+        if self.weights and len(self.weights) != len(self.genomes):
+            raise ConfigError(
+                f"--data.weights must have one weight a genome ({len(self.genomes)}), got {len(self.weights)}"
+            )
+        both = set(self.validation) & set(self.test)
+        _require(not both, "data.test", "disjoint from --data.validation", sorted(both))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerConfig:
+    """Single bases (k = 1) or k-mers."""
+
+    k: int = 1
+    """Bases per token, in 1..8."""
+    stride: int | None = None
+    """Bases from one token to the next, in 1..k; by default k (no overlap)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(1 <= self.k <= 8, "tokenizer.k", "in 1..8", self.k)
+        stride_ok = self.stride is None or 1 <= self.stride <= self.k
+        _require(stride_ok, "tokenizer.stride", f"in 1..{self.k} (k)", self.stride)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskConfig:
+    """How much is masked and what the encoder sees instead."""
+
+    law: Literal["uniform", "fixed", "choice", "linear", "cosine"] = "uniform"
+    """Ratio law: uniform(low, high) is R2MAE; fixed(ratio); choice(ratios); linear or cosine from low to high."""
+    low: float = 0.05
+    """Lowest ratio (uniform) or first one (linear, cosine), in (0, 1)."""
+    high: float = 0.5
+    """Highest ratio (uniform) or last one (linear, cosine), in (0, 1)."""
+    ratio: float = 0.15
+    """Ratio of the fixed law, in (0, 1)."""
+    ratios: tuple[float, ...] = (0.15, 0.3, 0.5)
+    """Ratios of the choice law, each in (0, 1)."""
+    per: Literal["batch", "sample"] = "batch"
+    """Draw one ratio for each batch (the paper) or for each sample."""
+    replace: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    """Shares of masked tokens shown as [MASK], as a random real token, as they are; they sum to 1."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        laws = ("uniform", "fixed", "choice", "linear", "cosine")
+        _require(self.law in laws, "mask.law", f"one of {', '.join(laws)}", self.law)
+        _require(self.per in ("batch", "sample"), "mask.per", "batch or sample", self.per)
+        for name in ("low", "high", "ratio"):
+            value = getattr(self, name)
+            _require(0 < value < 1, f"mask.{name}", "in (0, 1)", value)
+        if self.law == "uniform" and self.low > self.high:
+            raise ConfigError(f"--mask.low must be at most --mask.high ({self.high}), got {self.low}")
+        ratios_ok = len(self.ratios) > 0 and all(0 < r < 1 for r in self.ratios)
+        _require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
+        shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
+        _require(shares_ok, "mask.replace", "three shares that sum to 1", self.replace)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """A pre-norm Transformer encoder, arithmetically ModernBERT."""
+
+    width: int = 128
+    """Size of a token's vector."""
+    depth: int = 4
+    """Number of layers."""
+    heads: int = 2
+    """Attention heads; width / heads must be even."""
+    mlp_width: int = 256
+    """Inner size of the GeGLU feed-forward block."""
+    global_every: int = 1
+    """Every n-th layer attends to the whole window, the first included; the others locally."""
+    local_tokens: int = 128
+    """Tokens a local layer sees, half on each side."""
+    global_rope_theta: float = 10_000.0
+    """Base of the rotary position angles in global layers."""
+    local_rope_theta: float = 10_000.0
+    """Base of the rotary position angles in local layers."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("width", "depth", "heads", "mlp_width", "global_every", "local_tokens"):
+            value = getattr(self, name)
+            _require(value >= 1, f"model.{name.replace('_', '-')}", "at least 1", value)
+        fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
+        _require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
+        _require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """AdamW with a warm-up and a decay."""
+
+    lr: float = 2e-3
+    """Peak learning rate."""
+    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
+    """After the warm-up: cosine to the end, or stable then linear decay (wsd), or constant."""
+    warmup_steps: int = 100
+    """Steps of linear warm-up."""
+    decay_share: float = 0.2
+    """wsd: share of the run spent in the final decay."""
+    final_lr_share: float = 0.02
+    """Learning rate at the end as a share of the peak."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of matrices (not of norms and biases)."""
+    beta1: float = 0.9
+    """Decay of AdamW's first moment."""
+    beta2: float = 0.98
+    """Decay of AdamW's second moment."""
+    clip: float = 1.0
+    """Largest gradient norm; 0 turns clipping off."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _require(self.lr > 0, "optimizer.lr", "> 0", self.lr)
+        schedules = ("cosine", "wsd", "constant")
+        _require(self.schedule in schedules, "optimizer.schedule", f"one of {schedules}", self.schedule)
+        _require(self.warmup_steps >= 0, "optimizer.warmup-steps", "at least 0", self.warmup_steps)
+        _require(0 <= self.decay_share <= 1, "optimizer.decay-share", "in [0, 1]", self.decay_share)
+        _require(0 <= self.final_lr_share <= 1, "optimizer.final-lr-share", "in [0, 1]", self.final_lr_share)
+        _require(self.weight_decay >= 0, "optimizer.weight-decay", "at least 0", self.weight_decay)
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "in [0, 1)", getattr(self, name))
+        _require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig:
+    """A whole run. What is not named here is the same in every run."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """From genomes to windows."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """Single bases or k-mers."""
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    """How much is masked and what the encoder sees instead."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The encoder."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """AdamW, warm-up and decay."""
+    steps: int = 2000
+    """Optimizer steps."""
+    batch_size: int = 32
+    """Windows in one step, over all micro-batches (and ranks)."""
+    micro_batch: int | None = None
+    """Windows in memory at once; by default the whole batch. Changes memory, not results."""
+    seed: int = 0
+    """Every random choice of the run follows from it."""
+    num_workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process. Changes speed, not results."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """bf16 runs matrix products in bfloat16 (autocast); auto does so where the hardware has it."""
+    compile: bool = False
+    """Compile the model with torch.compile (a minute at the start, faster steps)."""
+    gradient_checkpointing: bool = False
+    """Recompute layers in the backward pass: less memory, about a third more time."""
+    validate_every: int = 200
+    """Steps between validations at mask ratio 0.15."""
+    validation_windows: int = 256
+    """Held-out windows in a periodic validation; the final one takes four times as many."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints to keep, beside the best."""
+    tensorboard: bool = False
+    """Also write TensorBoard event files (needs the tensorboard extra)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("steps", "batch_size", "validate_every", "validation_windows", "checkpoint_every"):
+            value = getattr(self, name)
+            _require(value >= 1, name.replace("_", "-"), "at least 1", value)
+        _require(self.keep_checkpoints >= 1, "keep-checkpoints", "at least 1", self.keep_checkpoints)
+        _require(self.num_workers >= 0, "num-workers", "at least 0", self.num_workers)
+        _require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
+        if self.micro_batch is not None:
+            fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
+            _require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
+        precisions = ("auto", "fp32", "bf16")
+        _require(self.precision in precisions, "precision", f"one of {precisions}", self.precision)

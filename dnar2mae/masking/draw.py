@@ -1,0 +1,168 @@
+"""Which tokens are masked and what the encoder sees in their place: the definition, in plain PyTorch.
+
+Every choice comes from one Philox call at ``(seed, MASK, sample, position)``: word 0 masks, word 1 picks the
+replacement's kind, word 2 the random token. Comparisons are between integers, so the result is bit-equal on every
+device.
+
+Overlapping tokens (k-mers whose stride is below k) leak a masked base through their neighbours. There, masking works
+on *anchors*: tokens ``group`` apart, where ``group = ceil(k / stride)``, so that no two anchors share a base. A masked
+anchor hides every token that touches one of its bases, and only anchors are predicted: each hidden base is predicted
+once, and no visible token holds one. The first anchor of a sample is drawn at random. Without overlap ``group`` is 1
+and every token is an anchor.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from dnar2mae.config import MaskConfig
+from dnar2mae.masking.laws import Intervals, interval, ratio_law
+from dnar2mae.random import Stream, draw, scale, threshold
+from dnar2mae.tokenizers.vocabulary import Vocabulary
+
+KEEP, RANDOM, MASK = 0, 1, 2
+"""What happens to a masked token, weakest first: where two masked anchors touch a token the strongest wins."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskPlan:
+    """Everything that decides one step's masks, as plain integers (what the GPU kernel is given)."""
+
+    seed: int
+    """64-bit key of all draws."""
+    step: int
+    """Training step: where the ratio is drawn when it is shared by the batch."""
+    intervals: Intervals
+    """Ratio intervals as (low, span) in units of 2**-32; one is chosen at random, then a ratio in it."""
+    per_sample: bool
+    """Draw one ratio a sample instead of one a step."""
+    mask_below: int
+    """A masked token becomes [MASK] if word 1 is below this."""
+    random_below: int
+    """... else a random real token if word 1 is below this, else it stays."""
+    mask_id: int
+    """Token id of [MASK]."""
+    real_ids: tuple[int, int]
+    """First id and number of the real tokens, from which random replacements are drawn."""
+    group: int = 1
+    """Distance between anchors in tokens; above 1 for overlapping tokens."""
+
+    def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
+        """Give the same plan at one fixed ratio under another seed, as evaluation uses it."""
+        return replace(self, seed=seed, intervals=(interval(ratio, ratio),), mask_below=2**32, random_below=2**32)
+
+
+class Masker:
+    """Gives the mask plan of every training step.
+
+    Parameters
+    ----------
+    config
+        Law, ratios and replacement shares.
+    vocabulary
+        Supplies the ids of [MASK] and of the real tokens.
+    seed
+        Run seed.
+    total_steps
+        Length of the run, used by scheduled laws.
+    """
+
+    def __init__(self, config: MaskConfig, vocabulary: Vocabulary, seed: int, total_steps: int) -> None:
+        self.config, self.vocabulary = config, vocabulary
+        self.seed, self.total_steps = seed, total_steps
+        self._law = ratio_law(config)
+
+    def plan(self, step: int) -> MaskPlan:
+        """Plan of a step (0-based)."""
+        to_mask, to_random, _ = self.config.replace
+        return MaskPlan(
+            seed=self.seed,
+            step=step,
+            intervals=self._law(step, self.total_steps),
+            per_sample=self.config.per == "sample",
+            mask_below=_below(to_mask),
+            random_below=_below(to_mask + to_random),
+            mask_id=self.vocabulary.mask_id,
+            real_ids=(self.vocabulary.first_real, self.vocabulary.num_real),
+            group=self.vocabulary.group,
+        )
+
+
+def _below(probability: float) -> int:
+    return 2**32 if probability >= 1 else threshold(probability)
+
+
+def draw_threshold(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
+    """Mask ratio of each sample in units of 2**-32: a token is masked if its word 0 is below it."""
+    where = sample_ids if plan.per_sample else torch.full_like(sample_ids, plan.step)
+    within, which, _, _ = draw(plan.seed, Stream.RATIO, where)
+    low, span = torch.tensor(plan.intervals, dtype=torch.int64, device=sample_ids.device).unbind(1)
+    chosen = scale(which, len(plan.intervals))
+    return low[chosen] + scale(within, span[chosen])
+
+
+def draw_ratio(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Mask ratio of each sample as a double in (0, 1)."""
+    return draw_threshold(plan, sample_ids).double() / 2**32
+
+
+def corrupt(
+    plan: MaskPlan,
+    tokens: Int[Tensor, "B T"],
+    maskable: Bool[Tensor, "B T"],
+    sample_ids: Int[Tensor, " B"],
+) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Draw the mask of a batch and replace the masked tokens.
+
+    Parameters
+    ----------
+    plan
+        The step's plan.
+    tokens
+        Token ids.
+    maskable
+        Which tokens may be masked (real tokens: no padding, no [UNK]).
+    sample_ids
+        Index of each sample in the run, >= 0, ``int64``.
+
+    Returns
+    -------
+    inputs
+        What the encoder sees, in the dtype of ``tokens``.
+    predicted
+        Where a prediction is asked for: masked anchors. Some of them show a random token or the true one.
+    """
+    position = torch.arange(tokens.shape[1], device=tokens.device)
+    choose, kind, pick, _ = draw(plan.seed, Stream.MASK, sample_ids[:, None], position)
+    masked = (choose < draw_threshold(plan, sample_ids)[:, None]) & maskable
+    action = torch.where(kind < plan.mask_below, MASK, torch.where(kind < plan.random_below, RANDOM, KEEP))
+    if plan.group > 1:
+        masked, action, predicted = _spread(plan, masked, action, sample_ids)
+        masked = masked & maskable
+    else:
+        predicted = masked
+    first, count = plan.real_ids
+    random_token = (first + scale(pick, count)).to(tokens.dtype)
+    shown = torch.where(action == MASK, torch.full_like(tokens, plan.mask_id), random_token)
+    return torch.where(masked & (action > KEEP), shown, tokens), predicted
+
+
+def _spread(
+    plan: MaskPlan, masked: Bool[Tensor, "B T"], action: Int[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
+) -> tuple[Bool[Tensor, "B T"], Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Carry the choices of the anchors to all tokens that share a base with them."""
+    length = masked.shape[1]
+    position = torch.arange(length, device=masked.device)
+    phase = scale(draw(plan.seed, Stream.SPAN, sample_ids)[0], plan.group)[:, None]
+    behind = (position - phase) % plan.group
+    before, after = position - behind, position - behind + plan.group
+    is_anchor = behind == 0
+    strength = torch.where(masked, action + 1, 0)  # 0: not masked
+    left = torch.where(before >= 0, strength.gather(1, before.clamp(min=0)), 0)
+    right = torch.where(
+        (after < length) & ~is_anchor, strength.gather(1, after.clamp(max=length - 1)), 0
+    )
+    strongest = torch.maximum(left, right)
+    return strongest > 0, strongest - 1, masked & is_anchor

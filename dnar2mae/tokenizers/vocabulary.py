@@ -1,0 +1,25 @@
+"""What masking and the model must know of a tokenizer, whatever it tokenizes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Vocabulary:
+    """Token ids by role. Real tokens are one range of ids, so that a random one is an offset away."""
+
+    size: int
+    """Number of embedding rows; at least ``first_real + num_real``."""
+    pad_id: int
+    """Padding: never masked, never predicted, never attended to."""
+    mask_id: int
+    """What the encoder sees in place of a masked token."""
+    unk_id: int
+    """A token with an unknown part (a k-mer with an N in it): visible, never predicted."""
+    first_real: int
+    """Lowest id of a real token."""
+    num_real: int
+    """Number of real tokens."""
+    group: int = 1
+    """Tokens from one anchor to the next that shares no base with it (``ceil(k / stride)``)."""
+    bases_per_token: int = 1
+    """Base pairs that one predicted token stands for, so that losses can be given in bits per base."""

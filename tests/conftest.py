@@ -1,0 +1,39 @@
+import os
+from pathlib import Path
+
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before the first triton import
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _seed_and_poison():
+    """Fix the seed; fresh memory reads as NaN, so that a kernel that forgets to write is found out."""
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Keep genome caches out of the user's home."""
+    monkeypatch.setenv("DNAR2MAE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture()
+def device():
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@pytest.fixture()
+def data():
+    """Folder of real data sets; tests that need one skip where it is absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"real data not found at {DATA}")
+    return DATA
