@@ -1,0 +1,134 @@
+"""The Transformer encoder, arithmetically ModernBERT: pre-norm, rotary positions, GeGLU, no biases.
+
+References
+----------
+.. [1] Warner et al., "Smarter, better, faster, longer: a modern bidirectional encoder", arXiv 2412.13663.
+.. [2] Su et al., "RoFormer: enhanced Transformer with rotary position embedding", arXiv 2104.09864.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from dnar2mae.config import ModelConfig
+from dnar2mae.models.attention import attention, local_visibility
+
+NORM_EPS = 1e-5
+
+
+def layer_norm(width: int) -> nn.LayerNorm:
+    """Layer norm without a bias."""
+    return nn.LayerNorm(width, eps=NORM_EPS, bias=False)
+
+
+def rotary_angles(
+    length: int, head_width: int, theta: float, device: torch.device
+) -> tuple[Float[Tensor, "T R"], Float[Tensor, "T R"]]:
+    """Cosine and sine of ``position * theta ** (-2 i / head_width)``, i < head_width / 2, in fp32."""
+    exponent = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
+    angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), theta**-exponent)
+    return angle.cos(), angle.sin()
+
+
+def rotate(
+    x: Float[Tensor, "B H T K"], cos: Float[Tensor, "T R"], sin: Float[Tensor, "T R"]
+) -> Float[Tensor, "B H T K"]:
+    """Turn the pairs (i, i + K/2) of each head by the position's angle; dtype of ``x`` is kept."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward block, each added to the residual stream.
+
+    Parameters
+    ----------
+    config
+        Sizes.
+    index
+        Place in the stack; layer 0 has no attention norm (its input is normalised already), and every
+        ``global_every``-th layer is global.
+    """
+
+    def __init__(self, config: ModelConfig, index: int) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.is_global = index % config.global_every == 0
+        self.attention_norm: nn.Module = layer_norm(width) if index else nn.Identity()
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.attention_out = nn.Linear(width, width, bias=False)
+        self.mlp_norm = layer_norm(width)
+        self.mlp_in = nn.Linear(width, 2 * config.mlp_width, bias=False)
+        self.mlp_out = nn.Linear(config.mlp_width, width, bias=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        cos: Float[Tensor, "T R"],
+        sin: Float[Tensor, "T R"],
+        visible: Bool[Tensor, "..."] | None,
+    ) -> Float[Tensor, "B T D"]:
+        """One layer."""
+        batch, length, width = x.shape
+        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, width // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = attention(rotate(query, cos, sin), rotate(key, cos, sin), value, visible)
+        x = x + self.attention_out(mixed.transpose(1, 2).reshape(batch, length, width))
+        value, gate = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
+        return x + self.mlp_out(F.gelu(value) * gate)
+
+
+class Transformer(nn.Module):
+    """A stack of layers and a final norm.
+
+    Parameters
+    ----------
+    config
+        Sizes, local and global layers, rotary bases.
+    gradient_checkpointing
+        Recompute each layer in the backward pass.
+    """
+
+    def __init__(self, config: ModelConfig, *, gradient_checkpointing: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.gradient_checkpointing = gradient_checkpointing
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
+        self.final_norm = layer_norm(config.width)
+
+    def forward(
+        self, x: Float[Tensor, "B T D"], valid: Bool[Tensor, "B T"] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Encode embedded tokens.
+
+        Parameters
+        ----------
+        x
+            Embeddings.
+        valid
+            Which tokens are not padding; by default all.
+
+        Returns
+        -------
+        Tensor
+            One vector a token; those of padding are meaningless.
+        """
+        config, length = self.config, x.shape[1]
+        head_width = config.width // config.heads
+        keys = None if valid is None else valid[:, None, None, :]
+        local_keys = keys
+        if config.global_every > 1 and length > config.local_tokens // 2:
+            near = local_visibility(length, config.local_tokens, x.device)
+            local_keys = near if keys is None else near & keys
+        everywhere = (*rotary_angles(length, head_width, config.global_rope_theta, x.device), keys)
+        nearby = (*rotary_angles(length, head_width, config.local_rope_theta, x.device), local_keys)
+        for layer in self.layers:
+            scope = everywhere if layer.is_global else nearby
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, *scope, use_reentrant=False)
+            else:
+                x = layer(x, *scope)
+        return self.final_norm(x)
