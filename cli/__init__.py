@@ -1,0 +1,55 @@
+"""The command line: ``dnar2mae COMMAND``. Each command is a module with ``run(argv)``, imported when called."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "pretrain": "Pretrain a masked model on your genome.",
+    "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
+    "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",
+}
+
+_USAGE = """usage: dnar2mae [--debug] COMMAND ...
+
+Masked foundation models of your own genome, with randomly random mask ratios (R2MAE).
+
+commands:
+{commands}
+
+dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of an error; --version the version."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; errors meant for the user become one line on stderr and exit code 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = bool(argv) and argv[0] == "--debug"
+    argv = argv[debug:]
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_USAGE.format(commands="\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())))
+        return 0
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("dnar2mae"))
+        return 0
+    if argv[0] not in COMMANDS:
+        return _fail(f"unknown command {argv[0]!r}; expected one of: {', '.join(COMMANDS)}")
+    from dnar2mae.errors import Dnar2maeError
+
+    module = importlib.import_module(f"dnar2mae.cli.{argv[0].replace('-', '_')}")
+    try:
+        return module.run(argv[1:])
+    except Dnar2maeError as error:
+        if debug:
+            raise
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted", code=130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+
+
+def _fail(message: str, code: int = 2) -> int:
+    print(f"dnar2mae: {message}", file=sys.stderr)
+    return code

@@ -6,6 +6,8 @@ The docstring under a field is its help text on the command line and states its 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tyro.conf import Positional
+
 from dnar2mae.errors import ConfigError
 
 
@@ -18,7 +20,7 @@ def _require(ok: bool, name: str, rule: str, value: object) -> None:
 class DataConfig:
     """From genomes to windows."""
 
-    genomes: tuple[str, ...] = ()
+    genomes: Positional[tuple[str, ...]] = ()
     """FASTA files (plain, gzip, bgzip) or GenBank files."""
     weights: tuple[float, ...] = ()
     """Sampling weight of each genome, > 0; by default each weighs as much as it has eligible positions."""
@@ -46,7 +48,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         _require(self.window_bp >= 8, "data.window-bp", "at least 8", self.window_bp)
-        _require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
+        _require(
+            0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share
+        )
         _require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
         _require(0 <= self.max_n_share < 1, "data.max-n-share", "in [0, 1)", self.max_n_share)
         _require(0 <= self.soft_mask_weight <= 1, "data.soft-mask-weight", "in [0, 1]", self.soft_mask_weight)

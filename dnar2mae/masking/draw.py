@@ -51,7 +51,9 @@ class MaskPlan:
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
         """Give the same plan at one fixed ratio under another seed, as evaluation uses it."""
-        return replace(self, seed=seed, intervals=(interval(ratio, ratio),), mask_below=2**32, random_below=2**32)
+        return replace(
+            self, seed=seed, intervals=(interval(ratio, ratio),), mask_below=2**32, random_below=2**32
+        )
 
 
 class Masker:
@@ -161,8 +163,6 @@ def _spread(
     is_anchor = behind == 0
     strength = torch.where(masked, action + 1, 0)  # 0: not masked
     left = torch.where(before >= 0, strength.gather(1, before.clamp(min=0)), 0)
-    right = torch.where(
-        (after < length) & ~is_anchor, strength.gather(1, after.clamp(max=length - 1)), 0
-    )
+    right = torch.where((after < length) & ~is_anchor, strength.gather(1, after.clamp(max=length - 1)), 0)
     strongest = torch.maximum(left, right)
     return strongest > 0, strongest - 1, masked & is_anchor

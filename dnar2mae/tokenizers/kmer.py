@@ -62,7 +62,9 @@ class KmerTokenizer:
             bases_per_token=k,
         )
         codes = np.arange(16, dtype=np.uint8) & ~np.uint8(_SOFT_MASK)
-        self._single = np.where(codes < _UNKNOWN, codes + _FIRST_REAL, self.vocabulary.unk_id).astype(np.int32)
+        self._single = np.where(codes < _UNKNOWN, codes + _FIRST_REAL, self.vocabulary.unk_id).astype(
+            np.int32
+        )
 
     def num_tokens(self, length_bp: int) -> int:
         """Tokens in a window of this many bases."""
@@ -107,7 +109,9 @@ class KmerTokenizer:
         codes = _ASCII_TO_CODE[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]
         if (codes == 255).any():
             where = int(np.argmax(codes == 255))
-            raise SequenceError(f"position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}")
+            raise SequenceError(
+                f"position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}"
+            )
         return self.encode(codes)
 
     def decode(self, ids: Int[np.ndarray, " T"]) -> str:

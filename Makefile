@@ -1,0 +1,49 @@
+# make demo and make test are all that a newcomer needs; both make .venv and install what they use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+THREADS ?= 2
+
+.PHONY: help demo test check format test-gpu bench clean
+
+help:
+	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
+	@echo "make test      the tests that need no GPU and no network"
+	@echo "make check     format, lint, types and tests: what CI runs"
+	@echo "make test-gpu  the tests that need CUDA"
+	@echo "make bench     speed benchmarks; rows are appended to benchmarks/results/"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dnar2mae needs Python 3.11 or later; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.with-run: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.with-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.with-run
+
+$(VENV)/.with-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
+
+demo: $(VENV)/.with-run
+	$(BIN)/dnar2mae demo --out demo --overwrite
+
+test: $(VENV)/.with-test
+	$(BIN)/python -m pytest
+
+format: $(VENV)/.with-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(VENV)/.with-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

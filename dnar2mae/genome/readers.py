@@ -1,0 +1,187 @@
+"""Sequence files as a stream of letters: FASTA (plain, gzip, bgzip), GenBank and EMBL, told apart by their content."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from dnar2mae.errors import SequenceError
+
+Piece = tuple[str | None, bytes]
+"""Letters without white space, and the header where they begin a sequence (None where they go on with one)."""
+
+_CHUNK = 4 << 20
+_WHITESPACE = b" \t\r\n\v\f"
+_LINE_END = re.compile(rb"[\r\n]")
+_FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
+_GZIP_MAGIC = b"\x1f\x8b"
+_BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+class SequenceFile:
+    """An opened sequence file: iterate over its pieces; ``position`` of ``size`` compressed bytes are read.
+
+    Parameters
+    ----------
+    path
+        FASTA, GenBank or EMBL file; plain, gzip (of any number of members) or bgzip.
+
+    Raises
+    ------
+    SequenceError
+        The path is missing, a folder, unreadable or empty, the format is unknown, or (on iteration) the compressed
+        data or the GenBank record is damaged.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        if not path.exists():
+            raise SequenceError(f"{path}: no such file; give a FASTA or GenBank file")
+        if not path.is_file():
+            raise SequenceError(f"{path}: is not a file; give a FASTA or GenBank file")
+        try:
+            self._raw = path.open("rb")
+        except OSError as error:
+            raise SequenceError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        self.size = path.stat().st_size
+        try:
+            self._stream = self._decompressed()
+            self.format = self._detect()
+        except BaseException:
+            self._raw.close()
+            raise
+
+    def __enter__(self) -> "SequenceFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file read so far, of ``size``."""
+        return self._raw.tell()
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Give the pieces of the file in order."""
+        with self._stream_errors():
+            yield from self._fasta() if self.format == "fasta" else self._annotated()
+
+    def _decompressed(self) -> BinaryIO:
+        head = self._raw.peek(18)[:18]
+        if head[:2] != _GZIP_MAGIC:
+            return self._raw
+        if head[12:14] == b"BC":
+            self._raw.seek(-min(len(_BGZF_EOF), self.size), 2)
+            if self._raw.read() != _BGZF_EOF:
+                raise SequenceError(f"{self.path}: bgzip file without its end-of-file block: truncated; get it again")
+            self._raw.seek(0)
+        return gzip.GzipFile(fileobj=self._raw)  # type: ignore[return-value]
+
+    def _detect(self) -> str:
+        with self._stream_errors():
+            head = b""
+            while (chunk := self._stream.read(4096)) and not (head := chunk.lstrip()):
+                pass
+        if not head:
+            raise SequenceError(f"{self.path}: the file is empty; give a FASTA or GenBank file")
+        self._stream.seek(0)
+        for start, name in _FORMATS.items():
+            if head.startswith(start):
+                return name
+        raise SequenceError(
+            f"{self.path}: not a sequence file: FASTA starts with '>', GenBank with LOCUS, but this with {head[:12]!r}"
+        )
+
+    @contextmanager
+    def _stream_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except EOFError as error:
+            raise SequenceError(f"{self.path}: truncated gzip file; get it again") from error
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise SequenceError(f"{self.path}: damaged gzip file ({error}); get it again") from error
+
+    def _fasta(self) -> Iterator[Piece]:
+        header: list[bytes] | None = None  # parts of the header line that is being read
+        at_line_start = True
+        while chunk := self._stream.read(_CHUNK):
+            position = 0
+            while position < len(chunk):
+                if header is not None:
+                    line_end = _LINE_END.search(chunk, position)
+                    stop = line_end.start() if line_end else len(chunk)
+                    header.append(chunk[position:stop])
+                    position = stop
+                    if line_end:
+                        yield b"".join(header).decode("utf-8", "replace"), b""
+                        header = None
+                else:
+                    stop = _next_record(chunk, position, at_line_start)
+                    if letters := chunk[position:stop].translate(None, _WHITESPACE):
+                        yield None, letters
+                    if stop < len(chunk):
+                        header = []
+                    position = stop + 1
+            at_line_start = chunk[-1:] in b"\r\n"
+        if header is not None:
+            yield b"".join(header).decode("utf-8", "replace"), b""
+
+    def _annotated(self) -> Iterator[Piece]:
+        import io
+        import warnings
+
+        from Bio.GenBank.Scanner import EmblScanner, GenBankScanner
+        from Bio.Seq import UndefinedSequenceError
+
+        # The scanners below SeqIO can leave out the features, which take most of the time and memory.
+        scanner = {"genbank": GenBankScanner, "embl": EmblScanner}[self.format]()
+        text = io.TextIOWrapper(self._stream, encoding="utf-8", errors="replace")
+        records = scanner.parse_records(text, do_features=False)
+        try:
+            while True:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", message="Expected sequence length")
+                    record = next(records, None)
+                if record is None:
+                    return
+                yield f"{record.id} {record.description}", bytes(record.seq).upper()
+        except UndefinedSequenceError as error:
+            raise SequenceError(
+                f"{self.path}: record {record.id} has no sequence; download the file with its sequence"
+            ) from error
+        except (ValueError, UserWarning) as error:
+            raise SequenceError(f"{self.path}: damaged {self.format} file ({error}); get it again") from error
+        finally:
+            text.detach()
+
+
+def _next_record(chunk: bytes, start: int, at_line_start: bool) -> int:
+    """Find the next '>' that begins a line; the chunk's length if there is none."""
+    found = chunk.find(b">", start)
+    while found > 0 and chunk[found - 1] not in b"\r\n" or found == 0 and not at_line_start:
+        found = chunk.find(b">", found + 1)
+    return found if found >= 0 else len(chunk)
+
+
+def read_fai(path: Path) -> list[tuple[str, int]] | None:
+    """Read names and lengths in bp from the ``.fai`` index beside a FASTA file; None where there is no index.
+
+    Raises
+    ------
+    SequenceError
+        A line does not hold a name and a length.
+    """
+    index = path.with_name(path.name + ".fai")
+    if not index.is_file():
+        return None
+    entries = []
+    for number, line in enumerate(index.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        fields = line.split("\t")
+        if len(fields) < 2 or not fields[1].isdigit():
+            raise SequenceError(f"{index}:{number}: not a line of a FASTA index; remove the file or run samtools faidx")
+        entries.append((fields[0], int(fields[1])))
+    return entries

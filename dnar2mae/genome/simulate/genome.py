@@ -1,0 +1,191 @@
+"""From a configuration to chromosomes and their annotation, and to files."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.genome.simulate.background import background
+from dnar2mae.genome.simulate.config import SimulateConfig
+from dnar2mae.genome.simulate.draws import N_CODE, Draws, reverse_complement
+from dnar2mae.genome.simulate.features import Feature
+from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP, draw_gene, plant_gene
+from dnar2mae.genome.simulate.repeats import draw_consensus, plant_repeats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GAP_BP = (100, 1000)
+FASTA_WIDTH = 60
+_PROGRESS_BP = 5_000_000
+_UPPER = np.frombuffer(b"ACGTN", dtype=np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulatedGenome:
+    """Sequences and the annotation of all that was planted in them."""
+
+    config: SimulateConfig
+    """What it was made from."""
+    sequences: dict[str, str]
+    """Chromosome name to sequence; lower case is a repeat, N an assembly gap."""
+    features: "pd.DataFrame"
+    """One row a feature: chrom, start, end (0-based half-open), strand, type, id, parent, name, phase."""
+
+    def write(self, fasta_path: str | Path, gff_path: str | Path, overwrite: bool = False) -> None:
+        """Write FASTA and GFF3; each file appears whole or not at all.
+
+        Parameters
+        ----------
+        fasta_path, gff_path
+            Where to; missing folders are made.
+        overwrite
+            Replace files that exist.
+
+        Raises
+        ------
+        ConfigError
+            When a file exists and ``overwrite`` is False.
+        """
+        targets = {Path(fasta_path): self._fasta(), Path(gff_path): self._gff3()}
+        refuse_existing(targets, overwrite)
+        partial = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in targets}
+        try:
+            for path, lines in targets.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with partial[path].open("w", encoding="ascii", newline="\n") as file:
+                    file.writelines(lines)
+            for path in targets:
+                partial[path].replace(path)
+        finally:
+            for leftover in partial.values():
+                leftover.unlink(missing_ok=True)
+
+    def _fasta(self) -> Iterable[str]:
+        for name, sequence in self.sequences.items():
+            yield f">{name}\n"
+            for start in range(0, len(sequence), FASTA_WIDTH):
+                yield sequence[start : start + FASTA_WIDTH] + "\n"
+
+    def _gff3(self) -> Iterable[str]:
+        yield "##gff-version 3\n"
+        for name, sequence in self.sequences.items():
+            yield f"##sequence-region {name} 1 {len(sequence)}\n"
+        flags = (f"--{key.replace('_', '-')} {value}" for key, value in asdict(self.config).items())
+        yield f"# dnar2mae simulate {' '.join(flags)}\n"
+        for chrom, *values, phase in self.features.fillna({"phase": -1}).itertuples(index=False, name=None):
+            yield Feature._make([*values, None if phase < 0 else phase]).gff3(chrom)
+
+
+def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
+    """Stop before work is lost.
+
+    Raises
+    ------
+    ConfigError
+        When one of the paths exists and ``overwrite`` is False.
+    """
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ConfigError(f"--out must not name an existing file without --overwrite, got {path}")
+
+
+def simulate(config: SimulateConfig) -> SimulatedGenome:
+    """Simulate a genome; a pure function of its configuration.
+
+    Shows a progress bar on stderr from 5 Mb on.
+
+    Parameters
+    ----------
+    config
+        Size, composition and seed.
+
+    Returns
+    -------
+    SimulatedGenome
+        Chromosomes chr1, chr2, ... and features in the order of chromosome and start, parents first.
+
+    Raises
+    ------
+    ConfigError
+        When repeats find no room beside the genes.
+    """
+    import pandas as pd
+    from rich.console import Console
+    from rich.progress import Progress
+
+    consensus = draw_consensus(Draws(config.seed, 0))
+    sequences: dict[str, str] = {}
+    rows: list[tuple[str | int | None, ...]] = []
+    quick = config.length_bp < _PROGRESS_BP
+    with Progress(console=Console(stderr=True), transient=True, disable=quick) as progress:
+        bar = progress.add_task("Simulating", total=config.length_bp)
+        for number, length_bp in enumerate(config.chromosome_lengths(), 1):
+            chrom = f"chr{number}"
+            sequences[chrom], features = _chromosome(config, consensus, number, length_bp)
+            rows += [(chrom, *feature) for feature in features]
+            progress.advance(bar, length_bp)
+    table = pd.DataFrame(rows, columns=["chrom", *Feature._fields])
+    table = table.astype({"start": "int64", "end": "int64", "phase": "Int8"})
+    return SimulatedGenome(config=config, sequences=sequences, features=table)
+
+
+def _chromosome(
+    config: SimulateConfig, consensus: dict[str, np.ndarray], number: int, length_bp: int
+) -> tuple[str, list[Feature]]:
+    """Background, then genes, gaps and repeats, each only where nothing was planted before."""
+    draws = Draws(config.seed, number)
+    codes = background(draws, length_bp, config.gc)
+    taken = np.zeros(length_bp, dtype=bool)
+    features = _plant_genes(config, codes, taken, draws, f"chr{number}")
+    gaps = _plant_gaps(codes, taken, draws, round(config.gaps_per_mb * length_bp / 1e6))
+    repeats = plant_repeats(codes, taken, consensus, draws, config.repeat_share)
+    text = _UPPER[codes]
+    for repeat in repeats:
+        text[repeat.start : repeat.end] |= 0x20
+    for kind, unnamed in (("gap", gaps), ("repeat", repeats)):
+        for index, feature in enumerate(sorted(unnamed), 1):
+            features.append(feature._replace(id=f"chr{number}.{kind}{index:05d}"))
+    features.sort(key=lambda feature: (feature.start, -feature.end))
+    return text.tobytes().decode("ascii"), features
+
+
+def _plant_genes(
+    config: SimulateConfig, codes: np.ndarray, taken: np.ndarray, draws: Draws, chrom: str
+) -> list[Feature]:
+    """One gene in each of equal slots, none of which the longest gene could overfill."""
+    features: list[Feature] = []
+    num_genes = int(config.genes_per_mb * len(codes) / 1e6)
+    for index in range(num_genes):
+        slot_start, slot_end = (len(codes) * i // num_genes for i in (index, index + 1))
+        gene = draw_gene(draws)
+        strand = "+-"[draws.integer(0, 2)]
+        start = draws.integer(slot_start, slot_end - gene.span_bp + 1)
+        end = start + gene.span_bp
+        canvas = codes[start:end].copy() if strand == "+" else reverse_complement(codes[start:end])
+        island = draws.unit() < config.cpg_island_share
+        planted = plant_gene(canvas, gene, draws, f"{chrom}.gene{index + 1:05d}", island)
+        codes[start:end] = canvas if strand == "+" else reverse_complement(canvas)
+        placed = [feature.on_chromosome(start, gene.span_bp, strand) for feature in planted]
+        taken[start:end] = True
+        donor_bp, acceptor_bp = INTRON_ENDS_BP if strand == "+" else INTRON_ENDS_BP[::-1]
+        for intron in placed:
+            if intron.type == "intron":
+                taken[intron.start + donor_bp : intron.end - acceptor_bp] = False
+        features += placed
+    return features
+
+
+def _plant_gaps(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_gaps: int) -> list[Feature]:
+    features: list[Feature] = []
+    while len(features) < num_gaps:
+        start = draws.integer(0, len(codes) - GAP_BP[1])
+        end = start + draws.length(*GAP_BP)
+        if not taken[start:end].any():
+            codes[start:end], taken[start:end] = N_CODE, True
+            features.append(Feature(start, end, ".", "gap", ""))
+    return features

@@ -1,0 +1,395 @@
+"""The one pretraining loop, the same for every kind of data.
+
+Batches, masks and schedules are pure functions of the step, so a run that resumes from a checkpoint of step n does
+from there on what an undisturbed run does.
+"""
+
+import errno
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dnar2mae import validation
+from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_name
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.masking import Masker, draw_ratio
+from dnar2mae.modalities import Batch, Modality, Source
+from dnar2mae.modalities.dna import DnaModality
+from dnar2mae.models import MaskedModel
+from dnar2mae.monitor import Monitor
+from dnar2mae.optimizer import build_optimizer, learning_rate, scale_and_clip
+from dnar2mae.plots import plot_run
+from dnar2mae.run_directory import RunDirectory
+
+_STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What a run reached; also saved as ``summary.json``."""
+
+    out: str
+    """Run directory."""
+    steps: int
+    """Steps done."""
+    finished: bool
+    """False if the run was interrupted and can be resumed."""
+    parameters: int
+    """Number of weights."""
+    seconds: float
+    """Wall-clock time of this process's training steps and validations."""
+    unit: str = ""
+    """Unit of the losses below."""
+    held_out: float = math.nan
+    """Held-out loss at mask ratio 0.15."""
+    untrained: float = math.nan
+    """The same of the model before its first step."""
+    curve: dict[str, float] = field(default_factory=dict)
+    """Held-out loss by mask ratio."""
+    yardstick: dict[str, float] = field(default_factory=dict)
+    """Held-out loss of trivial models fitted on the same training data."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """What it was trained on."""
+
+
+class StepBatches(Dataset):
+    """The batch of each step: samples ``step * batch_size`` to ``(step + 1) * batch_size``."""
+
+    def __init__(self, source: Source, batch_size: int) -> None:
+        self.source, self.batch_size = source, batch_size
+
+    def __getitem__(self, step: int) -> Batch:
+        """Batch of a step."""
+        return self.source.batch(np.arange(step * self.batch_size, (step + 1) * self.batch_size))
+
+
+def batches(
+    source: Source, config: PretrainConfig, first_step: int, *, pin_memory: bool = False
+) -> DataLoader:
+    """Batches of the steps from ``first_step`` on, prepared ahead by ``num_workers`` processes."""
+    workers = config.num_workers
+    return DataLoader(
+        StepBatches(source, config.batch_size),
+        batch_size=None,
+        sampler=range(first_step, config.steps),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="forkserver" if workers else None,
+        pin_memory=pin_memory,
+    )
+
+
+def pretrain(
+    config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False
+) -> RunResult:
+    """Pretrain a masked model and write a run directory.
+
+    Parameters
+    ----------
+    config
+        The whole run.
+    out
+        Run directory: gets ``config.yaml``, ``environment.json``, ``metrics.jsonl``, ``checkpoints/``,
+        ``summary.json`` and ``loss.png``.
+    resume
+        Go on from the last checkpoint in ``out``; with none there yet, start.
+    overwrite
+        Remove an earlier run in ``out`` first.
+
+    Returns
+    -------
+    RunResult
+        Held-out losses and the yardstick. SIGINT and SIGTERM save a checkpoint and return early with
+        ``finished=False``.
+
+    Raises
+    ------
+    Dnar2maeError
+        For bad input, an unusable ``out``, a loss that is not finite, or a full disk: one line that says what to do.
+    """
+    run = RunDirectory(Path(out))
+    run.check(config, resume=resume, overwrite=overwrite)
+    if not config.data.genomes:
+        raise ConfigError("no genome given: name at least one FASTA or GenBank file")
+    device, autocast = choose_device(config)
+    modality = DnaModality(config)
+    run.create(config, overwrite=overwrite)
+    try:
+        return Trainer(config, modality, run, device, autocast).run(resume=resume)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise RunError(f"{run.path}: no space left on the disk; {_last_good(run)}") from error
+
+
+def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | None]:
+    """Device of a run and the type of its matrix products (None: that of the weights, fp32).
+
+    Raises
+    ------
+    ConfigError
+        If the device does not exist or has no bfloat16 although asked for.
+    """
+    name = config.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device must be one that this machine has, got {name}: {reason}") from error
+    if config.precision == "fp32":
+        return device, None
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
+    return device, torch.bfloat16 if fast or config.precision == "bf16" else None
+
+
+def build_model(config: PretrainConfig, modality: Modality) -> MaskedModel:
+    """Model of a run with its initial weights, a pure function of the configuration, on the CPU."""
+    model = MaskedModel(
+        config.model, modality.vocabulary, gradient_checkpointing=config.gradient_checkpointing
+    )
+    model.reset_parameters(torch.Generator().manual_seed(config.seed))
+    return model
+
+
+class Trainer:
+    """One run in progress.
+
+    Parameters
+    ----------
+    config, modality, run
+        What to train, on what, and where to write.
+    device, autocast
+        See :func:`choose_device`.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        modality: Modality,
+        run: RunDirectory,
+        device: torch.device,
+        autocast: torch.dtype | None,
+    ) -> None:
+        self.config, self.modality, self.directory = config, modality, run
+        self.device, self.autocast = device, autocast
+        self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps)
+        self.model = build_model(config, modality).to(device)
+        self.parameters = list(self.model.parameters())
+        self.optimizer = build_optimizer(self.model, config.optimizer)
+        if config.compile:
+            self.model.encoder.compile()
+        self.unit_key = modality.unit.replace(" ", "_")
+        self.step = 0
+        self.history: list[tuple[int, float]] = []
+        self._pending: list[dict[str, Any]] = []
+
+    def run(self, *, resume: bool) -> RunResult:
+        """Train to the last step, validate, and write the summary."""
+        saved = checkpoints(self.directory.path) if resume else []
+        if saved:
+            state = load_checkpoint(saved[-1], self.model, self.optimizer)
+            self.step, self.history = state["step"], [(s, v) for s, v in state["history"]]
+        self.directory.rewind_metrics(self.step if saved else -1)
+        board = self.directory.path / "tensorboard" if self.config.tensorboard else None
+        start = time.monotonic()
+        with (
+            Monitor(
+                self.directory.metrics_file,
+                total_steps=self.config.steps,
+                first_step=self.step,
+                tensorboard=board,
+            ) as monitor,
+            _stop_signals() as stop,
+        ):
+            if saved:
+                monitor.say(f"resuming from {saved[-1]}")
+            if not self.history:
+                self._validate(monitor)
+            self._train(monitor, stop)
+            finished = self.step == self.config.steps
+            result = self._summary(finished, time.monotonic() - start)
+        if finished:
+            self.directory.summary_file.write_text(json.dumps(_plain(result), indent=1))
+            plot_run(self.directory.metrics_file, _plain(result), self.directory.plot_file)
+        return result
+
+    def _train(self, monitor: Monitor, stop: list[int]) -> None:
+        config = self.config
+        pin = self.device.type == "cuda"
+        loader = batches(self.modality.train, config, self.step, pin_memory=pin)
+        clock = time.monotonic()
+        for batch in loader:
+            self._pending.append(self.training_step(batch.to(self.device)))
+            last = self.step == config.steps
+            validate = last or self.step % config.validate_every == 0
+            save = last or bool(stop) or self.step % config.checkpoint_every == 0
+            if validate or save or self.step % _STEPS_BETWEEN_READINGS == 0:
+                elapsed, clock = time.monotonic() - clock, time.monotonic()
+                self._read(monitor, elapsed)
+            if validate:
+                self._validate(monitor)
+            if save:
+                self.save()
+            if stop and not last:
+                name = signal.Signals(stop[0]).name
+                monitor.say(f"{name}: saved step {self.step}; go on with --resume")
+                return
+            if validate or save:
+                clock = time.monotonic()
+
+    def training_step(self, batch: Batch) -> dict[str, Any]:
+        """Do one optimizer step; the loss is the mean over the predicted tokens of the whole batch.
+
+        Returns
+        -------
+        dict
+            ``step``, ``loss`` (nats per predicted token), ``ratio``, ``lr`` and ``grad_norm``, tensors still on the
+            device.
+        """
+        config, plan = self.config, self.masker.plan(self.step)
+        expected = (
+            batch.tokens.numel() * 0.15
+        )  # keeps the accumulated gradient of the sum near that of the mean
+        total, weight = torch.zeros(2, device=self.device)
+        for part in batch.split(config.micro_batch or config.batch_size):
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+                losses, predicted = self.model.masked_losses(
+                    plan, part.tokens, part.maskable, part.sample_ids
+                )
+            weights = part.weight[predicted]
+            loss = (losses * weights).sum()
+            (loss / expected).backward()
+            total += loss.detach()
+            weight += weights.sum()
+        one = weight.clamp(min=1e-6)
+        norm = scale_and_clip(self.parameters, expected / one * (weight > 0), config.optimizer.clip)
+        rate = learning_rate(self.step, config.steps, config.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        ratio = draw_ratio(plan, batch.sample_ids).mean()
+        return {"step": self.step, "loss": total / one, "ratio": ratio, "lr": rate, "grad_norm": norm}
+
+    def _read(self, monitor: Monitor, elapsed: float) -> None:
+        """Fetch the pending losses from the device, check and record them."""
+        tokens = self.config.batch_size * self.modality.tokens_per_sample * len(self._pending)
+        rows = []
+        for row in self._pending:
+            values = {k: v.item() if isinstance(v, Tensor) else v for k, v in row.items()}
+            loss = values["loss"]
+            if not (math.isfinite(loss) and math.isfinite(values["grad_norm"])):
+                raise RunError(
+                    f"step {values['step']}: the loss is {loss} and the gradient norm {values['grad_norm']}; "
+                    f"{_last_good(self.directory)}. A lower --optimizer.lr may help"
+                )
+            rows.append(
+                {
+                    "step": values["step"],
+                    "loss": loss,
+                    self.unit_key: loss / self.modality.nats_per_unit,
+                    "ratio": values["ratio"],
+                    "lr": values["lr"],
+                    "grad_norm": values["grad_norm"],
+                    "tokens_per_s": tokens / max(elapsed, 1e-9),
+                }
+            )
+        self._pending.clear()
+        monitor.train(rows)
+
+    def held_out(self, ratio: float, num_samples: int) -> float:
+        """Held-out loss at a mask ratio, in the modality's unit."""
+        nats = validation.masked_loss(
+            self.model,
+            self.modality.validation,
+            self.masker.plan(self.step),
+            ratio=ratio,
+            num_samples=num_samples,
+            autocast=self.autocast,
+        )
+        return nats / self.modality.nats_per_unit
+
+    def _validate(self, monitor: Monitor) -> None:
+        value = self.held_out(validation.RATIO, self.config.validation_windows)
+        best = all(value < earlier for _, earlier in self.history)
+        self.history.append((self.step, value))
+        monitor.validation({"step": self.step, "held_out": value})
+        if best and self.step:
+            self.save("best")
+
+    def save(self, name: str | None = None) -> None:
+        """Write a checkpoint of the present step and remove those past ``keep_checkpoints``."""
+        folder = self.directory.checkpoint_folder / (name or step_name(self.step))
+        state = {"step": self.step, "history": self.history}
+        save_checkpoint(folder, self.model, self.optimizer, state)
+        prune(self.directory.path, self.config.keep_checkpoints)
+
+    def _summary(self, finished: bool, seconds: float) -> RunResult:
+        config = self.config
+        count = sum(p.numel() for p in self.parameters)
+        result = {
+            "out": str(self.directory.path),
+            "steps": self.step,
+            "finished": finished,
+            "parameters": count,
+            "seconds": seconds,
+        }
+        if not finished:
+            return RunResult(**result)
+        curve = {str(r): self.held_out(r, config.validation_windows) for r in validation.CURVE}
+        return RunResult(
+            **result,
+            unit=self.modality.unit,
+            held_out=self.held_out(validation.RATIO, 4 * config.validation_windows),
+            untrained=self.history[0][1],
+            curve=curve,
+            yardstick=self.modality.yardstick(),
+            data=self.modality.report(),
+        )
+
+
+def _plain(result: RunResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in result.__slots__}
+
+
+def _last_good(run: RunDirectory) -> str:
+    saved = checkpoints(run.path)
+    return f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written before that"
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind does its usual work."""
+    received: list[int] = []
+    before = {}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    except ValueError:  # not in the main thread: signals stay the caller's business
+        pass
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

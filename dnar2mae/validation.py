@@ -1,0 +1,79 @@
+"""Held-out loss under fixed masks, so that runs with different mask laws can be compared.
+
+Masks are drawn from a seed of their own: they depend on the window and the ratio, never on the run's law or seed, and
+every masked token shows [MASK].
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from dnar2mae.masking import MaskPlan
+from dnar2mae.modalities import FiniteSource
+from dnar2mae.models import MaskedModel
+
+RATIO = 0.15
+"""Mask ratio of the validation loss."""
+CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
+"""Mask ratios of the loss-against-ratio curve."""
+_SEED = 0x7A1DA7E
+
+
+def evenly_spaced(total: int, number: int) -> np.ndarray:
+    """At most ``number`` indices spread over ``range(total)``."""
+    if total <= number:
+        return np.arange(total)
+    return (np.arange(number) * total) // number
+
+
+@torch.no_grad()
+def masked_loss(
+    model: MaskedModel,
+    source: FiniteSource,
+    plan: MaskPlan,
+    *,
+    ratio: float = RATIO,
+    num_samples: int = 256,
+    batch_tokens: int = 8192,
+    autocast: torch.dtype | None = None,
+) -> float:
+    """Mean cross-entropy at one mask ratio, in nats per predicted token.
+
+    Parameters
+    ----------
+    model
+        The model; its training mode does not matter (there is no dropout).
+    source
+        Held-out samples.
+    plan
+        Any plan of the run: supplies token ids and anchor distance.
+    ratio
+        Mask ratio, in (0, 1).
+    num_samples
+        Evenly spaced samples to use, at most.
+    batch_tokens
+        Tokens encoded at once.
+    autocast
+        Type of matrix products; by default that of the weights.
+
+    Returns
+    -------
+    float
+        Nats per predicted token; NaN if no token was masked.
+    """
+    device = next(model.parameters()).device
+    fixed = plan.at_ratio(ratio, _SEED)
+    total, count = torch.zeros(2, dtype=torch.float64, device=device)
+    for ids in _batches(source, evenly_spaced(len(source), num_samples), batch_tokens):
+        batch = source.batch(ids).to(device)
+        with torch.autocast(device.type, autocast, enabled=autocast is not None):
+            losses, _ = model.masked_losses(fixed, batch.tokens, batch.maskable, batch.sample_ids)
+        total += losses.double().sum()
+        count += losses.numel()
+    return (total / count).item()
+
+
+def _batches(source: FiniteSource, ids: np.ndarray, batch_tokens: int) -> Iterable[np.ndarray]:
+    size = max(batch_tokens // source.batch(ids[:1]).tokens.shape[1], 1)
+    return (ids[start : start + size] for start in range(0, len(ids), size))

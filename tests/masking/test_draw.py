@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dnar2mae.config import MaskConfig
+from dnar2mae.masking import Masker, corrupt
+from dnar2mae.tokenizers import KmerTokenizer
+
+
+def plan_for(tokenizer, **config):
+    return Masker(MaskConfig(**config), tokenizer.vocabulary, seed=7, total_steps=10).plan(3)
+
+
+def random_tokens(tokenizer, batch, length_bp, n_share=0.0):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (batch, length_bp)).astype(np.uint8)
+    codes[rng.random(codes.shape) < n_share] = 4
+    tokens = torch.from_numpy(tokenizer.encode(codes))
+    return tokens, tokens >= tokenizer.vocabulary.first_real, torch.arange(batch)
+
+
+def test_share_masked_and_replaced_over_a_million_tokens():
+    tokenizer = KmerTokenizer()
+    tokens, maskable, ids = random_tokens(tokenizer, 2048, 512)
+    inputs, predicted = corrupt(plan_for(tokenizer, law="fixed", ratio=0.3), tokens, maskable, ids)
+    count = predicted.sum().item()
+    assert count / tokens.numel() == pytest.approx(0.3, abs=5 * (0.21 / tokens.numel()) ** 0.5)
+    shown = inputs[predicted]
+    assert (shown == 1).sum().item() / count == pytest.approx(0.8, abs=0.004)
+    changed = (shown != 1) & (shown != tokens[predicted])
+    assert changed.sum().item() / count == pytest.approx(
+        0.1 * 3 / 4, abs=0.004
+    )  # a quarter of random ones hit
+    assert torch.equal(inputs[~predicted], tokens[~predicted])
+    real = torch.bincount(shown[shown != 1], minlength=8)
+    assert real[:4].sum() == 0
+
+
+def test_masks_of_neighbours_are_independent():
+    tokenizer = KmerTokenizer()
+    tokens, maskable, ids = random_tokens(tokenizer, 2000, 500)
+    _, predicted = corrupt(plan_for(tokenizer, law="fixed", ratio=0.2), tokens, maskable, ids)
+    mask = predicted.double()
+    for shift in (1, 2, 7):
+        assert (mask[:, shift:] * mask[:, :-shift]).mean().item() == pytest.approx(0.04, abs=2e-3)
+    assert (mask[1:] * mask[:-1]).mean().item() == pytest.approx(0.04, abs=2e-3)
+
+
+@pytest.mark.parametrize(("k", "stride"), [(k, s) for k in range(1, 9) for s in range(1, k + 1)])
+def test_no_visible_token_contains_a_masked_base(k, stride):
+    tokenizer = KmerTokenizer(k, stride)
+    tokens, maskable, ids = random_tokens(tokenizer, 64, 203, n_share=0.01)
+    plan = plan_for(tokenizer, low=0.1, high=0.9, per="sample", replace=(1.0, 0.0, 0.0))
+    inputs, predicted = corrupt(plan, tokens, maskable, ids)
+    assert predicted.any()
+    length = (tokens.shape[1] - 1) * stride + k
+    hidden = torch.zeros(len(ids), length, dtype=torch.bool)
+    seen = torch.zeros_like(hidden)
+    visible = inputs >= tokenizer.vocabulary.first_real
+    for t in range(tokens.shape[1]):
+        hidden[:, t * stride : t * stride + k] |= predicted[:, t, None]
+        seen[:, t * stride : t * stride + k] |= visible[:, t, None]
+    assert not (hidden & seen).any()
+    times = torch.zeros(len(ids), length, dtype=torch.int64)
+    for t in range(tokens.shape[1]):
+        times[:, t * stride : t * stride + k] += predicted[:, t, None]
+    assert times.max() == 1  # each hidden base is predicted once
+    assert not predicted[~maskable].any()
+    assert torch.equal(inputs[~maskable], tokens[~maskable])
+
+
+def test_random_and_kept_spans_never_leave_a_hidden_base_in_sight():
+    tokenizer = KmerTokenizer(6, 1)
+    tokens, maskable, ids = random_tokens(tokenizer, 256, 256)
+    plan = plan_for(tokenizer, law="fixed", ratio=0.4, replace=(0.4, 0.3, 0.3))
+    inputs, predicted = corrupt(plan, tokens, maskable, ids)
+    hidden = predicted & (inputs == plan.mask_id)
+    for shift in range(-5, 6):
+        near = torch.roll(hidden, shift, 1)
+        edge = near[:, :shift] if shift > 0 else near[:, shift:]
+        edge[:] = False
+        assert (inputs[near] == plan.mask_id).all()
+
+
+@pytest.mark.parametrize(("k", "stride"), [(3, 1), (6, 2), (6, 4)])
+def test_every_token_is_an_anchor_somewhere(k, stride):
+    tokenizer = KmerTokenizer(k, stride)
+    tokens, maskable, ids = random_tokens(tokenizer, 400, 120)
+    _, predicted = corrupt(plan_for(tokenizer, law="fixed", ratio=0.5), tokens, maskable, ids)
+    assert predicted.any(0).all()
+    expected = 0.5 / tokenizer.vocabulary.group
+    assert predicted.double().mean().item() == pytest.approx(expected, rel=0.1)
+
+
+def test_draws_do_not_depend_on_the_batch():
+    tokenizer = KmerTokenizer(4, 2)
+    tokens, maskable, ids = random_tokens(tokenizer, 12, 100)
+    plan = plan_for(tokenizer, per="sample")
+    whole = corrupt(plan, tokens, maskable, ids)
+    order = torch.tensor([7, 2, 11, 0])
+    part = corrupt(plan, tokens[order], maskable[order], ids[order])
+    assert all(torch.equal(w[order], p) for w, p in zip(whole, part, strict=True))
+    other = corrupt(replace(plan, seed=8), tokens, maskable, ids)
+    assert not torch.equal(whole[1], other[1])
+
+
+def test_evaluation_plan_masks_everything_it_predicts():
+    tokenizer = KmerTokenizer()
+    tokens, maskable, ids = random_tokens(tokenizer, 64, 500)
+    plan = plan_for(tokenizer).at_ratio(0.15, seed=99)
+    inputs, predicted = corrupt(plan, tokens, maskable, ids)
+    assert (inputs[predicted] == 1).all()
+    assert predicted.double().mean().item() == pytest.approx(0.15, abs=0.01)
