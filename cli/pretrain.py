@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import arg
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.presets import PRESETS
@@ -31,7 +31,7 @@ class Command:
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
     """Remove an earlier run in --out first."""
-    run: OmitArgPrefixes[PretrainConfig]
+    run: Annotated[PretrainConfig, arg(name="")]
     """The run."""
 
 

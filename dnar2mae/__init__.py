@@ -1,0 +1,34 @@
+"""dnar2mae: masked foundation models of your own genome, with randomly random mask ratios (R2MAE)."""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "Genome": "dnar2mae.genome.store",
+    "KmerTokenizer": "dnar2mae.tokenizers",
+    "MaskedModel": "dnar2mae.models",
+    "Masker": "dnar2mae.masking",
+    "pretrain": "dnar2mae.pretrain",
+    "RunResult": "dnar2mae.pretrain",
+    "PretrainConfig": "dnar2mae.config",
+    "DataConfig": "dnar2mae.config",
+    "TokenizerConfig": "dnar2mae.config",
+    "MaskConfig": "dnar2mae.config",
+    "ModelConfig": "dnar2mae.config",
+    "OptimizerConfig": "dnar2mae.config",
+    "PRESETS": "dnar2mae.presets",
+    "Dnar2maeError": "dnar2mae.errors",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import dnar2mae`` stays light."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'dnar2mae' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

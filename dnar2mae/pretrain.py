@@ -121,8 +121,6 @@ def pretrain(
     """
     run = RunDirectory(Path(out))
     run.check(config, resume=resume, overwrite=overwrite)
-    if not config.data.genomes:
-        raise ConfigError("no genome given: name at least one FASTA or GenBank file")
     device, autocast = choose_device(config)
     modality = DnaModality(config)
     run.create(config, overwrite=overwrite)

@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import pytest
+
+from dnar2mae.config import DataConfig, OptimizerConfig, PretrainConfig
+from dnar2mae.config_file import flatten, read_config, write_config
+from dnar2mae.errors import ConfigError
+from dnar2mae.optimizer import learning_rate
+from dnar2mae.presets import PRESETS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_saved_configuration_reads_back(preset, tmp_path):
+    config = replace(PRESETS[preset](), data=DataConfig(genomes=("a.fa", "b.fa"), weights=(1.0, 2.5)))
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_a_partial_file_is_laid_over_the_preset(tmp_path):
+    (tmp_path / "c.yaml").write_text("mask:\n  high: 0.9\nsteps: 7\n")
+    config = read_config(tmp_path / "c.yaml", default=PRESETS["small"]())
+    assert (config.mask.high, config.mask.low, config.steps) == (0.9, 0.05, 7)
+    assert config.model == PRESETS["small"]().model
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mask:\n  lowest: 0.1\n", r"unknown key lowest @ \$.mask"),
+        ("stepz: 3\n", "unknown key stepz"),
+        ("mask:\n  high: 1.3\n", r"--mask.high must be in \(0, 1\), got 1.3"),
+        ("mask:\n  law: zipf\n", "law"),
+        ("steps: many\n", "invalid value .*steps"),
+        ("- 1\n", "expected a mapping"),
+        ("a: [\n", "not YAML"),
+    ],
+)
+def test_faults_in_a_file_are_named(text, message, tmp_path):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        read_config(tmp_path / "bad.yaml")
+    assert "bad.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="none.yaml: cannot read"):
+        read_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "--steps must be at least 1, got 0"),
+        ({"batch_size": 8, "micro_batch": 3}, r"--micro-batch must be a divisor of --batch-size \(8\), got 3"),
+        ({"seed": -1}, "--seed must be in"),
+        ({"num_workers": -1}, "--num-workers must be at least 0"),
+    ],
+)
+def test_bad_runs(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        PretrainConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window_bp": 4}, "--data.window-bp must be at least 8, got 4"),
+        ({"validation_share": 0.7}, r"--data.validation-share must be in \(0, 0.5\], got 0.7"),
+        ({"max_n_share": 1.0}, "--data.max-n-share"),
+        ({"genomes": ("a",), "weights": (1.0, 2.0)}, r"one weight a genome \(1\), got 2"),
+        ({"weights": (0.0,)}, "--data.weights must be all > 0"),
+        ({"validation": ("x",), "test": ("x",)}, "--data.test must be disjoint"),
+    ],
+)
+def test_bad_data_settings(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        DataConfig(**settings)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd", "constant"])
+def test_learning_rate_warms_up_and_decays(schedule):
+    config = OptimizerConfig(lr=1.0, schedule=schedule, warmup_steps=10, decay_share=0.25, final_lr_share=0.1)
+    rates = [learning_rate(step, 110, config) for step in range(111)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10] == 1.0
+    assert rates[60] == pytest.approx({"cosine": 0.55, "wsd": 1.0, "constant": 1.0}[schedule])
+    assert rates[110] == pytest.approx(1.0 if schedule == "constant" else 0.1)
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_flags_name_every_setting_once():
+    flat = flatten(PretrainConfig())
+    assert flat["mask.low"] == 0.05
+    assert flat["batch_size"] == 32
