@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import arg
 
+from dnar2mae.cli.parse import parse
 from dnar2mae.config import PretrainConfig
 from dnar2mae.presets import PRESETS
 
@@ -37,9 +38,9 @@ class Command:
 
 def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
-    command = tyro.cli(Command, args=argv, default=_starting_point(argv), prog="dnar2mae pretrain")
+    command = parse(Command, argv, default=_starting_point(argv), prog="dnar2mae pretrain")
     from dnar2mae.cli.summary import print_summary
-    from dnar2mae.pretrain import pretrain
+    from dnar2mae.trainer import pretrain
 
     result = pretrain(command.run, command.out, resume=command.resume, overwrite=command.overwrite)
     if not result.finished:

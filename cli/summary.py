@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from dnar2mae.pretrain import RunResult
+from dnar2mae.trainer import RunResult
 
 
 def print_summary(result: RunResult) -> None:

@@ -37,3 +37,21 @@ def data():
     if not DATA.is_dir():
         pytest.skip(f"real data not found at {DATA}")
     return DATA
+
+
+@pytest.fixture()
+def fasta(tmp_path):
+    """A small genome whose bases depend on the three before, so that there is something to learn."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    table = rng.dirichlet(np.full(4, 0.3), 64)
+    draws = rng.random(30_000)
+    bases, context = [], 0
+    for draw in draws:
+        base = min(int(np.searchsorted(table[context].cumsum(), draw)), 3)
+        bases.append("ACGT"[base])
+        context = (context * 4 + base) % 64
+    path = tmp_path / "genome.fa"
+    path.write_text(">one\n" + "".join(bases[:20_000]) + "\n>two\n" + "".join(bases[20_000:]) + "\n")
+    return path

@@ -52,7 +52,10 @@ def test_a_missing_file_is_named(tmp_path):
     ("settings", "message"),
     [
         ({"steps": 0}, "--steps must be at least 1, got 0"),
-        ({"batch_size": 8, "micro_batch": 3}, r"--micro-batch must be a divisor of --batch-size \(8\), got 3"),
+        (
+            {"batch_size": 8, "micro_batch": 3},
+            r"--micro-batch must be a divisor of --batch-size \(8\), got 3",
+        ),
         ({"seed": -1}, "--seed must be in"),
         ({"num_workers": -1}, "--num-workers must be at least 0"),
     ],

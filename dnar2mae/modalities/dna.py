@@ -98,10 +98,9 @@ class DnaModality:
 
     def yardstick(self) -> dict[str, float]:
         """Held-out bits per base of Markov models of order 0 to 9 fitted on the training windows' bases."""
-        bits = markov_yardstick(
-            self.genomes, self.train.windows.coverage(), self.validation.windows.coverage()
-        )
-        return {f"Markov order {order}": float(value) for order, value in enumerate(bits)}
+        fitted, scored = self.train.windows.coverage(), self.validation.windows.coverage()
+        bits = markov_yardstick(self.genomes, fitted, scored).bits
+        return {f"Markov order {order}": value for order, value in enumerate(bits)}
 
 
 def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig) -> KmerTokenizer:

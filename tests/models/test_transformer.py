@@ -38,7 +38,9 @@ def modernbert_of(model):
     """The published implementation with our weights."""
     transformers = pytest.importorskip("transformers")
     config = model.config
-    kinds = ["full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)]
+    kinds = [
+        "full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)
+    ]
     theirs = transformers.ModernBertForMaskedLM(
         transformers.ModernBertConfig(
             vocab_size=model.vocabulary.size,
@@ -74,7 +76,9 @@ def modernbert_of(model):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "settings", [{}, {"global_every": 3, "local_tokens": 16, "global_rope_theta": 160_000.0}], ids=["global", "local"]
+    "settings",
+    [{}, {"global_every": 3, "local_tokens": 16, "global_rope_theta": 160_000.0}],
+    ids=["global", "local"],
 )
 def test_logits_equal_the_published_implementation(settings):
     model = random_model(**settings)
@@ -85,7 +89,9 @@ def test_logits_equal_the_published_implementation(settings):
     reference = theirs(input_ids=tokens, attention_mask=valid.long()).logits
     real = slice(4, 20)
     torch.testing.assert_close(ours[valid][:, real], reference[valid][:, real], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(model.logits(model(tokens)), theirs(input_ids=tokens).logits, atol=2e-3, rtol=1e-5)
+    torch.testing.assert_close(
+        model.logits(model(tokens)), theirs(input_ids=tokens).logits, atol=2e-3, rtol=1e-5
+    )
 
 
 def test_local_layers_see_their_window_only():
@@ -137,7 +143,10 @@ def test_full_size_shapes_without_memory():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 100, "heads": 3}, r"--model.width must be an even multiple of --model.heads \(3\), got 100"),
+        (
+            {"width": 100, "heads": 3},
+            r"--model.width must be an even multiple of --model.heads \(3\), got 100",
+        ),
         ({"depth": 0}, "--model.depth must be at least 1, got 0"),
         ({"local_tokens": 7}, "--model.local-tokens must be even, got 7"),
     ],

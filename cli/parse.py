@@ -1,0 +1,31 @@
+"""Flags to dataclasses, by tyro, with our own errors in one line."""
+
+from typing import Any
+
+import tyro
+
+from dnar2mae.errors import Dnar2maeError
+
+
+def parse(target: Any, argv: list[str], **settings: Any) -> Any:
+    """Parse flags into ``target`` as ``tyro.cli`` does.
+
+    A setting that breaks its rule raises its own error instead of tyro's box around it; help and wrong flags are
+    printed by tyro, which then exits.
+
+    Raises
+    ------
+    Dnar2maeError
+        If a setting breaks its rule.
+    """
+    if "-h" in argv or "--help" in argv:
+        return tyro.cli(target, args=argv, **settings)
+    try:
+        return tyro.cli(target, args=argv, console_outputs=False, **settings)
+    except SystemExit as stop:
+        error: BaseException | None = stop
+        while error is not None:
+            if isinstance(error, Dnar2maeError):
+                raise error from None
+            error = error.__cause__ or error.__context__
+        return tyro.cli(target, args=argv, **settings)

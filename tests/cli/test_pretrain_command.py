@@ -1,0 +1,163 @@
+import gzip
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dnar2mae.cli import main
+
+SMALL = [
+    *("--data.window-bp", "64", "--steps", "4", "--batch-size", "4", "--validation-windows", "8"),
+    *(
+        "--model.width",
+        "16",
+        "--model.depth",
+        "1",
+        "--model.heads",
+        "1",
+        "--model.mlp-width",
+        "16",
+        "--device",
+        "cpu",
+    ),
+]
+
+
+def refused(capsys, tmp_path, *argv):
+    """Run a command that must fail: exit code 2, one line, nothing written."""
+    out = tmp_path / "refused"
+    code = main(["pretrain", *map(str, argv), "--out", str(out), *SMALL])
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("dnar2mae: ")]
+    assert code == 2
+    assert len(lines) == 1
+    assert "Traceback" not in captured.err
+    assert not out.exists()
+    return lines[0]
+
+
+def test_flags_reach_the_run_and_the_summary_is_printed(fasta, tmp_path, capsys):
+    out = tmp_path / "run"
+    code = main(
+        ["pretrain", str(fasta), "--out", str(out), *SMALL, "--mask.law", "fixed", "--mask.ratio", "0.4"]
+    )
+    assert code == 0
+    assert "law: fixed" in (out / "config.yaml").read_text()
+    assert "ratio: 0.4" in (out / "config.yaml").read_text()
+    printed = capsys.readouterr().out
+    assert "this model, mask ratio 0.15" in printed
+    assert "Markov order 9" in printed
+    assert main(["pretrain", "--out", str(out), "--resume"]) == 0
+
+
+def test_config_file_then_flags(fasta, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("mask: {high: 0.9}\nseed: 3\n")
+    flags = ["--config", str(tmp_path / "c.yaml"), "--seed", "5", "--out", str(tmp_path / "run")]
+    assert main(["pretrain", str(fasta), *flags, *SMALL]) == 0
+    saved = (tmp_path / "run" / "config.yaml").read_text()
+    assert "high: 0.9" in saved
+    assert "seed: 5" in saved
+
+
+BAD_FILES = {
+    "empty.fa": (b"", "the file is empty"),
+    "words.txt": (b"hello, this is not FASTA\n", "not a sequence file"),
+    "protein.fa": (b">p\nMKVLAAGIVGLPE\n", "protein"),
+    "twice.fa": (b">a\nACGT\n>a\nACGT\n", "a"),
+    "unknown.fa": (b">a\n" + b"N" * 5000 + b"\n", "no known base"),
+    "short.fa": (b">a\nACGTACGT\n", "bp"),
+    "cut.fa.gz": (
+        gzip.compress(
+            b">a\n" + os.urandom(4000).hex().translate(str.maketrans("0123456789abcdef", "ACGT" * 4)).encode()
+        )[:-300],
+        "trunc",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_genomes_are_named_in_one_line(name, tmp_path, capsys):
+    content, word = BAD_FILES[name]
+    (tmp_path / name).write_bytes(content)
+    line = refused(capsys, tmp_path, tmp_path / name)
+    assert name in line
+    assert word in line
+
+
+def test_missing_file_and_no_file(tmp_path, capsys):
+    assert "no such file" in refused(capsys, tmp_path, tmp_path / "none.fa")
+    assert "no genome given" in refused(capsys, tmp_path)
+
+
+def test_unknown_sequences(fasta, tmp_path, capsys):
+    (tmp_path / "r.bed").write_text("one\t0\t500\nthree\t0\t500\n")
+    line = refused(capsys, tmp_path, fasta, "--data.include", tmp_path / "r.bed")
+    assert "r.bed:2" in line
+    assert "three" in line
+    assert "onne" in refused(capsys, tmp_path, fasta, "--data.validation", "onne")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mask.low", "0.6", "--mask.high", "0.5"], "--mask.low must be at most --mask.high"),
+        (["--mask.high", "1.0"], "--mask.high must be in (0, 1), got 1.0"),
+        (["--mask.law", "fixed", "--mask.ratio", "0"], "--mask.ratio must be in (0, 1), got 0.0"),
+        (["--micro-batch", "3"], "--micro-batch must be a divisor"),
+        (["--tokenizer.k", "9"], "--tokenizer.k must be in 1..8, got 9"),
+    ],
+)
+def test_bad_settings(fasta, tmp_path, capsys, flags, message):
+    assert message in refused(capsys, tmp_path, fasta, *flags)
+
+
+def test_unknown_key_in_a_config(fasta, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("mask: {hihg: 0.9}\n")
+    assert "unknown key hihg" in refused(capsys, tmp_path, fasta, "--config", tmp_path / "c.yaml")
+
+
+def test_used_and_unwritable_outputs(fasta, tmp_path, capsys):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "x").touch()
+    assert main(["pretrain", str(fasta), "--out", str(tmp_path / "used"), *SMALL]) == 2
+    assert "not empty; go on with --resume" in capsys.readouterr().err
+    assert main(["pretrain", str(fasta), "--out", "/proc/nowhere/run", *SMALL]) == 2
+    assert capsys.readouterr().err.startswith("dnar2mae: /proc/nowhere/run: ")
+
+
+def test_unknown_command_and_unknown_flag(capsys):
+    assert main(["pretain"]) == 2
+    assert "unknown command 'pretain'" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["pretrain", "--colour", "red"])
+
+
+def test_help_is_quick_and_light():
+    for argv in ([], ["pretrain", "--help"]):
+        code = (
+            f"import sys; sys.argv = ['dnar2mae', *{argv!r}]\n"
+            "from dnar2mae.cli import main\n"
+            "try:\n    main()\nexcept SystemExit:\n    pass\n"
+            "heavy = [m for m in ('torch', 'triton', 'pandas', 'matplotlib', 'numpy', 'Bio') if m in sys.modules]\n"
+            "sys.exit(', '.join(heavy) or 0)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "pretrain" in done.stdout
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    from dnar2mae.errors import Dnar2maeError
+
+    with pytest.raises(Dnar2maeError):
+        main(["--debug", "pretrain", str(tmp_path / "none.fa"), "--out", str(tmp_path / "run")])
+
+
+def test_closed_pipe_is_quiet(fasta, tmp_path):
+    script = f"{sys.executable} -m dnar2mae.cli pretrain --help | head -1"
+    start = time.monotonic()
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - start < 30

@@ -1,0 +1,103 @@
+"""Every kernel must compile for the GPUs we support; no GPU is needed for that."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+DRAW = {"seed": "i64", "step": "i32", "low": "i64", "span": "i64", "GROUP": 1, "PER_SAMPLE": 1}
+ONE, SEVERAL = {"table": None, "NUM_INTERVALS": 1}, {"table": "*i64", "NUM_INTERVALS": 3}
+REPLACE = {
+    "mask_below": "i64",
+    "random_below": "i64",
+    "mask_id": "i32",
+    "first_real": "i32",
+    "num_real": "i32",
+}
+SIZES = {"vocabulary": "i32", "length": "i32", "width": "i32"}
+TILE = {"BLOCK_T": 128, "BLOCK_D": 64}
+BATCH = {"tokens": "*i64", "maskable": "*i1", "sample_ids": "*i64", "out": "*bf16", "predicted": "*i1"}
+EMBED = {"weight": "*bf16", **BATCH, **SIZES, **DRAW, **ONE, **REPLACE, "EMBED": True, **TILE}
+ONE_HOT = {
+    **{"ids": "*i32", "values": "*bf16", "partial": "*fp32", "num_values": "i32", "width": "i32"},
+    **{"num_rows": "i32", "chunk_rows": "i32", "ROWS": 16, "BLOCK_N": 64, "BLOCK_D": 128},
+}
+RUNS = {
+    **{"values": "*bf16", "order": "*i64", "starts": "*i64", "sums": "*fp32", "width": "i32"},
+    **{"ACC": "fp32", "BLOCK_N": 16, "BLOCK_D": 256},
+}
+RANK = {
+    **{"valid": "*i1", "maskable": "*i1", "sample_ids": "*i64", "rank": "*i32", "predicted": "*i1"},
+    **{"lengths": "*i32", "length": "i32", **DRAW, **ONE, "BLOCK_T": 512},
+}
+ROWS = {
+    **{"weight": "*bf16", "tokens": "*i64", "rank": "*i32", "cu_seqlens": "*i32", "embedded": "*bf16"},
+    **{"positions": "*i64", "ids": "*i32", **SIZES, "batch": "i32", "num_rows": "i32", **TILE},
+}
+KERNELS = {
+    "masked_embedding": ("_masked_embedding_kernel", EMBED),
+    "masked_embedding spans": ("_masked_embedding_kernel", {**EMBED, "GROUP": 6}),
+    "masked_embedding choice": ("_masked_embedding_kernel", {**EMBED, **SEVERAL, "PER_SAMPLE": 0}),
+    "masked_embedding small": (
+        "_masked_embedding_kernel",
+        {**EMBED, "tokens": "*u8", "weight": "*fp64", "out": "*fp64", "BLOCK_D": 8},
+    ),
+    "masked_embedding ids": (
+        "_masked_embedding_kernel",
+        {**EMBED, "weight": None, "predicted": None, "out": "*i32", "EMBED": False, "BLOCK_D": 1},
+    ),
+    "row_sum one-hot": ("_one_hot_kernel", ONE_HOT),
+    "row_sum one-hot fp32": ("_one_hot_kernel", {**ONE_HOT, "values": "*fp32", "BLOCK_N": 32, "BLOCK_D": 64}),
+    "row_sum one-hot fp64": (
+        "_one_hot_kernel",
+        {**ONE_HOT, "values": "*fp64", "partial": "*fp64", "ROWS": 64, "BLOCK_N": 16, "BLOCK_D": 32},
+    ),
+    "row_sum one-hot widest": ("_one_hot_kernel", {**ONE_HOT, "ROWS": 64}),
+    "row_sum runs": ("_run_sum_kernel", RUNS),
+    "row_sum runs fp64": ("_run_sum_kernel", {**RUNS, "values": "*fp64", "sums": "*fp64", "ACC": "fp64"}),
+    "row_sum second": ("_run_sum_kernel", {**RUNS, "values": "*fp32", "order": None}),
+    "visible_gather rank": ("_visible_rank_kernel", RANK),
+    "visible_gather rank spans": ("_visible_rank_kernel", {**RANK, **SEVERAL, "GROUP": 6}),
+    "visible_gather rows": ("_visible_rows_kernel", ROWS),
+    "visible_gather rows fp32": (
+        "_visible_rows_kernel",
+        {**ROWS, "weight": "*fp32", "embedded": "*fp32", "BLOCK_D": 32},
+    ),
+}
+SCRIPT = """
+import importlib, sys
+from jaxtyping import install_import_hook
+install_import_hook("dnar2mae", "beartype.beartype")
+import triton, triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+def build(module, name, types, capability):
+    kernel = getattr(importlib.import_module(f"dnar2mae.kernels.{module}.triton"), name)
+    types = {key: tl.dtype(value) if key == "ACC" else value for key, value in types.items()}
+    const = {key: value for key, value in types.items() if not isinstance(value, str)}
+    signature = {key: "constexpr" if key in const else types[key] for key in kernel.arg_names}
+    aligned = [i for i, key in enumerate(kernel.arg_names) if signature[key][0] == "*" or key == "width"]
+    attrs = {(i,): [["tt.divisibility", 16]] for i in aligned}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=const, attrs=attrs)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32))
+"""
+
+
+def run(script, cache):
+    env = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    env |= {"TRITON_CACHE_DIR": str(cache), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + script], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_kernels_compile_for_ampere_and_hopper(tmp_path):
+    lines = [
+        f"for capability in (80, 90): assert build({what.split()[0]!r}, {name!r}, {types!r}, capability).asm['cubin']"
+        for what, (name, types) in KERNELS.items()
+    ]
+    run("\n".join(lines), tmp_path)

@@ -1,0 +1,280 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dnar2mae import (
+    DataConfig,
+    MaskConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PretrainConfig,
+    TokenizerConfig,
+    pretrain,
+)
+from dnar2mae.checkpoint import checkpoints, load_checkpoint
+from dnar2mae.config_file import write_config
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.modalities.dna import DnaModality
+from dnar2mae.trainer import Trainer, batches, build_model
+from dnar2mae.run_directory import RunDirectory
+
+
+@pytest.fixture()
+def config(fasta):
+    return PretrainConfig(
+        data=DataConfig(genomes=(str(fasta),), window_bp=64),
+        model=ModelConfig(width=32, depth=1, heads=2, mlp_width=32),
+        optimizer=OptimizerConfig(lr=3e-3, warmup_steps=5),
+        steps=40,
+        batch_size=8,
+        validate_every=20,
+        validation_windows=32,
+        checkpoint_every=10,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+def weights(run):
+    return load_file(checkpoints(run)[-1] / "model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def comparable_metrics(run):
+    rows = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in row.items() if name != "tokens_per_s"} for row in rows]
+
+
+def command(config, run, *flags):
+    write_config(config, run.with_suffix(".yaml"))
+    line = [sys.executable, "-m", "dnar2mae.cli", "pretrain", "--config", str(run.with_suffix(".yaml"))]
+    return [*line, "--out", str(run), *flags]
+
+
+def test_a_run_learns_and_writes_what_it_promises(config, tmp_path):
+    result = pretrain(replace(config, steps=150, tensorboard=True), tmp_path / "run")
+    assert result.finished
+    assert result.held_out < result.untrained - 0.05
+    assert set(result.curve) == {"0.05", "0.15", "0.3", "0.5", "0.7"}
+    assert result.curve["0.05"] < result.curve["0.7"]
+    assert len(result.yardstick) == 10
+    run = tmp_path / "run"
+    assert json.loads((run / "summary.json").read_text())["held_out"] == result.held_out
+    assert (run / "loss.png").stat().st_size > 5000
+    assert list((run / "tensorboard").iterdir())
+    assert [p.name for p in checkpoints(run)] == ["step-00000140", "step-00000150"]
+    assert load_checkpoint(run / "checkpoints" / "best", build_model(config, DnaModality(config)))["step"] > 0
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    train = [row for row in rows if row["event"] == "train"]
+    assert [row["step"] for row in train] == list(range(1, 151))
+    assert all(row["bits_per_base"] == pytest.approx(row["loss"] / math.log(2)) for row in train)
+    assert [row["step"] for row in rows if row["event"] == "validation"] == [
+        0,
+        20,
+        40,
+        60,
+        80,
+        100,
+        120,
+        140,
+        150,
+    ]
+    assert train[-1]["lr"] < 0.1 * max(row["lr"] for row in train)
+
+
+def test_same_seed_same_weights_other_seed_others(config, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        pretrain(replace(config, seed=seed, steps=12), tmp_path / name)
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_killed_and_resumed_equals_undisturbed(config, tmp_path):
+    config = replace(config, steps=60)
+    pretrain(config, tmp_path / "whole")
+    run = tmp_path / "killed"
+    process = subprocess.Popen(command(config, run), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while process.poll() is None and len(list((run / "checkpoints").glob("step-*"))) < 2:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    saved = checkpoints(run)
+    assert saved
+    assert saved[-1].name != "step-00000060"
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "train", "st')  # as a kill in mid-write leaves it
+    done = subprocess.run(
+        [*command(config, run)[:4], "--out", str(run), "--resume"], check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert same(weights(tmp_path / "whole"), weights(run))
+    assert comparable_metrics(tmp_path / "whole") == comparable_metrics(run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_saves_and_exits(config, tmp_path, number):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command(replace(config, steps=100_000, checkpoint_every=10_000, validate_every=10_000), run),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 30:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    step = json.loads((checkpoints(run)[-1] / "state.json").read_text())["step"]
+    assert f"{number.name}: saved step {step}; go on with --resume" in errors
+    assert "Traceback" not in errors
+
+
+def test_workers_and_order_do_not_change_batches(config):
+    source = DnaModality(config).train
+    plain = list(batches(source, replace(config, steps=6), 0))
+    worked = list(batches(source, replace(config, steps=6, num_workers=2), 0))
+    resumed = list(batches(source, replace(config, steps=6), 4))
+    for a, b in [*zip(plain, worked, strict=True), *zip(plain[4:], resumed, strict=True)]:
+        assert all(torch.equal(getattr(a, name), getattr(b, name)) for name in a.__slots__)
+    merged = source.batch(np.arange(48))
+    assert torch.equal(merged.tokens, torch.cat([b.tokens for b in plain]))
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [TokenizerConfig(), TokenizerConfig(k=3, stride=1)], ids=["base", "kmer"]
+)
+def test_micro_batches_give_the_same_loss(config, tmp_path, tokenizer):
+    losses = []
+    config = replace(config, tokenizer=tokenizer, mask=MaskConfig(per="sample"), steps=15)
+    for micro in (None, 4, 1):
+        run = RunDirectory(tmp_path / f"micro{micro}")
+        trainer = Trainer(
+            replace(config, micro_batch=micro), DnaModality(config), run, torch.device("cpu"), None
+        )
+        source = batches(trainer.modality.train, config, 0)
+        losses.append([trainer.training_step(batch)["loss"].item() for batch in source])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
+
+
+def test_soft_masked_bases_weigh_less(config, fasta):
+    text = fasta.read_text()
+    fasta.write_text(text[:8000] + text[8000:14000].lower() + text[14000:])
+    config = replace(config, data=replace(config.data, soft_mask_weight=0.1))
+    batch = DnaModality(config).train.batch(np.arange(500))
+    lower = batch.weight < 0.5
+    assert batch.weight[lower].unique().tolist() == pytest.approx([0.1])
+    assert 0.1 < lower.double().mean() < 0.3
+    assert (batch.weight[~lower] == 1).all()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
+    real = Trainer.training_step
+
+    def poisoned(self, batch):
+        if self.step == 25:
+            with torch.no_grad():
+                self.model.head_bias[5] = math.nan
+        return real(self, batch)
+
+    monkeypatch.setattr(Trainer, "training_step", poisoned)
+    message = (
+        r"step 26: the loss is nan .* the last good checkpoint is .*step-00000020. A lower --optimizer.lr"
+    )
+    with pytest.raises(RunError, match=message):
+        pretrain(config, tmp_path / "run")
+    assert checkpoints(tmp_path / "run")[-1].name == "step-00000020"
+
+
+def test_output_folder_rules(config, tmp_path):
+    short = replace(config, steps=5)
+    run = tmp_path / "run"
+    with pytest.raises(RunError, match="nothing to resume here"):
+        pretrain(short, run, resume=True)
+    assert not run.exists()
+    pretrain(short, run)
+    with pytest.raises(RunError, match="not empty; go on with --resume, start again with --overwrite"):
+        pretrain(short, run)
+    with pytest.raises(RunError, match="must keep its settings: --optimizer.lr was 0.003, got 0.1"):
+        pretrain(replace(short, optimizer=OptimizerConfig(lr=0.1, warmup_steps=5)), run, resume=True)
+    with pytest.raises(RunError, match="exclude each other"):
+        pretrain(short, run, resume=True, overwrite=True)
+    again = pretrain(replace(short, num_workers=1), run, resume=True)
+    assert again.finished
+    pretrain(short, run, overwrite=True)
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "thesis.txt").write_text("do not lose me")
+    with pytest.raises(RunError, match="holds no dnar2mae run"):
+        pretrain(short, tmp_path / "papers", overwrite=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="the output must be a folder"):
+        pretrain(short, tmp_path / "file")
+
+
+def test_damaged_and_foreign_checkpoints_are_named(config, tmp_path):
+    pretrain(replace(config, steps=20), tmp_path / "run")
+    model = build_model(config, DnaModality(config))
+    folder = checkpoints(tmp_path / "run")[-1]
+    other = build_model(replace(config, model=replace(config.model, width=64)), DnaModality(config))
+    with pytest.raises(RunError, match=r"does not fit the model: .* is \[.*32.*\], not \[.*64.*\]"):
+        load_checkpoint(folder, other)
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunError, match="not a readable checkpoint"):
+        load_checkpoint(folder, model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "cuda:99"}, "--device must be one that this machine has, got cuda:99"),
+        ({"device": "abacus"}, "--device must be one that this machine has, got abacus"),
+        ({"data": DataConfig()}, "no genome given"),
+    ],
+)
+def test_unusable_settings_leave_nothing_behind(config, tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        pretrain(replace(config, **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bf16_and_compile_train_too(config, tmp_path):
+    plain = pretrain(replace(config, steps=20), tmp_path / "plain")
+    low = pretrain(replace(config, steps=20, precision="bf16", gradient_checkpointing=True), tmp_path / "low")
+    assert low.held_out == pytest.approx(plain.held_out, abs=0.02)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a small tmpfs")
+def test_a_full_disk_is_named_and_keeps_the_last_good_checkpoint(config, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", small], check=False, capture_output=True
+    ).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    try:
+        with pytest.raises(RunError, match="(cannot write the checkpoint|no space left).*") as error:
+            pretrain(replace(config, steps=200, checkpoint_every=2, keep_checkpoints=100), small / "run")
+        assert "\n" not in str(error.value)
+        saved = checkpoints(small / "run")
+        assert saved
+        model = build_model(config, DnaModality(config))
+        for folder in saved:
+            load_checkpoint(folder, model)
+        assert not list((small / "run" / "checkpoints").glob(".*partial"))
+    finally:
+        subprocess.run(["umount", small], check=True)
