@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from dnar2mae.cli.parse import parse
 
-from dnar2mae.genome.simulate import SimulateConfig
+from dnar2mae.genome.simulate.config import SimulateConfig
 
 
 def run(argv: list[str]) -> int:
     """Parse flags, simulate, write PREFIX.fa and PREFIX.gff3, print a summary."""
-    return tyro.cli(_simulate, args=argv, prog="dnar2mae simulate")
+    return parse(_simulate, argv, prog="dnar2mae simulate")
 
 
 def _simulate(
@@ -31,11 +32,11 @@ def _simulate(
     refuse_existing((fasta, gff), overwrite)
     genome = simulate(config)
     genome.write(fasta, gff, overwrite)
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     sizes = ", ".join(f"{name} {len(sequence):,}" for name, sequence in genome.sequences.items())
     console.print(f"Sequences (bp): {sizes}")
     counts = genome.features["type"].value_counts()
     console.print("Features: " + ", ".join(f"{count:,} {kind}" for kind, count in counts.items()))
     console.print(f"Wrote {fasta} and {gff}")
-    console.print(f"Next: dnar2mae pretrain {fasta} --out runs/{fasta.stem}", soft_wrap=True)
+    console.print(f"Next: dnar2mae pretrain {fasta} --out runs/{fasta.stem}")
     return 0

@@ -12,7 +12,7 @@ def print_summary(result: RunResult) -> None:
     table = Table(title=f"Held-out loss, {result.unit}", title_justify="left")
     table.add_column("model")
     table.add_column(result.unit, justify="right")
-    rows = {f"untrained model, mask ratio 0.15": result.untrained, **result.yardstick}
+    rows = {"untrained model, mask ratio 0.15": result.untrained, **result.yardstick}
     for name, value in rows.items():
         table.add_row(name, f"{value:.4f}")
     table.add_row("this model, mask ratio 0.15", f"{result.held_out:.4f}", style="bold")

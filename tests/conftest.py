@@ -26,12 +26,12 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DNAR2MAE_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def device():
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-@pytest.fixture()
+@pytest.fixture
 def data():
     """Folder of real data sets; tests that need one skip where it is absent."""
     if not DATA.is_dir():
@@ -39,7 +39,7 @@ def data():
     return DATA
 
 
-@pytest.fixture()
+@pytest.fixture
 def fasta(tmp_path):
     """A small genome whose bases depend on the three before, so that there is something to learn."""
     import numpy as np

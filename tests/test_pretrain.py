@@ -25,11 +25,11 @@ from dnar2mae.checkpoint import checkpoints, load_checkpoint
 from dnar2mae.config_file import write_config
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.modalities.dna import DnaModality
-from dnar2mae.trainer import Trainer, batches, build_model
 from dnar2mae.run_directory import RunDirectory
+from dnar2mae.trainer import Trainer, batches, build_model
 
 
-@pytest.fixture()
+@pytest.fixture
 def config(fasta):
     return PretrainConfig(
         data=DataConfig(genomes=(str(fasta),), window_bp=64),

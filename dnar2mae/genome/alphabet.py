@@ -1,7 +1,7 @@
 """The one-byte code of a base: A, C, G, T, N are 0..4, and bit 8 marks lower case (soft-masked repeats).
 
-U is read as T. Every other IUPAC letter stands for more than one base and becomes N. The complement of a known base
-is ``3 - code``.
+U is read as T. Every other IUPAC letter stands for more than one base and becomes N. The complement of a
+known base is ``3 - code``.
 """
 
 import numpy as np
@@ -43,6 +43,6 @@ def decode(codes: UInt8[np.ndarray, " L"]) -> str:
 
 
 def complement(codes: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
-    """Complement each base in place of order: known bases become ``3 - code``; N and the soft-mask bit stay."""
+    """Complement each base, order kept: known bases become ``3 - code``; N and the soft-mask bit stay."""
     known = (codes >> 2 & 1) ^ 1
     return codes ^ (known * np.uint8(3))

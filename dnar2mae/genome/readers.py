@@ -1,19 +1,19 @@
-"""Sequence files as a stream of letters: FASTA (plain, gzip, bgzip), GenBank and EMBL, told apart by their content."""
+"""Sequence files as a stream of letters: FASTA, GenBank and EMBL, plain or gzip, told apart by content."""
 
 import gzip
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO
 
 from dnar2mae.errors import SequenceError
 
 Piece = tuple[str | None, bytes]
-"""Letters without white space, and the header where they begin a sequence (None where they go on with one)."""
+"""The header where a sequence begins (None where it goes on), and letters without white space."""
 
-_CHUNK = 4 << 20
+_CHUNK = 1 << 20
 _WHITESPACE = b" \t\r\n\v\f"
 _LINE_END = re.compile(rb"[\r\n]")
 _FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
@@ -32,8 +32,8 @@ class SequenceFile:
     Raises
     ------
     SequenceError
-        The path is missing, a folder, unreadable or empty, the format is unknown, or (on iteration) the compressed
-        data or the GenBank record is damaged.
+        The path is missing, a folder, unreadable or empty, the format is unknown, or (on iteration) the
+        compressed data or the GenBank record is damaged.
     """
 
     def __init__(self, path: Path):
@@ -45,7 +45,9 @@ class SequenceFile:
         try:
             self._raw = path.open("rb")
         except OSError as error:
-            raise SequenceError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+            raise SequenceError(
+                f"{path}: cannot be read ({error.strerror}); check its permissions"
+            ) from error
         self.size = path.stat().st_size
         try:
             self._stream = self._decompressed()
@@ -70,16 +72,18 @@ class SequenceFile:
         with self._stream_errors():
             yield from self._fasta() if self.format == "fasta" else self._annotated()
 
-    def _decompressed(self) -> BinaryIO:
+    def _decompressed(self) -> BufferedIOBase:
         head = self._raw.peek(18)[:18]
         if head[:2] != _GZIP_MAGIC:
             return self._raw
         if head[12:14] == b"BC":
             self._raw.seek(-min(len(_BGZF_EOF), self.size), 2)
             if self._raw.read() != _BGZF_EOF:
-                raise SequenceError(f"{self.path}: bgzip file without its end-of-file block: truncated; get it again")
+                raise SequenceError(
+                    f"{self.path}: bgzip file without its end-of-file block: truncated; get it again"
+                )
             self._raw.seek(0)
-        return gzip.GzipFile(fileobj=self._raw)  # type: ignore[return-value]
+        return gzip.GzipFile(fileobj=self._raw)
 
     def _detect(self) -> str:
         with self._stream_errors():
@@ -93,7 +97,8 @@ class SequenceFile:
             if head.startswith(start):
                 return name
         raise SequenceError(
-            f"{self.path}: not a sequence file: FASTA starts with '>', GenBank with LOCUS, but this with {head[:12]!r}"
+            f"{self.path}: not a sequence file: FASTA starts with '>', GenBank with LOCUS, "
+            f"but this with {head[:12]!r}"
         )
 
     @contextmanager
@@ -102,8 +107,8 @@ class SequenceFile:
             yield
         except EOFError as error:
             raise SequenceError(f"{self.path}: truncated gzip file; get it again") from error
-        except (zlib.error, gzip.BadGzipFile) as error:
-            raise SequenceError(f"{self.path}: damaged gzip file ({error}); get it again") from error
+        except (zlib.error, OSError) as error:
+            raise SequenceError(f"{self.path}: damaged or unreadable file ({error}); get it again") from error
 
     def _fasta(self) -> Iterator[Piece]:
         header: list[bytes] | None = None  # parts of the header line that is being read
@@ -131,29 +136,35 @@ class SequenceFile:
             yield b"".join(header).decode("utf-8", "replace"), b""
 
     def _annotated(self) -> Iterator[Piece]:
-        import io
         import warnings
 
+        from Bio import BiopythonWarning
         from Bio.GenBank.Scanner import EmblScanner, GenBankScanner
         from Bio.Seq import UndefinedSequenceError
 
         # The scanners below SeqIO can leave out the features, which take most of the time and memory.
         scanner = {"genbank": GenBankScanner, "embl": EmblScanner}[self.format]()
-        text = io.TextIOWrapper(self._stream, encoding="utf-8", errors="replace")
+        text = TextIOWrapper(self._stream, encoding="utf-8", errors="replace")  # type: ignore[type-var]
         records = scanner.parse_records(text, do_features=False)
+        name = ""
         try:
             while True:
-                with warnings.catch_warnings():
+                with (
+                    warnings.catch_warnings()
+                ):  # a warning that the LOCUS line gives another length is an error
                     warnings.filterwarnings("error", message="Expected sequence length")
                     record = next(records, None)
                 if record is None:
                     return
-                yield f"{record.id} {record.description}", bytes(record.seq).upper()
+                name = record.id
+                letters = bytes(record.seq).upper()
+                yield f"{record.id} {record.description}", b""
+                yield from ((None, letters[i : i + _CHUNK]) for i in range(0, len(letters), _CHUNK))
         except UndefinedSequenceError as error:
             raise SequenceError(
-                f"{self.path}: record {record.id} has no sequence; download the file with its sequence"
+                f"{self.path}: record {name} has no sequence; download the file with its sequence"
             ) from error
-        except (ValueError, UserWarning) as error:
+        except (ValueError, AssertionError, BiopythonWarning) as error:
             raise SequenceError(f"{self.path}: damaged {self.format} file ({error}); get it again") from error
         finally:
             text.detach()
@@ -182,6 +193,8 @@ def read_fai(path: Path) -> list[tuple[str, int]] | None:
     for number, line in enumerate(index.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         fields = line.split("\t")
         if len(fields) < 2 or not fields[1].isdigit():
-            raise SequenceError(f"{index}:{number}: not a line of a FASTA index; remove the file or run samtools faidx")
+            raise SequenceError(
+                f"{index}:{number}: not a line of a FASTA index; remove the file or run samtools faidx"
+            )
         entries.append((fields[0], int(fields[1])))
     return entries

@@ -41,7 +41,7 @@ def power_law(num_features: int, exponent: float, seed: int = 0) -> Float[np.nda
 def levels(
     num_features: int, values: tuple[float, ...], shares: tuple[float, ...], seed: int = 0
 ) -> Float[np.ndarray, "d d"]:
-    """A spectrum of a few flat levels, eigenvectors uniformly random.
+    """Build a spectrum of a few flat levels, with uniformly random eigenvectors.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def levels(
     values
         Eigenvalue of each level, >= 0, up to one common factor.
     shares
-        Share of the d directions in each level, > 0; each is rounded to at least one direction and the last level
-        takes what is left.
+        Share of the d directions in each level, > 0; each is rounded to at least one direction and the last
+        level takes what is left.
     seed
         Seed of the eigenvectors.
 
@@ -70,11 +70,13 @@ def levels(
 
 
 def spiked(num_features: int, share: float, ratio: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
-    """A share of the directions has ``ratio`` times the variance of the others."""
+    """Give a share of the directions ``ratio`` times the variance of the others."""
     return levels(num_features, (ratio, 1.0), (share, 1.0), seed)
 
 
-def latent_factor(num_features: int, num_factors: int, strength: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
+def latent_factor(
+    num_features: int, num_factors: int, strength: float, seed: int = 0
+) -> Float[np.ndarray, "d d"]:
     """Factor model ``x = F f + e``: Gaussian loadings, factor variance ``strength`` times the noise variance.
 
     Raises
@@ -84,14 +86,14 @@ def latent_factor(num_features: int, num_factors: int, strength: float, seed: in
     """
     if num_factors < 1 or strength < 0:
         raise ConfigError(
-            f"a latent covariance needs at least 1 factor and a strength >= 0, got {num_factors}, {strength:g}"
+            f"a latent covariance needs 1 factor or more and a strength >= 0, got {num_factors}, {strength:g}"
         )
     loadings = np.random.default_rng(seed).standard_normal((num_features, num_factors))
     return unit_mean_variance(strength / num_factors * loadings @ loadings.T + np.eye(num_features))
 
 
 def rotated(eigenvalues: Float[np.ndarray, " d"], seed: int) -> Float[np.ndarray, "d d"]:
-    """A covariance with these eigenvalues (scaled to mean 1) and uniformly random eigenvectors."""
+    """Rotate eigenvalues (scaled to mean 1) into uniformly random eigenvectors."""
     size = len(eigenvalues)
     basis, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))
     return _symmetric((basis * (eigenvalues / eigenvalues.mean())) @ basis.T)
@@ -110,7 +112,9 @@ def correlation(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"
     return result
 
 
-def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covariance") -> Float[np.ndarray, "d d"]:
+def check_covariance(
+    covariance: Num[np.ndarray, "..."], name: str = "the covariance"
+) -> Float[np.ndarray, "d d"]:
     """Return a covariance as symmetric float64, or say what is wrong with it.
 
     Parameters
@@ -136,7 +140,9 @@ def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covari
         raise ConfigError(f"{name} must be symmetric, got entries that differ by {gap:.3g}")
     variance = np.diag(matrix).min()
     if variance <= 0:
-        raise ConfigError(f"{name} must have a positive diagonal, got {variance:.3g} at {np.diag(matrix).argmin()}")
+        raise ConfigError(
+            f"{name} must have a positive diagonal, got {variance:.3g} at {np.diag(matrix).argmin()}"
+        )
     matrix = _symmetric(matrix)
     lowest = np.linalg.eigvalsh(matrix)[0]
     if lowest < -SYMMETRY_TOLERANCE * largest * len(matrix):
@@ -169,28 +175,36 @@ def parse_covariance(spec: str, num_features: int, seed: int = 0) -> Float[np.nd
     name, _, rest = spec.partition(":")
     try:
         numbers = [tuple(float(v) for v in part.split("x")) for part in rest.split(",") if part]
-        match name, [len(n) for n in numbers]:
-            case "isotropic", []:
-                return isotropic(num_features)
-            case "ar1", [1]:
-                return ar1(num_features, numbers[0][0])
-            case "power", [1]:
-                return power_law(num_features, numbers[0][0], seed)
-            case "spiked", [1, 1]:
-                return spiked(num_features, numbers[0][0], numbers[1][0], seed)
-            case "latent", [1, 1]:
-                return latent_factor(num_features, int(numbers[0][0]), numbers[1][0], seed)
-            case "levels", [2, *more] if set(more) <= {2}:
-                values, shares = zip(*numbers, strict=True)
-                return levels(num_features, values, shares, seed)
-    except ConfigError:
-        raise
     except ValueError:
-        pass
-    raise ConfigError(
-        "--covariance must be isotropic, ar1:CORRELATION, power:EXPONENT, spiked:SHARE,RATIO, "
-        f"levels:VALUExSHARE,..., latent:FACTORS,STRENGTH or a .npy file, got {spec}"
-    )
+        numbers = []
+    matrix = _family(name, numbers, num_features, seed)
+    if matrix is None:
+        raise ConfigError(
+            "--covariance must be isotropic, ar1:CORRELATION, power:EXPONENT, spiked:SHARE,RATIO, "
+            f"levels:VALUExSHARE,..., latent:FACTORS,STRENGTH or a .npy file, got {spec}"
+        )
+    return matrix
+
+
+def _family(
+    name: str, numbers: list[tuple[float, ...]], num_features: int, seed: int
+) -> Float[np.ndarray, "d d"] | None:
+    matrix = None
+    match name, [len(n) for n in numbers]:
+        case "isotropic", []:
+            matrix = isotropic(num_features)
+        case "ar1", [1]:
+            matrix = ar1(num_features, numbers[0][0])
+        case "power", [1]:
+            matrix = power_law(num_features, numbers[0][0], seed)
+        case "spiked", [1, 1]:
+            matrix = spiked(num_features, numbers[0][0], numbers[1][0], seed)
+        case "latent", [1, 1]:
+            matrix = latent_factor(num_features, int(numbers[0][0]), numbers[1][0], seed)
+        case "levels", [2, *more] if set(more) <= {2}:
+            values, shares = zip(*numbers, strict=True)
+            matrix = levels(num_features, values, shares, seed)
+    return matrix
 
 
 def _load(path: Path) -> Float[np.ndarray, "d d"]:

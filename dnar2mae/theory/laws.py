@@ -38,13 +38,14 @@ class MaskLaw:
         Raises
         ------
         ConfigError
-            If the law can mask every feature: such rows carry no information and break the theory's assumptions.
+            If the law can mask every feature: such rows carry no information and break the theory's
+            assumptions.
         """
         if self.high >= 1:
             raise ConfigError(f"the law {self.name} can mask every feature: its ratios must stay below 1")
 
     def compressed(self, num_nodes: int) -> "MaskLaw":
-        """The Gauss rule of this law with at most so many nodes: exact for polynomials of degree < 2 num_nodes."""
+        """Reduce the law to a Gauss rule, exact for polynomials of degree < 2 num_nodes."""
         if len(self.ratios) <= num_nodes:
             return self
         basis = np.sqrt(self.weights)[:, None]
@@ -59,7 +60,7 @@ class MaskLaw:
 
 
 def fixed(ratio: float) -> MaskLaw:
-    """Always the same ratio, in [0, 1); 0 masks nothing.
+    """Draw always the same ratio, in [0, 1); 0 masks nothing.
 
     Raises
     ------
@@ -108,7 +109,9 @@ def choice(ratios: tuple[float, ...], weights: tuple[float, ...] | None = None) 
         raise ConfigError(f"a choice law needs ratios in [0, 1), got {ratios}")
     shares = np.ones(len(ratios)) if weights is None else np.asarray(weights, float)
     if len(shares) != len(ratios) or not np.all(shares > 0):
-        raise ConfigError(f"a choice law needs one weight > 0 for each of its {len(ratios)} ratios, got {weights}")
+        raise ConfigError(
+            f"a choice law needs one weight > 0 for each of its {len(ratios)} ratios, got {weights}"
+        )
     name = "choice:" + ",".join(f"{p:g}" for p in ratios)
     return MaskLaw(name, np.asarray(ratios, float), shares / shares.sum(), max(ratios))
 
@@ -135,7 +138,7 @@ def from_density(
 
 
 def from_moments(moments: tuple[float, ...], name: str = "moments") -> MaskLaw:
-    """The Gauss rule that has the given moments: all that a risk can know of a law with these moments.
+    """Build the Gauss rule that has the given moments, the simplest law that does.
 
     Parameters
     ----------
@@ -205,10 +208,13 @@ def parse_law(spec: str) -> MaskLaw:
 
             return from_density(density, low, high, name=spec)
     raise ConfigError(
-        f"a law must be fixed:P, uniform:LOW,HIGH, choice:P,P,... or beta:A,B,LOW,HIGH (A, B >= 1), got {spec}"
+        "a law must be fixed:P, uniform:LOW,HIGH, choice:P,P,... or beta:A,B,LOW,HIGH (A, B >= 1), "
+        f"got {spec}"
     )
 
 
-def _gauss(name: str, diagonal: Float[np.ndarray, " K"], off: Float[np.ndarray, " J"], high: float) -> MaskLaw:
+def _gauss(
+    name: str, diagonal: Float[np.ndarray, " K"], off: Float[np.ndarray, " J"], high: float
+) -> MaskLaw:
     nodes, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
     return MaskLaw(name, nodes, vectors[0] ** 2, high)

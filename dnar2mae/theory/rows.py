@@ -36,9 +36,9 @@ class Masking:
     scale: Literal["none", "inv"] = "none"
     """Visible inputs are kept as they are (none) or divided by 1 - p (inv, as in inverted dropout)."""
     loss: Literal["rows", "masked", "masked-mean"] = "rows"
-    """rows: every masked row is fitted (a target outside the features). masked: a row counts only when the target's
-    own feature is masked, with probability p (masked autoencoding). masked-mean: the same, each sample's loss
-    divided by its number of masked features (weight 1/p)."""
+    """rows: every masked row is fitted (a target outside the features). masked: a row counts only when the
+    target's own feature is masked, with probability p (masked autoencoding). masked-mean: the same, each
+    sample's loss divided by its number of masked features (weight 1/p)."""
     num_masks: int | Literal["inf"] = 1
     """Mask draws per sample, each with its own ratio: 1 to 64, or inf (the full expectation over masks)."""
     ridge: float | None = None
@@ -76,19 +76,21 @@ def row_triples(ratios: Float[np.ndarray, "*K"], masking: Masking) -> RowTriples
 
 
 def effective_ratio(law: MaskLaw, masking: Masking) -> float:
-    """The fixed ratio that a law *is* when every sample is shown under very many masks.
+    """Find the fixed ratio that a law *is* when every sample is shown under very many masks.
 
     With omega the weight of a row in the loss (the probability that it exists included),
 
-        p_eff = E[omega b] / E[omega (q^2 + b)]:   E[p q] / E[q] for all rows,   E[p^2 q] / E[p q] for masked entries,
+        p_eff = E[omega b] / E[omega (q^2 + b)]:   E[p q] / E[q] for all rows,   E[p^2 q] / E[p q] for masked
+        entries,
 
-    and p_eff / (1 - p_eff) = E[p / q] for rescaled inputs, all rows. Every predictor that is linear in the masked
-    input then has the same expected loss, up to a factor and a constant, as at fixed p_eff.
+    and p_eff / (1 - p_eff) = E[p / q] for rescaled inputs, all rows. Every predictor that is linear in the
+    masked input then has the same expected loss, up to a factor and a constant, as at fixed p_eff.
 
     Raises
     ------
     ConfigError
-        If inputs are rescaled by 1 / (1 - p) and the law's ratios reach 1, or the law never masks under a masked loss.
+        If inputs are rescaled by 1 / (1 - p) and the law's ratios reach 1, or the law never masks under a
+        masked loss.
     """
     _check_law(law, masking, allow_one=masking.scale == "none")
     q, b, _, present = row_triples(law.ratios, masking)
@@ -124,10 +126,13 @@ class Couplings(NamedTuple):
 class Rows(Protocol):
     """The rows of samples under a few laws of equal complexity."""
 
-    per_sample: Float[np.ndarray, " P"]
-    """Expected number of rows of a sample."""
-    size: int
-    """Numbers held for each law."""
+    @property
+    def per_sample(self) -> Float[np.ndarray, " P"]:
+        """Expected number of rows of a sample."""
+
+    @property
+    def size(self) -> int:
+        """Numbers held for each law."""
 
     def take(self, index: Int[np.ndarray, " N"]) -> "Rows":
         """Repeat laws, one for each cell."""
@@ -256,8 +261,8 @@ def group_rows(laws: Sequence[MaskLaw], masking: Masking) -> Iterator[tuple[Int[
     Raises
     ------
     ConfigError
-        If a law can mask every feature, never masks under a masked loss, or mixes ratio 0 with others where samples
-        have several masks.
+        If a law can mask every feature, never masks under a masked loss, or mixes ratio 0 with others where
+        samples have several masks.
     """
     groups: dict[tuple[bool, int], list[int]] = {}
     for position, law in enumerate(laws):
@@ -283,7 +288,9 @@ def _check_law(law: MaskLaw, masking: Masking, allow_one: bool = False) -> None:
     if masking.loss != "rows" and zeros.any():
         raise ConfigError(f"a loss on masked entries needs mask ratios > 0, got {law.name}")
     if masking.num_masks not in (1, "inf") and zeros.any() and not zeros.all():
-        raise ConfigError(f"with several masks per sample, ratio 0 cannot be mixed with others, got {law.name}")
+        raise ConfigError(
+            f"with several masks per sample, ratio 0 cannot be mixed with others, got {law.name}"
+        )
 
 
 def _one_mask(laws: list[MaskLaw], masking: Masking) -> OneMask:
@@ -306,7 +313,9 @@ def _several_masks(laws: list[MaskLaw], masking: Masking, num_masks: int) -> Sev
     absent = np.maximum(1 - rows.weight.sum(1, keepdims=True), 0)
     probability = np.column_stack([rows.weight, absent])
     classes = np.array(list(combinations_with_replacement(range(rows.size + 1), num_masks)))
-    orders = [factorial(num_masks) // prod(factorial(c) for c in np.bincount(row).tolist()) for row in classes]
+    orders = [
+        factorial(num_masks) // prod(factorial(c) for c in np.bincount(row).tolist()) for row in classes
+    ]
     weight = np.prod(probability[:, classes], axis=2) * np.array(orders, float)
     used = weight.max(0) > 0
     q, b, y = (np.pad(value, ((0, 0), (0, 1)))[:, classes[used]] for value in (rows.q, rows.b, rows.y))

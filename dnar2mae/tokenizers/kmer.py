@@ -5,19 +5,11 @@ from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.config import TokenizerConfig
 from dnar2mae.errors import SequenceError
+from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.tokenizers.vocabulary import Vocabulary
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[SEP]")
 _FIRST_REAL = len(SPECIAL_TOKENS)
-_UNKNOWN = 4  # base code of N, and the lowest code that is not a base
-_SOFT_MASK = 8
-_ASCII_TO_CODE = np.full(256, 255, np.uint8)
-for _base, _code in zip("ACGTNU", (0, 1, 2, 3, 4, 3), strict=True):
-    _ASCII_TO_CODE[ord(_base)] = _code
-    _ASCII_TO_CODE[ord(_base.lower())] = _code | _SOFT_MASK
-for _base in "RYSWKMBDHV":
-    _ASCII_TO_CODE[ord(_base)] = _UNKNOWN
-    _ASCII_TO_CODE[ord(_base.lower())] = _UNKNOWN | _SOFT_MASK
 
 
 class KmerTokenizer:
@@ -61,10 +53,8 @@ class KmerTokenizer:
             group=-(-k // self.stride),
             bases_per_token=k,
         )
-        codes = np.arange(16, dtype=np.uint8) & ~np.uint8(_SOFT_MASK)
-        self._single = np.where(codes < _UNKNOWN, codes + _FIRST_REAL, self.vocabulary.unk_id).astype(
-            np.int32
-        )
+        codes = np.arange(16, dtype=np.uint8) & ~np.uint8(SOFT_MASK)
+        self._single = np.where(codes < UNKNOWN, codes + _FIRST_REAL, self.vocabulary.unk_id).astype(np.int32)
 
     def num_tokens(self, length_bp: int) -> int:
         """Tokens in a window of this many bases."""
@@ -85,7 +75,7 @@ class KmerTokenizer:
         """
         if self.k == 1:
             return self._single.take(codes, mode="wrap")
-        bases = codes & ~np.uint8(_SOFT_MASK)
+        bases = codes & ~np.uint8(SOFT_MASK)
         num_tokens = self.num_tokens(codes.shape[-1])
         index = np.zeros((*codes.shape[:-1], num_tokens), np.uint16)
         for offset in range(self.k):
@@ -93,7 +83,7 @@ class KmerTokenizer:
             index |= self._column(bases, offset, num_tokens) & 3
         ids = index.astype(np.int32)
         ids += _FIRST_REAL
-        unknown = bases >= _UNKNOWN
+        unknown = bases >= UNKNOWN
         if unknown.any():
             ids[self._touches(unknown, num_tokens)] = self.vocabulary.unk_id
         return ids
@@ -106,7 +96,7 @@ class KmerTokenizer:
         SequenceError
             If a letter is not an IUPAC nucleotide code.
         """
-        codes = _ASCII_TO_CODE[np.frombuffer(sequence.encode("latin-1", "replace"), np.uint8)]
+        codes = encode(sequence.encode("latin-1", "replace"))
         if (codes == 255).any():
             where = int(np.argmax(codes == 255))
             raise SequenceError(
@@ -135,7 +125,7 @@ class KmerTokenizer:
 
     def lower_case(self, codes: UInt8[np.ndarray, "... L"]) -> Bool[np.ndarray, "... T"]:
         """Which tokens hold a soft-masked base."""
-        return self._touches((codes & _SOFT_MASK) > 0, self.num_tokens(codes.shape[-1]))
+        return self._touches((codes & SOFT_MASK) > 0, self.num_tokens(codes.shape[-1]))
 
     def tokens(self) -> list[str]:
         """Every token's text, in the order of the ids."""

@@ -5,7 +5,6 @@ import sys
 import time
 
 import pytest
-
 from dnar2mae.cli import main
 
 SMALL = [

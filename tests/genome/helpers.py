@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dnar2mae.config import DataConfig
-from dnar2mae.genome import Genome
+from dnar2mae.genome.store import Genome
 
 
 def write_fasta(path: Path, sequences: dict[str, str], width: int = 60, newline: str = "\n") -> Path:

@@ -36,10 +36,8 @@ def files(genome, tmp_path_factory):
 @pytest.fixture(scope="module")
 def annotation(files):
     """The GFF3 file as an independent reader sees it; coordinates back to 0-based half-open."""
-    table = bioframe.read_table(files[1], schema="gff")
-    table = table[~table["chrom"].str.startswith("#")].copy()
-    table["start"] = table["start"].astype(int) - 1
-    table["end"] = table["end"].astype(int)
+    table = bioframe.read_table(files[1], schema="gff", comment="#")
+    table["start"] -= 1
     pairs = [dict(p.split("=") for p in text.split(";")) for text in table["attributes"]]
     for key in ("ID", "Parent", "Name"):
         table[key] = [p.get(key, "") for p in pairs]
@@ -81,8 +79,8 @@ def test_genome_is_pinned(tmp_path):
     """A seed names a genome: results that cite one hold only as long as this does."""
     fasta, gff = tmp_path / "g.fa", tmp_path / "g.gff3"
     simulate(SimulateConfig(length_bp=40_000, chromosomes=2)).write(fasta, gff)
-    assert hashlib.sha256(fasta.read_bytes()).hexdigest()[:16] == "F"
-    assert hashlib.sha256(gff.read_bytes()).hexdigest()[:16] == "G"
+    assert hashlib.sha256(fasta.read_bytes()).hexdigest()[:16] == "42c6dc959e509d03"
+    assert hashlib.sha256(gff.read_bytes()).hexdigest()[:16] == "be610cb78118c044"
 
 
 def test_file_matches_table(genome, annotation):
@@ -269,13 +267,13 @@ def test_repeats_avoid_what_was_planted(genome, chrom):
 
 
 def test_copies_of_a_family_are_alike(genome):
-    """About 0.94 ** 12 of the 12-mers of a copy are as in the consensus, and so in many other copies."""
+    """About 0.9 ** 12 of the 12-mers of a copy are as in the consensus, and so in many other copies."""
     sines = of_type(genome, "repeat_region").query("name == 'SINE1'")
     copies = [bases(genome, row) for row in sines.itertuples()]
     words = [{copy[i : i + 12] for i in range(len(copy) - 11)} for copy in copies]
     counts = Counter(word for copy in words for word in copy)
     shared = sum(count for count in counts.values() if count > len(copies) / 5)
-    assert 0.35 < shared / counts.total() < 0.6
+    assert 0.2 < shared / counts.total() < 0.4
 
 
 def test_gaps_are_the_n_runs(genome):

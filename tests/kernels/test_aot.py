@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 DRAW = {"seed": "i64", "step": "i32", "low": "i64", "span": "i64", "GROUP": 1, "PER_SAMPLE": 1}
 ONE, SEVERAL = {"table": None, "NUM_INTERVALS": 1}, {"table": "*i64", "NUM_INTERVALS": 3}
 REPLACE = {
@@ -21,7 +19,7 @@ BATCH = {"tokens": "*i64", "maskable": "*i1", "sample_ids": "*i64", "out": "*bf1
 EMBED = {"weight": "*bf16", **BATCH, **SIZES, **DRAW, **ONE, **REPLACE, "EMBED": True, **TILE}
 ONE_HOT = {
     **{"ids": "*i32", "values": "*bf16", "partial": "*fp32", "num_values": "i32", "width": "i32"},
-    **{"num_rows": "i32", "chunk_rows": "i32", "ROWS": 16, "BLOCK_N": 64, "BLOCK_D": 128},
+    **{"num_rows": "i32", "chunk_rows": "i32", "WIDEN": False, "ROWS": 16, "BLOCK_N": 64, "BLOCK_D": 128},
 }
 RUNS = {
     **{"values": "*bf16", "order": "*i64", "starts": "*i64", "sums": "*fp32", "width": "i32"},

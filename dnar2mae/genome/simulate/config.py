@@ -1,5 +1,6 @@
 """What a simulated genome can be told."""
 
+import math
 from dataclasses import dataclass
 
 from dnar2mae.errors import ConfigError
@@ -22,7 +23,7 @@ class SimulateConfig:
     """Mean GC share of the background (not of exons, repeats and CpG islands), in [0.3, 0.6]."""
     cpg_island_share: float = 0.5
     """Share of promoters inside a CpG island, in [0, 1]."""
-    repeat_share: float = 0.3
+    repeat_share: float = 0.4
     """Share of the genome in soft-masked (lower-case) repeats, in [0, 0.5]."""
     gaps_per_mb: float = 2.0
     """Assembly gaps (runs of 100 to 1000 N) in a million base pairs, in [0, 20]."""
@@ -44,7 +45,7 @@ class SimulateConfig:
         _require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         last = self.chromosome_lengths()[-1]
         room = self.genes_per_mb == 0 or last * self.genes_per_mb >= 1e6
-        rule = f"at least {1e6 / last:.1f} (one gene on the shortest chromosome, {last} bp) or 0"
+        rule = f"at least {math.ceil(1e6 / last)} (one gene on the shortest chromosome) or 0"
         _require(room, "genes-per-mb", rule, self.genes_per_mb)
 
     def chromosome_lengths(self) -> list[int]:

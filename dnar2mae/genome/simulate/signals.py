@@ -114,12 +114,12 @@ class RepeatFamily(NamedTuple):
 
 
 REPEAT_FAMILIES = (
-    RepeatFamily("SINE1", 300, 280, 0.55, 0.06, 0.45),
-    RepeatFamily("DNA1", 200, 180, 0.40, 0.10, 0.15),
-    RepeatFamily("LTR1", 450, 400, 0.48, 0.04, 0.10),
-    RepeatFamily("LINE1", 1500, 250, 0.42, 0.08, 0.15),
+    RepeatFamily("SINE1", 300, 280, 0.55, 0.10, 0.6),
+    RepeatFamily("DNA1", 180, 160, 0.40, 0.12, 0.15),
+    RepeatFamily("LINE1", 1000, 150, 0.42, 0.08, 0.05),
 )
-"""The rest of the copies are tandem repeats."""
+"""One family makes up most of the copies, as Alu does in primates, so that a small model soon finds it; the
+copies that are left are tandem repeats."""
 POLYA_TAIL_BP = 15
 TANDEM_UNITS = ("A", "AC", "AG", "AT", "AAT", "AGC", "AAAG", "AAAT", "GATA", "TTAGGG")
 TANDEM_DIVERGENCE = 0.03

@@ -1,0 +1,37 @@
+"""``dnar2mae demo``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnar2mae.cli.parse import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Simulate a genome, pretrain a small model on it, and compare it with the untrained model and Markov models.
+
+    Takes minutes on a CPU and downloads nothing.
+    """
+
+    out: Path = Path("demo")
+    """Folder for the genome, its annotation and the run."""
+    steps: int = 450
+    """Optimizer steps."""
+    seed: int = 0
+    """Seed of the genome and the run."""
+    overwrite: bool = False
+    """Replace an earlier demo."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, simulate, pretrain, print the summary."""
+    command = parse(Command, argv, prog="dnar2mae demo")
+    from dnar2mae.cli import pretrain, simulate
+
+    genome, run_folder = command.out / "genome", command.out / "run"
+    overwrite = ["--overwrite"] if command.overwrite else []
+    command.out.mkdir(parents=True, exist_ok=True)
+    seed = ["--seed", str(command.seed)]
+    code = simulate.run(["--out", str(genome), "--length-bp", "1000000", *seed, *overwrite])
+    steps = ["--steps", str(command.steps), "--validate-every", str(max(command.steps // 5, 1))]
+    return code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])

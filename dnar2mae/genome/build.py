@@ -1,0 +1,282 @@
+"""The cache of a genome: made in one streaming pass, put in place whole, rebuilt when its source changes."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from io import BufferedWriter, TextIOWrapper
+from pathlib import Path
+
+import numpy as np
+
+from dnar2mae.errors import SequenceError
+from dnar2mae.genome.alphabet import AMBIGUOUS, SOFT_MASK, UNKNOWN, encode
+from dnar2mae.genome.intervals import intersection, intervals_of, size, union
+from dnar2mae.genome.progress import progress_bar
+from dnar2mae.genome.readers import SequenceFile, read_fai
+
+FORMAT = 1
+"""Version of the cache's layout: raise it when the layout or the meaning of a code changes."""
+
+_FLUSH_BYTES = 1 << 20
+_PROTEIN_ONLY = "EFILPQZXJO"
+_STALE_S = 24 * 3600
+
+
+@dataclass
+class Index:
+    """What ``index.json`` holds: the source's state when it was read, its sequences and letter counts."""
+
+    source: str
+    size: int
+    mtime_ns: int
+    format: int = FORMAT
+    names: list[str] = field(default_factory=list)
+    descriptions: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    letters: dict[str, int] = field(default_factory=lambda: dict.fromkeys("ACGTN", 0))
+    soft_masked: int = 0
+    iupac: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path) -> "Index":
+        """Make the index of a file that was not read yet."""
+        status = path.stat()
+        return cls(source=str(path.absolute()), size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Index | None":
+        """Read a cache's index; None where any part of the cache is missing, damaged or of another format."""
+        try:
+            index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
+            n_runs = np.load(folder / "n_runs.npy")
+            whole = (
+                index.format == FORMAT
+                and len(index.names) == len(index.lengths) == len(index.descriptions)
+                and (folder / "bases.u8").stat().st_size == sum(index.lengths) == sum(index.letters.values())
+                and n_runs.dtype == np.int64
+                and size(n_runs) == index.letters["N"]
+            )
+        except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError):
+            return None
+        return index if whole else None
+
+    def is_of(self, path: Path) -> bool:
+        """Tell whether the file is the one that was read, by path, size and modification time."""
+        now = Index.of(path)
+        return (self.source, self.size, self.mtime_ns) == (now.source, now.size, now.mtime_ns)
+
+
+def default_cache() -> Path:
+    """Give the folder of all caches: ``$DNAR2MAE_CACHE``, else ``~/.cache/dnar2mae``."""
+    return Path(os.environ.get("DNAR2MAE_CACHE") or "~/.cache/dnar2mae").expanduser()
+
+
+def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple[Path, Index]:
+    """Give the cache folder of a sequence file and its index; build it where missing, stale or damaged.
+
+    Raises
+    ------
+    SequenceError
+        See ``Genome.open``.
+    """
+    with SequenceFile(path):  # a missing or unreadable source is an error even if an old cache is there
+        pass
+    key = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
+    folder = Path(cache_dir or default_cache()) / "genomes" / f"{path.name}-{key}"
+    index = Index.load(folder)
+    if index is not None and index.is_of(path):
+        return folder, index
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.parent):
+            index = Index.load(folder)  # perhaps another process has built it by now
+            if index is None or not index.is_of(path):
+                index = _build(path, folder, progress)
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
+        raise SequenceError(
+            f"{folder.parent}: {what} the cache of {path} (about a byte a base); "
+            "set DNAR2MAE_CACHE to a folder with room that you may write to"
+        ) from error
+    return folder, index
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time build in this folder; the lock goes with the process.
+
+    Where locks are unknown (Windows, some network file systems) several may build the same genome: each
+    puts a whole cache in place, and the last one stays.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _build(path: Path, folder: Path, progress: bool) -> Index:
+    for stale in folder.parent.glob("*.building-*"):  # of processes that were killed
+        if time.time() - stale.stat().st_mtime > _STALE_S:
+            shutil.rmtree(stale, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
+    try:
+        index = Index.of(path)
+        with (scratch / "bases.u8").open("wb") as bases:
+            n_runs = _Pass(path, index, bases).run(progress)
+            _sync(bases)
+        _check(path, index)
+        with (scratch / "n_runs.npy").open("wb") as file:
+            np.save(file, n_runs)
+            _sync(file)
+        with (scratch / "index.json").open("w", encoding="utf-8") as file:
+            json.dump(asdict(index), file)
+            _sync(file)
+        _put_in_place(scratch, folder, index)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return index
+
+
+class _Pass:
+    """The one pass over a sequence file: writes the codes, fills the index, finds the runs of N."""
+
+    def __init__(self, path: Path, index: Index, bases: BufferedWriter):
+        self.path, self.index, self.bases = path, index, bases
+        self.pending: list[bytes] = []
+        self.pending_bp = 0
+        self.written_bp = 0
+        self.runs = [np.empty((0, 2), np.int64)]
+
+    def run(self, progress: bool) -> np.ndarray:
+        index, seen = self.index, set[str]()
+        with (
+            SequenceFile(self.path) as source,
+            progress_bar(f"Reading {self.path.name}", source.size, show=progress) as update,
+        ):
+            for header, letters in source:
+                if header is not None:
+                    name, *description = header.split(maxsplit=1) or [""]
+                    if not name or name in seen:
+                        problem = f"the name {name!r} occurs twice" if name else "a header without a name"
+                        raise SequenceError(
+                            f"{self.path}: sequence {len(seen) + 1}: {problem}; each needs its own"
+                        )
+                    seen.add(name)
+                    index.names.append(name)
+                    index.descriptions.append("".join(description))
+                    index.lengths.append(0)
+                index.lengths[-1] += len(letters)
+                self.pending.append(letters)
+                self.pending_bp += len(letters)
+                if self.pending_bp >= _FLUSH_BYTES:
+                    self.flush()
+                    update(source.position)
+        self.flush()
+        offsets = np.append(0, np.cumsum(index.lengths))
+        return intersection(union(np.concatenate(self.runs)), intervals_of(offsets[:-1], offsets[1:]))
+
+    def flush(self) -> None:
+        letters = b"".join(self.pending)
+        codes = encode(letters)
+        if codes.max(initial=0) > SOFT_MASK + UNKNOWN:
+            raise self.illegal(letters, int(np.argmax(codes > SOFT_MASK + UNKNOWN)))
+        upper = codes & (SOFT_MASK - 1)
+        counts = {letter: int(np.count_nonzero(upper == code)) for code, letter in enumerate("ACGTN")}
+        for letter, count in counts.items():
+            self.index.letters[letter] += count
+        self.index.soft_masked += int(np.count_nonzero(codes & SOFT_MASK))
+        if counts["N"]:
+            self.unknown(letters, upper == UNKNOWN)
+        self.bases.write(codes.data)
+        self.written_bp += len(codes)
+        self.pending, self.pending_bp = [], 0
+
+    def unknown(self, letters: bytes, is_n: np.ndarray) -> None:
+        edges = np.flatnonzero(np.diff(is_n, prepend=False, append=False)) + self.written_bp
+        self.runs.append(intervals_of(edges[::2], edges[1::2]))
+        if np.count_nonzero(is_n) > letters.count(b"N") + letters.count(b"n"):
+            for letter in AMBIGUOUS:
+                count = letters.count(letter.encode()) + letters.count(letter.lower().encode())
+                if count:
+                    self.index.iupac[letter] = self.index.iupac.get(letter, 0) + count
+
+    def illegal(self, letters: bytes, at: int) -> SequenceError:
+        ends = np.cumsum(self.index.lengths)
+        sequence = int(np.searchsorted(ends, self.written_bp + at, side="right"))
+        position = self.written_bp + at - int(ends[sequence]) + self.index.lengths[sequence] + 1
+        letter = chr(letters[at])
+        if letter.upper() in _PROTEIN_ONLY:
+            what = "it looks like protein; give a nucleotide sequence"
+        elif letter in "-.*":
+            what = "gaps belong to alignments; give the sequence without them"
+        else:
+            what = "only IUPAC nucleotide letters may stand there; get the file again if it is damaged"
+        return SequenceError(
+            f"{self.path}: sequence {self.index.names[sequence]} has {letter!r} at base {position}: {what}"
+        )
+
+
+def _check(path: Path, index: Index) -> None:
+    if not index.is_of(path):
+        raise SequenceError(f"{path}: the file changed while it was read; try again when it is complete")
+    if index.letters["N"] == sum(index.lengths):
+        raise SequenceError(f"{path}: the file holds no known base (A, C, G or T); give another one")
+    read = [(name, length) for name, length in zip(index.names, index.lengths, strict=True) if length]
+    fai = read_fai(path)
+    listed = [entry for entry in fai if entry[1]] if fai is not None else read
+    if read != listed:
+        here, there = next(
+            (pair for pair in zip(read, listed, strict=False) if pair[0] != pair[1]),
+            (f"{len(read)} sequences", f"{len(listed)} sequences"),
+        )
+        raise SequenceError(
+            f"{path}: the index {path.name}.fai lists {there}, the file holds {here}: the file "
+            "is truncated (get it again) or the index is old (run samtools faidx)"
+        )
+    empty = [name for name, length in zip(index.names, index.lengths, strict=True) if not length]
+    if empty:
+        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        warnings.warn(
+            f"{path}: {len(empty)} of {len(index.names)} sequences are empty: {shown}", stacklevel=5
+        )
+
+
+def _put_in_place(scratch: Path, folder: Path, index: Index) -> None:
+    """Move a finished cache to its name, replacing an older one; processes that map that one keep it."""
+    old = scratch.with_name(scratch.name + "-old")
+    for _ in range(10):
+        try:
+            os.rename(scratch, folder)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR):
+                raise
+        if Index.load(folder) == index:  # another process was first
+            break
+        with suppress(FileNotFoundError):  # another process may have moved it away first
+            os.rename(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        raise OSError(errno.EBUSY, "other processes keep replacing the cache")
+
+
+def _sync(file: BufferedWriter | TextIOWrapper) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,0 +1,195 @@
+"""A genome in memory-mapped form: every base of every sequence, a byte each, in one array."""
+
+import difflib
+import mmap
+import os
+import weakref
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from dnar2mae.errors import SequenceError
+from dnar2mae.genome.alphabet import complement, decode
+from dnar2mae.genome.build import Index, cached
+
+_RESIDENT_BYTES = 256 << 20
+"""A larger genome is never wholly in the process's memory, only in the system's page cache."""
+_MITOCHONDRION = ("M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", "chrmt")
+
+
+class Genome:
+    """A genome, opened with ``Genome.open``.
+
+    Attributes
+    ----------
+    path : Path
+        The sequence file.
+    names : tuple of str
+        Sequence names (first word of the header) in the file's order.
+    lengths : int64 [S]
+        Sequence lengths in bp.
+    offsets : int64 [S + 1]
+        Where each sequence starts in concatenated coordinates; the last entry is ``total_bp``.
+    intervals : int64 [K, 2]
+        The extents of the sequences that are not empty, in concatenated coordinates.
+    n_runs : int64 [R, 2]
+        Maximal runs of unknown bases in concatenated coordinates, sorted, none across two sequences.
+    index : dict of str to int
+        Sequence index by name.
+    """
+
+    def __init__(self, folder: Path, index: Index):
+        self._folder, self._index = folder, index
+        self.path = Path(index.source)
+        self.names = tuple(index.names)
+        self.index = {name: i for i, name in enumerate(self.names)}
+        self.lengths = np.array(index.lengths, np.int64)
+        self.offsets = np.append(0, np.cumsum(self.lengths))
+        self.intervals = np.column_stack([self.offsets[:-1], self.offsets[1:]])[self.lengths > 0]
+        self.n_runs = np.load(folder / "n_runs.npy")
+        self._file = os.open(folder / "bases.u8", os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        self._map = mmap.mmap(self._file, 0, access=mmap.ACCESS_READ)
+        self._bases = np.frombuffer(self._map, np.uint8)
+        self._touched_bytes = 0
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, cache_dir: str | Path | None = None, progress: bool = True
+    ) -> "Genome":
+        """Open a FASTA, GenBank or EMBL file (plain, gzip, bgzip): read once, memory-mapped from then on.
+
+        Parameters
+        ----------
+        path
+            The sequence file. The cache is built anew when its size or modification time changes.
+        cache_dir
+            Where caches live; by default ``$DNAR2MAE_CACHE``, else ``~/.cache/dnar2mae``.
+        progress
+            Show a progress bar on a terminal when reading takes over a second.
+
+        Raises
+        ------
+        SequenceError
+            The file is missing, damaged or no nucleotide sequence, disagrees with the ``.fai`` index beside
+            it, or the cache cannot be written. Nothing is left behind.
+
+        Warns
+        -----
+        UserWarning
+            A sequence is empty. It is kept, with length 0.
+        """
+        return cls(*cached(Path(path), cache_dir=cache_dir, progress=progress))
+
+    def __reduce__(self) -> tuple:
+        """Pickle as a reference to the cache: a worker process maps the same file."""
+        return _reopen, (self._folder, self._index)
+
+    def __len__(self) -> int:
+        """Give the number of sequences."""
+        return len(self.names)
+
+    @property
+    def total_bp(self) -> int:
+        """Sum of the sequences' lengths in bp."""
+        return len(self._bases)
+
+    @property
+    def stem(self) -> str:
+        """The file's name without ``.gz`` and the format's suffix."""
+        name = self.path.name.removesuffix(".gz").removesuffix(".bgz")
+        return name.rpartition(".")[0] or name
+
+    def codes(self, name: str, start: int, end: int) -> UInt8[np.ndarray, " L"]:
+        """Give the codes (see ``alphabet``) of ``[start, end)`` of a sequence as a read-only view.
+
+        Raises
+        ------
+        SequenceError
+            The name is unknown or the coordinates are not inside the sequence.
+        """
+        if name not in self.index:
+            raise SequenceError(self.unknown(name))
+        sequence = self.index[name]
+        if not 0 <= start <= end <= self.lengths[sequence]:
+            raise SequenceError(
+                f"{self.path}: coordinates of {name} need 0 <= start <= end <= {self.lengths[sequence]} "
+                f"(0-based, half-open), got {start}-{end}"
+            )
+        offset = int(self.offsets[sequence])
+        return self.span(offset + start, offset + end)
+
+    def fetch(self, name: str, start: int, end: int, strand: str = "+") -> str:
+        """Give the letters of ``[start, end)``, lower case kept; the reverse complement for strand ``-``.
+
+        Raises
+        ------
+        SequenceError
+            The name is unknown, the coordinates are not inside the sequence, or the strand is neither + nor
+            -.
+        """
+        codes = self.codes(name, start, end)
+        if strand not in ("+", "-"):
+            raise SequenceError(f"{self.path}: a strand is + or -, got {strand!r}")
+        return decode(complement(codes[::-1]) if strand == "-" else codes)
+
+    def span(self, start: int, end: int) -> UInt8[np.ndarray, " L"]:
+        """Give the codes of ``[start, end)`` in concatenated coordinates as a read-only view."""
+        self._touched_bytes += end - start
+        if self._touched_bytes > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(
+                mmap.MADV_DONTNEED
+            )  # views stay valid: their pages are mapped again when touched
+            self._touched_bytes = 0
+        return self._bases[start:end]
+
+    def windows(self, starts: Int64[np.ndarray, " B"], window_bp: int) -> UInt8[np.ndarray, "B L"]:
+        """Copy the windows that start at these concatenated coordinates."""
+        if self.total_bp <= _RESIDENT_BYTES or not hasattr(os, "pread"):
+            return np.lib.stride_tricks.sliding_window_view(self._bases, window_bp)[starts]
+        # Reading is quicker than mapping a page and its neighbours for each window, and leaves none behind.
+        rows = b"".join([os.pread(self._file, window_bp, start) for start in starts.tolist()])
+        return np.frombuffer(bytearray(rows), np.uint8).reshape(len(starts), window_bp)
+
+    def sequence_of(self, positions: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
+        """Give the index of the sequence that holds each concatenated coordinate."""
+        return np.searchsorted(self.offsets[1:], positions, side="right")
+
+    def summary(self) -> dict[str, int | float]:
+        """Size, and shares in [0, 1]: unknown and soft-masked of all bases, G + C of the known ones."""
+        letters = self._index.letters
+        known = self.total_bp - letters["N"]
+        return {
+            "total_bp": self.total_bp,
+            "num_sequences": len(self),
+            "n_share": letters["N"] / self.total_bp,
+            "soft_masked_share": self._index.soft_masked / self.total_bp,
+            "gc_share": (letters["G"] + letters["C"]) / known,
+        }
+
+    @property
+    def ambiguous(self) -> dict[str, int]:
+        """Number of each IUPAC letter, other than N, that was read as N."""
+        return dict(self._index.iupac)
+
+    def unknown(self, name: str) -> str:
+        """Say that no sequence has this name, and which ones may have been meant."""
+        bare = name.removeprefix("chr")
+        aliases = _MITOCHONDRION if name in _MITOCHONDRION else (bare, f"chr{bare}")
+        near = [alias for alias in aliases if alias in self.index]
+        near += difflib.get_close_matches(name, self.names[:10_000], n=3)
+        hint = (
+            f"did you mean {', '.join(dict.fromkeys(near))}?"
+            if near
+            else "it has " + ", ".join(self.names[:5])
+        )
+        return f"{self.path}: no sequence {name!r}; {hint}{'' if near or len(self) <= 5 else ', ...'}"
+
+
+def _reopen(folder: Path, index: Index) -> Genome:
+    if not folder.is_dir() or Index.load(folder) != index:
+        raise SequenceError(
+            f"{index.source}: its cache {folder} was removed or rebuilt during the run; start again"
+        )
+    return Genome(folder, index)

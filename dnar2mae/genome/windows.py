@@ -1,0 +1,195 @@
+"""Windows of genomes by index: drawn at random for training, tiling the held-out stretches for validation.
+
+Both sources are pure: window ``i`` depends on the genomes, the configuration, the seed and ``i`` alone.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64, UInt8
+
+from dnar2mae.config import DataConfig
+from dnar2mae.genome.alphabet import complement
+from dnar2mae.genome.eligible import eligible_starts
+from dnar2mae.genome.intervals import Intervals, intersection, intervals_of, union
+from dnar2mae.genome.store import Genome
+from dnar2mae.random import Stream, draw, unit
+
+
+class Location(NamedTuple):
+    """Where windows lie."""
+
+    genome: Int64[np.ndarray, " B"]
+    """Index of the genome."""
+    sequence: Int64[np.ndarray, " B"]
+    """Index of the sequence in its genome."""
+    start: Int64[np.ndarray, " B"]
+    """First base in its sequence, 0-based, on the forward strand."""
+    reverse: Bool[np.ndarray, " B"]
+    """True on strand ``-``: the window's bases are the reverse complement."""
+
+
+class _Source:
+    """What both sources share: from (genome, start, strand) to locations and codes."""
+
+    genomes: tuple[Genome, ...]
+    window_bp: int
+    _starts: tuple[Intervals, ...]
+    _report: dict[str, dict[str, int]]
+
+    def __init__(self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig):
+        self.genomes, self.window_bp = tuple(genomes), config.window_bp
+        eligible = eligible_starts(genomes, intervals, config)
+        self._starts = tuple(part.starts for part in eligible)
+        self._report = {
+            str(genome.path): part.report for genome, part in zip(self.genomes, eligible, strict=True)
+        }
+
+    def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give genome, start in concatenated coordinates, and strand of each sample."""
+        raise NotImplementedError
+
+    def report(self) -> dict[str, dict[str, int]]:
+        """Give for each genome (by path) how many starts are possible, removed by each rule, and eligible."""
+        return copy.deepcopy(self._report)
+
+    def coverage(self) -> tuple[Intervals, ...]:
+        """Give for each genome the bases that lie in a window of this source, in concatenated coordinates."""
+        return tuple(
+            intersection(
+                union(intervals_of(starts[:, 0], starts[:, 1] + self.window_bp - 1)), genome.intervals
+            )
+            for genome, starts in zip(self.genomes, self._starts, strict=True)
+        )
+
+    def locate(self, sample_ids: Int64[np.ndarray, " B"]) -> Location:
+        """Say where the windows of these samples lie."""
+        genome, start, reverse = self._place(sample_ids)
+        sequence = np.empty_like(start)
+        for i in np.unique(genome):
+            rows = genome == i
+            sequence[rows] = self.genomes[i].sequence_of(start[rows])
+            start[rows] -= self.genomes[i].offsets[sequence[rows]]
+        return Location(genome, sequence, start, reverse)
+
+    def codes(self, sample_ids: Int64[np.ndarray, " B"]) -> UInt8[np.ndarray, "B L"]:
+        """Give the codes of these samples' windows, reverse-complemented on strand ``-``."""
+        genome, start, reverse = self._place(sample_ids)
+        if len(self.genomes) == 1:
+            codes = self.genomes[0].windows(start, self.window_bp)
+        else:
+            codes = np.empty((len(start), self.window_bp), np.uint8)
+            for i in np.unique(genome):
+                rows = genome == i
+                codes[rows] = self.genomes[i].windows(start[rows], self.window_bp)
+        codes[reverse] = complement(codes[reverse, ::-1])
+        return codes
+
+
+class WindowSource(_Source):
+    """Windows drawn at random: a genome by weight, a start uniformly among its eligible ones, then a strand.
+
+    Parameters
+    ----------
+    genomes
+        The genomes in the order of ``config.genomes``.
+    intervals
+        Where windows may lie: ``Split.training``.
+    config
+        ``window_bp``, ``include``, ``exclude``, ``max_n_share``, ``weights`` and ``reverse_complement`` are
+        used. A genome weighs by default as much as it has eligible starts; one without any is never drawn.
+    seed
+        The run's seed.
+
+    Raises
+    ------
+    SequenceError
+        No window is eligible; a BED file breaks a rule (see ``read_bed``).
+    """
+
+    def __init__(
+        self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig, *, seed: int = 0
+    ):
+        super().__init__(genomes, intervals, config)
+        self._seed, self._both_strands = seed, config.reverse_complement
+        # Eligible starts are numbered through: interval k holds the numbers ends[k - 1] to ends[k] - 1.
+        self._ends = tuple(np.cumsum(starts[:, 1] - starts[:, 0]) for starts in self._starts)
+        counts = np.array([ends[-1] if len(ends) else 0 for ends in self._ends])
+        weights = np.where(counts > 0, config.weights, 0.0) if config.weights else counts.astype(float)
+        self._upto = np.cumsum(weights) / np.cumsum(weights)[-1]  # ends at 1 exactly
+
+    def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        words = draw(self._seed, Stream.WINDOW, sample_ids)
+        genome = np.searchsorted(self._upto, unit(words[0], words[1]), side="right")
+        share = unit(words[2], words[3])
+        start = np.empty_like(sample_ids)
+        for i in np.unique(genome):
+            rows = genome == i
+            ends, starts = self._ends[i], self._starts[i]
+            number = (share[rows] * ends[-1]).astype(np.int64)
+            k = np.searchsorted(ends, number, side="right")
+            start[rows] = starts[k, 1] - (ends[k] - number)
+        if not self._both_strands:
+            return genome, start, np.zeros(len(start), bool)
+        word, *_ = draw(self._seed, Stream.STRAND, sample_ids)
+        return genome, start, word & 1 == 1
+
+
+class TiledSource(_Source):
+    """Windows that tile intervals from their starts without overlap, each on both strands in turn.
+
+    Parameters
+    ----------
+    genomes
+        The genomes in the order of ``config.genomes``.
+    intervals
+        What to tile: ``Split.validation``.
+    config
+        As for ``WindowSource``; ``weights`` is not used. Without ``reverse_complement`` only strand + is
+        given.
+
+    Raises
+    ------
+    SequenceError
+        No window is eligible; a BED file breaks a rule (see ``read_bed``).
+    """
+
+    def __init__(self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig):
+        super().__init__(genomes, intervals, config)
+        tiles = [_tile(starts, self.window_bp) for starts in self._starts]
+        self._starts = tuple(intervals_of(starts, starts + 1) for starts in tiles)
+        self._num_strands = 2 if config.reverse_complement else 1
+        self._genome = np.repeat(np.repeat(np.arange(len(tiles)), [len(t) for t in tiles]), self._num_strands)
+        self._start = np.repeat(np.concatenate(tiles), self._num_strands)
+        self._reverse = np.arange(len(self._start)) % self._num_strands == 1
+
+    def __len__(self) -> int:
+        """Give the number of windows, both strands counted."""
+        return len(self._start)
+
+    def subset(self, num_windows: int) -> "TiledSource":
+        """Give at most this many of the windows, evenly spaced, strands in turn; ``coverage`` stays."""
+        if num_windows >= len(self):
+            return self
+        order = np.arange(num_windows)
+        tile = order * (len(self) // self._num_strands) // num_windows
+        chosen = tile * self._num_strands + order % self._num_strands
+        part = copy.copy(self)
+        part._genome, part._start, part._reverse = (
+            values[chosen] for values in (self._genome, self._start, self._reverse)
+        )
+        return part
+
+    def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self._genome[sample_ids], self._start[sample_ids], self._reverse[sample_ids]
+
+
+def _tile(starts: Intervals, window_bp: int) -> Int64[np.ndarray, " K"]:
+    """Put windows as far left as they go, one after the other, at eligible starts."""
+    tiles, free = [np.empty(0, np.int64)], np.iinfo(np.int64).min
+    for first, end in starts.tolist():
+        tiles.append(np.arange(max(first, free), end, window_bp, dtype=np.int64))
+        free = tiles[-1][-1] + window_bp if len(tiles[-1]) else free
+    return np.concatenate(tiles)

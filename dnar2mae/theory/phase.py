@@ -1,0 +1,138 @@
+"""Phase diagrams: the best fixed and the best random ratio over aspect ratio and noise.
+
+A risk is linear in the noise variance and its fixed points do not depend on it, so a whole column of a map
+costs one solution for each law.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.theory.equivalents import risk_equivalent
+from dnar2mae.theory.laws import MaskLaw
+from dnar2mae.theory.rows import Masking
+from dnar2mae.theory.task import Task
+from dnar2mae.theory.uncentred import UncentredTask, uncentred_equivalent
+
+WIN_MARGIN = 1e-3
+"""A random ratio wins where its risk is lower by more than this share; less is within a search's
+resolution."""
+
+RiskTable = Callable[
+    [Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]
+]
+"""Laws and aspect ratios to the excess risk without noise and its slope in the noise variance."""
+_LAWS_AT_ONCE = 32
+
+
+def centred_table(task: Task, masking: Masking) -> RiskTable:
+    """Risks of a task of centred features; its own noise is not used."""
+
+    def table(
+        laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]
+    ) -> tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]:
+        risk = risk_equivalent(task, laws, aspects, masking)
+        return risk.noiseless, risk.visible_noise
+
+    return table
+
+
+def uncentred_table(task: UncentredTask, scale: Literal["none", "inv"]) -> RiskTable:
+    """Risks of a task with means, an intercept and very many masks per sample; its own noise is not used."""
+    return lambda laws, aspects: uncentred_equivalent(task, laws, aspects, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseMap:
+    """The best of some fixed and of some random laws at each of G aspect ratios and N noise variances."""
+
+    aspects: Float[np.ndarray, " G"]
+    noises: Float[np.ndarray, " N"]
+    fixed_laws: Sequence[MaskLaw]
+    random_laws: Sequence[MaskLaw]
+    fixed_index: Int[np.ndarray, "G N"]
+    """Position of the best fixed law."""
+    random_index: Int[np.ndarray, "G N"]
+    """Position of the best random law."""
+    fixed_risk: Float[np.ndarray, "G N"]
+    """Excess risk of the best fixed law."""
+    random_risk: Float[np.ndarray, "G N"]
+    """Excess risk of the best random law."""
+
+    @property
+    def best_ratio(self) -> Float[np.ndarray, "G N"]:
+        """The best fixed ratio."""
+        return np.array([law.mean() for law in self.fixed_laws])[self.fixed_index]
+
+    @property
+    def gain(self) -> Float[np.ndarray, "G N"]:
+        """Risk of the best random law over that of the best fixed one, less 1.
+
+        Negative where the random law wins; NaN at an interpolation peak that all laws share.
+        """
+        finite = np.isfinite(self.random_risk) & np.isfinite(self.fixed_risk)
+        ratio = np.full(finite.shape, np.nan)
+        ratio[finite] = self.random_risk[finite] / self.fixed_risk[finite]
+        return ratio - 1
+
+    @property
+    def wins(self) -> Bool[np.ndarray, "G N"]:
+        """Where the random law wins by more than the margin."""
+        return self.gain < -WIN_MARGIN
+
+
+def phase_map(
+    table: RiskTable,
+    aspects: Float[np.ndarray, " G"],
+    noises: Float[np.ndarray, " N"],
+    fixed_laws: Sequence[MaskLaw],
+    random_laws: Sequence[MaskLaw],
+    *,
+    advance: Callable[[int], object] | None = None,
+) -> PhaseMap:
+    """Compare families of laws over a grid of settings.
+
+    Parameters
+    ----------
+    table
+        Gives the risks; see :func:`centred_table` and :func:`uncentred_table`.
+    aspects
+        d / n, away from the interpolation peaks that all laws share.
+    noises
+        Noise variances.
+    fixed_laws
+        Candidates of the first family; a grid too coarse makes false wins of the second (200 or more are
+        safe).
+    random_laws
+        Candidates of the second family.
+    advance
+        Called with the number of laws just done, for a progress bar.
+
+    Returns
+    -------
+    PhaseMap
+        Arrays of shape (G, N).
+
+    Raises
+    ------
+    ConfigError
+        If a family is empty.
+    """
+    if not fixed_laws or not random_laws:
+        raise ConfigError("a phase map compares at least one fixed law with at least one random law")
+    best = []
+    for laws in (fixed_laws, random_laws):
+        parts = []
+        for start in range(0, len(laws), _LAWS_AT_ONCE):
+            chunk = laws[start : start + _LAWS_AT_ONCE]
+            parts.append(table(chunk, aspects))
+            if advance is not None:
+                advance(len(chunk))
+        base, slope = (np.concatenate(part) for part in zip(*parts, strict=True))
+        columns = [base[:, [g]] + np.multiply.outer(slope[:, g], noises) for g in range(len(aspects))]
+        best += [np.array([c.argmin(0) for c in columns]), np.array([c.min(0) for c in columns])]
+    return PhaseMap(aspects, noises, fixed_laws, random_laws, best[0], best[2], best[1], best[3])

@@ -1,0 +1,186 @@
+r"""Inputs that are not centred, with an intercept that is never masked, under very many masks per sample.
+
+x = mu + x0, x0 ~ N(0, S), y = x0'beta + noise. With Sc the sample covariance of x, the intercept follows
+from b and b minimises a ridge loss
+
+    E[q^2] b'Sc b - 2 E[q] b'c + b' (Var[q] mean mean' + E[p q] diag(S + mean mean')) b
+
+(q = 1, p q = p / q for rescaled inputs). A random ratio alone has the term Var[q]: it penalises the mean
+direction. At test time nothing is masked, and without rescaling predictions are off by E[p] mu'b. Both meet
+in
+
+    R = (b - beta)'S(b - beta) + (E[p] mu'b)^2    (without the second term for rescaled inputs),
+
+whose deterministic equivalent is that of generalised ridge regression with a known penalty matrix K,
+Q = (A S + K)^{-1}, 1 / A = 1 + tr SQ / n.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.theory.covariance import check_covariance
+from dnar2mae.theory.laws import MaskLaw
+from dnar2mae.theory.monte_carlo import check_seeds, mask_moments, square_root
+from dnar2mae.theory.rows import Masking
+
+_SMALLEST_PENALTY = 1e-9
+_BISECTIONS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class UncentredTask:
+    """A regression task whose features have means."""
+
+    covariance: Float[np.ndarray, "d d"]
+    """S."""
+    target: Float[np.ndarray, "d K"]
+    """beta, one column a target."""
+    mean: Float[np.ndarray, " d"]
+    """mu."""
+    noise: float
+    """Noise variance sigma^2, >= 0."""
+
+    def __post_init__(self) -> None:
+        """Check shapes."""
+        size = len(check_covariance(self.covariance))
+        if self.target.shape[0] != size or self.mean.shape != (size,) or not self.noise >= 0:
+            raise ConfigError(f"the target and the mean must have {size} entries and the noise must be >= 0")
+
+
+def positive_targets(
+    covariance: Float[np.ndarray, "d d"], num_targets: int = 1, seed: int = 0
+) -> Float[np.ndarray, "d K"]:
+    """Draw targets with positive coefficients and beta'S beta = 1: they feel the inputs' mean most."""
+    beta = np.abs(np.random.default_rng(seed).standard_normal((len(covariance), num_targets)))
+    return beta / np.sqrt(np.sum(beta * (covariance @ beta), axis=0))
+
+
+def uncentred_equivalent(
+    task: UncentredTask,
+    laws: Sequence[MaskLaw],
+    aspects: ArrayLike,
+    scale: Literal["none", "inv"] = "none",
+) -> tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]:
+    """Deterministic equivalent of the excess risk on unmasked inputs.
+
+    Parameters
+    ----------
+    task
+        Covariance, mean and target.
+    laws
+        L laws; ratio 0 stands for its limit from above.
+    aspects
+        G aspect ratios d / n > 0.
+    scale
+        Visible inputs as they are (none) or divided by 1 - p (inv).
+
+    Returns
+    -------
+    tuple
+        The excess risk without noise, and what each unit of noise variance adds to it.
+
+    Raises
+    ------
+    ConfigError
+        If a law can mask every feature or an aspect ratio is not positive.
+    """
+    ratios = np.atleast_1d(np.asarray(aspects, float))
+    if not np.all((ratios > 0) & np.isfinite(ratios)):
+        raise ConfigError(f"aspect ratios d/n must be > 0 and finite, got {ratios.min():g}")
+    parts = np.array([_one_law(task, law, len(task.mean) / ratios, scale) for law in laws])
+    return parts[:, 0], parts[:, 1]
+
+
+def simulate_uncentred(
+    task: UncentredTask,
+    laws: Sequence[MaskLaw],
+    aspect: float,
+    scale: Literal["none", "inv"] = "none",
+    seeds: Sequence[int] = (0,),
+) -> Float[np.ndarray, "R L"]:
+    """Excess risk on unmasked inputs of fits to random samples, averaged over targets.
+
+    Raises
+    ------
+    ConfigError
+        If seeds repeat or a law can mask every feature.
+    """
+    check_seeds(seeds)
+    root = square_root(task.covariance)
+    num_samples = max(2, round(len(task.mean) / aspect))
+    risks = np.empty((len(seeds), len(laws)))
+    for i, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        x0 = rng.standard_normal((num_samples, len(root))) @ root
+        y = x0 @ task.target + np.sqrt(task.noise) * rng.standard_normal((num_samples, task.target.shape[1]))
+        x = task.mean + x0
+        for j, law in enumerate(laws):
+            b, intercept = _fit(x, y, law, scale)
+            error = b - task.target
+            shift = intercept + task.mean @ b
+            risks[i, j] = np.mean(np.sum(error * (task.covariance @ error), axis=0) + shift**2)
+    return risks
+
+
+def _moments(law: MaskLaw, scale: Literal["none", "inv"]) -> tuple[float, float, float]:
+    law.require_visible()
+    second, penalty, first = mask_moments(law, Masking(scale=scale))
+    return second, max(penalty, _SMALLEST_PENALTY), first
+
+
+def _fit(
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n K"], law: MaskLaw, scale: Literal["none", "inv"]
+) -> tuple[Float[np.ndarray, "d K"], Float[np.ndarray, " K"]]:
+    second, penalty, first = _moments(law, scale)
+    mean, moment = x.mean(0), x.T @ x / len(x)
+    matrix = second * moment - first**2 * np.outer(mean, mean) + np.diag(penalty * np.diag(moment))
+    b = first * np.linalg.solve(matrix, x.T @ (y - y.mean(0)) / len(x))
+    return b, y.mean(0) - first * mean @ b
+
+
+def _one_law(
+    task: UncentredTask,
+    law: MaskLaw,
+    num_samples: Float[np.ndarray, " G"],
+    scale: Literal["none", "inv"],
+) -> Float[np.ndarray, "2 G"]:
+    second, penalty, first = _moments(law, scale)
+    gain, offset = first / second, 1 - first
+    k = np.diag(penalty * (np.diag(task.covariance) + task.mean**2))
+    k = (k + (second - first**2) * np.outer(task.mean, task.mean)) / second
+    lower = np.linalg.cholesky(k)
+    left = np.linalg.solve(lower, np.column_stack([task.mean, task.covariance @ task.target]))
+    nu, vectors = np.linalg.eigh(np.linalg.solve(lower, np.linalg.solve(lower, task.covariance).T))
+    nu = np.maximum(nu, 0)
+    mean, image = (vectors.T @ left)[:, 0], (vectors.T @ left)[:, 1:]
+    a = _visible_weight(nu, num_samples)
+    q = 1 / (np.multiply.outer(a, nu) + 1)
+    energy = (image**2).mean(1)
+    signal = float(np.sum(task.target * (task.covariance @ task.target), axis=0).mean())
+    overlap, visible = gain * a * (q @ energy), (gain * a) ** 2 * (q**2 @ (nu * energy))
+    shift = (offset * gain * a) ** 2 * ((q @ (mean[:, None] * image)) ** 2).mean(1)
+    reach = (q**2 @ (nu * (nu + (offset * mean) ** 2))) / num_samples
+    feedback = a**2 * (q**2 @ nu**2) / num_samples
+    factor = a**2 * reach / (1 - feedback)
+    bias = visible - 2 * overlap + signal + shift
+    explained = gain**2 * signal - 2 * gain * overlap + visible
+    return np.stack([bias + factor * explained, factor * gain**2])
+
+
+def _visible_weight(
+    nu: Float[np.ndarray, " d"], num_samples: Float[np.ndarray, " G"]
+) -> Float[np.ndarray, " G"]:
+    """Solve 1 / A = 1 + sum nu / (A nu + 1) / n for A in (0, 1), by bisection of log A."""
+    low, high = np.full(len(num_samples), np.log(1e-16)), np.zeros(len(num_samples))
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        a = np.exp(middle)
+        used = a + np.sum(1 - 1 / (np.multiply.outer(a, nu) + 1), axis=1) / num_samples
+        low, high = np.where(used < 1, middle, low), np.where(used < 1, high, middle)
+    return np.exp((low + high) / 2)

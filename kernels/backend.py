@@ -1,0 +1,38 @@
+"""Which implementation of an operator runs."""
+
+import os
+from typing import Literal
+
+from torch import Tensor
+
+from dnar2mae.errors import ConfigError
+
+Backend = Literal["auto", "reference", "triton"]
+"""``auto`` is Triton on CUDA and the PyTorch definition elsewhere."""
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+"""Triton runs in its interpreter, on any device: for tests. Set before the first import of triton."""
+
+
+def use_triton(backend: str, tensor: Tensor) -> bool:
+    """Tell whether the Triton kernels run for a tensor.
+
+    Parameters
+    ----------
+    backend
+        ``auto``, ``reference`` or ``triton``.
+    tensor
+        Any of the operator's inputs; its device decides.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, or if Triton is asked for where it cannot run.
+    """
+    if backend not in ("auto", "reference", "triton"):
+        raise ConfigError(f"backend must be auto, reference or triton, got {backend}")
+    if backend != "triton":
+        return backend == "auto" and tensor.is_cuda
+    if not (tensor.is_cuda or INTERPRETED):
+        raise ConfigError(f"backend triton needs CUDA tensors (or TRITON_INTERPRET=1), got {tensor.device}")
+    return True

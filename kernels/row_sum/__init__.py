@@ -1,0 +1,25 @@
+"""Sum of the rows that share an id, without atomics: what the backward pass of a lookup needs."""
+
+from dnar2mae.kernels.backend import Backend, use_triton
+from dnar2mae.kernels.row_sum import reference
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def row_sum(
+    ids: Int[Tensor, " N"], values: Float[Tensor, "N D"], num_rows: int, *, backend: Backend = "auto"
+) -> Float[Tensor, "V D"]:
+    """Add up the rows of each id; see :func:`.reference.row_sum`.
+
+    The Triton version adds in a fixed order: the same inputs give the same bits on every run.
+
+    Raises
+    ------
+    ConfigError
+        If the backend is unknown or cannot run here.
+    """
+    if not use_triton(backend, values):
+        return reference.row_sum(ids, values, num_rows)
+    from dnar2mae.kernels.row_sum import triton as impl
+
+    return impl.row_sum(ids, values, num_rows)
