@@ -34,11 +34,15 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if argv[0] not in COMMANDS:
         return _fail(f"unknown command {argv[0]!r}; expected one of: {', '.join(COMMANDS)}")
+    return _run(argv[0], argv[1:], debug)
+
+
+def _run(command: str, argv: list[str], debug: bool) -> int:
     from dnar2mae.errors import Dnar2maeError
 
-    module = importlib.import_module(f"dnar2mae.cli.{argv[0].replace('-', '_')}")
+    module = importlib.import_module(f"dnar2mae.cli.{command.replace('-', '_')}")
     try:
-        return module.run(argv[1:])
+        return module.run(argv)
     except Dnar2maeError as error:
         if debug:
             raise

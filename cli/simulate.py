@@ -14,9 +14,7 @@ def run(argv: list[str]) -> int:
     return parse(_simulate, argv, prog="dnar2mae simulate")
 
 
-def _simulate(
-    out: str, config: Annotated[SimulateConfig, tyro.conf.arg(name="")], overwrite: bool = False
-) -> int:
+def _simulate(out: str, config: Annotated[SimulateConfig, tyro.conf.arg(name="")], overwrite: bool = False) -> int:
     """Write a simulated genome with planted, annotated genes, regulatory sites and repeats.
 
     Args:

@@ -173,8 +173,7 @@ class RiskCommand(_Features, _Files):
             raise ConfigError(f"--width must be in [0, 0.8], got {self.width:g}")
         if self.num_ratios < 2 or self.num_points < 0 or self.repetitions < 2 or not self.aspects:
             raise ConfigError(
-                "--num-ratios and --repetitions must be at least 2, --num-points at least 0, "
-                "--aspects not empty"
+                "--num-ratios and --repetitions must be at least 2, --num-points at least 0, --aspects not empty"
             )
 
     def line(
@@ -210,8 +209,7 @@ class RiskCommand(_Features, _Files):
         dashed = width > 0
         curve = Curve(aspect, grid, theory, (grid[chosen], means[0], errors[0]), dashed)
         probe = [
-            Curve(aspect, grid, None, (grid[chosen], m, e), dashed)
-            for m, e in zip(means[1:], errors[1:], strict=True)
+            Curve(aspect, grid, None, (grid[chosen], m, e), dashed) for m, e in zip(means[1:], errors[1:], strict=True)
         ]
         return curve, probe
 
@@ -367,11 +365,7 @@ class PeffCommand(_Features):
             visible = law.high < 1
             values = [law.mean()]
             for masking in columns:
-                refused = (
-                    law.ratios.min() == 0
-                    if masking.loss != "rows"
-                    else masking.scale == "inv" and not visible
-                )
+                refused = law.ratios.min() == 0 if masking.loss != "rows" else masking.scale == "inv" and not visible
                 values.append(math.nan if refused else effective_ratio(law, masking))
             if visible:
                 values += risk_equivalent(task, [law], self.aspects).effective_ratio[0].tolist()

@@ -28,9 +28,7 @@ def step_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
-) -> None:
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
     """Write a checkpoint, all or nothing.
 
     Parameters
@@ -66,9 +64,7 @@ def save_checkpoint(
         raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
 
 
-def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
     """Read a checkpoint into a model and, to go on training, its optimizer.
 
     Returns
@@ -125,9 +121,7 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
     }
 
 
-def _load_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]
-) -> None:
+def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for key, value in moments.items():
         kind, name = key.split("/", 1)

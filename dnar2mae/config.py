@@ -48,9 +48,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         _require(self.window_bp >= 8, "data.window-bp", "at least 8", self.window_bp)
-        _require(
-            0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share
-        )
+        _require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
         _require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
         _require(0 <= self.max_n_share < 1, "data.max-n-share", "in [0, 1)", self.max_n_share)
         _require(0 <= self.soft_mask_weight <= 1, "data.soft-mask-weight", "in [0, 1]", self.soft_mask_weight)

@@ -113,9 +113,7 @@ class Monitor:
 def _number(value: float) -> str:
     if value and abs(value) < 1e-2:
         return f"{value:.1e}"
-    digits = (
-        0 if abs(value) >= 1000 else 4 - min(math.floor(math.log10(abs(value))) + 1, 3) if value >= 1 else 3
-    )
+    digits = 0 if abs(value) >= 1000 else 4 - min(math.floor(math.log10(abs(value))) + 1, 3) if value >= 1 else 3
     return f"{value:,.{digits}f}"
 
 

@@ -28,9 +28,7 @@ def plot_run(metrics_file: Path, summary: dict[str, Any], path: Path) -> None:
         steps, losses = zip(*train, strict=True)
         left.plot(steps, _smooth(losses), color="0.6", lw=1, label="training (under the run's mask law)")
     if held_out:
-        left.plot(
-            *zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15"
-        )
+        left.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
     for number, (name, value) in enumerate(sorted(summary["yardstick"].items(), key=lambda item: item[1])):
         left.axhline(value, color="C3", lw=1, ls="--" if number == 0 else ":", label=f"{name}: {value:.3f}")
         if number == 1:
@@ -45,6 +43,4 @@ def plot_run(metrics_file: Path, summary: dict[str, Any], path: Path) -> None:
 
 def _smooth(values: tuple[float, ...], window: int = 25) -> list[float]:
     """Trailing mean."""
-    return [
-        sum(part) / len(part) for i in range(len(values)) if (part := values[max(0, i - window + 1) : i + 1])
-    ]
+    return [sum(part) / len(part) for i in range(len(values)) if (part := values[max(0, i - window + 1) : i + 1])]

@@ -80,9 +80,7 @@ class RunDirectory:
         was, now = flatten(read_config(self.config_file)), flatten(config)
         changed = [f"--{k.replace('_', '-')} was {was[k]}, got {now[k]}" for k in now if was[k] != now[k]]
         refused = [
-            text
-            for text, k in zip(changed, (k for k in now if was[k] != now[k]), strict=True)
-            if k not in _MAY_CHANGE
+            text for text, k in zip(changed, (k for k in now if was[k] != now[k]), strict=True) if k not in _MAY_CHANGE
         ]
         if refused:
             raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")

@@ -75,9 +75,7 @@ class StepBatches(Dataset):
         return self.source.batch(np.arange(step * self.batch_size, (step + 1) * self.batch_size))
 
 
-def batches(
-    source: Source, config: PretrainConfig, first_step: int, *, pin_memory: bool = False
-) -> DataLoader:
+def batches(source: Source, config: PretrainConfig, first_step: int, *, pin_memory: bool = False) -> DataLoader:
     """Batches of the steps from ``first_step`` on, prepared ahead by ``num_workers`` processes."""
     workers = config.num_workers
     return DataLoader(
@@ -91,9 +89,7 @@ def batches(
     )
 
 
-def pretrain(
-    config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False
-) -> RunResult:
+def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False) -> RunResult:
     """Pretrain a masked model and write a run directory.
 
     Parameters
@@ -157,9 +153,7 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
 
 def build_model(config: PretrainConfig, modality: Modality) -> MaskedModel:
     """Model of a run with its initial weights, a pure function of the configuration, on the CPU."""
-    model = MaskedModel(
-        config.model, modality.vocabulary, gradient_checkpointing=config.gradient_checkpointing
-    )
+    model = MaskedModel(config.model, modality.vocabulary, gradient_checkpointing=config.gradient_checkpointing)
     model.reset_parameters(torch.Generator().manual_seed(config.seed))
     return model
 
@@ -260,15 +254,11 @@ class Trainer:
             device.
         """
         config, plan = self.config, self.masker.plan(self.step)
-        expected = (
-            batch.tokens.numel() * 0.15
-        )  # keeps the accumulated gradient of the sum near that of the mean
+        expected = batch.tokens.numel() * 0.15  # keeps the accumulated gradient of the sum near that of the mean
         total, weight = torch.zeros(2, device=self.device)
         for part in batch.split(config.micro_batch or config.batch_size):
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                losses, predicted = self.model.masked_losses(
-                    plan, part.tokens, part.maskable, part.sample_ids
-                )
+                losses, predicted = self.model.masked_losses(plan, part.tokens, part.maskable, part.sample_ids)
             weights = part.weight[predicted]
             loss = (losses * weights).sum()
             (loss / expected).backward()

@@ -95,9 +95,7 @@ def _strength(seed, sample, position, maskable, limit, mask_below, random_below)
 
 @triton.jit
 @no_type_check
-def draw_mask(
-    sample, position, maskable_row, length, seed, limit, mask_below, random_below, GROUP: tl.constexpr
-):
+def draw_mask(sample, position, maskable_row, length, seed, limit, mask_below, random_below, GROUP: tl.constexpr):
     """Choices for a block of positions of one sample: strength, whether a prediction is asked for, random word.
 
     With overlapping tokens (``GROUP`` above 1) the choices of the anchors on either side are drawn again here, and

@@ -116,9 +116,7 @@ def test_killed_and_resumed_equals_undisturbed(config, tmp_path):
     assert saved[-1].name != "step-00000060"
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"event": "train", "st')  # as a kill in mid-write leaves it
-    done = subprocess.run(
-        [*command(config, run)[:4], "--out", str(run), "--resume"], check=False, capture_output=True
-    )
+    done = subprocess.run([*command(config, run)[:4], "--out", str(run), "--resume"], check=False, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert same(weights(tmp_path / "whole"), weights(run))
     assert comparable_metrics(tmp_path / "whole") == comparable_metrics(run)
@@ -154,17 +152,13 @@ def test_workers_and_order_do_not_change_batches(config):
     assert torch.equal(merged.tokens, torch.cat([b.tokens for b in plain]))
 
 
-@pytest.mark.parametrize(
-    "tokenizer", [TokenizerConfig(), TokenizerConfig(k=3, stride=1)], ids=["base", "kmer"]
-)
+@pytest.mark.parametrize("tokenizer", [TokenizerConfig(), TokenizerConfig(k=3, stride=1)], ids=["base", "kmer"])
 def test_micro_batches_give_the_same_loss(config, tmp_path, tokenizer):
     losses = []
     config = replace(config, tokenizer=tokenizer, mask=MaskConfig(per="sample"), steps=15)
     for micro in (None, 4, 1):
         run = RunDirectory(tmp_path / f"micro{micro}")
-        trainer = Trainer(
-            replace(config, micro_batch=micro), DnaModality(config), run, torch.device("cpu"), None
-        )
+        trainer = Trainer(replace(config, micro_batch=micro), DnaModality(config), run, torch.device("cpu"), None)
         source = batches(trainer.modality.train, config, 0)
         losses.append([trainer.training_step(batch)["loss"].item() for batch in source])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
@@ -192,9 +186,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
         return real(self, batch)
 
     monkeypatch.setattr(Trainer, "training_step", poisoned)
-    message = (
-        r"step 26: the loss is nan .* the last good checkpoint is .*step-00000020. A lower --optimizer.lr"
-    )
+    message = r"step 26: the loss is nan .* the last good checkpoint is .*step-00000020. A lower --optimizer.lr"
     with pytest.raises(RunError, match=message):
         pretrain(config, tmp_path / "run")
     assert checkpoints(tmp_path / "run")[-1].name == "step-00000020"

@@ -76,9 +76,7 @@ def find_sequences(name: str, genomes: Sequence[Genome]) -> list[tuple[int, int]
     stem, _, rest = name.partition(":")
     whole = [(i, genome.index[name]) for i, genome in enumerate(genomes) if name in genome.index]
     return whole or [
-        (i, genome.index[rest])
-        for i, genome in enumerate(genomes)
-        if genome.stem == stem and rest in genome.index
+        (i, genome.index[rest]) for i, genome in enumerate(genomes) if genome.stem == stem and rest in genome.index
     ]
 
 
@@ -90,9 +88,7 @@ def _find(name: str, genomes: Sequence[Genome]) -> tuple[int, int]:
         raise SequenceError("; ".join(genome.unknown(name) for genome in genomes))
     if len(matches) > 1:
         stems = ", ".join(genomes[i].stem for i, _ in matches)
-        raise SequenceError(
-            f"{name} is a sequence of several genomes ({stems}); write {genomes[0].stem}:{name}"
-        )
+        raise SequenceError(f"{name} is a sequence of several genomes ({stems}); write {genomes[0].stem}:{name}")
     return matches[0]
 
 
@@ -104,6 +100,4 @@ def _lines(path: Path) -> Iterator[str]:
                 for line in stream:
                     yield line.decode("utf-8", "replace")
     except (OSError, EOFError, zlib.error) as error:
-        raise SequenceError(
-            f"{path}: cannot be read as BED ({error}); check the path and the file"
-        ) from error
+        raise SequenceError(f"{path}: cannot be read as BED ({error}); check the path and the file") from error

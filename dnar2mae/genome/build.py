@@ -175,9 +175,7 @@ class _Pass:
                     name, *description = header.split(maxsplit=1) or [""]
                     if not name or name in seen:
                         problem = f"the name {name!r} occurs twice" if name else "a header without a name"
-                        raise SequenceError(
-                            f"{self.path}: sequence {len(seen) + 1}: {problem}; each needs its own"
-                        )
+                        raise SequenceError(f"{self.path}: sequence {len(seen) + 1}: {problem}; each needs its own")
                     seen.add(name)
                     index.names.append(name)
                     index.descriptions.append("".join(description))
@@ -253,9 +251,7 @@ def _check(path: Path, index: Index) -> None:
     empty = [name for name, length in zip(index.names, index.lengths, strict=True) if not length]
     if empty:
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        warnings.warn(
-            f"{path}: {len(empty)} of {len(index.names)} sequences are empty: {shown}", stacklevel=5
-        )
+        warnings.warn(f"{path}: {len(empty)} of {len(index.names)} sequences are empty: {shown}", stacklevel=5)
 
 
 def _put_in_place(scratch: Path, folder: Path, index: Index) -> None:

@@ -123,9 +123,7 @@ def _inside(regions: Intervals, genome: Genome, window: int) -> Intervals:
     first, last = genome.offsets[sequence], genome.offsets[sequence + 1] - window
     centred = np.clip(start - (window - (end - start)) // 2, first, np.maximum(first, last))
     is_short = end - start < window
-    return union(
-        intervals_of(np.where(is_short, centred, start), np.where(is_short, centred + 1, end - window + 1))
-    )
+    return union(intervals_of(np.where(is_short, centred, start), np.where(is_short, centred + 1, end - window + 1)))
 
 
 def _nothing_left(genomes: Sequence[Genome], found: Sequence[Eligible], config: DataConfig) -> str:

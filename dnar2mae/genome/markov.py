@@ -78,9 +78,7 @@ def markov_yardstick(
         fitted = _count(genomes, training, update, 0)
         held = _count(genomes, validation, update, sum(size(intervals) for intervals in training))
     if not held.any():
-        raise SequenceError(
-            f"Markov models need {_K} known bases in a row in the validation intervals; there are none"
-        )
+        raise SequenceError(f"Markov models need {_K} known bases in a row in the validation intervals; there are none")
     bits = []
     for order in range(_K):
         # Rows: contexts of the last `order` bases; columns: the base that follows.

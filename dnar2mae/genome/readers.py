@@ -45,9 +45,7 @@ class SequenceFile:
         try:
             self._raw = path.open("rb")
         except OSError as error:
-            raise SequenceError(
-                f"{path}: cannot be read ({error.strerror}); check its permissions"
-            ) from error
+            raise SequenceError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
         self.size = path.stat().st_size
         try:
             self._stream = self._decompressed()
@@ -79,9 +77,7 @@ class SequenceFile:
         if head[12:14] == b"BC":
             self._raw.seek(-min(len(_BGZF_EOF), self.size), 2)
             if self._raw.read() != _BGZF_EOF:
-                raise SequenceError(
-                    f"{self.path}: bgzip file without its end-of-file block: truncated; get it again"
-                )
+                raise SequenceError(f"{self.path}: bgzip file without its end-of-file block: truncated; get it again")
             self._raw.seek(0)
         return gzip.GzipFile(fileobj=self._raw)
 
@@ -97,8 +93,7 @@ class SequenceFile:
             if head.startswith(start):
                 return name
         raise SequenceError(
-            f"{self.path}: not a sequence file: FASTA starts with '>', GenBank with LOCUS, "
-            f"but this with {head[:12]!r}"
+            f"{self.path}: not a sequence file: FASTA starts with '>', GenBank with LOCUS, but this with {head[:12]!r}"
         )
 
     @contextmanager
@@ -149,9 +144,7 @@ class SequenceFile:
         name = ""
         try:
             while True:
-                with (
-                    warnings.catch_warnings()
-                ):  # a warning that the LOCUS line gives another length is an error
+                with warnings.catch_warnings():  # a warning that the LOCUS line gives another length is an error
                     warnings.filterwarnings("error", message="Expected sequence length")
                     record = next(records, None)
                 if record is None:
@@ -193,8 +186,6 @@ def read_fai(path: Path) -> list[tuple[str, int]] | None:
     for number, line in enumerate(index.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         fields = line.split("\t")
         if len(fields) < 2 or not fields[1].isdigit():
-            raise SequenceError(
-                f"{index}:{number}: not a line of a FASTA index; remove the file or run samtools faidx"
-            )
+            raise SequenceError(f"{index}:{number}: not a line of a FASTA index; remove the file or run samtools faidx")
         entries.append((fields[0], int(fields[1])))
     return entries

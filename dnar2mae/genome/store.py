@@ -55,9 +55,7 @@ class Genome:
         self._touched_bytes = 0
 
     @classmethod
-    def open(
-        cls, path: str | Path, *, cache_dir: str | Path | None = None, progress: bool = True
-    ) -> "Genome":
+    def open(cls, path: str | Path, *, cache_dir: str | Path | None = None, progress: bool = True) -> "Genome":
         """Open a FASTA, GenBank or EMBL file (plain, gzip, bgzip): read once, memory-mapped from then on.
 
         Parameters
@@ -138,9 +136,7 @@ class Genome:
         """Give the codes of ``[start, end)`` in concatenated coordinates as a read-only view."""
         self._touched_bytes += end - start
         if self._touched_bytes > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(
-                mmap.MADV_DONTNEED
-            )  # views stay valid: their pages are mapped again when touched
+            self._map.madvise(mmap.MADV_DONTNEED)  # views stay valid: their pages are mapped again when touched
             self._touched_bytes = 0
         return self._bases[start:end]
 
@@ -179,17 +175,11 @@ class Genome:
         aliases = _MITOCHONDRION if name in _MITOCHONDRION else (bare, f"chr{bare}")
         near = [alias for alias in aliases if alias in self.index]
         near += difflib.get_close_matches(name, self.names[:10_000], n=3)
-        hint = (
-            f"did you mean {', '.join(dict.fromkeys(near))}?"
-            if near
-            else "it has " + ", ".join(self.names[:5])
-        )
+        hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "it has " + ", ".join(self.names[:5])
         return f"{self.path}: no sequence {name!r}; {hint}{'' if near or len(self) <= 5 else ', ...'}"
 
 
 def _reopen(folder: Path, index: Index) -> Genome:
     if not folder.is_dir() or Index.load(folder) != index:
-        raise SequenceError(
-            f"{index.source}: its cache {folder} was removed or rebuilt during the run; start again"
-        )
+        raise SequenceError(f"{index.source}: its cache {folder} was removed or rebuilt during the run; start again")
     return Genome(folder, index)

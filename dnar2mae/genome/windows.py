@@ -43,9 +43,7 @@ class _Source:
         self.genomes, self.window_bp = tuple(genomes), config.window_bp
         eligible = eligible_starts(genomes, intervals, config)
         self._starts = tuple(part.starts for part in eligible)
-        self._report = {
-            str(genome.path): part.report for genome, part in zip(self.genomes, eligible, strict=True)
-        }
+        self._report = {str(genome.path): part.report for genome, part in zip(self.genomes, eligible, strict=True)}
 
     def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give genome, start in concatenated coordinates, and strand of each sample."""
@@ -58,9 +56,7 @@ class _Source:
     def coverage(self) -> tuple[Intervals, ...]:
         """Give for each genome the bases that lie in a window of this source, in concatenated coordinates."""
         return tuple(
-            intersection(
-                union(intervals_of(starts[:, 0], starts[:, 1] + self.window_bp - 1)), genome.intervals
-            )
+            intersection(union(intervals_of(starts[:, 0], starts[:, 1] + self.window_bp - 1)), genome.intervals)
             for genome, starts in zip(self.genomes, self._starts, strict=True)
         )
 
@@ -109,9 +105,7 @@ class WindowSource(_Source):
         No window is eligible; a BED file breaks a rule (see ``read_bed``).
     """
 
-    def __init__(
-        self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig, *, seed: int = 0
-    ):
+    def __init__(self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig, *, seed: int = 0):
         super().__init__(genomes, intervals, config)
         self._seed, self._both_strands = seed, config.reverse_complement
         # Eligible starts are numbered through: interval k holds the numbers ends[k - 1] to ends[k] - 1.

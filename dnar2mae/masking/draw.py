@@ -51,9 +51,7 @@ class MaskPlan:
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
         """Give the same plan at one fixed ratio under another seed, as evaluation uses it."""
-        return replace(
-            self, seed=seed, intervals=(interval(ratio, ratio),), mask_below=2**32, random_below=2**32
-        )
+        return replace(self, seed=seed, intervals=(interval(ratio, ratio),), mask_below=2**32, random_below=2**32)
 
 
 class Masker:

@@ -113,7 +113,5 @@ def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig) -> KmerTokenizer:
     """
     built = KmerTokenizer(tokenizer.k, tokenizer.stride)
     if built.num_tokens(data.window_bp) < 1:
-        raise ConfigError(
-            f"--data.window-bp must be at least --tokenizer.k ({built.k}), got {data.window_bp}"
-        )
+        raise ConfigError(f"--data.window-bp must be at least --tokenizer.k ({built.k}), got {data.window_bp}")
     return built

@@ -28,9 +28,7 @@ class MaskedModel(nn.Module):
         Recompute each layer in the backward pass.
     """
 
-    def __init__(
-        self, config: ModelConfig, vocabulary: Vocabulary, *, gradient_checkpointing: bool = False
-    ) -> None:
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary, *, gradient_checkpointing: bool = False) -> None:
         super().__init__()
         self.config, self.vocabulary = config, vocabulary
         width = config.width
@@ -59,13 +57,9 @@ class MaskedModel(nn.Module):
 
     def embedding_table(self) -> Float[Tensor, "V D"]:
         """Normalised embedding rows: normalising V rows once equals normalising every looked-up vector."""
-        return F.layer_norm(
-            self.embedding.weight, (self.config.width,), self.embedding_norm.weight, eps=NORM_EPS
-        )
+        return F.layer_norm(self.embedding.weight, (self.config.width,), self.embedding_norm.weight, eps=NORM_EPS)
 
-    def forward(
-        self, tokens: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B T D"]:
+    def forward(self, tokens: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T D"]:
         """Encode token ids as they are; see :class:`Transformer`."""
         return self.encoder(F.embedding(tokens, self.embedding_table()), valid)
 

@@ -129,9 +129,7 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
 
-    def forward(
-        self, x: Float[Tensor, "B T D"], valid: Bool[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], valid: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T D"]:
         """Encode embedded tokens.
 
         Parameters

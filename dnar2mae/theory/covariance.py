@@ -74,9 +74,7 @@ def spiked(num_features: int, share: float, ratio: float, seed: int = 0) -> Floa
     return levels(num_features, (ratio, 1.0), (share, 1.0), seed)
 
 
-def latent_factor(
-    num_features: int, num_factors: int, strength: float, seed: int = 0
-) -> Float[np.ndarray, "d d"]:
+def latent_factor(num_features: int, num_factors: int, strength: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
     """Factor model ``x = F f + e``: Gaussian loadings, factor variance ``strength`` times the noise variance.
 
     Raises
@@ -112,9 +110,7 @@ def correlation(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"
     return result
 
 
-def check_covariance(
-    covariance: Num[np.ndarray, "..."], name: str = "the covariance"
-) -> Float[np.ndarray, "d d"]:
+def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covariance") -> Float[np.ndarray, "d d"]:
     """Return a covariance as symmetric float64, or say what is wrong with it.
 
     Parameters
@@ -140,9 +136,7 @@ def check_covariance(
         raise ConfigError(f"{name} must be symmetric, got entries that differ by {gap:.3g}")
     variance = np.diag(matrix).min()
     if variance <= 0:
-        raise ConfigError(
-            f"{name} must have a positive diagonal, got {variance:.3g} at {np.diag(matrix).argmin()}"
-        )
+        raise ConfigError(f"{name} must have a positive diagonal, got {variance:.3g} at {np.diag(matrix).argmin()}")
     matrix = _symmetric(matrix)
     lowest = np.linalg.eigvalsh(matrix)[0]
     if lowest < -SYMMETRY_TOLERANCE * largest * len(matrix):

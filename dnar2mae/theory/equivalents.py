@@ -114,9 +114,7 @@ def masked_test_error(
     return kept**2 * visible + ratio * kept * masked - 2 * kept * overlap + total
 
 
-def risk_equivalent(
-    task: Task, laws: Sequence[MaskLaw], aspects: ArrayLike, masking: Masking | None = None
-) -> Risk:
+def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: ArrayLike, masking: Masking | None = None) -> Risk:
     """Compute the risk of least squares on masked rows, for many laws and aspect ratios at once.
 
     Parameters
@@ -155,9 +153,7 @@ def risk_equivalent(
     fields = np.empty((9, len(laws), len(ratios)))
     for members, rows in group_rows(laws, masking):
         if task.singular and any(laws[i].high == 0 for i in members):
-            raise ConfigError(
-                "ratio 0 needs a positive definite covariance; take a small ratio such as 0.001"
-            )
+            raise ConfigError("ratio 0 needs a positive definite covariance; take a small ratio such as 0.001")
         law, aspect = (index.ravel() for index in np.indices((len(members), len(ratios))))
         width = max(1, _BLOCK // max(task.num_features, rows.size))
         for start in range(0, len(law), width):
@@ -216,9 +212,7 @@ class _Point(NamedTuple):
     """W: how (m1, m2) act on themselves."""
 
 
-def _first_guess(
-    resolvent: Resolvent, cells: _Cells, scale: Float[np.ndarray, " P"]
-) -> Float[np.ndarray, "2 P"]:
+def _first_guess(resolvent: Resolvent, cells: _Cells, scale: Float[np.ndarray, " P"]) -> Float[np.ndarray, "2 P"]:
     small = np.full_like(scale, 1e-8)
     k = cells.rows.couplings(small, small, np.ones_like(scale))
     traces = resolvent.traces(scale * k.a, scale * k.b + 1e-300, cells.ell)

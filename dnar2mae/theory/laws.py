@@ -109,9 +109,7 @@ def choice(ratios: tuple[float, ...], weights: tuple[float, ...] | None = None) 
         raise ConfigError(f"a choice law needs ratios in [0, 1), got {ratios}")
     shares = np.ones(len(ratios)) if weights is None else np.asarray(weights, float)
     if len(shares) != len(ratios) or not np.all(shares > 0):
-        raise ConfigError(
-            f"a choice law needs one weight > 0 for each of its {len(ratios)} ratios, got {weights}"
-        )
+        raise ConfigError(f"a choice law needs one weight > 0 for each of its {len(ratios)} ratios, got {weights}")
     name = "choice:" + ",".join(f"{p:g}" for p in ratios)
     return MaskLaw(name, np.asarray(ratios, float), shares / shares.sum(), max(ratios))
 
@@ -208,13 +206,10 @@ def parse_law(spec: str) -> MaskLaw:
 
             return from_density(density, low, high, name=spec)
     raise ConfigError(
-        "a law must be fixed:P, uniform:LOW,HIGH, choice:P,P,... or beta:A,B,LOW,HIGH (A, B >= 1), "
-        f"got {spec}"
+        f"a law must be fixed:P, uniform:LOW,HIGH, choice:P,P,... or beta:A,B,LOW,HIGH (A, B >= 1), got {spec}"
     )
 
 
-def _gauss(
-    name: str, diagonal: Float[np.ndarray, " K"], off: Float[np.ndarray, " J"], high: float
-) -> MaskLaw:
+def _gauss(name: str, diagonal: Float[np.ndarray, " K"], off: Float[np.ndarray, " J"], high: float) -> MaskLaw:
     nodes, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off, 1) + np.diag(off, -1))
     return MaskLaw(name, nodes, vectors[0] ** 2, high)

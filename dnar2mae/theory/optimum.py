@@ -82,9 +82,7 @@ def best_fixed(task: Task, aspect: float, masking: Masking | None = None) -> Opt
     return Optimum(law, value)
 
 
-def best_uniform(
-    task: Task, aspect: float, masking: Masking | None = None, *, min_width: float = MIN_WIDTH
-) -> Optimum:
+def best_uniform(task: Task, aspect: float, masking: Masking | None = None, *, min_width: float = MIN_WIDTH) -> Optimum:
     """Find the uniform law with the smallest excess risk, to about 0.002 in its ends.
 
     Parameters

@@ -93,15 +93,11 @@ def draw_optimum(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.4, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
-        image = left.pcolormesh(
-            aspects, snrs, best.T, cmap="viridis", vmin=0, shading="nearest", rasterized=True
-        )
+        image = left.pcolormesh(aspects, snrs, best.T, cmap="viridis", vmin=0, shading="nearest", rasterized=True)
         left.set(xscale="log", yscale="log", xlabel="aspect ratio d/n", ylabel="signal-to-noise ratio")
         figure.colorbar(image, ax=left, label="best fixed mask ratio")
         shown = np.unique(np.linspace(0, len(snrs) - 1, 5).round().astype(int))
-        for i, colour in zip(
-            shown, matplotlib.colormaps["plasma"](np.linspace(0, 0.85, len(shown))), strict=True
-        ):
+        for i, colour in zip(shown, matplotlib.colormaps["plasma"](np.linspace(0, 0.85, len(shown))), strict=True):
             right.plot(aspects, best[:, i], color=colour, label=f"{snrs[i]:.2g}")
         right.set(xscale="log", xlabel="aspect ratio d/n", ylabel="best fixed mask ratio")
         right.legend(title="signal-to-noise", title_fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -146,9 +142,7 @@ def draw_regions(
                 aspects, snrs, 100 * gain.T, cmap="RdBu_r", norm=norm, shading="nearest", rasterized=True
             )
             if (gain < -margin).any():
-                axis.contour(
-                    aspects, snrs, gain.T, levels=[-margin], colors="k", linestyles="-", linewidths=0.8
-                )
+                axis.contour(aspects, snrs, gain.T, levels=[-margin], colors="k", linestyles="-", linewidths=0.8)
             axis.set(xscale="log", yscale="log", title=name)
         figure.supxlabel("aspect ratio d/n", fontsize=8)
         figure.supylabel("signal-to-noise ratio", fontsize=8)

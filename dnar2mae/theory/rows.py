@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import comb, factorial, prod
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -123,26 +123,6 @@ class Couplings(NamedTuple):
     """E sum b_m G_mm'^2 b_m' / M^2."""
 
 
-class Rows(Protocol):
-    """The rows of samples under a few laws of equal complexity."""
-
-    @property
-    def per_sample(self) -> Float[np.ndarray, " P"]:
-        """Expected number of rows of a sample."""
-
-    @property
-    def size(self) -> int:
-        """Numbers held for each law."""
-
-    def take(self, index: Int[np.ndarray, " N"]) -> "Rows":
-        """Repeat laws, one for each cell."""
-
-    def couplings(
-        self, s1: Float[np.ndarray, " P"], s2: Float[np.ndarray, " P"], iota: Float[np.ndarray, " P"]
-    ) -> Couplings:
-        """Average over samples."""
-
-
 @dataclass(frozen=True, eq=False)
 class OneMask:
     """One mask a sample: G is the number 1 / (iota + q^2 s1 + b s2)."""
@@ -154,7 +134,7 @@ class OneMask:
 
     @property
     def per_sample(self) -> Float[np.ndarray, " P"]:
-        """Rows of a sample."""
+        """Expected number of rows of a sample."""
         return self.weight.sum(1)
 
     @property
@@ -190,7 +170,7 @@ class SeveralMasks:
 
     @property
     def per_sample(self) -> Float[np.ndarray, " P"]:
-        """Rows of a sample."""
+        """Expected number of rows of a sample."""
         return np.einsum("pk,pkm->p", self.weight, self.y > 0)
 
     @property
@@ -234,7 +214,7 @@ class EveryMask:
 
     @property
     def per_sample(self) -> Float[np.ndarray, " P"]:
-        """Rows of a sample."""
+        """Expected number of rows of a sample."""
         return np.full(len(self.a), np.inf)
 
     def take(self, index: Int[np.ndarray, " N"]) -> "EveryMask":
@@ -248,6 +228,10 @@ class EveryMask:
         g = 1 / (iota + self.a * s1)
         a, c, zero = self.a * g, self.c * g, np.zeros_like(g)
         return Couplings(a, self.b, c, a * a, a * c, c * c, zero, zero, zero, zero)
+
+
+Rows = OneMask | SeveralMasks | EveryMask
+"""The rows of samples under a few laws of equal complexity."""
 
 
 def group_rows(laws: Sequence[MaskLaw], masking: Masking) -> Iterator[tuple[Int[np.ndarray, " N"], Rows]]:
@@ -288,9 +272,7 @@ def _check_law(law: MaskLaw, masking: Masking, allow_one: bool = False) -> None:
     if masking.loss != "rows" and zeros.any():
         raise ConfigError(f"a loss on masked entries needs mask ratios > 0, got {law.name}")
     if masking.num_masks not in (1, "inf") and zeros.any() and not zeros.all():
-        raise ConfigError(
-            f"with several masks per sample, ratio 0 cannot be mixed with others, got {law.name}"
-        )
+        raise ConfigError(f"with several masks per sample, ratio 0 cannot be mixed with others, got {law.name}")
 
 
 def _one_mask(laws: list[MaskLaw], masking: Masking) -> OneMask:
@@ -313,9 +295,7 @@ def _several_masks(laws: list[MaskLaw], masking: Masking, num_masks: int) -> Sev
     absent = np.maximum(1 - rows.weight.sum(1, keepdims=True), 0)
     probability = np.column_stack([rows.weight, absent])
     classes = np.array(list(combinations_with_replacement(range(rows.size + 1), num_masks)))
-    orders = [
-        factorial(num_masks) // prod(factorial(c) for c in np.bincount(row).tolist()) for row in classes
-    ]
+    orders = [factorial(num_masks) // prod(factorial(c) for c in np.bincount(row).tolist()) for row in classes]
     weight = np.prod(probability[:, classes], axis=2) * np.array(orders, float)
     used = weight.max(0) > 0
     q, b, y = (np.pad(value, ((0, 0), (0, 1)))[:, classes[used]] for value in (rows.q, rows.b, rows.y))

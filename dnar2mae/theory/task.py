@@ -10,7 +10,7 @@ dense algebra.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -33,24 +33,6 @@ class Signal(NamedTuple):
     """bbar'D bbar."""
 
 
-class Resolvent(Protocol):
-    """Traces and signal forms of Q at P points (A, B, l)."""
-
-    def traces(
-        self, a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"], ell: Float[np.ndarray, " P"]
-    ) -> Float[np.ndarray, "5 P"]:
-        """Traces tr SQ, tr DQ, tr SQSQ, tr SQDQ, tr DQDQ."""
-
-    def signal(
-        self,
-        a: Float[np.ndarray, " P"],
-        b: Float[np.ndarray, " P"],
-        ell: Float[np.ndarray, " P"],
-        c: Float[np.ndarray, " P"],
-    ) -> Signal:
-        """Forms of the mean predictor."""
-
-
 @dataclass(frozen=True, eq=False)
 class Spectrum:
     """The resolvent in the eigenbasis of the correlation matrix; exact if D is constant or l = 0."""
@@ -70,7 +52,7 @@ class Spectrum:
     def traces(
         self, a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"], ell: Float[np.ndarray, " P"]
     ) -> Float[np.ndarray, "5 P"]:
-        """Sum over eigenvalues."""
+        """Sum over eigenvalues: tr SQ, tr DQ, tr SQSQ, tr SQDQ, tr DQDQ."""
         q = self._resolvent(a, b, ell)
         weights = self._trace_weights
         return np.concatenate([(q @ weights[:, 1:]).T, ((q * q) @ weights).T])
@@ -103,7 +85,7 @@ class Dense:
     def traces(
         self, a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"], ell: Float[np.ndarray, " P"]
     ) -> Float[np.ndarray, "5 P"]:
-        """Traces by elementwise sums: SQ = (I - (B D + l) Q) / A needs no product."""
+        """Take the same traces by elementwise sums: SQ = (I - (B D + l) Q) / A needs no product."""
         out = np.empty((5, len(a)))
         d = np.diag(self.covariance)
         for i, (a_i, b_i, ell_i) in enumerate(zip(a, b, ell, strict=True)):
@@ -137,6 +119,9 @@ class Dense:
         matrix = a * self.covariance
         np.fill_diagonal(matrix, np.diag(matrix) + b * np.diag(self.covariance) + ell)
         return np.linalg.inv(matrix)
+
+
+Resolvent = Spectrum | Dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +187,7 @@ def linear_task(
     matrix = check_covariance(covariance)
     beta = np.asarray(target, float).reshape(len(target), -1)
     if len(beta) != len(matrix) or not np.all(np.isfinite(beta)):
-        raise ConfigError(
-            f"the target must be {len(matrix)} finite coefficients, got shape {np.shape(target)}"
-        )
+        raise ConfigError(f"the target must be {len(matrix)} finite coefficients, got shape {np.shape(target)}")
     _check_noise(noise)
     root = np.sqrt(np.diag(matrix))
     eigenvalues, vectors = np.linalg.eigh(matrix / np.outer(root, root))
@@ -213,9 +196,7 @@ def linear_task(
     return Task(spectrum, noise, matrix, beta)
 
 
-def spectral_task(
-    eigenvalues: Float[np.ndarray, " d"], energies: Float[np.ndarray, " d"], noise: float
-) -> Task:
+def spectral_task(eigenvalues: Float[np.ndarray, " d"], energies: Float[np.ndarray, " d"], noise: float) -> Task:
     """Build a task of unit-variance features from its spectrum alone.
 
     Parameters

@@ -173,9 +173,7 @@ def _one_law(
     return np.stack([bias + factor * explained, factor * gain**2])
 
 
-def _visible_weight(
-    nu: Float[np.ndarray, " d"], num_samples: Float[np.ndarray, " G"]
-) -> Float[np.ndarray, " G"]:
+def _visible_weight(nu: Float[np.ndarray, " d"], num_samples: Float[np.ndarray, " G"]) -> Float[np.ndarray, " G"]:
     """Solve 1 / A = 1 + sum nu / (A nu + 1) / n for A in (0, 1), by bisection of log A."""
     low, high = np.full(len(num_samples), np.log(1e-16)), np.zeros(len(num_samples))
     for _ in range(_BISECTIONS):

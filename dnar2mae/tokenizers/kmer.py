@@ -99,9 +99,7 @@ class KmerTokenizer:
         codes = encode(sequence.encode("latin-1", "replace"))
         if (codes == 255).any():
             where = int(np.argmax(codes == 255))
-            raise SequenceError(
-                f"position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}"
-            )
+            raise SequenceError(f"position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}")
         return self.encode(codes)
 
     def decode(self, ids: Int[np.ndarray, " T"]) -> str:

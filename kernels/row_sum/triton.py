@@ -51,9 +51,7 @@ def _one_hot_kernel(
         n = chunk * chunk_rows + start + tl.arange(0, BLOCK_N)
         inside = (start + tl.arange(0, BLOCK_N) < chunk_rows) & (n < num_values)
         these = tl.load(ids + n, mask=inside, other=-1)
-        value = tl.load(
-            values + n[:, None] * width + column, mask=inside[:, None] & (column < width), other=0.0
-        )
+        value = tl.load(values + n[:, None] * width + column, mask=inside[:, None] & (column < width), other=0.0)
         one_hot = (row[:, None] == these[None, :]).to(dtype)
         total = tl.dot(one_hot, value.to(dtype), total, input_precision="tf32x3")
     sums = partial + (chunk * num_rows + row[:, None]) * width + column
@@ -73,9 +71,7 @@ def _run_sum_kernel(
     for start in range(first, last, BLOCK_N):
         n = start + tl.arange(0, BLOCK_N).to(tl.int64)
         row = n if order is None else tl.load(order + n, mask=n < last, other=0)
-        value = tl.load(
-            values + row[:, None] * width + column, mask=(n < last)[:, None] & (column < width), other=0.0
-        )
+        value = tl.load(values + row[:, None] * width + column, mask=(n < last)[:, None] & (column < width), other=0.0)
         total += value.to(ACC)
     tl.store(sums + run * width + column, tl.sum(total, axis=0), mask=column < width)
 

@@ -95,9 +95,7 @@ def _visible_rows_kernel(
     for start in range(0, width, BLOCK_D):
         column = start + tl.arange(0, BLOCK_D)
         here = column < width
-        value = tl.load(
-            weight + token[:, None] * width + column, mask=known[:, None] & here, other=float("nan")
-        )
+        value = tl.load(weight + token[:, None] * width + column, mask=known[:, None] & here, other=float("nan"))
         value = tl.where(visible[:, None], value, 0.0).to(value.dtype)
         tl.store(embedded + target[:, None] * width + column, value, mask=inside[:, None] & here)
 

@@ -39,9 +39,7 @@ def refused(capsys, tmp_path, *argv):
 
 def test_flags_reach_the_run_and_the_summary_is_printed(fasta, tmp_path, capsys):
     out = tmp_path / "run"
-    code = main(
-        ["pretrain", str(fasta), "--out", str(out), *SMALL, "--mask.law", "fixed", "--mask.ratio", "0.4"]
-    )
+    code = main(["pretrain", str(fasta), "--out", str(out), *SMALL, "--mask.law", "fixed", "--mask.ratio", "0.4"])
     assert code == 0
     assert "law: fixed" in (out / "config.yaml").read_text()
     assert "ratio: 0.4" in (out / "config.yaml").read_text()

@@ -285,9 +285,7 @@ def test_gaps_are_the_n_runs(genome):
 
 
 def test_nothing_but_background():
-    config = SimulateConfig(
-        length_bp=40_000, chromosomes=1, genes_per_mb=0.0, repeat_share=0.0, gaps_per_mb=0.0
-    )
+    config = SimulateConfig(length_bp=40_000, chromosomes=1, genes_per_mb=0.0, repeat_share=0.0, gaps_per_mb=0.0)
     genome = simulate(config)
     assert genome.features.empty
     assert set(genome.sequences["chr1"]) == set("ACGT")
@@ -372,9 +370,7 @@ def test_longest_gene_fits_its_slot():
 
 def test_extremes_fit():
     """The densest genome and the smallest chromosome that the ranges allow."""
-    dense = SimulateConfig(
-        length_bp=100_000, chromosomes=1, genes_per_mb=150.0, repeat_share=0.5, gaps_per_mb=20.0
-    )
+    dense = SimulateConfig(length_bp=100_000, chromosomes=1, genes_per_mb=150.0, repeat_share=0.5, gaps_per_mb=20.0)
     assert len(of_type(simulate(dense), "gene")) == 15
     small = SimulateConfig(length_bp=20_000, chromosomes=1)
     assert len(of_type(simulate(small), "gene")) == 2
@@ -390,9 +386,7 @@ def test_no_room_for_repeats(monkeypatch):
 def test_refuses_to_overwrite(genome, files, tmp_path):
     fasta, gff = tmp_path / "g.fa", tmp_path / "g.gff3"
     gff.write_text("mine")
-    with pytest.raises(
-        ConfigError, match=r"--out must not name an existing file without --overwrite, got .*gff3"
-    ):
+    with pytest.raises(ConfigError, match=r"--out must not name an existing file without --overwrite, got .*gff3"):
         genome.write(fasta, gff)
     assert not fasta.exists()
     assert gff.read_text() == "mine"

@@ -97,9 +97,7 @@ class TestReading:
 
     def test_compressed_is_plain(self, tmp_path):
         rng = np.random.default_rng(0)
-        plain = write_fasta(
-            tmp_path / "a.fa", {"one": with_n(rng, 100_000), "two": random_bases(rng, 70_000)}
-        )
+        plain = write_fasta(tmp_path / "a.fa", {"one": with_n(rng, 100_000), "two": random_bases(rng, 70_000)})
         text = plain.read_bytes()
         (tmp_path / "members.txt").write_bytes(gzip.compress(text[:777]) + gzip.compress(text[777:]))
         with bgzf.BgzfWriter(str(tmp_path / "b.fa.bgz")) as writer:

@@ -138,9 +138,7 @@ class TestWindowSource:
         source = WindowSource([genome], whole(genome), config(window_bp=50), seed=3)
         ids = np.array([5, 2**40, 0, 7, 5])
         together = source.codes(ids)
-        np.testing.assert_array_equal(
-            together, np.concatenate([source.codes(ids[i : i + 1]) for i in range(5)])
-        )
+        np.testing.assert_array_equal(together, np.concatenate([source.codes(ids[i : i + 1]) for i in range(5)]))
         np.testing.assert_array_equal(together[::-1], source.codes(ids[::-1].copy()))
         np.testing.assert_array_equal(together, pickle.loads(pickle.dumps(source)).codes(ids))
         other = WindowSource([genome], whole(genome), config(window_bp=50), seed=4)

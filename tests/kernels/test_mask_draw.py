@@ -102,9 +102,7 @@ def cases(draw):
 
 def many(examples):
     quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=quiet
-    )
+    return settings(max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=quiet)
 
 
 @many(200)

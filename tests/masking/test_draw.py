@@ -30,9 +30,7 @@ def test_share_masked_and_replaced_over_a_million_tokens():
     shown = inputs[predicted]
     assert (shown == 1).sum().item() / count == pytest.approx(0.8, abs=0.004)
     changed = (shown != 1) & (shown != tokens[predicted])
-    assert changed.sum().item() / count == pytest.approx(
-        0.1 * 3 / 4, abs=0.004
-    )  # a quarter of random ones hit
+    assert changed.sum().item() / count == pytest.approx(0.1 * 3 / 4, abs=0.004)  # a quarter of random ones hit
     assert torch.equal(inputs[~predicted], tokens[~predicted])
     real = torch.bincount(shown[shown != 1], minlength=8)
     assert real[:4].sum() == 0

@@ -13,9 +13,7 @@ VOCABULARY = KmerTokenizer().vocabulary
 def ratios(number, total=1000, **config):
     """One ratio for each of the first steps."""
     masker = Masker(MaskConfig(**config), VOCABULARY, seed=1, total_steps=total)
-    return np.array(
-        [draw_ratio(masker.plan(step), torch.zeros(1, dtype=torch.int64)).item() for step in range(number)]
-    )
+    return np.array([draw_ratio(masker.plan(step), torch.zeros(1, dtype=torch.int64)).item() for step in range(number)])
 
 
 def test_uniform_per_sample_over_a_million_draws():

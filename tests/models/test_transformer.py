@@ -38,9 +38,7 @@ def modernbert_of(model):
     """The published implementation with our weights."""
     transformers = pytest.importorskip("transformers")
     config = model.config
-    kinds = [
-        "full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)
-    ]
+    kinds = ["full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)]
     theirs = transformers.ModernBertForMaskedLM(
         transformers.ModernBertConfig(
             vocab_size=model.vocabulary.size,
@@ -89,9 +87,7 @@ def test_logits_equal_the_published_implementation(settings):
     reference = theirs(input_ids=tokens, attention_mask=valid.long()).logits
     real = slice(4, 20)
     torch.testing.assert_close(ours[valid][:, real], reference[valid][:, real], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        model.logits(model(tokens)), theirs(input_ids=tokens).logits, atol=2e-3, rtol=1e-5
-    )
+    torch.testing.assert_close(model.logits(model(tokens)), theirs(input_ids=tokens).logits, atol=2e-3, rtol=1e-5)
 
 
 def test_local_layers_see_their_window_only():

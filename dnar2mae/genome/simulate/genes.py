@@ -167,9 +167,7 @@ def _plant_promoter(canvas: np.ndarray, draws: Draws, gene_id: str) -> list[Feat
         motif, strand = signals.TF_MOTIFS[name], "+-"[draws.integer(0, 2)]
         start = int(slot) + draws.integer(0, TF_SLOT_BP - len(motif) + 1)
         end = _write(canvas, draws, motif, start, strand)
-        features.append(
-            Feature(start, end, strand, "TF_binding_site", f"{promoter}.tf{number}", promoter, name)
-        )
+        features.append(Feature(start, end, strand, "TF_binding_site", f"{promoter}.tf{number}", promoter, name))
     return features
 
 
