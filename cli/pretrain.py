@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from dnar2mae.cli.parse import parse
 from tyro.conf import arg
 
+from dnar2mae.cli.parse import parse
 from dnar2mae.config import PretrainConfig
 from dnar2mae.presets import PRESETS
 
@@ -40,7 +40,6 @@ def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
     command = parse(Command, argv, default=_starting_point(argv), prog="dnar2mae pretrain")
     from dnar2mae.cli.summary import print_summary
-
     from dnar2mae.trainer import pretrain
 
     result = pretrain(command.run, command.out, resume=command.resume, overwrite=command.overwrite)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from dnar2mae.cli.parse import parse
 
+from dnar2mae.cli.parse import parse
 from dnar2mae.genome.simulate.config import SimulateConfig
 
 

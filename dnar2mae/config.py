@@ -132,12 +132,22 @@ class ModelConfig:
     """Base of the rotary position angles in global layers."""
     local_rope_theta: float = 10_000.0
     """Base of the rotary position angles in local layers."""
+    objective: Literal["mlm", "mae"] = "mlm"
+    """mlm: the encoder sees [MASK] tokens; mae: it sees visible tokens only, and a light decoder restores the rest."""
+    decoder_width: int = 64
+    """mae: size of a token's vector in the decoder."""
+    decoder_depth: int = 1
+    """mae: layers of the decoder."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name in ("width", "depth", "heads", "mlp_width", "global_every", "local_tokens"):
+        sizes = ("width", "depth", "heads", "mlp_width", "global_every", "local_tokens", "decoder_depth")
+        for name in sizes:
             value = getattr(self, name)
             _require(value >= 1, f"model.{name.replace('_', '-')}", "at least 1", value)
+        _require(self.objective in ("mlm", "mae"), "model.objective", "mlm or mae", self.objective)
+        width_ok = self.decoder_width >= 2 and self.decoder_width % (2 * max(self.decoder_width // 64, 1)) == 0
+        _require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
         fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
         _require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
         _require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
@@ -208,6 +218,10 @@ class PretrainConfig:
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """bf16 runs matrix products in bfloat16 (autocast); auto does so where the hardware has it."""
+    attention: Literal["auto", "flash_attn", "varlen", "sdpa"] = "auto"
+    """flash-attn package, torch's varlen attention (both CUDA, bf16) or SDPA; auto takes the first that runs."""
+    kernels: Literal["auto", "reference", "triton"] = "auto"
+    """Fused masking kernels: triton (CUDA) or their PyTorch definition; auto takes triton where it runs."""
     compile: bool = False
     """Compile the model with torch.compile (a minute at the start, faster steps)."""
     gradient_checkpointing: bool = False

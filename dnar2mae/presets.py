@@ -8,10 +8,11 @@ from dnar2mae.config import DataConfig, ModelConfig, OptimizerConfig, PretrainCo
 def tiny() -> PretrainConfig:
     """0.9 M parameters: a laptop's CPU, minutes."""
     return PretrainConfig(
-        model=ModelConfig(width=128, depth=6, heads=2, mlp_width=192),
+        model=ModelConfig(width=128, depth=6, heads=2, mlp_width=192, global_every=3, local_tokens=32),
         optimizer=OptimizerConfig(lr=2e-3),
         batch_size=8,
-        steps=3000,
+        steps=1500,
+        validate_every=100,
     )
 
 

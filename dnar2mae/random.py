@@ -5,7 +5,7 @@ Philox-4x32-10 maps a 64-bit key (the seed) and a 128-bit counter to four 32-bit
 and the position in the sample, and on nothing else: not on batch size, workers, ranks, device or interruptions.
 
 The functions take NumPy ``int64`` arrays, PyTorch ``int64`` tensors or Python integers: unsigned 32-bit values
-are held in signed 64-bit ones, whose products wrap to the right bits.
+are held in signed 64-bit ones, and no product leaves them (compiled code may take a signed overflow for impossible).
 
 References
 ----------
@@ -51,15 +51,18 @@ def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any
     """
     k0, k1 = seed & MASK32, (seed >> 32) & MASK32
     for _ in range(_ROUNDS):
-        p0, p1 = c0 * _MULTIPLIER[0], c2 * _MULTIPLIER[1]
-        c0, c1, c2, c3 = (
-            ((p1 >> 32) & MASK32) ^ c1 ^ k0,
-            p1 & MASK32,
-            ((p0 >> 32) & MASK32) ^ c3 ^ k1,
-            p0 & MASK32,
-        )
+        high0, low0 = _multiply(c0, _MULTIPLIER[0])
+        high1, low1 = _multiply(c2, _MULTIPLIER[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0, k1 = (k0 + _WEYL[0]) & MASK32, (k1 + _WEYL[1]) & MASK32
     return c0, c1, c2, c3
+
+
+def _multiply(word: Any, factor: Any) -> tuple[Any, Any]:
+    """High and low 32 bits of a word times a factor of at most 2**32, by halves of the word."""
+    low = (word & 0xFFFF) * factor
+    middle = (word >> 16) * factor + (low >> 16)
+    return middle >> 16, ((middle & 0xFFFF) << 16) | (low & 0xFFFF)
 
 
 def draw(seed: int, stream: Stream, sample: Any, position: Any = 0) -> tuple[Any, Any, Any, Any]:
@@ -69,7 +72,7 @@ def draw(seed: int, stream: Stream, sample: Any, position: Any = 0) -> tuple[Any
 
 def scale(word: Any, bound: Any) -> Any:
     """Map a 32-bit word to an integer in [0, bound) as ``word * bound >> 32`` (bound <= 2**32)."""
-    return ((word * bound) >> 32) & MASK32
+    return _multiply(word, bound)[0]
 
 
 def threshold(probability: float) -> int:

@@ -21,6 +21,8 @@ _MAY_CHANGE = {
     "micro_batch",
     "num_workers",
     "device",
+    "attention",
+    "kernels",
     "compile",
     "gradient_checkpointing",
     "checkpoint_every",

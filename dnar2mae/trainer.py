@@ -24,10 +24,12 @@ from dnar2mae import validation
 from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_name
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import Masker, draw_ratio
 from dnar2mae.modalities import Batch, Modality, Source
 from dnar2mae.modalities.dna import DnaModality
 from dnar2mae.models import MaskedModel
+from dnar2mae.models.attention import choose_backend
 from dnar2mae.monitor import Monitor
 from dnar2mae.optimizer import build_optimizer, learning_rate, scale_and_clip
 from dnar2mae.plots import plot_run
@@ -153,7 +155,13 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
 
 def build_model(config: PretrainConfig, modality: Modality) -> MaskedModel:
     """Model of a run with its initial weights, a pure function of the configuration, on the CPU."""
-    model = MaskedModel(config.model, modality.vocabulary, gradient_checkpointing=config.gradient_checkpointing)
+    model = MaskedModel(
+        config.model,
+        modality.vocabulary,
+        gradient_checkpointing=config.gradient_checkpointing,
+        attention=config.attention,
+        kernels=config.kernels,
+    )
     model.reset_parameters(torch.Generator().manual_seed(config.seed))
     return model
 
@@ -208,6 +216,7 @@ class Trainer:
             ) as monitor,
             _stop_signals() as stop,
         ):
+            monitor.say(self._describe())
             if saved:
                 monitor.say(f"resuming from {saved[-1]}")
             if not self.history:
@@ -219,6 +228,17 @@ class Trainer:
             self.directory.summary_file.write_text(json.dumps(_plain(result), indent=1))
             plot_run(self.directory.metrics_file, _plain(result), self.directory.plot_file)
         return result
+
+    def _describe(self) -> str:
+        """Say in a line what will run where."""
+        dtype = self.autocast or torch.float32
+        count = sum(p.numel() for p in self.parameters)
+        backend = choose_backend(self.config.attention, self.device, dtype)
+        kernels = "triton" if use_triton(self.config.kernels, self.parameters[0]) else "reference"
+        return (
+            f"{count / 1e6:.2f} M parameters on {self.device}, {str(dtype).removeprefix('torch.')}, "
+            f"attention {backend}, masking kernels {kernels}; writing to {self.directory.path}"
+        )
 
     def _train(self, monitor: Monitor, stop: list[int]) -> None:
         config = self.config
@@ -258,8 +278,8 @@ class Trainer:
         total, weight = torch.zeros(2, device=self.device)
         for part in batch.split(config.micro_batch or config.batch_size):
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                losses, predicted = self.model.masked_losses(plan, part.tokens, part.maskable, part.sample_ids)
-            weights = part.weight[predicted]
+                losses, index = self.model.masked_losses(plan, part.tokens, part.maskable, part.sample_ids)
+            weights = part.weight.flatten()[index]
             loss = (losses * weights).sum()
             (loss / expected).backward()
             total += loss.detach()

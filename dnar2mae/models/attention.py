@@ -1,35 +1,161 @@
-"""Scaled dot-product attention over whole or local windows, behind one function."""
+"""Attention behind one function: dense or packed, whole or sliding window, by whichever backend is at hand.
+
+``flash_attn`` is the flash-attn package, ``varlen`` is :mod:`torch.nn.attention.varlen` (both CUDA, 16-bit), ``sdpa``
+is :func:`torch.nn.functional.scaled_dot_product_attention` (everywhere). All are in both directions with scale
+``K ** -0.5``; a window of w lets a query see the keys at most w positions away in memory.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.models.packing import Packing
+
+Backend = Literal["auto", "flash_attn", "varlen", "sdpa"]
+_HALF = (torch.float16, torch.bfloat16)
+_BLOCKS_FROM = 1024  # rows from which a window of less than an eighth is cheaper block by block (measured on a CPU)
+
+
+def choose_backend(requested: Backend, device: torch.device, dtype: torch.dtype) -> Backend:
+    """Backend that ``requested`` means for tensors of this device and type.
+
+    Raises
+    ------
+    ConfigError
+        If a backend is asked for by name that cannot run there; the message says why.
+    """
+    obstacles = {name: obstacle(name, device.type, dtype) for name in ("flash_attn", "varlen", "sdpa")}
+    if requested == "auto":
+        return next(name for name, reason in obstacles.items() if reason is None)
+    if obstacles[requested] is not None:
+        raise ConfigError(f"--attention {requested} cannot run here: {obstacles[requested]}")
+    return requested
+
+
+@cache
+def obstacle(backend: Backend, device_type: str, dtype: torch.dtype) -> str | None:
+    """Why a backend cannot run on a device with a type; None if it can."""
+    if backend == "sdpa":
+        return None
+    if device_type != "cuda":
+        return f"it needs a CUDA GPU, and the tensors are on {device_type}"
+    if dtype not in _HALF:
+        return f"it needs bf16 or fp16, and the tensors are {str(dtype).removeprefix('torch.')}"
+    if backend == "flash_attn" and find_spec("flash_attn") is None:
+        return "the flash-attn package is not installed: pip install 'dnar2mae[flash]'"
+    if backend == "varlen" and find_spec("torch.nn.attention.varlen") is None:
+        return f"torch {torch.__version__} has no torch.nn.attention.varlen"
+    return None
 
 
 def attention(
-    query: Float[Tensor, "B H T K"],
-    key: Float[Tensor, "B H T K"],
-    value: Float[Tensor, "B H T K"],
-    visible: Bool[Tensor, "..."] | None = None,
-) -> Float[Tensor, "B H T K"]:
-    """Softmax attention with scale ``K ** -0.5``, in both directions.
+    query: Float[Tensor, "*N H K"],
+    key: Float[Tensor, "*N H K"],
+    value: Float[Tensor, "*N H K"],
+    *,
+    packing: Packing | None = None,
+    window: int | None = None,
+    backend: Backend = "auto",
+) -> Float[Tensor, "*N H K"]:
+    """Softmax attention among the tokens of each sequence.
 
     Parameters
     ----------
     query, key, value
-        Projected and rotated.
-    visible
-        Which keys each query sees, broadcastable to [B, H, T, T]; by default all.
+        [B, T, H, K], or [N, H, K] with ``packing``.
+    packing
+        Where the sequences lie; rows past the last one have no meaning.
+    window
+        See only keys at most this many rows away; by default all.
+    backend
+        See the module's notes.
 
     Returns
     -------
     Tensor
-        Mixed values.
+        Mixed values, in the layout of the input.
+
+    Raises
+    ------
+    ConfigError
+        If the backend cannot run on these tensors.
     """
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+    chosen = choose_backend(backend, query.device, query.dtype)
+    if chosen == "sdpa":
+        if packing is None:
+            return _sdpa(query, key, value, window)
+        return _sdpa_packed(query, key, value, packing, window)
+    if packing is None:
+        batch, length = query.shape[:2]
+        cu_seqlens = torch.arange(0, (batch + 1) * length, length, device=query.device, dtype=torch.int32)
+        rows = [x.reshape(batch * length, *x.shape[2:]) for x in (query, key, value)]
+        return _varlen(chosen, rows, cu_seqlens, length, window).view_as(query)
+    return _varlen(chosen, [query, key, value], packing.cu_seqlens, packing.max_length, window)
 
 
-def local_visibility(length: int, local_tokens: int, device: torch.device) -> Bool[Tensor, "T T"]:
-    """Keys within ``local_tokens // 2`` of each query, itself included (ModernBERT's sliding window)."""
-    position = torch.arange(length, device=device)
-    return (position[:, None] - position[None, :]).abs() <= local_tokens // 2
+def _varlen(
+    backend: Backend, rows: list[Tensor], cu_seqlens: Tensor, max_length: int, window: int | None
+) -> Float[Tensor, "N H K"]:
+    reach = (-1, -1) if window is None else (window, window)
+    if backend == "flash_attn":
+        from flash_attn import flash_attn_varlen_func
+
+        sizes = (cu_seqlens, cu_seqlens, max_length, max_length)
+        return flash_attn_varlen_func(*rows, *sizes, window_size=reach)
+    from torch.nn.attention.varlen import varlen_attn
+
+    return varlen_attn(*rows, cu_seqlens, cu_seqlens, max_length, max_length, window_size=reach)
+
+
+def _sdpa_packed(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, window: int | None
+) -> Float[Tensor, "N H K"]:
+    """One call a sequence: no padding is computed."""
+    lengths = packing.lengths()
+    rest = len(query) - sum(lengths)  # rows of a padded buffer behind the last sequence
+    parts = zip(*(x.split([*lengths, rest]) for x in (query, key, value)), strict=True)
+    mixed = [_sdpa(*(x[None] for x in part), window)[0] if len(part[0]) else part[0] for part in parts]
+    return torch.cat(mixed)
+
+
+def _sdpa(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Float[Tensor, "B T H K"]:
+    length = query.shape[1]
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    if window is None or window >= length - 1:
+        mixed = F.scaled_dot_product_attention(query, key, value)
+    elif length < max(_BLOCKS_FROM, 8 * window):
+        position = torch.arange(length, device=query.device)
+        near = (position[:, None] - position).abs() <= window
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=near)
+    else:
+        mixed = _sdpa_blocks(query, key, value, window, block=max(window, 32))
+    return mixed.transpose(1, 2)
+
+
+def _sdpa_blocks(query: Tensor, key: Tensor, value: Tensor, window: int, block: int) -> Float[Tensor, "B H T K"]:
+    """Sliding window in blocks of queries, each with its own keys and those within reach: memory T x window."""
+    batch, heads, length, width = query.shape
+    blocks, span = -(-length // block), block + 2 * window
+    fill = blocks * block - length
+    query = F.pad(query, (0, 0, 0, fill)).view(batch, heads, blocks, block, width)
+    key, value = (
+        F.pad(x, (0, 0, window, window + fill)).unfold(2, span, block).transpose(-1, -2) for x in (key, value)
+    )
+    row = torch.arange(block, device=query.device)[:, None] + window
+    column = torch.arange(span, device=query.device)
+    place = torch.arange(blocks, device=query.device)[:, None] * block - window + column
+    exists = (place >= 0) & (place < length)
+    visible = ((row - column).abs() <= window) & exists[:, None, :]
+    visible = visible | ~visible.any(-1, keepdim=True)  # rows past the end see anything; they are cut off below
+    rows = batch * blocks
+    query, key, value = (x.transpose(1, 2).reshape(rows, heads, -1, width) for x in (query, key, value))
+    visible = visible.expand(batch, -1, -1, -1).reshape(rows, 1, block, span)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+    mixed = mixed.view(batch, blocks, heads, block, width).transpose(1, 2)
+    return mixed.reshape(batch, heads, blocks * block, width)[:, :, :length]

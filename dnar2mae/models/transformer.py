@@ -6,16 +6,17 @@ References
 .. [2] Su et al., "RoFormer: enhanced Transformer with rotary position embedding", arXiv 2104.09864.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from dnar2mae.config import ModelConfig
-from dnar2mae.models.attention import attention, local_visibility
+from dnar2mae.models.attention import Backend, attention
+from dnar2mae.models.packing import Packing
 
 NORM_EPS = 1e-5
 
@@ -70,6 +71,14 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor, *, sign: int) -> Non
     torch.mul(second, cos, out=out_second).addcmul_(first, sin, value=sign)
 
 
+class Scope(NamedTuple):
+    """What one kind of layer attends to, made once a forward pass."""
+
+    cos: Float[Tensor, "*P R"]
+    sin: Float[Tensor, "*P R"]
+    window: int | None
+
+
 class Layer(nn.Module):
     """Attention and feed-forward block, each added to the residual stream.
 
@@ -95,18 +104,13 @@ class Layer(nn.Module):
         self.mlp_out = nn.Linear(config.mlp_width, width, bias=False)
 
     def forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        cos: Float[Tensor, "T R"],
-        sin: Float[Tensor, "T R"],
-        visible: Bool[Tensor, "..."] | None,
-    ) -> Float[Tensor, "B T D"]:
+        self, x: Float[Tensor, "*N D"], scope: Scope, packing: Packing | None, backend: Backend
+    ) -> Float[Tensor, "*N D"]:
         """One layer."""
-        batch, length, width = x.shape
-        qkv = self.qkv(self.attention_norm(x)).view(batch, length, 3, self.heads, width // self.heads)
-        query, key, value = (x.transpose(1, 2) for x in RotateQueriesAndKeys.apply(qkv, cos, sin))
-        mixed = attention(query, key, value, visible)
-        x = x + self.attention_out(mixed.transpose(1, 2).reshape(batch, length, width))
+        qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = RotateQueriesAndKeys.apply(qkv, scope.cos, scope.sin)
+        mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
+        x = x + self.attention_out(mixed.flatten(-2))
         value, gate = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
         return x + self.mlp_out(F.gelu(value) * gate)
 
@@ -120,43 +124,46 @@ class Transformer(nn.Module):
         Sizes, local and global layers, rotary bases.
     gradient_checkpointing
         Recompute each layer in the backward pass.
+    backend
+        How attention is computed; see :mod:`dnar2mae.models.attention`.
     """
 
-    def __init__(self, config: ModelConfig, *, gradient_checkpointing: bool = False) -> None:
+    def __init__(self, config: ModelConfig, *, gradient_checkpointing: bool = False, backend: Backend = "auto") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.backend = config, backend
         self.gradient_checkpointing = gradient_checkpointing
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
 
-    def forward(self, x: Float[Tensor, "B T D"], valid: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "*N D"], packing: Packing | None = None) -> Float[Tensor, "*N D"]:
         """Encode embedded tokens.
 
         Parameters
         ----------
         x
-            Embeddings.
-        valid
-            Which tokens are not padding; by default all.
+            Embeddings [B, T, D] of sequences of one length, or [N, D] with ``packing``.
+        packing
+            Where the sequences lie in a packed batch.
 
         Returns
         -------
         Tensor
-            One vector a token; those of padding are meaningless.
+            One vector a token, in the layout of ``x``.
         """
-        config, length = self.config, x.shape[1]
-        head_width = config.width // config.heads
-        keys = None if valid is None else valid[:, None, None, :]
-        local_keys = keys
-        if config.global_every > 1 and length > config.local_tokens // 2:
-            near = local_visibility(length, config.local_tokens, x.device)
-            local_keys = near if keys is None else near & keys
-        everywhere = (*rotary_angles(length, head_width, config.global_rope_theta, x.device), keys)
-        nearby = (*rotary_angles(length, head_width, config.local_rope_theta, x.device), local_keys)
+        config = self.config
+        everywhere = self._scope(x, packing, config.global_rope_theta, None)
+        nearby = self._scope(x, packing, config.local_rope_theta, config.local_tokens // 2)
         for layer in self.layers:
-            scope = everywhere if layer.is_global else nearby
+            inputs = (x, everywhere if layer.is_global else nearby, packing, self.backend)
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, *scope, use_reentrant=False)
+                x = checkpoint(layer, *inputs, use_reentrant=False)
             else:
-                x = layer(x, *scope)
+                x = layer(*inputs)
         return self.final_norm(x)
+
+    def _scope(self, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
+        length = x.shape[1] if packing is None else packing.num_positions
+        cos, sin = rotary_angles(length, self.config.width // self.config.heads, theta, x.device)
+        if packing is not None:
+            cos, sin = cos[packing.positions], sin[packing.positions]
+        return Scope(cos, sin, window)

@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+
 from dnar2mae.cli import main
 
 SMALL = [
