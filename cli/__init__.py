@@ -6,6 +6,7 @@ import sys
 COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
     "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
+    "export": "Write a trained model as a Hugging Face folder.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",
 }
 

@@ -32,6 +32,7 @@ def run(argv: list[str]) -> int:
     overwrite = ["--overwrite"] if command.overwrite else []
     command.out.mkdir(parents=True, exist_ok=True)
     seed = ["--seed", str(command.seed)]
-    code = simulate.run(["--out", str(genome), "--length-bp", "1000000", *seed, *overwrite])
+    size = ["--length-bp", "1000000", "--genes-per-mb", "150", "--repeat-share", "0.05"]
+    code = simulate.run(["--out", str(genome), *size, *seed, *overwrite])
     steps = ["--steps", str(command.steps), "--validate-every", str(max(command.steps // 5, 1))]
     return code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])

@@ -20,7 +20,7 @@ def plot_run(metrics_file: Path, summary: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = [json.loads(line) for line in metrics_file.read_text().splitlines()]
-    train = [(r["step"], r["loss"]) for r in rows if r["event"] == "train"]
+    train = [(r["step"], r[summary["unit"].replace(" ", "_")]) for r in rows if r["event"] == "train"]
     held_out = [(r["step"], r["held_out"]) for r in rows if r["event"] == "validation"]
     figure = Figure(figsize=(10, 4), layout="constrained", dpi=150)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))

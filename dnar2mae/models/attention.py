@@ -5,7 +5,6 @@ is :func:`torch.nn.functional.scaled_dot_product_attention` (everywhere). All ar
 ``K ** -0.5``; a window of w lets a query see the keys at most w positions away in memory.
 """
 
-from functools import cache
 from importlib.util import find_spec
 from typing import Literal
 
@@ -18,7 +17,11 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.models.packing import Packing
 
 Backend = Literal["auto", "flash_attn", "varlen", "sdpa"]
+PREFERENCE: tuple[Backend, ...] = ("flash_attn", "varlen", "sdpa")
+"""What ``auto`` tries, in this order."""
 _HALF = (torch.float16, torch.bfloat16)
+_HAS_FLASH_ATTN = find_spec("flash_attn") is not None
+_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
 _BLOCKS_FROM = 1024  # rows from which a window of less than an eighth is cheaper block by block (measured on a CPU)
 
 
@@ -30,15 +33,16 @@ def choose_backend(requested: Backend, device: torch.device, dtype: torch.dtype)
     ConfigError
         If a backend is asked for by name that cannot run there; the message says why.
     """
-    obstacles = {name: obstacle(name, device.type, dtype) for name in ("flash_attn", "varlen", "sdpa")}
     if requested == "auto":
-        return next(name for name, reason in obstacles.items() if reason is None)
-    if obstacles[requested] is not None:
-        raise ConfigError(f"--attention {requested} cannot run here: {obstacles[requested]}")
+        for name in PREFERENCE:
+            if obstacle(name, device.type, dtype) is None:
+                return name
+    reason = obstacle(requested, device.type, dtype)
+    if reason is not None:
+        raise ConfigError(f"--attention {requested} cannot run here: {reason}")
     return requested
 
 
-@cache
 def obstacle(backend: Backend, device_type: str, dtype: torch.dtype) -> str | None:
     """Why a backend cannot run on a device with a type; None if it can."""
     if backend == "sdpa":
@@ -47,9 +51,9 @@ def obstacle(backend: Backend, device_type: str, dtype: torch.dtype) -> str | No
         return f"it needs a CUDA GPU, and the tensors are on {device_type}"
     if dtype not in _HALF:
         return f"it needs bf16 or fp16, and the tensors are {str(dtype).removeprefix('torch.')}"
-    if backend == "flash_attn" and find_spec("flash_attn") is None:
+    if backend == "flash_attn" and not _HAS_FLASH_ATTN:
         return "the flash-attn package is not installed: pip install 'dnar2mae[flash]'"
-    if backend == "varlen" and find_spec("torch.nn.attention.varlen") is None:
+    if backend == "varlen" and not _HAS_VARLEN:
         return f"torch {torch.__version__} has no torch.nn.attention.varlen"
     return None
 

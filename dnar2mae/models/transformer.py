@@ -49,26 +49,26 @@ class RotateQueriesAndKeys(torch.autograd.Function):
         """Give queries, keys and values; ``cos`` and ``sin`` broadcast over heads."""
         cos, sin = (x.to(qkv.dtype)[..., None, None, :] for x in (cos, sin))
         ctx.save_for_backward(cos, sin)
-        turned = torch.empty_like(qkv[..., :2, :, :])
-        _turn(qkv[..., :2, :, :], cos, sin, turned, sign=1)
-        return turned[..., 0, :, :], turned[..., 1, :, :], qkv[..., 2, :, :].clone()
+        query, key = _turn(qkv[..., :2, :, :], cos, sin).unbind(-3)
+        return query, key, qkv[..., 2, :, :].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Turn the gradients of queries and keys back."""
         cos, sin = ctx.saved_tensors
-        out = torch.stack(grads, dim=-3)
-        turned = torch.empty_like(out)
-        _turn(out[..., :2, :, :], cos, sin, turned[..., :2, :, :], sign=-1)
-        turned[..., 2, :, :] = out[..., 2, :, :]
-        return turned, None, None
+        turned = _turn(torch.stack(grads[:2], dim=-3), cos, -sin)
+        return torch.cat([turned, grads[2].unsqueeze(-3)], dim=-3), None, None
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor, *, sign: int) -> None:
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
+    if torch.compiler.is_compiling():  # the compiler fuses this, and cannot write into parts
+        return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    out = torch.empty_like(x)
     out_first, out_second = out.chunk(2, dim=-1)
-    torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-sign)
-    torch.mul(second, cos, out=out_second).addcmul_(first, sin, value=sign)
+    torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=out_second).addcmul_(first, sin)
+    return out
 
 
 class Scope(NamedTuple):

@@ -1,0 +1,144 @@
+import pytest
+import torch
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.models.attention import attention, choose_backend
+from dnar2mae.models.packing import Packing
+from tests.tolerances import assert_matches
+
+LENGTHS = (5, 63, 130)
+WINDOWS = (None, 1, 8, 33)
+
+
+def exact(query, key, value, window):
+    """Softmax attention written out, one sequence."""
+    scores = torch.einsum("thk,shk->hts", query, key) * query.shape[-1] ** -0.5
+    if window is not None:
+        place = torch.arange(len(query), device=query.device)
+        scores = scores.masked_fill((place[:, None] - place).abs() > window, -torch.inf)
+    return torch.einsum("hts,shk->thk", scores.softmax(-1), value)
+
+
+def run(function, tensors, grad):
+    tensors = [x.detach().requires_grad_() for x in tensors]
+    out = function(*tensors)
+    return [out, *torch.autograd.grad(out, tensors, grad)]
+
+
+def compare(function, reference, tensors, grad):
+    """Output and gradients against fp64, with plain PyTorch in the same dtype as the yardstick of the error."""
+    dtype = tensors[0].dtype
+    found = run(function, tensors, grad)
+    plain = run(reference, tensors, grad)
+    truth = run(reference, [x.double() for x in tensors], grad.double())
+    for name, f, t, p in zip(("out", "dq", "dk", "dv"), found, truth, plain, strict=True):
+        assert f.dtype == dtype
+        assert_matches(name, f, t, p)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_dense(length, window, dtype):
+    tensors = [torch.randn(2, length, 2, 8).to(dtype) for _ in range(3)]
+    grad = torch.randn(2, length, 2, 8).to(dtype)
+
+    def reference(*qkv):
+        return torch.stack([exact(*(x[b] for x in qkv), window) for b in range(2)])
+
+    compare(lambda *qkv: attention(*qkv, window=window, backend="sdpa"), reference, tensors, grad)
+
+
+def test_one_token_attends_to_itself():
+    query, key, value = torch.randn(3, 2, 1, 2, 8)
+    for window in (None, 1):
+        torch.testing.assert_close(attention(query, key, value, window=window), value)
+
+
+@pytest.mark.parametrize("window", [16, 64])
+def test_long_sequences_go_block_by_block(window):
+    tensors = [torch.randn(1, 1100, 2, 4) for _ in range(3)]
+    compare(
+        lambda *qkv: attention(*qkv, window=window, backend="sdpa"),
+        lambda *qkv: exact(*(x[0] for x in qkv), window)[None],
+        tensors,
+        torch.randn(1, 1100, 2, 4),
+    )
+
+
+def packed_case(dtype, device, lengths=(7, 1, 40, 12), heads=2, width=8):
+    tensors = [torch.randn(sum(lengths), heads, width, device=device).to(dtype) for _ in range(3)]
+    cu_seqlens = torch.tensor([0, *lengths], device=device).cumsum(0).int()
+    positions = torch.cat([torch.arange(n, device=device) for n in lengths])
+    packing = Packing(cu_seqlens, positions, max(lengths), max(lengths))
+
+    def reference(window):
+        return lambda *qkv: torch.cat(
+            [exact(*part, window) for part in zip(*(x.split(lengths) for x in qkv), strict=True)]
+        )
+
+    return tensors, packing, reference
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_packed(window, dtype):
+    tensors, packing, reference = packed_case(dtype, "cpu")
+    compare(
+        lambda *qkv: attention(*qkv, packing=packing, window=window, backend="sdpa"),
+        reference(window),
+        tensors,
+        torch.randn_like(tensors[0]),
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["flash_attn", "varlen", "sdpa"])
+@pytest.mark.parametrize("window", [None, 8, 64])
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_backend_on_the_gpu(backend, window, packed):
+    try:
+        choose_backend(backend, torch.device("cuda"), torch.bfloat16)
+    except ConfigError as error:
+        pytest.skip(str(error))
+    if packed:
+        tensors, packing, reference = packed_case(torch.bfloat16, "cuda", (700, 1, 63, 1024), 4, 64)
+        compare(
+            lambda *qkv: attention(*qkv, packing=packing, window=window, backend=backend),
+            reference(window),
+            tensors,
+            torch.randn_like(tensors[0]),
+        )
+        return
+    tensors = [torch.randn(2, 1000, 4, 64, device="cuda").bfloat16() for _ in range(3)]
+    compare(
+        lambda *qkv: attention(*qkv, window=window, backend=backend),
+        lambda *qkv: torch.stack([exact(*(x[b] for x in qkv), window) for b in range(2)]),
+        tensors,
+        torch.randn_like(tensors[0]),
+    )
+
+
+def test_rows_behind_the_last_sequence_do_no_harm():
+    tensors, packing, reference = packed_case(torch.float64, "cpu")
+    padded = [torch.cat([x, torch.randn(5, *x.shape[1:], dtype=x.dtype)]) for x in tensors]
+    out = attention(*padded, packing=packing, backend="sdpa")
+    torch.testing.assert_close(out[: len(tensors[0])], reference(None)(*tensors))
+
+
+def test_packing_of_a_padded_batch():
+    valid = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]).bool()
+    packing = Packing.of_valid(valid)
+    assert packing.lengths() == [3, 1, 4]
+    assert packing.positions.tolist() == [0, 1, 2, 0, 0, 1, 2, 3]
+    assert (packing.max_length, packing.num_positions) == (4, 4)
+
+
+@pytest.mark.parametrize("backend", ["flash_attn", "varlen"])
+def test_a_backend_that_cannot_run_says_why(backend):
+    cpu = torch.device("cpu")
+    with pytest.raises(ConfigError, match=f"--attention {backend} cannot run here: it needs a CUDA GPU"):
+        choose_backend(backend, cpu, torch.bfloat16)
+    assert choose_backend("auto", cpu, torch.float32) == "sdpa"
+    with pytest.raises(ConfigError, match="it needs bf16 or fp16, and the tensors are float32"):
+        choose_backend(backend, torch.device("cuda"), torch.float32)

@@ -1,0 +1,126 @@
+from dataclasses import replace
+
+import jaxtyping
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dnar2mae.config import MaskConfig, ModelConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.masking import Masker, corrupt
+from dnar2mae.models import MaskedModel, head
+from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
+from dnar2mae.tokenizers import KmerTokenizer
+
+SIZES = ModelConfig(width=32, depth=2, heads=2, mlp_width=48, decoder_width=16)
+
+
+def make(objective="mlm", k=1, stride=None, **mask):
+    tokenizer = KmerTokenizer(k, stride)
+    model = MaskedModel(replace(SIZES, objective=objective), tokenizer.vocabulary)
+    model.reset_parameters(torch.Generator().manual_seed(0))
+    plan = Masker(MaskConfig(**mask), tokenizer.vocabulary, 0, 10).plan(0)
+    first, count = tokenizer.vocabulary.first_real, tokenizer.vocabulary.num_real
+    tokens = torch.randint(first, first + count, (4, 50))
+    tokens[1, 7] = tokenizer.vocabulary.unk_id
+    return model, plan, (tokens, tokens >= first, torch.arange(4))
+
+
+def test_mlm_losses_are_the_cross_entropy_at_masked_positions():
+    model, plan, batch = make()
+    losses, index = model.masked_losses(plan, *batch)
+    inputs, predicted = corrupt(plan, *batch)
+    logits = model.logits(model(inputs))
+    expected = F.cross_entropy(logits[predicted], batch[0][predicted], reduction="none")
+    torch.testing.assert_close(losses, expected)
+    assert torch.equal(index, predicted.flatten().nonzero().squeeze(1))
+
+
+@pytest.mark.parametrize("objective", ["mlm", "mae"])
+def test_a_capacity_changes_nothing_but_the_shape(objective):
+    model, plan, batch = make(objective)
+    losses, index = model.masked_losses(plan, *batch)
+    fixed, places = model.masked_losses(plan, *batch, capacity=150)
+    assert len(fixed) == 150
+    torch.testing.assert_close(fixed[: len(losses)], losses)
+    assert torch.equal(places[: len(losses)], index)
+    assert (fixed[len(losses) :] == 0).all()
+    assert (places[len(losses) :] == -1).all()
+
+
+@pytest.mark.parametrize(("k", "stride"), [(1, None), (4, 2)])
+def test_the_mae_encoder_never_sees_a_masked_token(k, stride):
+    model, plan, (tokens, maskable, ids) = make("mae", k, stride, law="fixed", ratio=0.4)
+    losses, index = model.masked_losses(plan, tokens, maskable, ids)
+    assert len(index) > 10
+    first, count = model.vocabulary.first_real, model.vocabulary.num_real
+    changed = tokens.flatten().clone()
+    changed[index] = first + (changed[index] - first + 1) % count
+    seen = []
+    for ids_given in (tokens, changed.view_as(tokens)):
+        hook = model.decoder.register_forward_hook(lambda module, args, out: seen.append(out))
+        model.masked_losses(plan, ids_given, maskable, ids)
+        hook.remove()
+    if model.vocabulary.group == 1:  # with overlap, hidden neighbours of the changed tokens differ too
+        torch.testing.assert_close(seen[0], seen[1])
+    losses.sum().backward()
+    assert all(p.grad is not None for name, p in model.named_parameters())
+
+
+def test_mae_masks_where_mlm_masks():
+    mlm, plan, batch = make("mlm")
+    mae, _, _ = make("mae")
+    assert torch.equal(mlm.masked_losses(plan, *batch)[1], mae.masked_losses(plan, *batch)[1])
+
+
+def test_padding_is_not_computed_and_changes_nothing():
+    model, _, (tokens, _, _) = make()
+    valid = torch.arange(50) < torch.tensor([[50], [31], [1], [12]])
+    hidden = model(tokens.where(valid, 0), valid)
+    assert (hidden[~valid] == 0).all()
+    for row, length in enumerate((50, 31, 1, 12)):
+        torch.testing.assert_close(hidden[row, :length], model(tokens[row : row + 1, :length])[0])
+
+
+def test_chunked_losses_equal_plain_ones(monkeypatch):
+    hidden = torch.randn(37, 8, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(11, 8, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(11, dtype=torch.float64, requires_grad=True)
+    labels, upstream = torch.randint(11, (37,)), torch.randn(37)
+
+    def both():
+        losses = head.token_losses(hidden, weight, bias, labels)
+        return [losses, *torch.autograd.grad((losses * upstream).sum(), (hidden, weight, bias))]
+
+    plain = both()
+    monkeypatch.setattr(head, "_CHUNK_LOGITS", 50)
+    for a, b in zip(plain, both(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_rotation_keeps_lengths_and_has_the_right_gradient():
+    qkv = torch.randn(2, 6, 3, 2, 8, dtype=torch.float64, requires_grad=True)
+    cos, sin = (x.double() for x in rotary_angles(6, 8, 100.0, torch.device("cpu")))
+    query, key, value = RotateQueriesAndKeys.apply(qkv, cos, sin)
+    torch.testing.assert_close(query.norm(dim=-1), qkv[:, :, 0].norm(dim=-1))
+    torch.testing.assert_close(value, qkv[:, :, 2])
+    alike = qkv.detach().clone()
+    alike[:] = alike[:, :1]  # one vector at every position: a score depends on the distance alone
+    query, key, _ = RotateQueriesAndKeys.apply(alike, cos, sin)
+    torch.testing.assert_close((query[:, 0] * key[:, 2]).sum(-1), (query[:, 3] * key[:, 5]).sum(-1))
+    assert torch.autograd.gradcheck(lambda x: RotateQueriesAndKeys.apply(x, cos, sin), (qkv,))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.*should not be instantiated")  # by the compiler
+def test_encoder_compiles_whole(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the compiler cannot trace the checks
+    model, _, (tokens, _, _) = make()
+    plain = model(tokens)
+    model.encoder.compile(fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(model(tokens), plain)
+
+
+@pytest.mark.parametrize("settings", [{"objective": "gan"}, {"decoder_width": 7}, {"decoder_depth": 0}])
+def test_bad_objectives(settings):
+    with pytest.raises(ConfigError, match="--model.(objective|decoder)"):
+        replace(SIZES, **settings)
