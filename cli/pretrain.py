@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
 def _starting_point(argv: list[str]) -> Command:
     """Defaults that flags then change: the preset, the file, or the run to resume."""
     given = _peek(argv)
-    config = PRESETS.get(given["preset"], PRESETS["tiny"])()
+    config = PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
     if given["resume"] and given["out"] and (saved := Path(given["out"]) / "config.yaml").exists():
         from dnar2mae.config_file import read_config
 
@@ -75,7 +75,7 @@ def _peek(argv: list[str]) -> dict[str, str | None]:
     parser.add_argument("--resume", action="store_true")
     known, _ = parser.parse_known_args(argv)
     return {
-        "preset": known.preset or "tiny",
+        "preset": known.preset,
         "config": known.config,
         "out": known.out,
         "resume": known.resume,

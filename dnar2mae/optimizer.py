@@ -1,6 +1,7 @@
 """AdamW and its learning-rate schedule."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float
     return config.lr * share
 
 
-def scale_and_clip(parameters: list[Tensor], factor: Tensor, clip: float) -> Tensor:
+def scale_and_clip(parameters: Sequence[Tensor], factor: Tensor, clip: float) -> Tensor:
     """Multiply all gradients by a factor, then clip their norm; no host synchronisation.
 
     Parameters

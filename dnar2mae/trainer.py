@@ -25,7 +25,7 @@ from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkp
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.masking import Masker, draw_ratio
+from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
 from dnar2mae.modalities import Batch, Modality, Source
 from dnar2mae.modalities.dna import DnaModality
 from dnar2mae.models import MaskedModel
@@ -246,7 +246,7 @@ class Trainer:
         loader = batches(self.modality.train, config, self.step, pin_memory=pin)
         clock = time.monotonic()
         for batch in loader:
-            self._pending.append(self.training_step(batch.to(self.device)))
+            self._pending.append(self.training_step(batch))
             last = self.step == config.steps
             validate = last or self.step % config.validate_every == 0
             save = last or bool(stop) or self.step % config.checkpoint_every == 0
@@ -267,23 +267,25 @@ class Trainer:
     def training_step(self, batch: Batch) -> dict[str, Any]:
         """Do one optimizer step; the loss is the mean over the predicted tokens of the whole batch.
 
+        Parameters
+        ----------
+        batch
+            On the CPU.
+
         Returns
         -------
         dict
-            ``step``, ``loss`` (nats per predicted token), ``ratio``, ``lr`` and ``grad_norm``, tensors still on the
-            device.
+            ``step``, ``loss`` (nats per predicted token), ``ratio``, ``lr`` and ``grad_norm``; loss and norm are
+            tensors still on the device.
         """
         config, plan = self.config, self.masker.plan(self.step)
         expected = batch.tokens.numel() * 0.15  # keeps the accumulated gradient of the sum near that of the mean
         total, weight = torch.zeros(2, device=self.device)
         for part in batch.split(config.micro_batch or config.batch_size):
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                losses, index = self.model.masked_losses(plan, part.tokens, part.maskable, part.sample_ids)
-            weights = part.weight.flatten()[index]
-            loss = (losses * weights).sum()
+            loss, seen = self._loss(plan, part)
             (loss / expected).backward()
             total += loss.detach()
-            weight += weights.sum()
+            weight += seen
         one = weight.clamp(min=1e-6)
         norm = scale_and_clip(self.parameters, expected / one * (weight > 0), config.optimizer.clip)
         rate = learning_rate(self.step, config.steps, config.optimizer)
@@ -292,8 +294,21 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        ratio = draw_ratio(plan, batch.sample_ids).mean()
+        ratio = draw_ratio(plan, batch.sample_ids).mean().item()
         return {"step": self.step, "loss": total / one, "ratio": ratio, "lr": rate, "grad_norm": norm}
+
+    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor]:
+        """Weighted sum of a micro-batch's losses, and the sum of the weights."""
+        capacity = None  # on the CPU sizes are known; elsewhere they must not be asked for
+        if self.device.type != "cpu":
+            capacity = prediction_capacity(plan, part.sample_ids, part.tokens.shape[1])
+        part = part.to(self.device)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            losses, index = self.model.masked_losses(
+                plan, part.tokens, part.maskable, part.sample_ids, capacity=capacity
+            )
+        weights = part.weight.flatten()[index.clamp(min=0)] * (index >= 0)
+        return (losses * weights).sum(), weights.sum()
 
     def _read(self, monitor: Monitor, elapsed: float) -> None:
         """Fetch the pending losses from the device, check and record them."""
@@ -351,7 +366,7 @@ class Trainer:
     def _summary(self, finished: bool, seconds: float) -> RunResult:
         config = self.config
         count = sum(p.numel() for p in self.parameters)
-        result = {
+        result: dict[str, Any] = {
             "out": str(self.directory.path),
             "steps": self.step,
             "finished": finished,
@@ -385,7 +400,7 @@ def _last_good(run: RunDirectory) -> str:
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind does its usual work."""
     received: list[int] = []
-    before = {}
+    before: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
         received.append(number)
@@ -399,5 +414,5 @@ def _stop_signals() -> Iterator[list[int]]:
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for earlier, handler in before.items():
+            signal.signal(earlier, handler)

@@ -108,6 +108,25 @@ def draw_ratio(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Float[Tensor, "
     return draw_threshold(plan, sample_ids).double() / 2**32
 
 
+def prediction_capacity(plan: MaskPlan, sample_ids: Int[Tensor, " B"], num_tokens: int) -> int:
+    """Most predictions that samples of ``num_tokens`` tokens can ask for, known without waiting for a GPU.
+
+    The number is binomial; this is its mean and 8 standard deviations, rounded up to a multiple of 256. The chance
+    that a step asks for more is below 1e-14, and what is past the bound is then left out of that step.
+
+    Parameters
+    ----------
+    plan
+        The step's plan.
+    sample_ids
+        On the CPU.
+    num_tokens
+        Tokens in a sample.
+    """
+    mean = draw_ratio(plan, sample_ids).sum().item() * num_tokens / plan.group + len(sample_ids)
+    return -(-int(mean + 8 * mean**0.5 + 16) // 256) * 256
+
+
 def corrupt(
     plan: MaskPlan,
     tokens: Int[Tensor, "B T"],

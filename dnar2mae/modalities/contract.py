@@ -1,7 +1,7 @@
 """The contract between a kind of data and the pretraining loop."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ class Batch:
         return [Batch(*part) for part in parts]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Samples by index: sample ``i`` is a pure function of the run's seed and ``i``. Must be picklable."""
 
@@ -45,6 +46,7 @@ class Source(Protocol):
         """Samples of these indices, on the CPU."""
 
 
+@runtime_checkable
 class FiniteSource(Source, Protocol):
     """A source with a number of samples, as validation data has."""
 
@@ -57,12 +59,18 @@ class Modality(Protocol):
 
     vocabulary: Vocabulary
     tokens_per_sample: int
-    train: Source
-    validation: FiniteSource
     unit: str
     """Name of the validation loss's unit, e.g. "bits per base"."""
     nats_per_unit: float
     """A mean loss in nats per predicted token, divided by this, is in ``unit``."""
+
+    @property
+    def train(self) -> Source:
+        """Training samples."""
+
+    @property
+    def validation(self) -> FiniteSource:
+        """Held-out samples."""
 
     def report(self) -> dict[str, Any]:
         """What the run trains on, for the summary."""

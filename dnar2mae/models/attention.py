@@ -6,12 +6,18 @@ is :func:`torch.nn.functional.scaled_dot_product_attention` (everywhere). All ar
 """
 
 from importlib.util import find_spec
+from inspect import signature
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+try:
+    from torch.nn.attention import varlen
+except ImportError:  # before torch 2.10
+    varlen = None  # type: ignore[assignment]
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.packing import Packing
@@ -21,7 +27,7 @@ PREFERENCE: tuple[Backend, ...] = ("flash_attn", "varlen", "sdpa")
 """What ``auto`` tries, in this order."""
 _HALF = (torch.float16, torch.bfloat16)
 _HAS_FLASH_ATTN = find_spec("flash_attn") is not None
-_HAS_VARLEN = find_spec("torch.nn.attention.varlen") is not None
+_HAS_VARLEN = varlen is not None and "window_size" in signature(varlen.varlen_attn).parameters
 _BLOCKS_FROM = 1024  # rows from which a window of less than an eighth is cheaper block by block (measured on a CPU)
 
 
@@ -54,7 +60,7 @@ def obstacle(backend: Backend, device_type: str, dtype: torch.dtype) -> str | No
     if backend == "flash_attn" and not _HAS_FLASH_ATTN:
         return "the flash-attn package is not installed: pip install 'dnar2mae[flash]'"
     if backend == "varlen" and not _HAS_VARLEN:
-        return f"torch {torch.__version__} has no torch.nn.attention.varlen"
+        return f"torch {torch.__version__} has no windowed torch.nn.attention.varlen"
     return None
 
 
@@ -107,14 +113,12 @@ def _varlen(
     backend: Backend, rows: list[Tensor], cu_seqlens: Tensor, max_length: int, window: int | None
 ) -> Float[Tensor, "N H K"]:
     reach = (-1, -1) if window is None else (window, window)
+    query, key, value = rows
     if backend == "flash_attn":
-        from flash_attn import flash_attn_varlen_func
-
-        sizes = (cu_seqlens, cu_seqlens, max_length, max_length)
-        return flash_attn_varlen_func(*rows, *sizes, window_size=reach)
-    from torch.nn.attention.varlen import varlen_attn
-
-    return varlen_attn(*rows, cu_seqlens, cu_seqlens, max_length, max_length, window_size=reach)
+        from flash_attn import flash_attn_varlen_func as attend
+    else:
+        attend = varlen.varlen_attn
+    return attend(query, key, value, cu_seqlens, cu_seqlens, max_length, max_length, window_size=reach)
 
 
 def _sdpa_packed(
@@ -124,7 +128,7 @@ def _sdpa_packed(
     lengths = packing.lengths()
     rest = len(query) - sum(lengths)  # rows of a padded buffer behind the last sequence
     parts = zip(*(x.split([*lengths, rest]) for x in (query, key, value)), strict=True)
-    mixed = [_sdpa(*(x[None] for x in part), window)[0] if len(part[0]) else part[0] for part in parts]
+    mixed = [_sdpa(q[None], k[None], v[None], window)[0] if len(q) else q for q, k, v in parts]
     return torch.cat(mixed)
 
 
