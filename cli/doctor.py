@@ -1,0 +1,33 @@
+"""``dnar2mae doctor``."""
+
+from dataclasses import dataclass
+
+from dnar2mae.cli.parse import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Say what this machine has, which attention backend and kernels a run would use on it, and what would add more."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, look, print."""
+    parse(Command, argv, prog="dnar2mae doctor")
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from dnar2mae.doctor import attention_report, device_report, kernel_report, version_report
+
+    console = Console(highlight=False, markup=False)
+    for title, rows in (
+        ("Versions", version_report()),
+        ("Devices", device_report()),
+        ("Attention", attention_report()),
+        ("Masking kernels", kernel_report()),
+    ):
+        table = Table(title=title, title_justify="left", show_header=False)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    return 0
