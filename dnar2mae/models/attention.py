@@ -20,15 +20,16 @@ except ImportError:  # before torch 2.10
     varlen = None  # type: ignore[assignment]
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.models.matmul_attention import matmul_attention
 from dnar2mae.models.packing import Packing
 
 Backend = Literal["auto", "flash_attn", "varlen", "sdpa"]
 PREFERENCE: tuple[Backend, ...] = ("flash_attn", "varlen", "sdpa")
 """What ``auto`` tries, in this order."""
+_SHORT = 1024  # rows up to which bf16 training on a CPU is faster by matrix products than by SDPA
 _HALF = (torch.float16, torch.bfloat16)
 _HAS_FLASH_ATTN = find_spec("flash_attn") is not None
 _HAS_VARLEN = varlen is not None and "window_size" in signature(varlen.varlen_attn).parameters
-_BLOCKS_FROM = 1024  # rows from which a window of less than an eighth is cheaper block by block (measured on a CPU)
 
 
 def choose_backend(requested: Backend, device: torch.device, dtype: torch.dtype) -> Backend:
@@ -134,36 +135,10 @@ def _sdpa_packed(
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Float[Tensor, "B T H K"]:
     length = query.shape[1]
+    if window is not None and window < length - 1:
+        return matmul_attention(query, key, value, window)
+    on_matrix_units = query.device.type == "cpu" and query.dtype is torch.bfloat16 and length <= _SHORT
+    if on_matrix_units and query.requires_grad:
+        return matmul_attention(query, key, value, None)
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    if window is None or window >= length - 1:
-        mixed = F.scaled_dot_product_attention(query, key, value)
-    elif length < max(_BLOCKS_FROM, 8 * window):
-        position = torch.arange(length, device=query.device)
-        near = (position[:, None] - position).abs() <= window
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=near)
-    else:
-        mixed = _sdpa_blocks(query, key, value, window, block=max(window, 32))
-    return mixed.transpose(1, 2)
-
-
-def _sdpa_blocks(query: Tensor, key: Tensor, value: Tensor, window: int, block: int) -> Float[Tensor, "B H T K"]:
-    """Sliding window in blocks of queries, each with its own keys and those within reach: memory T x window."""
-    batch, heads, length, width = query.shape
-    blocks, span = -(-length // block), block + 2 * window
-    fill = blocks * block - length
-    query = F.pad(query, (0, 0, 0, fill)).view(batch, heads, blocks, block, width)
-    key, value = (
-        F.pad(x, (0, 0, window, window + fill)).unfold(2, span, block).transpose(-1, -2) for x in (key, value)
-    )
-    row = torch.arange(block, device=query.device)[:, None] + window
-    column = torch.arange(span, device=query.device)
-    place = torch.arange(blocks, device=query.device)[:, None] * block - window + column
-    exists = (place >= 0) & (place < length)
-    visible = ((row - column).abs() <= window) & exists[:, None, :]
-    visible = visible | ~visible.any(-1, keepdim=True)  # rows past the end see anything; they are cut off below
-    rows = batch * blocks
-    query, key, value = (x.transpose(1, 2).reshape(rows, heads, -1, width) for x in (query, key, value))
-    visible = visible.expand(batch, -1, -1, -1).reshape(rows, 1, block, span)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-    mixed = mixed.view(batch, blocks, heads, block, width).transpose(1, 2)
-    return mixed.reshape(batch, heads, blocks * block, width)[:, :, :length]
+    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from dnar2mae.config import MaskConfig, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import Masker, corrupt
-from dnar2mae.models import MaskedModel, head
+from dnar2mae.models import MaskedModel, head, transformer
 from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
 from dnar2mae.tokenizers import KmerTokenizer
 
-SIZES = ModelConfig(width=32, depth=2, heads=2, mlp_width=48, decoder_width=16)
+SIZES = ModelConfig(width=32, depth=2, heads=2, mlp_width=48, decoder_width=16, global_every=2, local_tokens=8)
 
 
 def make(objective="mlm", k=1, stride=None, **mask):
@@ -124,3 +124,48 @@ def test_encoder_compiles_whole(monkeypatch):
 def test_bad_objectives(settings):
     with pytest.raises(ConfigError, match="--model.(objective|decoder)"):
         replace(SIZES, **settings)
+
+
+def loss_trajectory(objective, dtype, *, prepare=lambda model: None, steps=100):
+    torch.manual_seed(1)
+    model, _, (tokens, maskable, ids) = make(objective)
+    prepare(model)
+    masker = Masker(MaskConfig(), model.vocabulary, 0, steps)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for step in range(steps):
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+            loss = model.masked_losses(masker.plan(step), tokens, maskable, ids + 4 * step)[0].mean()
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return torch.tensor(losses)
+
+
+def masked_softmax(query, key, value, *, packing, window, backend):
+    """Dense attention as autograd would have it, the window as a mask."""
+    assert packing is None
+    scores = torch.einsum("bthk,bshk->bhts", query, key) * query.shape[-1] ** -0.5
+    if window is not None:
+        place = torch.arange(query.shape[1])
+        scores = scores.masked_fill((place[:, None] - place).abs() > window, -torch.inf)
+    return torch.einsum("bhts,bshk->bthk", scores.softmax(-1), value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_hundred_steps_go_the_same_way_whatever_computes_attention(dtype, monkeypatch):
+    fast = loss_trajectory("mlm", dtype)
+    monkeypatch.setattr(transformer, "attention", masked_softmax)
+    plain = loss_trajectory("mlm", dtype)
+    assert fast[-20:].mean() < fast[:20].mean() - 0.02
+    tolerance = 1e-4 if dtype is torch.float32 else 2e-2
+    torch.testing.assert_close(fast, plain, atol=tolerance, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.*should not be instantiated")  # by the compiler
+def test_a_hundred_steps_go_the_same_way_compiled(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    plain = loss_trajectory("mlm", torch.float32)
+    compiled = loss_trajectory("mlm", torch.float32, prepare=lambda m: m.encoder.compile(backend="aot_eager"))
+    torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=0)

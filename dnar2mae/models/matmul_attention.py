@@ -1,0 +1,96 @@
+"""Attention in plain matrix products: sliding windows on every device, and short sequences in bf16 on a CPU.
+
+With a window, time and memory are T x window: a block of queries meets its own keys and those within reach on both
+sides. The backward pass is written out: key and value gradients of overlapping blocks are added slice by slice, which
+autograd would do by scattering. Without a window there is one block; in bf16 that beats SDPA's CPU backward pass,
+which does not use the processor's matrix units.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def matmul_attention(
+    query: Float[Tensor, "B T H K"], key: Float[Tensor, "B T H K"], value: Float[Tensor, "B T H K"], window: int | None
+) -> Float[Tensor, "B T H K"]:
+    """Softmax attention with scale ``K ** -0.5``.
+
+    Parameters
+    ----------
+    query, key, value
+        Projected and rotated.
+    window
+        See the keys at most this many positions away, at least 1; None sees all, in memory T x T.
+
+    Returns
+    -------
+    Tensor
+        Mixed values.
+    """
+    return _MatmulAttention.apply(query, key, value, window)
+
+
+class _MatmulAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
+        """Save the blocks and the attention weights."""
+        length, reach = query.shape[1], window or 0
+        block = length if window is None else max(2 * window, 32)
+        ctx.reach, ctx.length = reach, length
+        queries = _blocks(query * query.shape[-1] ** -0.5, block, 0)
+        keys, values = (_blocks(x, block, reach) for x in (key, value))
+        scores = queries @ keys.transpose(-1, -2)
+        if window is not None:
+            scores = scores + _visibility(length, block, window, scores)
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(queries, keys, values, weights)
+        return _together(weights @ values, length, 0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Products of the forward pass, transposed."""
+        queries, keys, values, weights = ctx.saved_tensors
+        grad = _blocks(grads[0], queries.shape[-2], 0)
+        d_values = weights.transpose(-1, -2) @ grad
+        d_scores = torch._softmax_backward_data(grad @ values.transpose(-1, -2), weights, -1, weights.dtype)
+        d_queries = (d_scores @ keys) * queries.shape[-1] ** -0.5
+        d_keys = d_scores.transpose(-1, -2) @ queries
+        return (
+            _together(d_queries, ctx.length, 0),
+            _together(d_keys, ctx.length, ctx.reach),
+            _together(d_values, ctx.length, ctx.reach),
+            None,
+        )
+
+
+def _blocks(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor, "B N H S K"]:
+    """Cut into N blocks of ``block`` positions, each with ``reach`` more on both sides (zeros past the ends)."""
+    fill = -x.shape[1] % block
+    if reach or fill:
+        x = F.pad(x, (0, 0, 0, 0, reach, reach + fill))
+    return x.unfold(1, block + 2 * reach, block).transpose(-1, -2).contiguous()
+
+
+def _together(x: Float[Tensor, "B N H S K"], length: int, reach: int) -> Float[Tensor, "B T H K"]:
+    """Put blocks back in a row, adding up where they overlap: the transpose of :func:`_blocks`."""
+    block = x.shape[-2] - 2 * reach
+    own = x[..., reach : reach + block, :]
+    if reach:
+        own = own.clone()
+        own[:, :-1, :, block - reach :] += x[:, 1:, :, :reach]
+        own[:, 1:, :, :reach] += x[:, :-1, :, reach + block :]
+    return own.transpose(2, 3).flatten(1, 2)[:, :length]
+
+
+def _visibility(length: int, block: int, window: int, like: Tensor) -> Float[Tensor, "N 1 Q S"]:
+    """0 where a query sees a key, -inf elsewhere; rows past the end see everything and are cut off later."""
+    row = torch.arange(block, device=like.device)[:, None] + window
+    column = torch.arange(block + 2 * window, device=like.device)
+    place = torch.arange(0, length, block, device=like.device)[:, None, None] - window + column
+    visible = ((row - column).abs() <= window) & (place >= 0) & (place < length)
+    visible = visible | ~visible.any(-1, keepdim=True)
+    return torch.zeros_like(visible, dtype=like.dtype).masked_fill(~visible, -torch.inf)[:, None]
