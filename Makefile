@@ -45,5 +45,16 @@ check: $(VENV)/.with-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# The next two run from the tree with the Python that is at hand: GPU machines bring their own torch and triton.
+test-gpu:
+	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
+	$(PYTHON) -m pytest -o addopts= -o filterwarnings=default --import-mode=importlib -m gpu tests/kernels tests/models tests/test_pretrain.py
+
+bench:
+	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
+	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_masked_embedding && \
+	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_visible_gather && \
+	$(PYTHON) -m dnar2mae.benchmarks.speed.end_to_end --preset base --context 1024 --batch 32
+
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -4,11 +4,20 @@ The docstring under a field is its help text on the command line and states its 
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
-
-from tyro.conf import Positional
+from typing import Any, Literal
 
 from dnar2mae.errors import ConfigError
+
+try:
+    from tyro.conf import Positional
+except ImportError:  # only the command line needs tyro: kernels and models run without
+
+    class Positional:  # type: ignore[no-redef]
+        """Stand-in that leaves a type as it is."""
+
+        def __class_getitem__(cls, item: Any) -> Any:
+            return item
+
 
 
 def _require(ok: bool, name: str, rule: str, value: object) -> None:
