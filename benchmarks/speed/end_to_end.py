@@ -15,8 +15,11 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +34,7 @@ from dnar2mae.run_directory import RunDirectory, environment
 from dnar2mae.trainer import Trainer, batches, choose_device
 
 RESULTS = Path(__file__).parents[1] / "results" / "end_to_end.csv"
+Objective = Literal["mlm", "mae"]
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bf16 peak of the data sheets."""
 
@@ -51,8 +55,10 @@ class Settings:
     """Alternating rounds."""
     compile: bool = False
     """Compile both models."""
-    objective: str = "mlm"
+    objective: Literal["mlm", "mae"] = "mlm"
     """mae: time our mae objective at mean ratio 0.5 against our mlm one instead."""
+    checkpoint: str | None = None
+    """Folder of a local masked or causal Hugging Face model to time instead of the identical ModernBERT."""
 
 
 def random_genome(folder: Path, length_bp: int = 2_000_000) -> Path:
@@ -63,7 +69,7 @@ def random_genome(folder: Path, length_bp: int = 2_000_000) -> Path:
     return path
 
 
-def run_config(settings: Settings, genome: Path, objective: str) -> PretrainConfig:
+def run_config(settings: Settings, genome: Path, objective: Objective) -> PretrainConfig:
     """Our run: the preset with the benchmark's window and batch at a fixed mean ratio."""
     config = PRESETS[settings.preset]()
     ratio = 0.15 if settings.objective == "mlm" else 0.5
@@ -98,7 +104,7 @@ def time_ours(config: PretrainConfig, folder: Path) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start, "waited": waited}
 
 
-def time_theirs(config: PretrainConfig, folder: Path) -> dict[str, float]:
+def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = None) -> dict[str, float]:
     """Do the same with ``transformers``: the stock model, collator and Trainer."""
     import transformers
 
@@ -107,9 +113,7 @@ def time_theirs(config: PretrainConfig, folder: Path) -> dict[str, float]:
     modality = DnaModality(config)
     write_tokenizer(modality.tokenizer, folder, modality.tokens_per_sample)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    sizes = to_config(config.model, modality.tokenizer, modality.tokens_per_sample)
-    sizes.pop("architectures")
-    model = transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes))
+    model, is_masked = _their_model(config, modality, checkpoint)
 
     class Windows(torch.utils.data.Dataset):
         def __len__(self) -> int:
@@ -139,13 +143,29 @@ def time_theirs(config: PretrainConfig, folder: Path) -> dict[str, float]:
         disable_tqdm=True,
         torch_compile=config.compile,
     )
-    collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=config.mask.ratio)
+    collator = transformers.DataCollatorForLanguageModeling(
+        tokenizer, mlm=is_masked, mlm_probability=config.mask.ratio if is_masked else None
+    )
     trainer = transformers.Trainer(
         model=model, args=arguments, data_collator=collator, train_dataset=Windows(), callbacks=[clock]
     )
     trainer.train()
     _synchronise(device)
     return {"seconds": time.perf_counter() - clock.start, "waited": float("nan")}
+
+
+def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str | None) -> tuple[Any, bool]:
+    """Give the model, and whether it is a masked one (else causal)."""
+    import transformers
+
+    if checkpoint is None:
+        sizes = to_config(config.model, modality.tokenizer, modality.tokens_per_sample)
+        sizes.pop("architectures")
+        return transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)), True
+    named = transformers.AutoConfig.from_pretrained(checkpoint).architectures or ["ForMaskedLM"]
+    is_masked = "MaskedLM" in named[0]
+    kind = transformers.AutoModelForMaskedLM if is_masked else transformers.AutoModelForCausalLM
+    return kind.from_pretrained(checkpoint), is_masked
 
 
 def model_flops_per_token(config: PretrainConfig) -> float:
@@ -165,7 +185,8 @@ def _synchronise(device: torch.device) -> None:
 def main(settings: Settings) -> int:
     """Alternate the sides, print and record."""
     warnings.filterwarnings("ignore")
-    names = {"dnar2mae": ("mlm", time_ours), "hugging face": ("mlm", time_theirs)}
+    theirs = partial(time_theirs, checkpoint=settings.checkpoint)
+    names: dict[str, tuple[Objective, Callable]] = {"dnar2mae": ("mlm", time_ours), "hugging face": ("mlm", theirs)}
     if settings.objective == "mae":
         names = {"mae": ("mae", time_ours), "mlm": ("mlm", time_ours)}
     seconds: dict[str, list[float]] = {name: [] for name in names}
