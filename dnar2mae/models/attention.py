@@ -125,12 +125,14 @@ def _varlen(
 def _sdpa_packed(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, window: int | None
 ) -> Float[Tensor, "N H K"]:
-    """One call a sequence: no padding is computed."""
+    """No padding is computed: windows slide over all sequences in a row, whole sequences get a call each."""
+    if window is not None:
+        segments = packing.segments(len(query))
+        return matmul_attention(query[None], key[None], value[None], window, segments)[0]
     lengths = packing.lengths()
     rest = len(query) - sum(lengths)  # rows of a padded buffer behind the last sequence
     parts = zip(*(x.split([*lengths, rest]) for x in (query, key, value)), strict=True)
-    mixed = [_sdpa(q[None], k[None], v[None], window)[0] if len(q) else q for q, k, v in parts]
-    return torch.cat(mixed)
+    return torch.cat([_sdpa(q[None], k[None], v[None], None)[0] if len(q) else q for q, k, v in parts])
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Float[Tensor, "B T H K"]:

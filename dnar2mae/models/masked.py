@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dnar2mae.config import ModelConfig
 from dnar2mae.kernels.backend import Backend as KernelBackend
 from dnar2mae.kernels.masked_embedding import masked_embedding
-from dnar2mae.kernels.visible_gather import VisibleTokens, visible_gather
+from dnar2mae.kernels.visible_gather import visible_gather
 from dnar2mae.masking import MaskPlan
 from dnar2mae.models.attention import Backend as AttentionBackend
 from dnar2mae.models.head import token_losses
@@ -48,14 +48,13 @@ class Decoder(nn.Module):
         self.project_out = nn.Linear(width, config.width, bias=False)
 
     def forward(
-        self, encoded: Float[Tensor, "N D"], visible: VisibleTokens, batch: int, length: int
+        self, encoded: Float[Tensor, "N D"], packing: Packing, batch: int, length: int
     ) -> Float[Tensor, "B T D"]:
         """Put the encoded tokens back in their places and decode the whole samples."""
-        row = torch.arange(len(encoded), device=encoded.device)
-        sample = torch.searchsorted(visible.cu_seqlens[1:], row, right=True)
+        sample = packing.segments(len(encoded))
         projected = self.project_in(encoded)
         whole = self.mask_vector.to(projected.dtype).expand(batch * length, -1)
-        whole = whole.index_put((sample * length + visible.positions,), projected)
+        whole = whole.index_put((sample * length + packing.positions,), projected)
         return self.project_out(self.layers(whole.view(batch, length, -1)))
 
 
@@ -179,7 +178,7 @@ class MaskedModel(nn.Module):
             visible = visible_gather(table, tokens, everything, maskable, sample_ids, plan, backend=self.kernels)
             packing = Packing(visible.cu_seqlens, visible.positions, visible.max_seqlen, tokens.shape[1])
             encoded = self.encoder(visible.embedded, packing)
-            hidden, predicted = self.decoder(encoded, visible, *tokens.shape), visible.predicted
+            hidden, predicted = self.decoder(encoded, packing, *tokens.shape), visible.predicted
         return self._losses(hidden.flatten(0, 1), tokens.flatten(), predicted.flatten(), capacity)
 
     def _losses(

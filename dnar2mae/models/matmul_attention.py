@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
 def matmul_attention(
-    query: Float[Tensor, "B T H K"], key: Float[Tensor, "B T H K"], value: Float[Tensor, "B T H K"], window: int | None
+    query: Float[Tensor, "B T H K"],
+    key: Float[Tensor, "B T H K"],
+    value: Float[Tensor, "B T H K"],
+    window: int | None,
+    segments: Int[Tensor, " T"] | None = None,
 ) -> Float[Tensor, "B T H K"]:
     """Softmax attention with scale ``K ** -0.5``.
 
@@ -25,19 +29,23 @@ def matmul_attention(
         Projected and rotated.
     window
         See the keys at most this many positions away, at least 1; None sees all, in memory T x T.
+    segments
+        With a window: number of the sequence that each position belongs to, where several lie in a row; keys of
+        other sequences are not seen.
 
     Returns
     -------
     Tensor
         Mixed values.
     """
-    return _MatmulAttention.apply(query, key, value, window)
+    return _MatmulAttention.apply(query, key, value, window, segments)
 
 
 class _MatmulAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
-        """Save the blocks and the attention weights."""
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, *settings: Any) -> Tensor:
+        """Save the blocks and the attention weights; ``settings`` are window and segments."""
+        window, segments = settings
         length, reach = query.shape[1], window or 0
         block = length if window is None else max(2 * window, 32)
         ctx.reach, ctx.length = reach, length
@@ -45,13 +53,13 @@ class _MatmulAttention(torch.autograd.Function):
         keys, values = (_blocks(x, block, reach) for x in (key, value))
         scores = queries @ keys.transpose(-1, -2)
         if window is not None:
-            scores = scores + _visibility(length, block, window, scores)
+            scores = scores + _visibility(length, block, window, segments, scores)
         weights = scores.softmax(-1)
         ctx.save_for_backward(queries, keys, values, weights)
         return _together(weights @ values, length, 0)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Products of the forward pass, transposed."""
         queries, keys, values, weights = ctx.saved_tensors
         grad = _blocks(grads[0], queries.shape[-2], 0)
@@ -63,6 +71,7 @@ class _MatmulAttention(torch.autograd.Function):
             _together(d_queries, ctx.length, 0),
             _together(d_keys, ctx.length, ctx.reach),
             _together(d_values, ctx.length, ctx.reach),
+            None,
             None,
         )
 
@@ -86,11 +95,17 @@ def _together(x: Float[Tensor, "B N H S K"], length: int, reach: int) -> Float[T
     return own.transpose(2, 3).flatten(1, 2)[:, :length]
 
 
-def _visibility(length: int, block: int, window: int, like: Tensor) -> Float[Tensor, "N 1 Q S"]:
+def _visibility(
+    length: int, block: int, window: int, segments: Tensor | None, like: Tensor
+) -> Float[Tensor, "N 1 Q S"]:
     """0 where a query sees a key, -inf elsewhere; rows past the end see everything and are cut off later."""
-    row = torch.arange(block, device=like.device)[:, None] + window
-    column = torch.arange(block + 2 * window, device=like.device)
-    place = torch.arange(0, length, block, device=like.device)[:, None, None] - window + column
+    row = torch.arange(block, device=like.device)[:, None]
+    column = torch.arange(-window, block + window, device=like.device)
+    start = torch.arange(0, length, block, device=like.device)[:, None, None]
+    place = start + column
     visible = ((row - column).abs() <= window) & (place >= 0) & (place < length)
+    if segments is not None:
+        here, there = (segments[x.clamp(0, length - 1)] for x in (start + row, place))
+        visible = visible & (here == there)
     visible = visible | ~visible.any(-1, keepdim=True)
     return torch.zeros_like(visible, dtype=like.dtype).masked_fill(~visible, -torch.inf)[:, None]

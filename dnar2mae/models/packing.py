@@ -31,3 +31,8 @@ class Packing:
     def lengths(self) -> list[int]:
         """Rows of each sequence, on the host."""
         return self.cu_seqlens.diff().tolist()
+
+    def segments(self, num_rows: int) -> Int[Tensor, " N"]:
+        """Number of the sequence that each of ``num_rows`` rows belongs to."""
+        row = torch.arange(num_rows, device=self.cu_seqlens.device, dtype=self.cu_seqlens.dtype)
+        return torch.searchsorted(self.cu_seqlens[1:], row, right=True)
