@@ -169,3 +169,10 @@ def test_a_hundred_steps_go_the_same_way_compiled(monkeypatch):
     plain = loss_trajectory("mlm", torch.float32)
     compiled = loss_trajectory("mlm", torch.float32, prepare=lambda m: m.encoder.compile(backend="aot_eager"))
     torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("objective", ["mlm", "mae"])
+def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
+    plain = loss_trajectory(objective, torch.float32, steps=50)
+    fused = loss_trajectory(objective, torch.float32, steps=50, prepare=lambda m: setattr(m, "kernels", "triton"))
+    torch.testing.assert_close(fused, plain, atol=1e-5, rtol=0)
