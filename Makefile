@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-THREADS ?= 2
+BENCH ?=  # --quick, or --dtype bfloat16
 
 .PHONY: help demo test check format test-gpu bench clean
 
@@ -48,13 +48,15 @@ check: $(VENV)/.with-dev
 # The next two run from the tree with the Python that is at hand: GPU machines bring their own torch and triton.
 test-gpu:
 	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
-	$(PYTHON) -m pytest -o addopts= -o filterwarnings=default --import-mode=importlib -m gpu tests/kernels tests/models tests/test_pretrain.py
+	$(PYTHON) -m pytest -o addopts= -o pythonpath= -o filterwarnings=default --import-mode=importlib \
+		-m "not slow and not multi_gpu" tests/kernels tests/models tests/test_pretrain.py
 
 bench:
 	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_masked_embedding && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_visible_gather && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.end_to_end --preset base --context 1024 --batch 32
+	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_masked_embedding $(BENCH) && \
+	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_visible_gather $(BENCH) && \
+	$(PYTHON) -m dnar2mae.benchmarks.speed.end_to_end --preset base --context 1024 --batch 32 && \
+	$(PYTHON) -m dnar2mae.benchmarks.speed.table
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

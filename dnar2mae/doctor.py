@@ -38,7 +38,7 @@ def attention_report() -> Rows:
     """Each backend on the default device: chosen, possible, or why not."""
     device, dtype = _default()
     chosen = choose_backend("auto", device, dtype)
-    rows = []
+    rows: Rows = []
     for name in PREFERENCE:
         reason = obstacle(name, device.type, dtype)
         state = f"not here: {reason}" if reason else "chosen by auto" if name == chosen else "possible"

@@ -66,14 +66,14 @@ def _words(seed, sample, position, STREAM: tl.constexpr):
 @no_type_check
 def scale(word, bound):
     """Map a word to [0, bound) as ``word * bound >> 32``, for a bound of at most 2**32."""
-    return ((word.to(tl.uint64) * tl.to_tensor(bound).to(tl.uint64)) >> 32).to(tl.int64)
+    return ((word.to(tl.uint64) * tl.cast(bound, tl.uint64)) >> 32).to(tl.int64)
 
 
 @triton.jit
 @no_type_check
 def mask_limit(sample, seed, step, low, span, table, NUM_INTERVALS: tl.constexpr, PER_SAMPLE: tl.constexpr):
     """Mask ratio of a sample in units of 2**-32: :func:`dnar2mae.masking.draw.draw_threshold`."""
-    where = sample if PER_SAMPLE else tl.to_tensor(step).to(tl.int64)
+    where = sample if PER_SAMPLE else tl.cast(step, tl.int64)
     within, which, _, _ = _words(seed, where, 0, RATIO)
     if NUM_INTERVALS > 1:
         interval = table + 2 * scale(which, NUM_INTERVALS)

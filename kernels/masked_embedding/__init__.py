@@ -1,10 +1,10 @@
 """Random masking fused with the embedding lookup; Triton on CUDA, the definition elsewhere."""
 
-from dnar2mae.kernels.backend import Backend, use_triton
-from dnar2mae.kernels.masked_embedding import reference
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnar2mae.kernels.backend import Backend, use_triton
+from dnar2mae.kernels.masked_embedding import reference
 from dnar2mae.masking import MaskPlan
 
 

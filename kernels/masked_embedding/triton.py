@@ -10,6 +10,9 @@ from typing import no_type_check
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+from torch.library import triton_op, wrap_triton
+
 from dnar2mae.kernels.mask_draw import (
     VARYING,
     draw_arguments,
@@ -20,8 +23,6 @@ from dnar2mae.kernels.mask_draw import (
 )
 from dnar2mae.kernels.row_sum.triton import row_sum
 from dnar2mae.kernels.tiling import tile
-from torch import Tensor
-from torch.library import triton_op, wrap_triton
 
 
 @triton.jit(do_not_specialize=VARYING)
@@ -53,7 +54,7 @@ def _masked_embedding_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """out[b, t] = weight[corrupt(tokens)[b, t]] and predicted[b, t]; without EMBED, out[b, t] = corrupt(tokens)[b, t]."""
+    """out[b, t] = weight[corrupt(tokens)[b, t]] and predicted[b, t]; without EMBED the ids themselves."""
     blocks = tl.cdiv(length, BLOCK_T)
     row = (tl.program_id(0) // blocks).to(tl.int64)
     position = tl.program_id(0) % blocks * BLOCK_T + tl.arange(0, BLOCK_T)
@@ -92,6 +93,12 @@ def masked_embedding(
     return embedded, predicted
 
 
+@masked_embedding.register_fake
+@no_type_check
+def _(weight, tokens, maskable, sample_ids, plan):
+    return weight.new_empty(*tokens.shape, weight.shape[1]), tokens.new_empty(tokens.shape, dtype=torch.bool)
+
+
 @triton_op("dnar2mae::corrupted_ids", mutates_args={})
 @no_type_check
 def corrupted_ids(tokens: Tensor, maskable: Tensor, sample_ids: Tensor, plan: Sequence[int]) -> Tensor:
@@ -99,6 +106,12 @@ def corrupted_ids(tokens: Tensor, maskable: Tensor, sample_ids: Tensor, plan: Se
     ids = torch.empty(tokens.shape, dtype=torch.int32, device=tokens.device)
     _launch(None, tokens, maskable, sample_ids, ids, None, plan)
     return ids
+
+
+@corrupted_ids.register_fake
+@no_type_check
+def _(tokens, maskable, sample_ids, plan):
+    return tokens.new_empty(tokens.shape, dtype=torch.int32)
 
 
 @no_type_check

@@ -1,9 +1,10 @@
 """Sum of the rows that share an id, without atomics: what the backward pass of a lookup needs."""
 
-from dnar2mae.kernels.backend import Backend, use_triton
-from dnar2mae.kernels.row_sum import reference
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from dnar2mae.kernels.backend import Backend, use_triton
+from dnar2mae.kernels.row_sum import reference
 
 
 def row_sum(

@@ -14,9 +14,10 @@ from typing import no_type_check
 import torch
 import triton
 import triton.language as tl
-from dnar2mae.kernels.backend import INTERPRETED
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
+
+from dnar2mae.kernels.backend import INTERPRETED
 
 ONE_HOT_ROWS = 64
 """Largest V for the one-hot product: up to there its arithmetic hides behind reading the rows."""
@@ -46,7 +47,7 @@ def _one_hot_kernel(
     column = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     row = tl.arange(0, ROWS)
     dtype = tl.float32 if WIDEN else values.dtype.element_ty
-    total = tl.zeros((ROWS, BLOCK_D), tl.float64 if dtype == tl.float64 else tl.float32)
+    total = tl.zeros((ROWS, BLOCK_D), tl.float32)
     for start in range(0, chunk_rows, BLOCK_N):
         n = chunk * chunk_rows + start + tl.arange(0, BLOCK_N)
         inside = (start + tl.arange(0, BLOCK_N) < chunk_rows) & (n < num_values)
@@ -60,29 +61,28 @@ def _one_hot_kernel(
 
 @triton.jit
 @no_type_check
-def _run_sum_kernel(
-    values, order, starts, sums, width, ACC: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr
-):
+def _run_sum_kernel(values, order, starts, sums, width, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):
     """sums[i] = sum of values[order[n]] over n in [starts[i], starts[i + 1]); no order means n itself."""
     run = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     first, last = tl.load(starts + run), tl.load(starts + run + 1)
-    total = tl.zeros((BLOCK_N, BLOCK_D), ACC)
+    accumulator = sums.dtype.element_ty
+    total = tl.zeros((BLOCK_N, BLOCK_D), accumulator)
     for start in range(first, last, BLOCK_N):
         n = start + tl.arange(0, BLOCK_N).to(tl.int64)
         row = n if order is None else tl.load(order + n, mask=n < last, other=0)
         value = tl.load(values + row[:, None] * width + column, mask=(n < last)[:, None] & (column < width), other=0.0)
-        total += value.to(ACC)
+        total += value.to(accumulator)
     tl.store(sums + run * width + column, tl.sum(total, axis=0), mask=column < width)
 
 
-def _sum_by_product(ids: Tensor, values: Tensor, num_rows: int, accumulator: torch.dtype) -> Tensor:
+def _sum_by_product(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
     num_values, width = values.shape
     block_n = 128 // values.element_size()
     block_d = max(16, min(2 * block_n, triton.next_power_of_2(width)))
     chunk_rows = max(2 * block_n, triton.cdiv(num_values, NUM_CHUNKS))
     chunks = triton.cdiv(num_values, chunk_rows)
-    partial = torch.empty(chunks, num_rows, width, dtype=accumulator, device=values.device)
+    partial = torch.empty(chunks, num_rows, width, dtype=torch.float32, device=values.device)
     wrap_triton(_one_hot_kernel)[(chunks, triton.cdiv(width, block_d))](
         ids,
         values,
@@ -99,8 +99,9 @@ def _sum_by_product(ids: Tensor, values: Tensor, num_rows: int, accumulator: tor
     return partial.sum(0)
 
 
-def _sum_by_run(ids: Tensor, values: Tensor, num_rows: int, accumulator: torch.dtype) -> Tensor:
+def _sum_by_run(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
     num_values, width = values.shape
+    accumulator = torch.promote_types(values.dtype, torch.float32)
     narrow = torch.int16 if num_rows < 2**15 else torch.int32  # a radix sort passes once over each byte
     keys = ids.long().clamp(-1, num_rows).to(narrow)
     keys, order = torch.sort(keys, stable=True)
@@ -111,7 +112,7 @@ def _sum_by_run(ids: Tensor, values: Tensor, num_rows: int, accumulator: torch.d
     partial = torch.empty(num_runs, width, dtype=accumulator, device=values.device)
     sums = torch.empty(num_rows, width, dtype=accumulator, device=values.device)
     block_d = min(256, triton.next_power_of_2(width))
-    shape = {"ACC": tl.float64 if accumulator == torch.float64 else tl.float32, "BLOCK_N": 16, "BLOCK_D": block_d}
+    shape = {"BLOCK_N": 16, "BLOCK_D": block_d}
     columns = triton.cdiv(width, block_d)
     wrap_triton(_run_sum_kernel)[(num_runs, columns)](values, order, starts, partial, width, **shape)
     runs_of = torch.searchsorted(starts, offsets)
@@ -126,9 +127,9 @@ def row_sum(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
     if values.numel() == 0:
         return values.new_zeros(num_rows, values.shape[1])
     ids, values = ids.contiguous(), values.contiguous()
-    accumulator = torch.promote_types(values.dtype, torch.float32)
-    reduce = _sum_by_product if num_rows <= ONE_HOT_ROWS else _sum_by_run
-    return reduce(ids, values, num_rows, accumulator).to(values.dtype)
+    by_product = num_rows <= ONE_HOT_ROWS and values.dtype != torch.float64  # not every Triton multiplies fp64
+    reduce = _sum_by_product if by_product else _sum_by_run
+    return reduce(ids, values, num_rows).to(values.dtype)
 
 
 @row_sum.register_fake

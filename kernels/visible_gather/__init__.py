@@ -1,17 +1,17 @@
 """Random masking fused with the lookup of the visible tokens only; Triton on CUDA, the definition elsewhere."""
 
-from dnar2mae.kernels.backend import Backend, use_triton
-from dnar2mae.kernels.visible_gather import reference
-from dnar2mae.kernels.visible_gather.reference import VisibleTokens
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnar2mae.kernels.backend import Backend, use_triton
+from dnar2mae.kernels.visible_gather import reference
+from dnar2mae.kernels.visible_gather.reference import VisibleTokens
 from dnar2mae.masking import MaskPlan
 
 __all__ = ["VisibleTokens", "visible_gather"]
 
 
-def visible_gather(  # noqa: PLR0913
+def visible_gather(
     weight: Float[Tensor, "V D"],
     tokens: Int[Tensor, "B T"],
     valid: Bool[Tensor, "B T"],

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 import triton
 import triton.language as tl
+from torch import Tensor
+from torch.library import triton_op, wrap_triton
+
 from dnar2mae.kernels.mask_draw import VARYING, draw_arguments, draw_mask, mask_limit
 from dnar2mae.kernels.row_sum.triton import row_sum
 from dnar2mae.kernels.tiling import tile
 from dnar2mae.kernels.visible_gather.reference import VisibleTokens
-from torch import Tensor
-from torch.library import triton_op, wrap_triton
 
 
 @triton.jit(do_not_specialize=VARYING)
@@ -135,6 +136,13 @@ def visible_rank(
     return rank, predicted, lengths
 
 
+@visible_rank.register_fake
+@no_type_check
+def _(valid, maskable, sample_ids, plan):
+    rank = valid.new_empty(valid.shape, dtype=torch.int32)
+    return rank, torch.empty_like(valid), rank.new_empty(valid.shape[0])
+
+
 @triton_op("dnar2mae::visible_rows", mutates_args={})
 @no_type_check
 def visible_rows(
@@ -165,6 +173,13 @@ def visible_rows(
             BLOCK_D=block_d,
         )
     return embedded, positions, ids
+
+
+@visible_rows.register_fake
+@no_type_check
+def _(weight, tokens, rank, cu_seqlens, num_rows):
+    positions = tokens.new_empty(num_rows, dtype=torch.int64)
+    return weight.new_empty(num_rows, weight.shape[1]), positions, rank.new_empty(num_rows)
 
 
 @no_type_check

@@ -1,4 +1,9 @@
-"""Random batches that the kernel tests share."""
+"""Random batches that the kernel tests share, and processes of their own for what pytest's hooks disturb."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import torch
 
@@ -41,3 +46,18 @@ def make_batch(batch, length, *, num_real=5, dtype=torch.int64, device="cpu", se
 def make_weight(num_real, width, dtype=torch.float32, device="cpu"):
     """Embedding rows that ask for a gradient."""
     return torch.randn(SPECIAL + num_real, width, device=device).to(dtype).requires_grad_()
+
+
+def run_script(script, **env):
+    """Output of a script in a process of its own, without shape checks; an ``env`` of None unsets a variable."""
+    root = str(Path(__file__).resolve().parents[2])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), root]), **env}
+    env = {key: value for key, value in env.items() if value is not None}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def run_compiled(script, cache):
+    """Output of a script in a process where Triton compiles instead of interpreting."""
+    return run_script(script, TRITON_INTERPRET=None, TRITON_CACHE_DIR=str(cache))

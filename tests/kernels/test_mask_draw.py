@@ -6,14 +6,14 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from dnar2mae.kernels.mask_draw import VARYING, draw_arguments, mask_limit, pack
 from dnar2mae.kernels.masked_embedding import masked_embedding
 from dnar2mae.kernels.masked_embedding.triton import corrupted_ids
 from dnar2mae.kernels.visible_gather.reference import hidden_tokens
 from dnar2mae.kernels.visible_gather.triton import visible_rank
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from dnar2mae.masking import corrupt
 from dnar2mae.masking.draw import draw_threshold
 from tests.kernels.cases import SPECIAL, make_batch, make_plan
@@ -86,12 +86,12 @@ def cases(draw):
         "high": high,
         "ratio": high,
         "ratios": tuple(draw(st.lists(ratio, min_size=1, max_size=5))),
-        "group": draw(st.integers(1, 8)),
+        "group": draw(st.just(1) | st.integers(2, 8)),
         "num_real": num_real,
         "seed": draw(st.integers(0, 2**63 - 1)),
         "step": draw(st.integers(0, 2**40)),
     }
-    size = draw(st.sampled_from([(1, 1), (1, 140), (2, 63), (2, 128)]) | st.tuples(st.just(1), st.integers(1, 128)))
+    size = draw(st.sampled_from([(1, 1), (1, 140), (2, 63)]) | st.tuples(st.just(1), st.integers(1, 128)))
     batch = {
         "num_real": num_real,
         "dtype": draw(st.sampled_from([torch.int16, torch.int32, torch.int64])),

@@ -2,9 +2,9 @@ from functools import partial
 
 import pytest
 import torch
+
 from dnar2mae.kernels.row_sum import reference, row_sum
 from dnar2mae.kernels.row_sum.triton import RUN_ROWS
-
 from tests.kernels.cases import FLOATS
 from tests.tolerances import assert_matches
 
