@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 BENCH ?=  # --quick, or --dtype bfloat16
 
 .PHONY: help demo test check format test-gpu bench clean
@@ -33,7 +34,7 @@ demo: $(VENV)/.with-run
 	$(BIN)/dnar2mae demo --out demo --overwrite
 
 test: $(VENV)/.with-test
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 format: $(VENV)/.with-dev
 	$(BIN)/ruff format .
@@ -43,7 +44,7 @@ check: $(VENV)/.with-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 # The next two run from the tree with the Python that is at hand: GPU machines bring their own torch and triton.
 test-gpu:

@@ -7,6 +7,12 @@ COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
     "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
     "export": "Write a trained model as a Hugging Face folder.",
+    "theory": "Compute what ridgeless regression says about mask ratios, with plots and CSV.",
+    "doctor": "Say what this machine has and which backends a run would use.",
+    "embed": "Embed the sequences of a FASTA, BED or CSV file.",
+    "score-variants": "Score the variants of a VCF file.",
+    "plot": "Draw mutagenesis maps, embeddings and runs.",
+    "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",
 }
 
@@ -26,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     debug = bool(argv) and argv[0] == "--debug"
     argv = argv[debug:]
     if not argv or argv[0] in ("-h", "--help"):
-        print(_USAGE.format(commands="\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())))
+        print(_USAGE.format(commands="\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())))
         return 0
     if argv[0] == "--version":
         from importlib.metadata import version

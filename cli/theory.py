@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from dnar2mae.theory import Task
     from dnar2mae.theory.phase import PhaseMap
-    from dnar2mae.theory.plots import Curve
-    from dnar2mae.theory.rows import Masking
 
 Regime = Literal["rows", "rows-inv", "masked", "masked-inv", "uncentred", "uncentred-inv"]
 
@@ -137,101 +135,35 @@ class RiskCommand(_Features, _Files):
 
     def run(self) -> None:
         """Compute, print and write."""
+        import numpy as np
+
         from dnar2mae.theory import plots
+        from dnar2mae.theory.curves import Sampling, trace
         from dnar2mae.theory.rows import Masking
 
         masking = Masking(scale=self.scale, loss=self.loss, num_masks=self.num_masks, ridge=self.ridge)
-        self.check()
-        self.prepare()
-        rows: list[dict[str, Any]] = []
-        curves: list[Curve] = []
-        probes: list[Curve] = []
-        widths = [0.0] if self.width == 0 else [0.0, self.width]
-        with _progress("risk", len(self.aspects) * len(widths)) as advance:
-            for aspect in self.aspects:
-                for width in widths:
-                    line, probe = self.line(aspect, width, masking, rows)
-                    curves.append(line)
-                    probes += probe
-                    advance(1)
+        sampling = Sampling(
+            num_ratios=self.num_ratios, num_points=self.num_points, repetitions=self.repetitions, seed=self.seed
+        )
         supervised = self.form == "supervised"
-        panels = [("excess test risk" if supervised else "reconstruction error", curves)]
-        panels += [("variance that the probe misses", probes)] if probes else []
+        source = self.task(self.noise) if supervised else self.matrix()
+        settings = [(aspect, width) for aspect in self.aspects for width in sorted({0.0, self.width})]
+        self.prepare()
+        with _progress("risk", len(settings)) as advance:
+            lines = []
+            for aspect, width in settings:
+                lines.append(trace(source, aspect, width, masking, sampling, rank=self.rank))
+                advance(1)
+        for line in lines:
+            print(f"d/n = {line.aspect:<5g} lowest {line.theory.min():.4f} at {line.laws[line.best].name}")
+        gaps = 100 * np.abs(np.concatenate([line.gaps for line in lines]))
+        if len(gaps):
+            extremes = f"median {np.median(gaps):.1f} %, largest {gaps.max():.1f} %"
+            print(f"theory against simulation at {len(gaps)} points: {extremes}")
+        _write(self.out / "risk.csv", [row for line in lines for row in line.rows()])
+        ylabel = "excess test risk" if supervised else "reconstruction error"
         title = f"{self.covariance}, {self.loss} loss, scale {self.scale}, masks {self.num_masks}"
-        xlabel = "mask ratio" if self.width == 0 else "mean mask ratio (dashed: uniform)"
-        _report_risk(rows)
-        _write(self.out / "risk.csv", rows)
-        _tell(plots.save(plots.draw_risk(panels, xlabel, title), self.out, self.plots))
-
-    def check(self) -> None:
-        """Check what the library does not."""
-        from dnar2mae.errors import ConfigError
-
-        if self.form == "self-supervised" and self.loss == "rows":
-            raise ConfigError("--form self-supervised needs --loss masked or masked-mean")
-        if not 0 <= self.width <= 0.8:
-            raise ConfigError(f"--width must be in [0, 0.8], got {self.width:g}")
-        if self.num_ratios < 2 or self.num_points < 0 or self.repetitions < 2 or not self.aspects:
-            raise ConfigError(
-                "--num-ratios and --repetitions must be at least 2, --num-points at least 0, --aspects not empty"
-            )
-
-    def line(
-        self, aspect: float, width: float, masking: "Masking", rows: list[dict[str, Any]]
-    ) -> tuple["Curve", list["Curve"]]:
-        """One curve and its simulated points, added to the table too."""
-        import numpy as np
-
-        from dnar2mae.theory import fixed, uniform
-        from dnar2mae.theory.plots import Curve
-
-        low = max(width / 2, 0.0 if masking.loss == "rows" and width == 0 else 0.01)
-        grid = np.linspace(low, 0.9 - width / 2, self.num_ratios)
-        chosen = np.unique(np.linspace(0, len(grid) - 1, self.num_points).round().astype(int))
-        laws = [uniform(max(p - width / 2, 0.0), p + width / 2) if width else fixed(p) for p in grid.tolist()]
-        theory, measured = self.solve(aspect, laws, chosen.tolist(), masking)
-        for i, p in enumerate(grid.tolist()):
-            row: dict[str, Any] = {
-                "aspect": aspect,
-                "law": laws[i].name,
-                "mean_ratio": p,
-                "theory": theory[i],
-            }
-            row |= {"simulation": "", "standard_error": "", "probe": "", "probe_standard_error": ""}
-            rows.append(row)
-        if not len(chosen):
-            return Curve(aspect, grid, theory), []
-        means, errors = measured.mean(1), measured.std(1, ddof=1) / np.sqrt(self.repetitions)
-        for j, i in enumerate(chosen):
-            names = ("simulation", "standard_error", "probe", "probe_standard_error")
-            values = [v for mean, error in zip(means[:, j], errors[:, j], strict=True) for v in (mean, error)]
-            rows[len(rows) - len(grid) + i] |= dict(zip(names, values, strict=False))
-        dashed = width > 0
-        curve = Curve(aspect, grid, theory, (grid[chosen], means[0], errors[0]), dashed)
-        probe = [
-            Curve(aspect, grid, None, (grid[chosen], m, e), dashed) for m, e in zip(means[1:], errors[1:], strict=True)
-        ]
-        return curve, probe
-
-    def solve(
-        self, aspect: float, laws: list[Any], chosen: list[int], masking: "Masking"
-    ) -> tuple["np.ndarray", "np.ndarray"]:
-        """Theory for every law, and simulations (kind, repetition, law) of the chosen ones."""
-        import numpy as np
-
-        from dnar2mae.theory.equivalents import risk_equivalent
-        from dnar2mae.theory.monte_carlo import simulate
-        from dnar2mae.theory.self_supervised import reconstruction_equivalent, simulate_autoencoder
-
-        points, seeds = [laws[i] for i in chosen], range(self.seed, self.seed + self.repetitions)
-        if self.form == "supervised":
-            task = self.task(self.noise)
-            theory = risk_equivalent(task, laws, aspect, masking).excess[:, 0]
-            return theory, np.array([simulate(task, points, aspect, masking, seeds).excess])
-        matrix = self.matrix()
-        theory = reconstruction_equivalent(matrix, laws, aspect, masking)[:, 0]
-        done = simulate_autoencoder(matrix, points, aspect, masking, rank=self.rank, seeds=seeds)
-        return theory, np.array([done.reconstruction, done.probe])
+        _tell(plots.save(plots.draw_risk(lines, ylabel, title), self.out, self.plots))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,12 +193,11 @@ class PhaseCommand(_Features, _Grid, _Files):
         aspects, snrs = self.axes()
         self.prepare()
         found = _map(centred_table(self.task(1.0), masking), aspects, snrs, "phase")
-        rows = _map_rows(found, snrs)
         best = found.best_ratio
         print(f"best fixed ratio: {best.min():.3f} to {best.max():.3f} (searched up to 0.98)")
         print(f"no masking is best in {100 * (best < 0.001).mean():.1f} % of {best.size} settings")
-        print(_summary(found, "uniform against fixed"))
-        _write(self.out / "phase.csv", rows)
+        print(f"uniform against fixed: {found.summary()}")
+        _write(self.out / "phase.csv", found.rows())
         title = f"{self.covariance}, {self.loss} loss, scale {self.scale}, masks {self.num_masks}"
         _tell(plots.save(plots.draw_optimum(aspects, snrs, best, title), self.out, self.plots))
 
@@ -302,9 +233,9 @@ class CompareCommand(_Features, _Grid, _Files):
         panels, maps = [], {}
         for regime in self.regimes:
             found = maps[regime] = _map(self.table(regime), aspects, snrs, regime, random_laws)
-            rows += [{"regime": regime} | row for row in _map_rows(found, snrs)]
+            rows += [{"regime": regime} | row for row in found.rows()]
             panels.append((f"{regime}: wins {100 * found.wins.mean():.1f} %", found.gain))
-            print(_summary(found, regime))
+            print(f"{regime:14}{found.summary()}", flush=True)
         if {"uncentred", "uncentred-inv"} <= maps.keys():
             beaten = maps["uncentred-inv"].fixed_risk < maps["uncentred"].random_risk
             wins = maps["uncentred"].wins
@@ -422,48 +353,6 @@ def _map(
     laws = random_laws or range_grid(0.025, LOWEST_RATIO)
     with _progress(name, len(fixed_laws) + len(laws)) as advance:
         return phase_map(table, aspects, 1 / snrs, fixed_laws, laws, advance=advance)
-
-
-def _map_rows(found: "PhaseMap", snrs: "np.ndarray") -> list[dict[str, Any]]:
-    best = found.best_ratio
-    return [
-        {
-            "aspect": aspect,
-            "snr": snr,
-            "best_ratio": best[g, i],
-            "fixed_risk": found.fixed_risk[g, i],
-            "best_law": found.random_laws[found.random_index[g, i]].name,
-            "random_risk": found.random_risk[g, i],
-        }
-        for g, aspect in enumerate(found.aspects.tolist())
-        for i, snr in enumerate(snrs.tolist())
-    ]
-
-
-def _summary(found: "PhaseMap", name: str) -> str:
-    import numpy as np
-
-    gain = 100 * found.gain
-    share = 100 * found.wins.mean()
-    low, high, middle = np.nanmin(gain), np.nanmax(gain), np.nanmedian(gain)
-    won = f"wins {share:5.1f} % of {gain.size} settings; largest win {max(-low, 0):.1f} %"
-    return f"{name:21} {won}, largest loss {max(high, 0):.1f} %, median change {middle:+.2f} %"
-
-
-def _report_risk(rows: list[dict[str, Any]]) -> None:
-    import numpy as np
-
-    for aspect in dict.fromkeys(row["aspect"] for row in rows):
-        line = [row for row in rows if row["aspect"] == aspect]
-        best = min(line, key=lambda row: row["theory"])
-        print(f"d/n = {aspect:<5g} lowest {best['theory']:.4f} at {best['law']}")
-    gaps = [row["theory"] / row["simulation"] - 1 for row in rows if row["simulation"] != ""]
-    if gaps:
-        size = np.abs(gaps)
-        print(
-            f"theory against simulation at {len(gaps)} points: median {100 * np.median(size):.1f} %, "
-            f"largest {100 * size.max():.1f} %"
-        )
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

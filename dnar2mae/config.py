@@ -19,7 +19,6 @@ except ImportError:  # only the command line needs tyro: kernels and models run 
             return item
 
 
-
 def _require(ok: bool, name: str, rule: str, value: object) -> None:
     if not ok:
         raise ConfigError(f"--{name} must be {rule}, got {value}")
@@ -221,6 +220,8 @@ class PretrainConfig:
     """Windows in memory at once; by default the whole batch. Changes memory, not results."""
     seed: int = 0
     """Every random choice of the run follows from it."""
+    init: str | None = None
+    """Start from the weights of a run, a checkpoint or a ModernBERT folder, with its model and tokenizer settings."""
     num_workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process. Changes speed, not results."""
     device: str = "auto"

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
 from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_name
-from dnar2mae.config import PretrainConfig
+from dnar2mae.config import PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
@@ -118,6 +118,10 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         For bad input, an unusable ``out``, a loss that is not finite, or a full disk: one line that says what to do.
     """
     run = RunDirectory(Path(out))
+    if config.init:
+        start = _initial(config.init)
+        tokenizer = TokenizerConfig(k=start.tokenizer.k, stride=start.tokenizer.stride)
+        config = replace(config, model=start.config, tokenizer=tokenizer)
     run.check(config, resume=resume, overwrite=overwrite)
     device, autocast = choose_device(config)
     modality = DnaModality(config)
@@ -147,6 +151,8 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--device must be one that this machine has, got {name}: {reason}") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where Triton launches
     if config.precision == "fp32":
         return device, None
     fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
@@ -163,7 +169,15 @@ def build_model(config: PretrainConfig, modality: Modality) -> MaskedModel:
         kernels=config.kernels,
     )
     model.reset_parameters(torch.Generator().manual_seed(config.seed))
+    if config.init:
+        model.load_state_dict(_initial(config.init).module.state_dict())
     return model
+
+
+def _initial(path: str) -> Any:
+    from dnar2mae.hub import Model  # which imports this module
+
+    return Model.from_pretrained(path, device="cpu")
 
 
 class Trainer:

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from dnar2mae.checkpoint import save_checkpoint
 from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig, TokenizerConfig
-from dnar2mae.config_file import write_config
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.hub import Model, export
 from dnar2mae.hub.modernbert import from_config, to_config
 from dnar2mae.hub.tokenizer_json import read_tokenizer, to_tokenizers, write_tokenizer
-from dnar2mae.models import MaskedModel
 from dnar2mae.presets import PRESETS
 from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.trainer import pretrain
+from tests.random_run import write_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 STRIDES = [(1, 1), (3, 3), (6, 6), (2, 1), (3, 1), (3, 2), (6, 4)]
@@ -25,28 +24,6 @@ LAYOUTS = {name: preset().model for name, preset in PRESETS.items()}
 def shrunk(layout):
     """The preset's layout at a tiny size: its proportion of local and global layers and its rotary bases."""
     return replace(layout, width=32, heads=2, mlp_width=48, depth=min(layout.depth, 4), local_tokens=16)
-
-
-def write_run(folder, model=None, k=1, stride=None, **settings):
-    """A run directory with one checkpoint of a random model, its weights moved away from where they start."""
-    layout = model or ModelConfig(width=16, depth=2, heads=2, mlp_width=16)
-    config = PretrainConfig(
-        model=layout,
-        tokenizer=TokenizerConfig(k=k, stride=stride),
-        data=DataConfig(genomes=("genome.fa",), window_bp=64),
-        **settings,
-    )
-    module = MaskedModel(config.model, KmerTokenizer(k, stride).vocabulary)
-    module.reset_parameters(torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            if name != "head_bias":
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    (folder / "checkpoints").mkdir(parents=True)
-    write_config(config, folder / "config.yaml")
-    optimizer = torch.optim.AdamW(module.parameters())
-    save_checkpoint(folder / "checkpoints" / "step-00000007", module, optimizer, {"step": 7, "history": []})
-    return folder
 
 
 def sequences(rng, lengths, letters="ACGT"):
@@ -249,3 +226,33 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
         Model.from_pretrained(run)
     with pytest.raises(ConfigError, match="--device must be one that this machine has, got gpu"):
         Model.from_pretrained(run, device="gpu")
+
+
+def first_validation(out):
+    rows = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    return next(row["held_out"] for row in rows if row["event"] == "validation")
+
+
+def test_pretraining_goes_on_from_a_run_or_an_export(fasta, tmp_path):
+    settings = {"batch_size": 4, "validation_windows": 16, "device": "cpu", "precision": "fp32"}
+    config = PretrainConfig(
+        data=DataConfig(genomes=(str(fasta),), window_bp=64),
+        model=ModelConfig(width=16, depth=2, heads=2, mlp_width=16),
+        tokenizer=TokenizerConfig(k=2),
+        steps=3,
+        **settings,
+    )
+    pretrain(config, tmp_path / "first")
+    last = [json.loads(line) for line in (tmp_path / "first" / "metrics.jsonl").read_text().splitlines()][-1]
+    export(tmp_path / "first", tmp_path / "hf")
+    for init in ("first", "hf"):
+        out = tmp_path / f"from_{init}"
+        fresh = PretrainConfig(data=config.data, steps=2, init=str(tmp_path / init), **settings)
+        pretrain(fresh, out)
+        assert first_validation(out) == pytest.approx(last["held_out"], abs=1e-6)
+        assert Model.from_pretrained(out, device="cpu").config == config.model
+        assert Model.from_pretrained(out, device="cpu").tokenizer.k == 2
+        assert pretrain(fresh, out, resume=True).finished
+    with pytest.raises(RunError, match="neither a run, nor a checkpoint"):
+        pretrain(replace(fresh, init="none"), tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()

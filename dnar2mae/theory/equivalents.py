@@ -25,7 +25,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.theory.laws import MaskLaw
@@ -37,6 +36,10 @@ PEAK_WIDTH = 1e-6
 _BLOCK = 1_000_000
 _MAX_STEPS = 200
 _TOLERANCE = 1e-11
+
+
+Aspects = float | Sequence[float] | Float[np.ndarray, " G"]
+"""Aspect ratios d / n > 0."""
 
 
 class ConvergenceError(Dnar2maeError, ArithmeticError):
@@ -114,7 +117,21 @@ def masked_test_error(
     return kept**2 * visible + ratio * kept * masked - 2 * kept * overlap + total
 
 
-def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: ArrayLike, masking: Masking | None = None) -> Risk:
+def aspect_array(aspects: Aspects) -> Float[np.ndarray, " G"]:
+    """Return aspect ratios as an array.
+
+    Raises
+    ------
+    ConfigError
+        If one is not positive and finite.
+    """
+    ratios = np.atleast_1d(np.asarray(aspects, float))
+    if not np.all((ratios > 0) & np.isfinite(ratios)):
+        raise ConfigError(f"aspect ratios d/n must be > 0 and finite, got {ratios.min():g}")
+    return ratios
+
+
+def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: Aspects, masking: Masking | None = None) -> Risk:
     """Compute the risk of least squares on masked rows, for many laws and aspect ratios at once.
 
     Parameters
@@ -147,9 +164,7 @@ def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: ArrayLike, mas
     general. Needs many effective directions: (tr S)^2 / tr S^2 of 10 or more.
     """
     masking = masking or Masking()
-    ratios = np.atleast_1d(np.asarray(aspects, float))
-    if not np.all((ratios > 0) & np.isfinite(ratios)):
-        raise ConfigError(f"aspect ratios d/n must be > 0 and finite, got {ratios.min():g}")
+    ratios = aspect_array(aspects)
     fields = np.empty((9, len(laws), len(ratios)))
     for members, rows in group_rows(laws, masking):
         if task.singular and any(laws[i].high == 0 for i in members):
@@ -178,12 +193,12 @@ def _solve_cells(
         return out
     cells = _Cells(rows.take(solvable), *(v[solvable] for v in (num_samples, iota, ell)))
     scale = np.maximum(1 - fill[solvable], 0.0) + (fill[solvable] >= 1)
-    start = _fixed_point(task.spectrum, cells, _first_guess(task.spectrum, cells, scale))
+    start = _fixed_point(task.spectrum, cells, _first_guess(task.spectrum, cells, scale), 3)
     out[:, solvable] = _fields(task, task.spectrum, cells, start)
     if task.dense is not None:
         for i in np.flatnonzero(cells.ell > 0):
             one = cells.take(np.array([i]))
-            point = _fixed_point(task.dense, one, start.log_s[:, [i]])
+            point = _fixed_point(task.dense, one, start.log_s[:, [i]], 1)
             out[:, solvable[[i]]] = _fields(task, task.dense, one, point)
     return out
 
@@ -219,8 +234,8 @@ def _first_guess(resolvent: Resolvent, cells: _Cells, scale: Float[np.ndarray, "
     return np.log(traces[:2] / cells.num_samples)
 
 
-def _fixed_point(resolvent: Resolvent, cells: _Cells, log_s: Float[np.ndarray, "2 P"]) -> _Point:
-    """Newton steps on (log s1, log s2), after three plain ones, which always move towards the solution."""
+def _fixed_point(resolvent: Resolvent, cells: _Cells, log_s: Float[np.ndarray, "2 P"], plain_steps: int) -> _Point:
+    """Newton steps on (log s1, log s2), after a few plain ones, which always move towards the solution."""
     for step in range(_MAX_STEPS):
         s = np.exp(log_s)
         k = cells.rows.couplings(s[0], s[1], cells.iota)
@@ -240,7 +255,7 @@ def _fixed_point(resolvent: Resolvent, cells: _Cells, log_s: Float[np.ndarray, "
         if np.abs(residual).max() < _TOLERANCE:
             return _Point(log_s, k, traces, feedback)
         move = residual
-        if step >= 3:
+        if step >= plain_steps:
             jacobian = np.eye(2) - feedback * s.T[:, None] / traces[:2].T[:, :, None]
             move = np.linalg.solve(jacobian, residual.T[..., None])[..., 0].T
             move = move / np.maximum(1, np.abs(move).max(0))

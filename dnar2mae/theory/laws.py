@@ -27,6 +27,8 @@ class MaskLaw:
     """Their probabilities; they sum to 1."""
     high: float
     """Largest ratio that the law can draw, in [0, 1]."""
+    interval: tuple[float, float] | None = None
+    """Where the law is uniform; None for laws that simulations draw from their nodes."""
 
     def mean(self) -> float:
         """E p."""
@@ -94,7 +96,7 @@ def uniform(low: float, high: float, num_nodes: int = UNIFORM_NODES) -> MaskLaw:
     if not 0 <= low < high <= 1:
         raise ConfigError(f"a uniform law needs 0 <= low < high <= 1, got {low:g} and {high:g}")
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
-    return MaskLaw(f"uniform:{low:g},{high:g}", low + (high - low) * (nodes + 1) / 2, weights / 2, high)
+    return MaskLaw(f"uniform:{low:g},{high:g}", low + (high - low) * (nodes + 1) / 2, weights / 2, high, (low, high))
 
 
 def choice(ratios: tuple[float, ...], weights: tuple[float, ...] | None = None) -> MaskLaw:

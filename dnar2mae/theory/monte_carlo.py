@@ -132,9 +132,8 @@ def mask_moments(law: MaskLaw, masking: Masking) -> tuple[float, float, float]:
 
 def draw_ratios(law: MaskLaw, size: int, rng: np.random.Generator) -> Float[np.ndarray, " N"]:
     """Draw ratios from a law: exactly for ``fixed``, ``choice`` and ``uniform``, else from its quadrature."""
-    if law.name.startswith("uniform:"):
-        low = law.high - 2 * (law.high - law.mean())
-        return rng.uniform(low, law.high, size)
+    if law.interval is not None:
+        return rng.uniform(*law.interval, size)
     return rng.choice(law.ratios, size, p=law.weights)
 
 
@@ -164,8 +163,8 @@ def masked_rows(
 ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
     """Mask each sample once; returns the rows and their ratios."""
     ratios = draw_ratios(law, len(x), rng)
-    gain = 1 / (1 - ratios) if scale == "inv" else np.ones(len(x))
-    return x * (rng.random(x.shape) >= ratios[:, None]) * gain[:, None], ratios
+    rows = x * (rng.random(x.shape, dtype=np.float32) >= ratios[:, None])
+    return (rows / (1 - ratios[:, None]) if scale == "inv" else rows), ratios
 
 
 def _fit_law(

@@ -6,7 +6,7 @@ costs one solution for each law.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -83,6 +83,33 @@ class PhaseMap:
     def wins(self) -> Bool[np.ndarray, "G N"]:
         """Where the random law wins by more than the margin."""
         return self.gain < -WIN_MARGIN
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The map as a table, one row a setting of signal variance 1."""
+        best = self.best_ratio
+        return [
+            {
+                "aspect": aspect,
+                "snr": 1 / noise,
+                "best_ratio": best[g, i],
+                "fixed_risk": self.fixed_risk[g, i],
+                "best_law": self.random_laws[self.random_index[g, i]].name,
+                "random_risk": self.random_risk[g, i],
+            }
+            for g, aspect in enumerate(self.aspects.tolist())
+            for i, noise in enumerate(self.noises.tolist())
+        ]
+
+    def summary(self) -> str:
+        """Say in a line how often the random law wins, and the extremes."""
+        gain = 100 * self.gain
+        line = f"wins {100 * self.wins.mean():5.1f} % of {gain.size} settings"
+        if self.wins.any():
+            g, i = np.unravel_index(np.nanargmin(gain), gain.shape)
+            law, ratio = self.random_laws[self.random_index[g, i]].name, self.best_ratio[g, i]
+            place = f"d/n {self.aspects[g]:.2f}, snr {1 / self.noises[i]:.2g}: {law} against {ratio:.3f}"
+            line += f"; largest win {-gain[g, i]:.1f} % ({place})"
+        return f"{line}; largest loss {max(np.nanmax(gain), 0):.1f} %, median change {np.nanmedian(gain):+.2f} %"
 
 
 def phase_map(

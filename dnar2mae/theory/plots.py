@@ -1,7 +1,6 @@
 """Figures of the theory, sized for a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.theory.curves import Line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,55 +27,40 @@ _STYLE: Any = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """One line of a risk figure with its simulated points."""
-
-    aspect: float
-    x: Float[np.ndarray, " L"]
-    """Mask ratio, or the mean of the law."""
-    y: Float[np.ndarray, " L"] | None
-    """Theory; None draws points only."""
-    points: tuple[Float[np.ndarray, " J"], Float[np.ndarray, " J"], Float[np.ndarray, " J"]] | None = None
-    """x, mean and standard error of simulations."""
-    dashed: bool = False
-    """A random law instead of a fixed ratio."""
-
-
-def draw_risk(panels: Sequence[tuple[str, Sequence[Curve]]], xlabel: str, title: str) -> "Figure":
+def draw_risk(lines: Sequence[Line], ylabel: str, title: str) -> "Figure":
     """Risk against mask ratio: lines are theory, points simulation with two standard errors.
 
     Parameters
     ----------
-    panels
-        Label of the vertical axis and curves of each panel.
-    xlabel
-        Label of the horizontal axis.
+    lines
+        The curves; dashed where the law is random. Probe errors, if any, get a panel of their own.
+    ylabel
+        Label of the vertical axis.
     title
         What was simulated.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
+    probed = any(line.probe is not None for line in lines)
+    random = any(line.random for line in lines)
+    aspects = sorted({line.aspect for line in lines})
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(4.4 * len(panels), 3.3), layout="constrained")
-        for i, (ylabel, curves) in enumerate(panels):
-            axis = figure.add_subplot(1, len(panels), i + 1)
-            aspects = sorted({curve.aspect for curve in curves})
-            colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.88, len(aspects)))
-            for curve in curves:
-                colour = colours[aspects.index(curve.aspect)]
-                if curve.y is not None:
-                    label = None if curve.dashed else f"d/n = {curve.aspect:g}"
-                    axis.plot(curve.x, curve.y, "--" if curve.dashed else "-", color=colour, label=label)
-                if curve.points is not None:
-                    x, mean, error = curve.points
-                    marker, label = ("s" if curve.dashed else "o"), None
-                    if curve.y is None:
-                        label = f"d/n = {curve.aspect:g}"
-                    axis.errorbar(x, mean, 2 * error, fmt=marker, ms=3, lw=0.8, color=colour, label=label)
-            axis.set(xlabel=xlabel, ylabel=ylabel, yscale="log", ylim=_visible_range(curves))
-            axis.legend(loc="upper left")
+        colours = dict(zip(aspects, matplotlib.colormaps["viridis"](np.linspace(0, 0.88, len(aspects))), strict=True))
+        figure = Figure(figsize=(4.4 * (1 + probed), 3.3), layout="constrained")
+        axes = figure.subplots(1, 1 + probed, squeeze=False)[0]
+        for line in lines:
+            style = {"color": colours[line.aspect], "label": None if line.random else f"d/n = {line.aspect:g}"}
+            axes[0].plot(line.means, line.theory, "--" if line.random else "-", **style)
+            _points(axes[0], line, line.simulation, style | {"label": None})
+            if line.probe is not None:
+                _points(axes[1], line, line.probe, style)
+        axes[0].set(ylabel=ylabel, yscale="log", ylim=_visible_range(lines))
+        if probed:
+            axes[1].set(ylabel="share of variance that the probe misses", yscale="log")
+        for axis in axes:
+            axis.set_xlabel("mean mask ratio (dashed: uniform law)" if random else "mask ratio")
+            axis.legend()
         figure.suptitle(title, fontsize=8)
         return figure
 
@@ -177,10 +162,13 @@ def save(figure: "Figure", folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _visible_range(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Limits that show every curve and cut its peaks off."""
-    parts = [curve.y for curve in curves if curve.y is not None]
-    parts += [curve.points[1] for curve in curves if curve.points is not None]
-    values = np.concatenate(parts)
+def _points(axis: Any, line: Line, measured: Float[np.ndarray, "2 J"], style: dict[str, Any]) -> None:
+    mean, error = measured
+    axis.errorbar(line.means[line.chosen], mean, 2 * error, fmt="s" if line.random else "o", ms=3, lw=0.8, **style)
+
+
+def _visible_range(lines: Sequence[Line]) -> tuple[float, float]:
+    """Limits that show every line and cut its peaks off."""
+    values = np.concatenate([v for line in lines for v in (line.theory, line.simulation[0])])
     values = values[np.isfinite(values) & (values > 0)]
     return float(values.min()) / 1.3, 1.3 * float(np.quantile(values, 0.97))

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory.covariance import check_covariance
-from dnar2mae.theory.equivalents import masked_test_error, risk_equivalent
+from dnar2mae.theory.equivalents import Aspects, aspect_array, masked_test_error, risk_equivalent
 from dnar2mae.theory.laws import MaskLaw
 from dnar2mae.theory.monte_carlo import check_seeds, mask_moments, masked_rows, minimum_norm, square_root
 from dnar2mae.theory.rows import Masking, group_rows
@@ -41,7 +40,7 @@ def coordinate_task(covariance: Float[np.ndarray, "d d"], feature: int) -> Task:
 def reconstruction_equivalent(
     covariance: Float[np.ndarray, "d d"],
     laws: Sequence[MaskLaw],
-    aspects: ArrayLike,
+    aspects: Aspects,
     masking: Masking | None = None,
     *,
     features: Sequence[int] | None = None,
@@ -58,7 +57,7 @@ def reconstruction_equivalent(
     masking
         By default one mask per sample, loss on masked entries.
     features
-        Features to average over; by default three, spread evenly.
+        Features to average over; by default twelve, spread evenly.
     test_ratio
         Mask ratio of the other features at test time, in [0, 1).
 
@@ -74,8 +73,8 @@ def reconstruction_equivalent(
     """
     masking = masking or Masking(loss="masked")
     size = len(covariance)
-    chosen = features if features is not None else [size // 6, size // 2, 5 * size // 6]
-    others = np.asarray(aspects, float) * (size - 1) / size
+    chosen = features if features is not None else np.linspace(0, size - 1, min(size, 12)).astype(int).tolist()
+    others = aspect_array(aspects) * (size - 1) / size
     tasks = [coordinate_task(covariance, j) for j in chosen]
     return np.mean([risk_equivalent(t, laws, others, masking).on_masked(test_ratio) for t in tasks], axis=0)
 
@@ -171,10 +170,10 @@ def _autoencoder(
 def _reconstruction_error(
     b: Float[np.ndarray, "d d"], covariance: Float[np.ndarray, "d d"], test_ratio: float
 ) -> float:
-    visible = np.sum(b * (covariance @ b), axis=0).mean()
-    masked = (np.diag(covariance) @ b**2).mean()
-    overlap = np.sum(b * covariance, axis=0).mean()
-    return float(masked_test_error(test_ratio, visible, masked, overlap, float(np.diag(covariance).mean())))
+    variances = np.diag(covariance)
+    visible, overlap = np.sum(b * (covariance @ b), axis=0), np.sum(b * covariance, axis=0)
+    errors = masked_test_error(test_ratio, visible, variances @ b**2, overlap, float(variances.mean()))
+    return float(errors.mean())
 
 
 def _probe_error(

@@ -89,7 +89,7 @@ class Dense:
         out = np.empty((5, len(a)))
         d = np.diag(self.covariance)
         for i, (a_i, b_i, ell_i) in enumerate(zip(a, b, ell, strict=True)):
-            q = self._resolvent(a_i, b_i, ell_i)
+            q = np.linalg.inv(self._inverse(a_i, b_i, ell_i))
             dq = d[:, None] * q
             sq = -(b_i * d + ell_i)[:, None] * q
             np.fill_diagonal(sq, 1 + np.diag(sq))
@@ -110,15 +110,15 @@ class Dense:
         image = self.covariance @ self.target
         out = np.empty((3, len(a)))
         for i, (a_i, b_i, ell_i, c_i) in enumerate(zip(a, b, ell, c, strict=True)):
-            mean = c_i * (self._resolvent(a_i, b_i, ell_i) @ image)
+            mean = c_i * np.linalg.solve(self._inverse(a_i, b_i, ell_i), image)
             forms = (image * mean, mean * (self.covariance @ mean), d[:, None] * mean**2)
             out[:, i] = [form.sum(0).mean() for form in forms]
         return Signal(*out)
 
-    def _resolvent(self, a: float, b: float, ell: float) -> Float[np.ndarray, "d d"]:
+    def _inverse(self, a: float, b: float, ell: float) -> Float[np.ndarray, "d d"]:
         matrix = a * self.covariance
         np.fill_diagonal(matrix, np.diag(matrix) + b * np.diag(self.covariance) + ell)
-        return np.linalg.inv(matrix)
+        return matrix
 
 
 Resolvent = Spectrum | Dense
@@ -163,19 +163,15 @@ class Task:
         return Dense(self.covariance, self.target)
 
 
-def linear_task(
-    covariance: Float[np.ndarray, "d d"],
-    target: Float[np.ndarray, " d"] | Float[np.ndarray, "d K"],
-    noise: float,
-) -> Task:
+def linear_task(covariance: Float[np.ndarray, "..."], target: Float[np.ndarray, "..."], noise: float) -> Task:
     """Build a task from its covariance.
 
     Parameters
     ----------
     covariance
-        S, symmetric positive semi-definite.
+        S, shape (d, d), symmetric positive semi-definite.
     target
-        beta, or several of them as columns.
+        beta, shape (d,), or several of them as columns, shape (d, K).
     noise
         Variance of the target's noise, >= 0.
 

@@ -21,36 +21,39 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory.covariance import check_covariance
+from dnar2mae.theory.equivalents import Aspects, aspect_array
 from dnar2mae.theory.laws import MaskLaw
 from dnar2mae.theory.monte_carlo import check_seeds, mask_moments, square_root
 from dnar2mae.theory.rows import Masking
 
 _SMALLEST_PENALTY = 1e-9
-_BISECTIONS = 60
+_BISECTIONS = 44
 
 
 @dataclass(frozen=True, eq=False)
 class UncentredTask:
     """A regression task whose features have means."""
 
-    covariance: Float[np.ndarray, "d d"]
-    """S."""
-    target: Float[np.ndarray, "d K"]
-    """beta, one column a target."""
-    mean: Float[np.ndarray, " d"]
-    """mu."""
+    covariance: Float[np.ndarray, "..."]
+    """S, shape (d, d)."""
+    target: Float[np.ndarray, "..."]
+    """beta, one column a target, shape (d, K)."""
+    mean: Float[np.ndarray, "..."]
+    """mu, shape (d,)."""
     noise: float
     """Noise variance sigma^2, >= 0."""
 
     def __post_init__(self) -> None:
         """Check shapes."""
         size = len(check_covariance(self.covariance))
-        if self.target.shape[0] != size or self.mean.shape != (size,) or not self.noise >= 0:
-            raise ConfigError(f"the target and the mean must have {size} entries and the noise must be >= 0")
+        if self.target.ndim != 2 or len(self.target) != size or self.mean.shape != (size,):
+            shapes = f"{self.target.shape} and {self.mean.shape}"
+            raise ConfigError(f"target and mean must have the shapes ({size}, K) and ({size},), got {shapes}")
+        if not self.noise >= 0:
+            raise ConfigError(f"--noise must be >= 0 and finite, got {self.noise:g}")
 
 
 def positive_targets(
@@ -64,7 +67,7 @@ def positive_targets(
 def uncentred_equivalent(
     task: UncentredTask,
     laws: Sequence[MaskLaw],
-    aspects: ArrayLike,
+    aspects: Aspects,
     scale: Literal["none", "inv"] = "none",
 ) -> tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]:
     """Deterministic equivalent of the excess risk on unmasked inputs.
@@ -90,9 +93,7 @@ def uncentred_equivalent(
     ConfigError
         If a law can mask every feature or an aspect ratio is not positive.
     """
-    ratios = np.atleast_1d(np.asarray(aspects, float))
-    if not np.all((ratios > 0) & np.isfinite(ratios)):
-        raise ConfigError(f"aspect ratios d/n must be > 0 and finite, got {ratios.min():g}")
+    ratios = aspect_array(aspects)
     parts = np.array([_one_law(task, law, len(task.mean) / ratios, scale) for law in laws])
     return parts[:, 0], parts[:, 1]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from Bio.Seq import Seq
-from dnar2mae.cli.simulate import run
 
+from dnar2mae.cli.simulate import run
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.simulate import SimulateConfig, simulate
 from dnar2mae.genome.simulate.background import background, transitions

@@ -125,9 +125,9 @@ def test_08_when_a_little_masking_helps():
 @pytest.mark.parametrize("num_masks", [1, 2, 4])
 def test_09_peak_of_all_rows(ar_task, num_masks, ratio):
     gammas = num_masks * np.array([0.7, 0.97, 1.03, 1.4])
-    far, near, beyond, farther = risk_equivalent(
-        ar_task, [fixed(ratio)], gammas, Masking(num_masks=num_masks)
-    ).excess[0]
+    far, near, beyond, farther = risk_equivalent(ar_task, [fixed(ratio)], gammas, Masking(num_masks=num_masks)).excess[
+        0
+    ]
     assert near > 2 * far
     assert beyond > 2 * farther
 

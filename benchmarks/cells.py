@@ -1,0 +1,240 @@
+"""One cell of the table: a model, a task, a way, a seed."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnar2mae.benchmarks.data import Split, TaskData
+from dnar2mae.benchmarks.frozen import FROZEN, Features, Predicted
+from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
+from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
+from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
+from dnar2mae.benchmarks.models.huggingface import from_huggingface
+from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
+from dnar2mae.benchmarks.protocol import FitSettings, Protocol
+from dnar2mae.benchmarks.scores import all_scores
+from dnar2mae.benchmarks.sequences import reverse_complement
+from dnar2mae.benchmarks.training import Problem, Rows, fit, tunable
+from dnar2mae.errors import RunError
+
+_CNN_LENGTH_QUANTILE = 0.99
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """A model by name, so that a worker process can read it."""
+
+    name: str
+    kind: str
+    """checkpoint, huggingface, random (the control of the model in ``path``), kmer or cnn."""
+    path: str = ""
+    device: str = "auto"
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """What to run."""
+
+    model: ModelSpec
+    way: str
+    """probe, knn, finetune, lora, or scratch (the CNN)."""
+    seed: int
+    protocol: Protocol
+    both_strands: bool = False
+    """Average vectors or probabilities over both strands."""
+    allow_truncation: bool = False
+    """Cut sequences beyond the model's context, however many."""
+    lr: float | None = None
+    """Learning rate that another seed's search has found; None searches."""
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether the result depends on the seed: that of frozen pretrained vectors and of counts does not."""
+        return self.way not in FROZEN or self.model.kind == "random"
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a folder is a run, a checkpoint or an export of this package."""
+    exported = (path / "config.json").is_file() and '"ModernBertForMaskedLM"' in (path / "config.json").read_text()
+    return (path / "config.yaml").is_file() or (path / "state.json").is_file() or exported
+
+
+@lru_cache(maxsize=2)
+def load_encoder(path: str, device: str, trust_remote_code: bool) -> Encoder:
+    """Read a checkpoint or a Hugging Face folder; the last two stay in memory.
+
+    Raises
+    ------
+    RunError
+        It cannot be read.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise RunError(f"{path}: no such folder; give a run, one of its checkpoints, or a Hugging Face folder")
+    if is_ours(folder):
+        return from_checkpoint(path, folder, device)
+    return from_huggingface(path, folder, device, trust_remote_code=trust_remote_code)
+
+
+def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
+    """Learn, choose on dev, predict the test rows once, score them.
+
+    Returns
+    -------
+    row
+        Scores and what they rest on.
+    shares
+        ``[N, C]`` class probabilities of the test rows.
+
+    Raises
+    ------
+    Dnar2maeError
+        The model cannot be read or does not fit the data.
+    """
+    start, cpu_start = time.perf_counter(), time.process_time()
+    spec, num_classes = cell.model, len(data.task.classes)
+    encoder = None
+    if spec.kind in ("kmer", "cnn"):
+        found, parameters = _baseline(cell, data)
+    else:
+        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code)
+        if spec.kind == "random":
+            encoder = encoder.with_random_weights(cell.seed)
+        parameters = encoder.num_parameters
+        if cell.way in FROZEN:
+            found = _frozen(cell, data, _vectors(encoder, cell, data))
+        else:
+            found = _tuned(encoder, cell, data)
+    labels, shares = data.test.labels, found.shares
+    kept = ~data.is_duplicate
+    scores = all_scores(labels, shares)
+    filtered = all_scores(labels[kept], shares[kept]) if kept.any() else {}
+    row = {
+        "status": "done",
+        "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
+        "filtered": {data.task.metric: filtered.get(data.task.metric)},
+        "dev": found.dev,
+        "chosen": found.setting,
+        "num_parameters": parameters,
+        "notes": [*data.notes, *_notes(encoder, data)],
+        "seconds": round(time.perf_counter() - start, 2),
+        "cpu_seconds": round(time.process_time() - cpu_start, 2),
+    }
+    assert shares.shape == (len(labels), num_classes)
+    return row, shares
+
+
+def _frozen(cell: Cell, data: TaskData, features: Features) -> Predicted:
+    settings = cell.protocol.settings(cell.way, data.task.name)
+    labels = (data.train.labels, data.dev.labels)
+    return FROZEN[cell.way](features, labels, len(data.task.classes), settings, cell.protocol.select)
+
+
+_VECTORS: dict[tuple, Features] = {}
+"""What the last cell with frozen vectors has embedded."""
+
+
+def _vectors(encoder: Encoder, cell: Cell, data: TaskData) -> Features:
+    key = (data.digest, encoder.digest, encoder.kind, cell.seed, cell.both_strands, cell.allow_truncation)
+    if key not in _VECTORS:
+        options = {"both_strands": cell.both_strands, "allow_truncation": cell.allow_truncation}
+        splits = (data.train, data.dev, data.test)
+        found = Features(*(encoder.embed(split.sequences, **options) for split in splits))
+        _VECTORS.clear()
+        _VECTORS[key] = found
+    return _VECTORS[key]
+
+
+def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
+    settings = cell.protocol.settings(cell.way, data.task.name)
+    if settings.max_tokens is not None and settings.tokenization == encoder.tokenization:
+        limit = min(settings.max_tokens, encoder.context_tokens or settings.max_tokens)
+        encoder = replace(encoder, context_tokens=limit)
+
+    def tokens(sequences: list[str]) -> list[Tokens]:
+        return encoder.tokens(sequences, allow_truncation=cell.allow_truncation)
+
+    problem = _problem(cell, data, tokens, encoder.collate)
+
+    def make(seed: int) -> torch.nn.Module:
+        return tunable(encoder, problem.num_classes, settings, lora=cell.way == "lora", seed=seed)
+
+    return _searched(make, problem, settings, cell)
+
+
+def _baseline(cell: Cell, data: TaskData) -> tuple[Predicted, int]:
+    splits = (data.train, data.dev, data.test)
+    if cell.model.kind == "kmer":
+        features = Features(*(kmer_counts(split.sequences, both_strands=cell.both_strands) for split in splits))
+        return _frozen(cell, data, features), sum(4**k for k in range(1, MAX_K + 1))
+    lengths = [len(sequence) for sequence in data.train.sequences]
+    length_bp = int(np.quantile(lengths, _CNN_LENGTH_QUANTILE, method="higher"))
+    problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], lambda t: pad(t, PAD_ID))
+    settings = cell.protocol.settings("cnn", data.task.name)
+
+    def make(seed: int) -> torch.nn.Module:
+        return small_cnn(length_bp, problem.num_classes, seed)
+
+    return _searched(make, problem, settings, cell), sum(p.numel() for p in make(0).parameters())
+
+
+def _searched(make: Any, problem: Problem, settings: FitSettings, cell: Cell) -> Predicted:
+    """Try every learning rate, or the one that was found; equal values go to the smaller rate."""
+    rates = sorted(settings.lr) if cell.lr is None else [cell.lr]
+    return max((fit(make, problem, settings, cell.seed, lr) for lr in rates), key=lambda found: found.dev)
+
+
+def _problem(cell: Cell, data: TaskData, tokens: Any, collate: Any) -> Problem:
+    def rows(split: Split, averaged: bool) -> Rows:
+        reverse = tokens([reverse_complement(s) for s in split.sequences]) if averaged else None
+        return Rows(tokens(split.sequences), split.labels, reverse)
+
+    return Problem(
+        train=rows(data.train, False),
+        dev=rows(data.dev, cell.both_strands),
+        test=rows(data.test, cell.both_strands),
+        num_classes=len(data.task.classes),
+        collate=collate,
+        select=cell.protocol.select,
+    )
+
+
+def _notes(encoder: Encoder | None, data: TaskData) -> list[str]:
+    if encoder is None or encoder.window_bp is None:
+        return []
+    longer = sum(len(sequence) > encoder.window_bp for sequence in data.test.sequences)
+    if not longer:
+        return []
+    return [f"{longer:,} test sequences are longer than the {encoder.window_bp} bp windows of pretraining"]
+
+
+def cell_identity(cell: Cell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:
+    """What a result must agree with to be that of this cell."""
+    way = "cnn" if cell.way == "scratch" else cell.way
+    settings = asdict(cell.protocol.settings(way, task)) | {"select": cell.protocol.select}
+    settings["allow_truncation"] = cell.allow_truncation
+    return {
+        "suite": suite,
+        "task": task,
+        "model": cell.model.name,
+        "kind": cell.model.kind,
+        "way": cell.way,
+        "seed": cell.seed,
+        "protocol": cell.protocol.name,
+        "both_strands": cell.both_strands,
+        "settings": _plain(settings),
+        **digests,
+    }
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

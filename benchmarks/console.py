@@ -1,0 +1,182 @@
+"""What ``dnar2mae benchmark`` does and prints."""
+
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnar2mae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dnar2mae.benchmarks.cells import ModelSpec
+    from dnar2mae.cli.benchmark import BuildCommand, RunCommand
+
+_PIPE_COLUMNS = 140
+
+
+def run_and_print(command: "RunCommand") -> int:
+    """Run a suite, write its report, print the table; 1 if a cell failed."""
+    from dnar2mae.benchmarks.protocol import load_protocol
+    from dnar2mae.benchmarks.report import write_report
+    from dnar2mae.benchmarks.results import Store
+    from dnar2mae.benchmarks.runner import Options, run_suite
+    from dnar2mae.benchmarks.suite import load_suite
+
+    suite = load_suite(command.suite).select(tuple(name for given in command.tasks for name in given.split(",")))
+    if command.data is None and not Path(command.suite).is_dir():
+        raise ConfigError(f"--data must name the folder of {suite.title}; get it from its source: {suite.source}")
+    if command.workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {command.workers}")
+    options = Options(
+        ways=command.way,
+        baselines=command.baselines,
+        num_seeds=command.seeds,
+        both_strands=command.both_strands,
+        allow_truncation=command.allow_truncation,
+        num_workers=command.workers,
+    )
+    store = Store(command.out)
+    with _progress() as advance:
+        table = run_suite(
+            suite,
+            command.data or Path(command.suite),
+            _specs(command),
+            load_protocol(command.protocol),
+            store,
+            options=options,
+            advance=advance,
+        )
+    _print_scores(store, table.rows)
+    for name, why in table.skipped.items():
+        print(f"Skipped {name}: {why}")
+    failed = [row for row in table.rows if row["status"] != "done"]
+    for row in failed:
+        print(f"Failed {row['task']}, {row['model']}, {row['way']}: {row['error']}")
+    if table.num_reused:
+        print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
+    if len(failed) < len(table.rows):
+        written = ", ".join(path.name for path in write_report(command.out))
+        print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {command.out}")
+    return 1 if failed else 0
+
+
+def print_list(suite_name: str | None, data: Path | None) -> int:
+    """Print suites and protocols, or a suite's tasks."""
+    from dnar2mae.benchmarks.data import find_task
+    from dnar2mae.benchmarks.protocol import load_protocol, packaged_protocols
+    from dnar2mae.benchmarks.suite import load_suite, packaged_suites
+
+    if suite_name is None:
+        _print_table("Suites", ["name", "tasks", "title", "source"], _suite_rows(map(load_suite, packaged_suites())))
+        protocols = map(load_protocol, packaged_protocols())
+        rows = [[p.name, ", ".join(p.ways), str(len(p.seeds)), p.source] for p in protocols]
+        _print_table("Protocols", ["name", "ways", "seeds", "source"], rows)
+        return 0
+    suite = load_suite(suite_name)
+    rows = []
+    for task in suite.tasks:
+        sizes = "/".join(str(size) for size in task.sizes.values())
+        found = [] if data is None else ["found" if find_task(suite, task, data) else "missing"]
+        rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *found])
+    columns = ["task", "metric", "classes", "length (bp)", "official rows", *([] if data is None else ["data"])]
+    _print_table(suite.title, columns, rows)
+    print(f"Source: {suite.source}")
+    return 0
+
+
+def build_and_print(command: "BuildCommand") -> int:
+    """Build a suite from an annotation, print its class counts."""
+    from dnar2mae.benchmarks.build import BuildConfig, build_suite
+
+    config = BuildConfig(
+        tasks=command.tasks,
+        dev=command.dev,
+        test=command.test,
+        block_bp=command.block_bp,
+        gap_bp=command.gap_bp,
+        length_bp=command.length_bp,
+        max_examples=command.max_examples,
+        seed=command.seed,
+    )
+    built = build_suite(command.genome, command.annotation, command.out, config, overwrite=command.overwrite)
+    rows = [
+        [task, name, *(f"{counts[split]:,}" for split in ("train", "dev", "test"))]
+        for task, classes in built.counts.items()
+        for name, counts in classes.items()
+    ]
+    _print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
+    for name, why in built.left_out.items():
+        print(f"Left out {name}: {why}")
+    print(f"Wrote {command.out}; no test or dev example shares a base or a sequence with a training one.")
+    print(f"Next: dnar2mae benchmark run {command.out} --model RUN --out results")
+    return 0
+
+
+def _specs(command: "RunCommand") -> list["ModelSpec"]:
+    from dnar2mae.benchmarks.cells import ModelSpec, is_ours
+
+    specs = []
+    for given in command.model:
+        name, equals, path = given.rpartition("=")
+        kind = "checkpoint" if is_ours(Path(path)) else "huggingface"
+        name = name if equals else Path(path).resolve().name
+        specs.append(ModelSpec(name=name, kind=kind, path=path, device=command.device))
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"--model: names must differ, got {', '.join(names)}; give NAME=PATH")
+    return [replace(spec, trust_remote_code=command.trust_remote_code) for spec in specs]
+
+
+def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
+    from dnar2mae.benchmarks.report import cell_text
+    from dnar2mae.benchmarks.summary import contestant, ranks, summarise
+
+    summary = summarise(store, rows)
+    if summary.empty:
+        return
+    table = []
+    for row in summary.to_dict("records"):
+        filtered = f"{row['filtered']:.3f}" if row["num_duplicates"] else "="
+        task = row["task"] + ("*" if row["flags"] else "")
+        table.append([task, contestant(row), row["metric"], cell_text(row), filtered])
+    _print_table("Scores", ["task", "model", "metric", "score, sd, 95 % interval", "without duplicates"], table)
+    for row in summary[summary["flags"] != ""].drop_duplicates("task").to_dict("records"):
+        print(f"* {row['task']}: {row['flags']}; not comparable with published scores")
+    found = ranks(summary)
+    if len(found) > 1:
+        print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in found.items()))
+
+
+def _suite_rows(suites: Any) -> list[list[str]]:
+    return [[suite.name, str(len(suite.tasks)), suite.title, suite.source] for suite in suites]
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else _PIPE_COLUMNS
+    Console(highlight=False, markup=False, width=width).print(table)
+
+
+@contextmanager
+def _progress() -> Any:
+    """Yield a function that moves a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("Reading data", total=None)
+
+        def advance(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=what or "Running")
+
+        yield advance

@@ -1,0 +1,145 @@
+"""Classifiers on frozen vectors: logistic regression and nearest neighbours, each with its setting chosen on dev."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from dnar2mae.benchmarks.protocol import KnnSettings, ProbeSettings
+from dnar2mae.benchmarks.scores import confusion, mcc
+
+_MAX_ITERATIONS = 200
+_PATIENCE = 2
+_MIN_PROBABILITY = 1e-12
+_CHUNK_ROWS = 1024
+
+
+class Predicted(NamedTuple):
+    """What a classifier makes of the test rows."""
+
+    shares: Float[np.ndarray, "N C"]
+    """Class probabilities."""
+    setting: dict[str, float]
+    """What was chosen on dev."""
+    dev: float
+    """Its selection value on dev: MCC, or minus the cross-entropy in nats."""
+
+
+class Features(NamedTuple):
+    """Vectors of the three splits, dense or sparse."""
+
+    train: Any
+    dev: Any
+    test: Any
+
+
+def selection_value(select: str, labels: Int[np.ndarray, " N"], shares: Float[np.ndarray, "N C"]) -> float:
+    """Give what a protocol maximises on dev.
+
+    Parameters
+    ----------
+    select
+        ``mcc``, or ``loss`` for minus the mean cross-entropy.
+    labels
+        True classes.
+    shares
+        Class probabilities.
+    """
+    if select == "loss":
+        return float(np.log(np.maximum(shares[np.arange(len(labels)), labels], _MIN_PROBABILITY)).mean())
+    return float(mcc(confusion(labels, shares.argmax(1), shares.shape[1])))
+
+
+def probe(
+    features: Features,
+    labels: tuple[Int[np.ndarray, " N"], Int[np.ndarray, " M"]],
+    num_classes: int,
+    settings: ProbeSettings,
+    select: str = "mcc",
+) -> Predicted:
+    """Logistic regression with an L2 penalty.
+
+    Dense features are standardised with the mean and sd of the training rows; sparse ones are divided by the sd and
+    stay sparse. Penalties are tried from the strongest on, until two in a row are no better on dev than the best;
+    equal values go to the stronger one. Dev rows are never learned from.
+
+    Parameters
+    ----------
+    features
+        Vectors.
+    labels
+        Classes of the training and the dev rows.
+    num_classes
+        Number of classes; those without a training row get probability 0.
+    settings, select
+        Of the protocol.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    is_dense = isinstance(features.train, np.ndarray)
+    scaler = StandardScaler(with_mean=is_dense).fit(features.train)
+    train, dev, test = (scaler.transform(x) for x in features)
+    model = LogisticRegression(warm_start=True, max_iter=_MAX_ITERATIONS)
+    candidates: list[Predicted] = []
+    for c in sorted(settings.c):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties need not converge to be judged on dev
+            model.set_params(C=c).fit(train, labels[0])
+
+        def shares(x: Any) -> np.ndarray:
+            full = np.zeros((x.shape[0], num_classes))
+            full[:, model.classes_] = model.predict_proba(x)
+            return full
+
+        candidates.append(Predicted(shares(test), {"c": c}, selection_value(select, labels[1], shares(dev))))
+        if len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates])) >= _PATIENCE:
+            break
+    return max(candidates, key=lambda candidate: candidate.dev)
+
+
+def nearest(
+    features: Features,
+    labels: tuple[Int[np.ndarray, " N"], Int[np.ndarray, " M"]],
+    num_classes: int,
+    settings: KnnSettings,
+    select: str = "mcc",
+) -> Predicted:
+    """Vote of the k nearest training rows by cosine similarity, after centring on the training mean.
+
+    Equal votes go to the class of lower id; k is chosen on dev, equal values going to the smaller one. Parameters as
+    for :func:`probe`; features are dense.
+    """
+    centre = features.train.mean(0)
+    train, dev, test = (_unit(x - centre) for x in features)
+    most = min(max(settings.k), len(train))
+    votes_of = {name: _neighbours(x, train, labels[0], most) for name, x in (("dev", dev), ("test", test))}
+
+    def shares(name: str, k: int) -> np.ndarray:
+        return np.stack([(votes_of[name][:, :k] == c).mean(1) for c in range(num_classes)], axis=1)
+
+    usable = sorted({min(k, most) for k in settings.k})
+    judged = [(selection_value(select, labels[1], shares("dev", k)), k) for k in usable]
+    best, k = max(judged, key=lambda pair: pair[0])
+    return Predicted(shares("test", k), {"k": k}, best)
+
+
+FROZEN: dict[str, Callable[..., Predicted]] = {"probe": probe, "knn": nearest}
+"""Ways that need vectors only."""
+
+
+def _unit(x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+
+
+def _neighbours(x: np.ndarray, train: np.ndarray, labels: Sequence[int] | np.ndarray, k: int) -> np.ndarray:
+    """Labels of the k nearest training rows, nearest first."""
+    found = []
+    for start in range(0, len(x), _CHUNK_ROWS):
+        similarity = x[start : start + _CHUNK_ROWS] @ train.T
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        found.append(np.asarray(labels)[order])
+    return np.concatenate(found)

@@ -1,0 +1,1 @@
+"""What is judged: pretrained encoders, their random controls, k-mer counts, a small CNN."""

@@ -1,0 +1,179 @@
+"""An encoder in use: tokens, one vector a token, mean-pooled vectors of sequences."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dnar2mae.benchmarks.sequences import reverse_complement
+from dnar2mae.errors import ConfigError
+
+MAX_TRUNCATED_SHARE = 0.01
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
+
+
+class Tokens(NamedTuple):
+    """One tokenized sequence."""
+
+    ids: Int[np.ndarray, " T"]
+    pooled: Bool[np.ndarray, " T"]
+    """Which tokens count in the mean: all but special ones."""
+
+
+class Batch(NamedTuple):
+    """Padded token sequences."""
+
+    ids: Int[Tensor, "B T"]
+    valid: Bool[Tensor, "B T"]
+    """Not padding."""
+    pooled: Bool[Tensor, "B T"]
+    """Counts in the mean."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoder:
+    """A network with its tokenizer."""
+
+    name: str
+    kind: str
+    """checkpoint, random or huggingface."""
+    module: nn.Module
+    """``module(ids [B, T], valid [B, T]) -> [B, T, D]``."""
+    width: int
+    """Size D of a token's vector."""
+    tokenize: Callable[[str], Tokens]
+    pad_id: int
+    tokenization: str
+    """base, kmer or bpe."""
+    digest: str
+    """Hash of the weights."""
+    random_like: Callable[[int], nn.Module]
+    """The same network with fresh weights of a seed."""
+    window_bp: int | None = None
+    """Length of the windows it was pretrained on."""
+    context_tokens: int | None = None
+    """Longest input; None where there is no limit."""
+    sees_padding: bool = False
+    """The network takes no padding mask, so that a batch must hold sequences of one length."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.module.parameters()).device
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def with_random_weights(self, seed: int) -> "Encoder":
+        """The control: the same architecture, tokenizer and pooling, nothing learned."""
+        module = self.random_like(seed).to(self.device).eval()
+        return replace(self, name=f"{self.name} (random weights)", kind="random", module=module)
+
+    def tokens(self, sequences: Sequence[str], *, allow_truncation: bool = False) -> list[Tokens]:
+        """Tokenize; sequences beyond the context are cut at their end.
+
+        Raises
+        ------
+        ConfigError
+            Over 1 % of the sequences would be cut, or one gives no token.
+        """
+        tokens = [self.tokenize(sequence) for sequence in sequences]
+        empty = next((i for i, t in enumerate(tokens) if not t.pooled.any()), None)
+        if empty is not None:
+            raise ConfigError(f"{self.name}: a sequence of {len(sequences[empty])} bp gives no token")
+        limit = self.context_tokens
+        if limit is None:
+            return tokens
+        num_cut = sum(len(t.ids) > limit for t in tokens)
+        if num_cut > MAX_TRUNCATED_SHARE * len(tokens) and not allow_truncation:
+            raise ConfigError(
+                f"{self.name}: {num_cut} of {len(tokens)} sequences are longer than its context of {limit} tokens; "
+                "--allow-truncation cuts them"
+            )
+        return [Tokens(t.ids[:limit], t.pooled[:limit]) for t in tokens]
+
+    def collate(self, tokens: Sequence[Tokens]) -> Batch:
+        """Pad to the longest and move to the network's device."""
+        return pad(tokens, self.pad_id, self.device)
+
+    def embed(
+        self,
+        sequences: Sequence[str],
+        *,
+        both_strands: bool = False,
+        allow_truncation: bool = False,
+        batch_tokens: int | None = None,
+    ) -> Float[np.ndarray, "N D"]:
+        """Mean over tokens of the last layer's vectors.
+
+        Parameters
+        ----------
+        sequences
+            Upper-case A, C, G, T, N.
+        both_strands
+            Average with the vector of the reverse complement.
+        allow_truncation
+            See :meth:`tokens`.
+        batch_tokens
+            Tokens in memory at once, padding included; by default 2048 on a CPU (what its cache holds), 65536 on a
+            GPU. Changes speed, not results beyond rounding.
+
+        Returns
+        -------
+        array
+            ``float32``.
+
+        Raises
+        ------
+        ConfigError
+            See :meth:`tokens`.
+        """
+        if both_strands:
+            strands = (list(sequences), [reverse_complement(sequence) for sequence in sequences])
+            return np.mean(
+                [self.embed(s, allow_truncation=allow_truncation, batch_tokens=batch_tokens) for s in strands], axis=0
+            )
+        tokens = self.tokens(sequences, allow_truncation=allow_truncation)
+        out = np.empty((len(tokens), self.width), np.float32)
+        batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS)
+        with torch.inference_mode():
+            for rows in self._batches(tokens, batch_tokens):
+                batch = self.collate([tokens[i] for i in rows])
+                out[rows] = mean_pool(self.module(batch.ids, batch.valid), batch.pooled).float().cpu().numpy()
+        return out
+
+    def _batches(self, tokens: Sequence[Tokens], batch_tokens: int) -> Iterator[list[int]]:
+        """Rows in order of length, cut where the padded batch would be too large."""
+        lengths = [len(t.ids) for t in tokens]
+        rows: list[int] = []
+        for i in sorted(range(len(tokens)), key=lengths.__getitem__):
+            too_large = (len(rows) + 1) * lengths[i] > batch_tokens
+            if rows and (too_large or (self.sees_padding and lengths[i] != lengths[rows[0]])):
+                yield rows
+                rows = []
+            rows.append(i)
+        if rows:
+            yield rows
+
+
+def pad(tokens: Sequence[Tokens], pad_id: int, device: torch.device | str = "cpu") -> Batch:
+    """Pad to the longest of the sequences."""
+    lengths = np.array([len(t.ids) for t in tokens])
+    valid = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(valid.shape, pad_id, np.int64)
+    pooled = np.zeros_like(valid)
+    ids[valid] = np.concatenate([t.ids for t in tokens])
+    pooled[valid] = np.concatenate([t.pooled for t in tokens])
+    return Batch(*(torch.from_numpy(x).to(device) for x in (ids, valid, pooled)))
+
+
+def mean_pool(hidden: Float[Tensor, "B T D"], pooled: Bool[Tensor, "B T"]) -> Float[Tensor, "B D"]:
+    """Mean over the tokens that count."""
+    weight = pooled.to(hidden.dtype)
+    return torch.einsum("btd,bt->bd", hidden, weight) / weight.sum(1, keepdim=True)

@@ -1,0 +1,133 @@
+"""Local Hugging Face folders as encoders, each with the tokenizer it came with."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dnar2mae.benchmarks.models.checkpoint import digest
+from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.trainer import choose_device
+
+_NO_LIMIT = 1_000_000
+
+
+class HiddenStates(nn.Module):
+    """A Hugging Face model as ``(ids, valid) -> last hidden state``.
+
+    Parameters
+    ----------
+    model
+        The network; its attention mask is used where its ``forward`` takes one.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.takes_mask = "attention_mask" in inspect.signature(model.forward).parameters
+
+    def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
+        """Give vectors ``[B, T, D]``."""
+        mask = {"attention_mask": valid.long()} if self.takes_mask else {}
+        output = self.model(input_ids=ids, **mask)
+        hidden = getattr(output, "last_hidden_state", None)
+        return output[0] if hidden is None else hidden
+
+
+def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remote_code: bool = False) -> Encoder:
+    """Read a local folder of ``config.json``, safetensors weights and tokenizer files; nothing is downloaded.
+
+    Parameters
+    ----------
+    name
+        Name in reports.
+    path
+        The folder.
+    device
+        As in :class:`dnar2mae.config.PretrainConfig`.
+    trust_remote_code
+        Run the Python files that the folder brings, for architectures that transformers does not have.
+
+    Raises
+    ------
+    RunError
+        The folder cannot be read, or needs its own code and may not run it.
+    ConfigError
+        transformers is not installed.
+    """
+    try:
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    except ImportError as error:
+        raise ConfigError(f"{path}: Hugging Face models need pip install 'dnar2mae[hf]'") from error
+    content = _read_json(path / "config.json")
+    if content.get("model_type") not in CONFIG_MAPPING and not trust_remote_code:
+        code = ", ".join(sorted(file.name for file in path.glob("*.py"))) or "code of another repository"
+        raise RunError(
+            f"{path}: model_type {content.get('model_type')!r} is not in transformers and needs its own code ({code}); "
+            "read that code, then give --trust-remote-code"
+        )
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(path, **options)
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        model = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32, **options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise RunError(f"{path}: transformers cannot read this folder: {' '.join(str(error).split())}") from error
+    target, _ = choose_device(PretrainConfig(device=device))
+    module = HiddenStates(model).to(target).eval()
+
+    def random_like(seed: int) -> nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return HiddenStates(AutoModel.from_config(config, trust_remote_code=trust_remote_code))
+
+    return Encoder(
+        name=name,
+        kind="huggingface",
+        module=module,
+        width=config.hidden_size,
+        tokenize=_tokenize(tokenizer),
+        pad_id=tokenizer.pad_token_id or 0,
+        tokenization=_tokenization(tokenizer),
+        digest=digest(module),
+        random_like=random_like,
+        context_tokens=_context(config, tokenizer),
+        sees_padding=not module.takes_mask,
+    )
+
+
+def _tokenize(tokenizer: Any) -> Any:
+    def tokenize(sequence: str) -> Tokens:
+        found = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
+        return Tokens(np.array(found["input_ids"]), np.array(found["special_tokens_mask"]) == 0)
+
+    return tokenize
+
+
+def _tokenization(tokenizer: Any) -> str:
+    """Tokenizers of one letter are base, those of one length kmer, all others bpe."""
+    special = set(tokenizer.all_special_tokens)
+    lengths = [len(t) for t in tokenizer.get_vocab() if t not in special and set(t.upper()) <= set("ACGT")]
+    if not lengths or max(lengths) == 1:
+        return "base"
+    return "kmer" if lengths.count(max(lengths)) == 4 ** max(lengths) else "bpe"
+
+
+def _context(config: Any, tokenizer: Any) -> int | None:
+    limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
+    known = [limit for limit in limits if limit and limit < _NO_LIMIT]
+    return min(known, default=None)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error

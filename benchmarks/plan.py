@@ -1,0 +1,64 @@
+"""Which cells make a table."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dnar2mae.benchmarks.cells import Cell, ModelSpec, load_encoder
+from dnar2mae.benchmarks.protocol import Protocol
+from dnar2mae.errors import ConfigError
+
+BASELINES = ("random", "kmer", "cnn")
+
+
+def plan_cells(
+    models: Sequence[ModelSpec],
+    protocol: Protocol,
+    ways: Sequence[str],
+    baselines: Sequence[str],
+    num_seeds: int | None,
+) -> list[Cell]:
+    """Every model by every way, the baselines by theirs, each with the seeds that its result depends on.
+
+    Raises
+    ------
+    ConfigError
+        A way is not in the protocol, a baseline is unknown, or the number of seeds is below 1.
+    """
+    for way in ways:
+        if way not in protocol.ways:
+            raise ConfigError(f"--way: protocol {protocol.name} has {', '.join(protocol.ways)}, got {way}")
+    for name in baselines:
+        if name not in BASELINES:
+            raise ConfigError(f"--baselines must be some of {', '.join(BASELINES)}, got {name}")
+    seeds = _seeds(protocol, num_seeds)
+    specs = list(models)
+    if "random" in baselines:
+        specs += [replace(model, name=f"{model.name} (random weights)", kind="random") for model in models]
+    cells = []
+    for spec in specs:
+        for seed in seeds:  # ways of one seed in a row share their vectors
+            of_ways = [Cell(model=spec, way=way, seed=seed, protocol=protocol) for way in ways]
+            cells += [cell for cell in of_ways if cell.is_seeded or seed == seeds[0]]
+    if "kmer" in baselines:
+        counts = ModelSpec(name="k-mer counts", kind="kmer")
+        cells.append(Cell(model=counts, way="probe", seed=seeds[0], protocol=protocol))
+    if "cnn" in baselines:
+        cnn = ModelSpec(name="small CNN", kind="cnn")
+        cells += [Cell(model=cnn, way="scratch", seed=seed, protocol=protocol) for seed in seeds]
+    return cells
+
+
+def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
+    if number is None:
+        return protocol.seeds
+    if number < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {number}")
+    more = range(protocol.seeds[-1] + 1, protocol.seeds[-1] + 1 + number)
+    return (*protocol.seeds, *more)[:number]
+
+
+def weights_digest(spec: ModelSpec) -> str:
+    """Hash of the weights that a model starts from; reads it, so that one that cannot be read is told early."""
+    if spec.kind in ("kmer", "cnn"):
+        return "v1"
+    return load_encoder(spec.path, spec.device, spec.trust_remote_code).digest

@@ -1,0 +1,130 @@
+"""Protocols as versioned data: how a model is judged on a task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+from dnar2mae.benchmarks.records import read_yaml, structured
+from dnar2mae.errors import ConfigError
+
+PACKAGED = Path(__file__).parent / "protocols"
+WAYS = ("probe", "knn", "finetune", "lora")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeSettings:
+    """Logistic regression on frozen, mean-pooled vectors, standardised with the training rows' mean and sd."""
+
+    c: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    """Inverse strengths of the L2 penalty to choose from on dev."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnnSettings:
+    """Vote of the nearest training rows by cosine similarity."""
+
+    k: tuple[int, ...] = (1, 5, 15, 45)
+    """Numbers of neighbours to choose from on dev."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitSettings:
+    """Training of a classifier by AdamW."""
+
+    lr: tuple[float, ...] = (3e-5,)
+    """Peak learning rates to choose from on dev, with the first seed."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of matrices (not of norms and biases)."""
+    batch_size: int = 32
+    """Rows in one step, whatever the hardware."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """Learning rate after the warm-up: linear to 0 at the last step, or constant."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up."""
+    warmup_share: float = 0.0
+    """Warm-up as a share of all steps, used where warmup_steps is 0."""
+    epochs: int = 3
+    """Passes over the training rows."""
+    max_steps: int | None = None
+    """Number of steps whatever the epochs."""
+    evaluate_every: int | None = None
+    """Steps between evaluations on dev; by default one evaluation an epoch."""
+    patience: int | None = None
+    """Stop after this many evaluations without a better one."""
+    clip: float | None = 1.0
+    """Largest gradient norm."""
+    tokenization: str | None = None
+    """Which tokenizers max_tokens counts for: base, kmer or bpe."""
+    max_tokens: int | None = None
+    """Longest input in such tokens."""
+    lora_rank: int = 8
+    """LoRA: rank of the update."""
+    lora_alpha: float = 16.0
+    """LoRA: the update is scaled by alpha / rank."""
+    lora_dropout: float = 0.0
+    """LoRA: dropout before the update."""
+    lora_targets: tuple[str, ...] = ()
+    """LoRA: names of the linear layers to update; by default, or where a model has none of them, all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Protocol:
+    """Everything that a published number must state."""
+
+    name: str
+    source: str
+    notes: str = ""
+    ways: tuple[str, ...] = WAYS
+    """Ways that it defines."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    select: Literal["mcc", "loss"] = "mcc"
+    """What decides on dev: the highest MCC or the lowest cross-entropy."""
+    dev_share: float = 0.1
+    """Share of the training rows held out where a suite has no dev split."""
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    knn: KnnSettings = field(default_factory=KnnSettings)
+    finetune: FitSettings = field(default_factory=FitSettings)
+    lora: FitSettings = field(default_factory=FitSettings)
+    cnn: FitSettings = field(
+        default_factory=lambda: FitSettings(lr=(1e-3,), weight_decay=0.0, batch_size=64, epochs=10)
+    )
+    """The small CNN, trained from scratch."""
+    tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings of the tasks whose name a pattern matches; later patterns win."""
+
+    def settings(self, way: str, task: str) -> Any:
+        """Settings of a way, or of the cnn, for a task."""
+        settings = getattr(self, way)
+        for pattern, changes in self.tasks.items():
+            if fnmatchcase(task, pattern) and way in changes:
+                settings = replace(settings, **changes[way])
+        return settings
+
+
+def packaged_protocols() -> dict[str, Path]:
+    """Files of the protocols that come with the package, by the protocol's name."""
+    return {read_yaml(path)["name"]: path for path in sorted(PACKAGED.glob("*.yaml"))}
+
+
+def load_protocol(name: str) -> Protocol:
+    """Read a packaged protocol by name, or one of your own from a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such protocol, or its file breaks a rule; every fault is named.
+    """
+    packaged = packaged_protocols()
+    path = packaged.get(name, Path(name))
+    if not path.is_file():
+        raise ConfigError(f"no protocol {name!r}: name one of {', '.join(packaged)}, or a YAML file")
+    protocol = structured(read_yaml(path), Protocol, path)
+    for pattern, changes in protocol.tasks.items():
+        for way in changes:
+            try:
+                replace(getattr(protocol, way), **changes[way])
+            except (TypeError, AttributeError) as error:
+                raise ConfigError(f"{path}: tasks, {pattern!r}, {way}: {error}") from error
+    return protocol

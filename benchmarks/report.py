@@ -1,0 +1,192 @@
+"""The report of a results folder: Markdown, HTML, plots and CSV."""
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dnar2mae.benchmarks.results import Store, flat
+from dnar2mae.benchmarks.summary import compare_models, contestant, published, ranks, summarise
+from dnar2mae.errors import RunError
+
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:left}
+th{background:#f6f6f6}img{max-width:100%}"""
+_READING = (
+    'Score: the official metric, mean over seeds. ±: sample sd over seeds; "1 seed" where there is one. Interval: 95 % '
+    "bootstrap over test rows, which says how far another test set of this size might move the score. Without "
+    "duplicates: the score on test rows that occur in no other split, as they are or as their reverse complement. "
+    "Published numbers were made under the protocol named beside them and compare with ours only under the same one."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading with paragraphs, tables and images."""
+
+    title: str
+    parts: tuple[str | pd.DataFrame | Path, ...]
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Write ``report.md``, ``report.html``, ``results.csv``, ``summary.csv``, ``comparisons.csv`` and ``plots/``.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    RunError
+        The folder has no result.
+    """
+    from dnar2mae.benchmarks.plots import plot_suite
+
+    store = Store(folder)
+    rows = store.rows()
+    summary = summarise(store, rows)
+    if summary.empty:
+        raise RunError(f"{folder}: no finished result; run dnar2mae benchmark run first")
+    comparisons = _comparisons(store, rows, summary)
+    tables = {"results.csv": flat(rows), "summary.csv": summary, "comparisons.csv": comparisons}
+    for name, table in tables.items():
+        table.to_csv(folder / name, index=False)
+    sections = []
+    for suite, part in summary.groupby("suite", sort=False):
+        plot = plot_suite(part, published(str(suite)), folder / "plots" / f"{Path(str(suite)).name}.png")
+        parts = [_READING, plot, _scores(part), *_flagged(part), _published_table(part, published(str(suite)))]
+        sections.append(Section(f"Suite {suite}", tuple(part for part in parts if part is not None)))
+    if not comparisons.empty:
+        sections.append(Section("Paired comparisons", (comparisons.round(4),)))
+    sections.append(Section("Mean rank", (_rank_table(summary),)))
+    failed = [f"{row['task']}, {row['model']}, {row['way']}: {row['error']}" for row in rows if row["status"] != "done"]
+    if failed:
+        sections.append(Section("Cells that failed", tuple(failed)))
+    sections.append(Section("Made with", (_provenance(rows),)))
+    (folder / "report.md").write_text(_markdown(sections, folder))
+    (folder / "report.html").write_text(_html(sections, folder))
+    return [folder / name for name in ("report.md", "report.html", *tables)]
+
+
+def cell_text(row: Any) -> str:
+    """Score, sd over seeds and interval in percent points of the metric, as ``0.712 ± 0.004 [0.690, 0.733]``."""
+    text = f"{row['score']:.3f}"
+    text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else " (1 seed)" if _is_seeded(row) else ""
+    return text if math.isnan(row["low"]) else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _is_seeded(row: Any) -> bool:
+    return row["way"] not in ("probe", "knn") or row["kind"] == "random"
+
+
+def _scores(summary: pd.DataFrame) -> pd.DataFrame:
+    table = []
+    for row in summary.to_dict("records"):
+        table.append(
+            {
+                "task": row["task"] + ("*" if row["flags"] else ""),
+                "metric": row["metric"],
+                "model": contestant(row),
+                "protocol": row["protocol"],
+                "score": cell_text(row),
+                "without duplicates": f"{row['filtered']:.3f} ({row['num_duplicates']} rows less)"
+                if row["num_duplicates"]
+                else "no duplicates",
+                "parameters": row["num_parameters"],
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _flagged(summary: pd.DataFrame) -> list[str]:
+    flags = summary[summary["flags"] != ""].drop_duplicates("task")
+    if flags.empty:
+        return []
+    listed = "; ".join(f"{row['task']} ({row['flags']})" for row in flags.to_dict("records"))
+    return [f"* Not the official data, never to be compared with published scores: {listed}."]
+
+
+def _published_table(summary: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame | None:
+    """The best three published scores of each task that has its official data."""
+    whole = summary[summary["flags"] == ""][["task", "metric"]].drop_duplicates()
+    known = whole.merge(numbers, on=["task", "metric"])
+    if known.empty:
+        return None
+    best = known.sort_values(["task", "value"], ascending=[True, False]).groupby("task").head(3)
+    table = best[["task", "model", "value", "protocol", "source"]]
+    return table.rename(columns={"model": "published model", "value": "published score"})
+
+
+def _rank_table(summary: pd.DataFrame) -> pd.DataFrame:
+    found = ranks(summary)
+    return pd.DataFrame({"model": found.keys(), "mean rank": [round(rank, 2) for rank in found.values()]})
+
+
+def _comparisons(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
+    """Every pretrained model by every way against every baseline, over the tasks that both have."""
+    names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
+    table = []
+    for first in (name for name, kind in names.items() if kind in ("checkpoint", "huggingface")):
+        for second in names:
+            if second == first or (found := compare_models(store, rows, first, second)) is None:
+                continue
+            table.append(
+                {
+                    "model": first,
+                    "against": second,
+                    "difference": found.difference.value,
+                    "low": found.difference.low,
+                    "high": found.difference.high,
+                    "p": found.p_value,
+                    "higher on": f"{found.wins} of {found.num_tasks} tasks",
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def _provenance(rows: Sequence[dict[str, Any]]) -> str:
+    facts = {f"dnar2mae {row['dnar2mae']}, commit {row['commit']}, torch {row['torch']}" for row in rows}
+    dates = sorted(row["date"] for row in rows)
+    return f"{'; '.join(sorted(facts))}; {len(rows)} cells, {dates[0]} to {dates[-1]}"
+
+
+def _markdown(sections: Iterable[Section], folder: Path) -> str:
+    lines = ["# Benchmark report", ""]
+    for section in sections:
+        lines += [f"## {section.title}", ""]
+        for part in section.parts:
+            match part:
+                case pd.DataFrame():
+                    lines += [_markdown_row(part.columns), _markdown_row(["---"] * len(part.columns))]
+                    lines += [_markdown_row(row) for row in part.itertuples(index=False, name=None)]
+                case Path():
+                    lines.append(f"![{section.title}]({part.relative_to(folder)})")
+                case _:
+                    lines.append(part)
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _markdown_row(cells: Iterable[Any]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _html(sections: Iterable[Section], folder: Path) -> str:
+    body = ["<h1>Benchmark report</h1>"]
+    for section in sections:
+        body.append(f"<h2>{html.escape(section.title)}</h2>")
+        for part in section.parts:
+            match part:
+                case pd.DataFrame():
+                    body.append(part.to_html(index=False, border=0))
+                case Path():
+                    body.append(f'<img src="{part.relative_to(folder)}" alt="{html.escape(section.title)}">')
+                case _:
+                    body.append(f"<p>{html.escape(part)}</p>")
+    head = f"<!doctype html><meta charset='utf-8'><title>Benchmark report</title><style>{_STYLE}</style>"
+    return head + "\n".join(body)

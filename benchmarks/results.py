@@ -1,0 +1,114 @@
+"""Results on disk: one JSON line a finished cell, one CSV file of predictions each; tables from them."""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnar2mae.errors import RunError
+
+_KEY = ("suite", "task", "model", "way", "seed", "protocol", "both_strands")
+_DIGESTS = ("data_digest", "model_digest", "settings")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A results folder: ``results.jsonl`` and ``predictions/``."""
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where finished cells are."""
+        return self.folder / "results.jsonl"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Finished and failed cells, the last of each; a line cut short by an interruption is left out.
+
+        Raises
+        ------
+        RunError
+            The file is no results file.
+        """
+        if not self.file.exists():
+            return []
+        found: dict[tuple, dict[str, Any]] = {}
+        lines = self.file.read_text().splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                found[tuple(row[name] for name in _KEY)] = row
+            except (ValueError, KeyError, TypeError) as error:
+                if number < len(lines):
+                    raise RunError(f"{self.file}:{number}: not a result: {error}") from error
+        return list(found.values())
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a cell, on disk before this returns."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.file.open("ab+") as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)  # what an interruption has cut short
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_predictions(
+        self, cell: Mapping[str, Any], labels: np.ndarray, shares: np.ndarray, is_duplicate: np.ndarray
+    ) -> str:
+        """Write the test rows' label, prediction and probabilities; give the path below the folder."""
+        name = "--".join(_slug(str(cell[key])) for key in ("model", "way", "protocol", "seed"))
+        path = Path("predictions", *_slug(cell["suite"]).split("/"), *map(_slug, cell["task"].split("/")))
+        path = path / f"{name}{'--both-strands' if cell['both_strands'] else ''}.csv"
+        columns = {"label": labels, "predicted": shares.argmax(1), "duplicate": is_duplicate.astype(int)}
+        columns |= {f"p{c}": shares[:, c] for c in range(shares.shape[1])}
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(f".{os.getpid()}.partial")
+        pd.DataFrame(columns).to_csv(partial, index_label="row", float_format="%.6g")
+        partial.replace(target)
+        return str(path)
+
+    def read_predictions(self, row: Mapping[str, Any]) -> pd.DataFrame:
+        """Read a cell's predictions.
+
+        Raises
+        ------
+        RunError
+            The file is missing or damaged.
+        """
+        path = self.folder / row["predictions"]
+        try:
+            return pd.read_csv(path, index_col="row")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error}); remove its line from {self.file}") from error
+
+
+def finished(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the finished row of a cell on the same data, weights and settings; None where there is none."""
+    for row in rows:
+        if row["status"] == "done" and all(row.get(name) == cell[name] for name in (*_KEY, *_DIGESTS)):
+            return row
+    return None
+
+
+def flat(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a cell, scores and settings in columns of their own."""
+    table = []
+    for row in rows:
+        simple = {k: v for k, v in row.items() if not isinstance(v, dict | list)}
+        for name in ("scores", "filtered", "chosen", "duplicates"):
+            simple |= {f"{name}.{k}" if name != "scores" else k: v for k, v in row.get(name, {}).items()}
+        simple |= {name: "; ".join(row.get(name, [])) for name in ("flags", "notes")}
+        table.append(simple)
+    return pd.DataFrame(table)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"

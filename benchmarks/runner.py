@@ -1,0 +1,237 @@
+"""A whole table: every task by every model, resumable, in parallel over cells."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnar2mae.benchmarks.cells import Cell, ModelSpec, cell_identity, run_cell
+from dnar2mae.benchmarks.data import TaskData, find_task, load_task
+from dnar2mae.benchmarks.plan import BASELINES, plan_cells, weights_digest
+from dnar2mae.benchmarks.protocol import Protocol
+from dnar2mae.benchmarks.results import Store, finished
+from dnar2mae.benchmarks.suite import Suite, Task
+from dnar2mae.errors import ConfigError, Dnar2maeError
+from dnar2mae.run_directory import environment
+
+Advance = Callable[[int, int, str], None]
+"""Called with the number of cells done, of all cells, and what was done last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A cell on a task."""
+
+    cell: Cell
+    task: Task
+    folder: Path
+    identity: dict[str, Any]
+    """What a stored result must agree with."""
+    about: dict[str, Any]
+    """What a result says besides."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What to run besides the models, and how."""
+
+    ways: tuple[str, ...] = ("probe",)
+    """Which of the protocol's ways."""
+    baselines: tuple[str, ...] = BASELINES
+    """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model."""
+    num_seeds: int | None = None
+    """How many of the protocol's seeds, all by default; beyond them they count on."""
+    both_strands: bool = False
+    """Average vectors or probabilities over both strands."""
+    allow_truncation: bool = False
+    """Cut sequences beyond a model's context, however many."""
+    num_workers: int = 1
+    """Processes; each takes a share of the cores."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """What a run leaves behind."""
+
+    rows: list[dict[str, Any]]
+    """Results of this run's cells, earlier finished ones included."""
+    skipped: dict[str, str]
+    """Tasks that were not run, and why."""
+    num_reused: int
+    """Cells that an earlier run had finished."""
+
+
+def run_suite(
+    suite: Suite,
+    root: Path,
+    models: Sequence[ModelSpec],
+    protocol: Protocol,
+    store: Store,
+    *,
+    options: Options = Options(),
+    advance: Advance = lambda done, total, what: None,
+) -> Table:
+    """Run every cell that is not finished, and give all.
+
+    Parameters
+    ----------
+    suite
+        Its tasks; those whose folder is missing are named in the result and skipped.
+    root
+        Data folder.
+    models
+        Checkpoints and Hugging Face folders.
+    protocol
+        How to judge.
+    store
+        Where results go; finished cells on the same data, weights and settings are read from it.
+    options
+        What else to run, and how.
+    advance
+        Progress.
+
+    Raises
+    ------
+    Dnar2maeError
+        The data or a model breaks a rule, or no task is found. An error in a single cell is kept in its row.
+    """
+    _LOADED.clear()
+    cells = plan_cells(models, protocol, options.ways, options.baselines, options.num_seeds)
+    changes = {"both_strands": options.both_strands, "allow_truncation": options.allow_truncation}
+    cells = [replace(cell, **changes) for cell in cells]
+    digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
+    jobs, skipped = [], {}
+    for task in suite.tasks:
+        folder = find_task(suite, task, root)
+        if folder is None:
+            skipped[task.name] = f"not found below {root}"
+            continue
+        about, data_digest = _about(_task_data(task, folder, protocol.dev_share))
+        for cell in cells:
+            found = {"data_digest": data_digest, "model_digest": digests[cell.model]}
+            identity = cell_identity(cell, suite.name, task.name, found)
+            jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about))
+    if not jobs:
+        raise ConfigError(f"{root}: holds none of the {len(suite.tasks)} data sets of suite {suite.name}")
+    rows, num_reused = _run(jobs, store, options.num_workers, advance)
+    return Table(rows=rows, skipped=skipped, num_reused=num_reused)
+
+
+def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) -> tuple[list[dict[str, Any]], int]:
+    """First cells that search a learning rate or need none, then the other seeds at the rate that was found."""
+    stored = store.rows()
+    found = {i: row for i, job in enumerate(jobs) if (row := finished(stored, job.identity)) is not None}
+    rows = list(found.values())
+    waiting = [job for i, job in enumerate(jobs) if i not in found]
+    advance(len(rows), len(jobs), "")
+    with _Workers(num_workers) as execute:
+        for follows in (False, True):
+            wave = [job for job in waiting if _follows(job) == follows]
+            ready = [_at_found_rate(job, rows) for job in wave] if follows else wave
+            for row in execute([job for job in ready if job is not None], store.folder):
+                store.append(row)
+                rows.append(row)
+                advance(len(rows), len(jobs), f"{row['task']} {row['model']} {row['way']}")
+    return rows, len(found)
+
+
+def _follows(job: Job) -> bool:
+    """Whether the cell takes its learning rate from that of the first seed."""
+    return "lr" in job.identity["settings"] and job.cell.seed != job.cell.protocol.seeds[0]
+
+
+def _at_found_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
+    """The learning rate that the first seed has chosen; None where that cell failed."""
+    row = finished(rows, job.identity | {"seed": job.cell.protocol.seeds[0]})
+    return None if row is None else replace(job, cell=replace(job.cell, lr=row["chosen"]["lr"]))
+
+
+class _Workers:
+    """Give a function that runs jobs and yields their rows as they finish."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+        self.pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Callable[[Sequence[Job], Path], Iterator[dict[str, Any]]]:
+        if self.num_workers > 1:
+            threads = max(1, torch.get_num_threads() // self.num_workers)
+            self.pool = ProcessPoolExecutor(
+                self.num_workers, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+            )
+        return self._execute
+
+    def _execute(self, jobs: Sequence[Job], folder: Path) -> Iterator[dict[str, Any]]:
+        if self.pool is None:
+            yield from (run_job(job, folder) for job in jobs)
+            return
+        for future in as_completed([self.pool.submit(run_job, job, folder) for job in jobs]):
+            yield future.result()
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(num_threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
+    torch.set_num_threads(num_threads)
+
+
+def run_job(job: Job, folder: Path) -> dict[str, Any]:
+    """Run one cell, write its predictions, give its row; an error meant for the user becomes the row's."""
+    made = {"date": time.strftime("%Y-%m-%dT%H:%M:%S"), **job.about, **_environment()}
+    try:
+        data = _task_data(job.task, job.folder, job.cell.protocol.dev_share)
+        row, shares = run_cell(job.cell, data)
+    except Dnar2maeError as error:
+        return {**job.identity, **made, "status": "failed", "error": str(error)}
+    store = Store(folder)
+    path = store.write_predictions(job.identity, data.test.labels, shares, data.is_duplicate)
+    return {**job.identity, **made, **row, "predictions": path}
+
+
+def _about(data: TaskData) -> tuple[dict[str, Any], str]:
+    about = {
+        "group": data.task.group,
+        "metric": data.task.metric,
+        "classes": list(data.task.classes),
+        "num_train": len(data.train),
+        "num_dev": len(data.dev),
+        "num_test": len(data.test),
+        "num_duplicates": int(data.is_duplicate.sum()),
+        "flags": list(data.flags),
+        "duplicates": {
+            f"{split} {kind}": int(getattr(found, kind).sum())
+            for split, found in data.duplicates.items()
+            for kind in ("exact", "reverse", "opposite")
+        },
+    }
+    return about, data.digest
+
+
+@lru_cache(maxsize=1)
+def _environment() -> dict[str, Any]:
+    found = environment()
+    return {name: found[name] for name in ("commit", "dnar2mae", "torch", "platform")}
+
+
+_LOADED: dict[tuple[Path, float], TaskData] = {}
+"""The task that this process has read last."""
+
+
+def _task_data(task: Task, folder: Path, dev_share: float) -> TaskData:
+    """Read a task, once for consecutive cells of it."""
+    key = (folder, dev_share)
+    if key not in _LOADED:
+        data = load_task(task, folder, dev_share)
+        _LOADED.clear()
+        _LOADED[key] = data
+    return _LOADED[key]

@@ -1,0 +1,139 @@
+"""From cells to a table: mean and sd over seeds, intervals over test rows, comparisons, ranks."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnar2mae.benchmarks.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
+from dnar2mae.benchmarks.results import Store
+from dnar2mae.benchmarks.scores import COUNT_SCORES, confusion
+
+PUBLISHED = Path(__file__).parent / "published"
+_GROUP = ["suite", "task", "protocol", "way", "both_strands", "model"]
+
+
+def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each task, model and way.
+
+    Parameters
+    ----------
+    store
+        Where the predictions are.
+    rows
+        Finished cells; failed ones are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``score`` is the official metric's mean over seeds, ``sd`` their sample sd (NaN for one), ``low`` and ``high``
+        the 95 % bootstrap interval over test rows of that mean, ``filtered`` the mean without duplicate rows.
+    """
+    groups: dict[tuple, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            groups.setdefault(tuple(row[name] for name in _GROUP), []).append(row)
+    table = []
+    for key, cells in groups.items():
+        first = cells[0]
+        metric = first["metric"]
+        values = _values(cells, "scores", metric)
+        filtered = _values(cells, "filtered", metric)
+        low, high = _interval(store, cells)
+        table.append(
+            dict(zip(_GROUP, key, strict=True))
+            | {
+                "group": first["group"],
+                "kind": first["kind"],
+                "metric": metric,
+                "score": values.mean(),
+                "sd": values.std(ddof=1) if len(values) > 1 else np.nan,
+                "low": low,
+                "high": high,
+                "filtered": filtered.mean(),
+                "num_seeds": len(cells),
+                "num_test": first["num_test"],
+                "num_duplicates": first["num_duplicates"],
+                "num_parameters": first["num_parameters"],
+                "seconds": sum(cell["seconds"] for cell in cells),
+                "flags": "; ".join(first["flags"]),
+                "notes": "; ".join(first["notes"]),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def contestant(row: Mapping[Any, Any]) -> str:
+    """Name of a model with its way, as tables show it."""
+    return f"{row['model']}, {row['way']}{', both strands' if row['both_strands'] else ''}"
+
+
+def ranks(summary: pd.DataFrame) -> dict[str, float]:
+    """Mean rank of each model and way over the tasks that all of them have."""
+    scores: dict[str, dict[str, float]] = {}
+    for row in summary.to_dict("records"):
+        scores.setdefault(contestant(row), {})[f"{row['suite']}:{row['task']}"] = row["score"]
+    return dict(sorted(mean_ranks(scores).items(), key=lambda item: item[1]))
+
+
+def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str) -> Comparison | None:
+    """Paired bootstrap of two models over the tasks that both have; None where there is none.
+
+    Parameters
+    ----------
+    store, rows
+        Where results are.
+    first, second
+        Names as :func:`contestant` gives them; the difference is first minus second.
+    """
+    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["status"] == "done" and row["metric"] in COUNT_SCORES:
+            cells.setdefault((f"{row['suite']}:{row['task']}", contestant(row)), []).append(row)
+    tasks = sorted({task for task, name in cells if name == first} & {task for task, name in cells if name == second})
+    observed, resampled = [], []
+    for task in tasks:
+        pair = [cells[task, first], cells[task, second]]
+        labels, predicted = zip(*(_predictions(store, seeds) for seeds in pair), strict=True)
+        row = pair[0][0]
+        score = COUNT_SCORES[row["metric"]]
+        num_classes = len(row["classes"])
+        means = [np.mean([score(confusion(labels[0], p, num_classes)) for p in seeds]) for seeds in predicted]
+        draws = resample_scores(labels[0], predicted, row["metric"], num_classes, rng=_rng(task))
+        observed.append(means[0] - means[1])
+        resampled.append(draws[:, 0] - draws[:, 1])
+    return compare(np.array(observed), resampled) if tasks else None
+
+
+def published(suite: str) -> pd.DataFrame:
+    """Published scores of a packaged suite with their source and protocol; empty where none are kept."""
+    path = PUBLISHED / f"{suite}.csv"
+    columns = ["suite", "task", "model", "metric", "value", "spread", "spread_kind", "protocol", "source"]
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=columns).astype({"value": float})
+
+
+def _values(cells: Sequence[Mapping[str, Any]], name: str, metric: str) -> np.ndarray:
+    return np.array([cell[name].get(metric) for cell in cells], np.float64)
+
+
+def _predictions(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    tables = [store.read_predictions(cell) for cell in cells]
+    return tables[0]["label"].to_numpy(), np.stack([table["predicted"].to_numpy() for table in tables])
+
+
+def _interval(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    first = cells[0]
+    if first["metric"] not in COUNT_SCORES:
+        return np.nan, np.nan
+    labels, predicted = _predictions(store, cells)
+    draws = resample_scores(labels, [predicted], first["metric"], len(first["classes"]), rng=_rng(first["task"]))
+    found = interval(0.0, draws[:, 0])
+    return found.low, found.high
+
+
+def _rng(task: str) -> np.random.Generator:
+    """A stream of its own for each task, the same in every report."""
+    return np.random.default_rng(int.from_bytes(hashlib.blake2b(task.encode(), digest_size=8).digest()))

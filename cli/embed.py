@@ -1,0 +1,58 @@
+"""``dnar2mae embed``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from dnar2mae.cli.parse import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Embed the sequences of a FASTA, GenBank, BED or CSV file with a trained model.
+
+    Example: dnar2mae embed runs/first promoters.fa --out promoters.npy
+    """
+
+    model: Positional[Path]
+    """Run directory, checkpoint, or ModernBERT folder."""
+    input: Positional[Path]
+    """FASTA or GenBank, BED (with --genome), or CSV/TSV with a column named sequence; plain or gzip."""
+    out: Path
+    """X.npy (a row a sequence, described in X.tsv), X.parquet or X.h5ad."""
+    genome: Path | None = None
+    """Sequence file that a BED input refers to."""
+    tile_bp: int | None = None
+    """Cut FASTA or GenBank sequences into tiles of this length, each its own row."""
+    pool: Literal["mean", "max", "none"] = "mean"
+    """Over a sequence's known tokens; none writes a row a token (.npy only)."""
+    layer: int = -1
+    """-1: after the final norm; i: the output of layer i; 0: the token embedding."""
+    both_strands: bool = False
+    """Average with the reverse complement."""
+    window_bp: int | None = None
+    """Longest stretch encoded at once; longer sequences are cut. By default the length of the training windows."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, embed, say what was written."""
+    command = parse(Command, argv, prog="dnar2mae embed")
+    from dnar2mae.embed import embed_file
+    from dnar2mae.hub import EmbedOptions, Model
+
+    shared = {name: getattr(command, name) for name in ("pool", "layer", "both_strands", "window_bp")}
+    model = Model.from_pretrained(command.model, device=command.device)
+    rows, width = embed_file(
+        model,
+        command.input,
+        command.out,
+        options=EmbedOptions(**shared),
+        genome=command.genome,
+        tile_bp=command.tile_bp,
+    )
+    print(f"Wrote {command.out}: {rows:,} rows of {width}, by {model.source}")
+    return 0

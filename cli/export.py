@@ -1,0 +1,35 @@
+"""``dnar2mae export``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from dnar2mae.cli.parse import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Write a trained model as a folder that transformers loads without remote code (ModernBertForMaskedLM).
+
+    Example: dnar2mae export runs/first --to models/first --license cc-by-4.0
+    """
+
+    run: Positional[Path]
+    """Run directory (its last checkpoint), or a checkpoint such as RUN/checkpoints/best."""
+    to: Path
+    """Folder to write: config.json, model.safetensors, the tokenizer and the model card README.md."""
+    license: str = "unknown"
+    """Licence of the weights, for the model card: apache-2.0, cc-by-4.0, ..."""
+    overwrite: bool = False
+    """Replace an earlier export in --to."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, export, say what was written."""
+    command = parse(Command, argv, prog="dnar2mae export")
+    from dnar2mae.hub import export
+
+    folder = export(command.run, command.to, license=command.license, overwrite=command.overwrite)
+    print(f"Wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    return 0

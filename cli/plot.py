@@ -1,0 +1,119 @@
+"""``dnar2mae plot``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from dnar2mae.cli.parse import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutagenesis:
+    """Every substitution in a region, as a sequence logo and a heat map.
+
+    Example: dnar2mae plot mutagenesis runs/first --genome G.fa --region chr1:1000-1080 --out ism.png
+    """
+
+    model: Positional[Path]
+    """Run directory, checkpoint, or ModernBERT folder."""
+    genome: Path
+    """Sequence file."""
+    region: str
+    """NAME:START-END, 0-based half-open, up to 1000 bp."""
+    out: Path
+    """PNG, SVG or PDF."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+
+    def draw(self) -> None:
+        """Score and draw."""
+        from dnar2mae.genome.store import Genome
+        from dnar2mae.hub import Model
+        from dnar2mae.plots import plot_mutagenesis
+        from dnar2mae.variants import mutagenesis
+
+        name, start, end = parse_region(self.region)
+        model, genome = Model.from_pretrained(self.model, device=self.device), Genome.open(self.genome)
+        scores = mutagenesis(model, genome, (name, start, end))
+        plot_mutagenesis(scores, self.region, start, self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """Embeddings in two dimensions, coloured by a column of their table.
+
+    Example: dnar2mae plot embedding promoters.npy --label label --out map.png
+    """
+
+    embedding: Positional[Path]
+    """X.npy, X.parquet or X.h5ad as dnar2mae embed wrote it."""
+    out: Path
+    """PNG, SVG or PDF."""
+    label: str | None = None
+    """Column to colour by."""
+    method: Literal["pca", "umap"] = "pca"
+    """umap needs the package umap-learn."""
+
+    def draw(self) -> None:
+        """Read and draw."""
+        from dnar2mae.errors import ConfigError
+        from dnar2mae.plots import plot_embedding, read_embedding
+
+        vectors, table = read_embedding(self.embedding)
+        if self.label is not None and self.label not in table.columns:
+            raise ConfigError(f"--label must be one of {', '.join(map(str, table.columns))}, got {self.label}")
+        plot_embedding(vectors, table[self.label] if self.label else None, self.out, method=self.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Held-out loss of one or several runs by step and by mask ratio.
+
+    Example: dnar2mae plot runs runs/r2mae runs/fixed15 --out laws.png
+    """
+
+    runs: Positional[tuple[Path, ...]]
+    """Run directories."""
+    out: Path
+    """PNG, SVG or PDF."""
+
+    def draw(self) -> None:
+        """Read and draw."""
+        from dnar2mae.plots import plot_runs
+
+        plot_runs(self.runs, self.out)
+
+
+Command = (
+    Annotated[Mutagenesis, tyro.conf.subcommand("mutagenesis")]
+    | Annotated[Embedding, tyro.conf.subcommand("embedding")]
+    | Annotated[Runs, tyro.conf.subcommand("runs")]
+)
+
+
+def run(argv: list[str]) -> int:
+    """Parse, draw, say what was written."""
+    command = parse(Command, argv, prog="dnar2mae plot", description="Draw what a model or a run has learned.")
+    command.draw()
+    print(f"Wrote {command.out}")
+    return 0
+
+
+def parse_region(region: str) -> tuple[str, int, int]:
+    """Split NAME:START-END.
+
+    Raises
+    ------
+    ConfigError
+        If it is not that, empty, or longer than 1000 bp.
+    """
+    from dnar2mae.errors import ConfigError
+
+    name, _, span = region.rpartition(":")
+    start, _, end = span.replace(",", "").partition("-")
+    if not (name and start.isdigit() and end.isdigit() and 0 < int(end) - int(start) <= 1000):
+        raise ConfigError(f"--region must be NAME:START-END, 0-based half-open, 1 to 1000 bp, got {region}")
+    return name, int(start), int(end)

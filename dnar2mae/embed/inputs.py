@@ -1,0 +1,137 @@
+"""Sequences to embed, from FASTA, GenBank, BED and CSV files."""
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64, UInt8
+
+from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.alphabet import complement, encode
+from dnar2mae.genome.store import Genome
+
+_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+_REGIONS = (".bed", ".bed.gz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequences:
+    """Sequences of a file; those of a genome are read only when asked for."""
+
+    table: pd.DataFrame
+    """One row a sequence: what an output says about it."""
+    lengths: Int64[np.ndarray, " N"]
+    """Base pairs."""
+    texts: tuple[str, ...] = ()
+    """Letters of each sequence, unless they lie in a genome."""
+    genome: Genome | None = None
+    """Where the sequences lie; the table then has ``name``, ``start``, ``end`` (0-based half-open) and ``strand``."""
+
+    def codes(self, index: int) -> UInt8[np.ndarray, " L"]:
+        """Genome codes of one sequence, 5' to 3' on its strand."""
+        if self.genome is None:
+            return encode(self.texts[index].encode("latin-1", "replace"))
+        row = self.table.iloc[index]
+        codes = self.genome.codes(row["name"], int(row["start"]), int(row["end"]))
+        return complement(codes[::-1]) if row["strand"] == "-" else codes
+
+
+def read_sequences(path: str | Path, *, genome: str | Path | None = None, tile_bp: int | None = None) -> Sequences:
+    """Open the sequences of a FASTA, GenBank, BED, CSV or TSV file, plain or gzip.
+
+    Parameters
+    ----------
+    path
+        The file; BED and tables are told by their suffix. A table needs a column ``sequence``.
+    genome
+        Sequence file that a BED file refers to.
+    tile_bp
+        Cut the sequences of a FASTA or GenBank file into tiles of this length; the last of each may be shorter.
+
+    Raises
+    ------
+    ConfigError
+        If an option does not fit the input.
+    SequenceError
+        If the input cannot be read, holds no sequence, or a letter is no nucleotide code.
+    """
+    path = Path(path)
+    is_table, is_bed = path.name.lower().endswith(_TABLES), path.name.lower().endswith(_REGIONS)
+    if tile_bp is not None and (is_table or is_bed or tile_bp < 1):
+        raise ConfigError(f"--tile-bp must be at least 1, and the input FASTA or GenBank, got {tile_bp} for {path}")
+    if is_bed != (genome is not None):
+        raise ConfigError(f"--genome must be given with a BED file and no other input, got {genome} for {path}")
+    if is_table:
+        return _from_table(path)
+    return _from_bed(path, Genome.open(genome)) if genome is not None else _from_genome(Genome.open(path), tile_bp)
+
+
+def _from_genome(genome: Genome, tile_bp: int | None) -> Sequences:
+    step = tile_bp or int(genome.lengths.max())
+    tiles = -(-genome.lengths // step)
+    sequence = np.repeat(np.arange(len(genome)), tiles)
+    start = (np.arange(len(sequence)) - np.repeat(np.cumsum(tiles) - tiles, tiles)) * step
+    end = np.minimum(start + step, genome.lengths[sequence])
+    names = np.array(genome.names, object)[sequence]
+    table = pd.DataFrame({"name": names, "start": start, "end": end, "strand": "+"})
+    return Sequences(table=table, lengths=end - start, genome=genome)
+
+
+def _from_bed(path: Path, genome: Genome) -> Sequences:
+    rows = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        fields = line.split()
+        if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
+            continue
+        try:
+            found, start, end = fields[0], int(fields[1]), int(fields[2])
+        except (IndexError, ValueError) as error:
+            raise SequenceError(
+                f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}"
+            ) from error
+        other = found.removeprefix("chr") if found.startswith("chr") else f"chr{found}"
+        name = found if found in genome.index or other not in genome.index else other
+        if name not in genome.index:
+            raise SequenceError(f"{path}:{number}: {genome.unknown(found)}")
+        length = genome.lengths[genome.index[name]]
+        if not 0 <= start < end <= length:
+            raise SequenceError(
+                f"{path}:{number}: a region needs 0 <= start < end <= {length} (length of {name}), got {start}-{end}"
+            )
+        label, strand = fields[3] if len(fields) > 3 else "", fields[5] if len(fields) > 5 else "+"
+        rows.append((name, start, end, "-" if strand == "-" else "+", label))
+    if not rows:
+        raise SequenceError(f"{path}: no region in this BED file")
+    table = pd.DataFrame(rows, columns=["name", "start", "end", "strand", "region"])
+    return Sequences(table=table, lengths=(table["end"] - table["start"]).to_numpy(np.int64), genome=genome)
+
+
+def _from_table(path: Path) -> Sequences:
+    separator = "\t" if ".tsv" in path.name.lower() else ","
+    try:
+        table = pd.read_csv(path, sep=separator)
+    except (OSError, EOFError, ValueError) as error:
+        raise SequenceError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
+    if "sequence" not in table.columns:
+        raise SequenceError(f"{path}: expected a column named sequence, got {', '.join(map(str, table.columns))}")
+    if table.empty:
+        raise SequenceError(f"{path}: no row in this table")
+    texts = tuple(table["sequence"].fillna("").astype(str))
+    for row, text in enumerate(texts, 1):
+        bad = np.flatnonzero(encode(text.encode("latin-1", "replace")) == 255)
+        if bad.size:
+            raise SequenceError(
+                f"{path}: row {row}, position {bad[0] + 1}: expected a nucleotide letter, got {text[bad[0]]!r}"
+            )
+    lengths = np.array([len(text) for text in texts], np.int64)
+    return Sequences(table=table.drop(columns="sequence"), lengths=lengths, texts=texts)
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8", "replace")
+    except (OSError, EOFError) as error:
+        raise SequenceError(f"{path}: cannot be read as BED ({error}); check the path and the file") from error

@@ -1,0 +1,118 @@
+"""The model card that goes with an exported model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.config import MaskConfig, PretrainConfig
+from dnar2mae.config_file import read_config
+from dnar2mae.hub.model import Model
+
+_CARD = """---
+license: {license}
+library_name: transformers
+pipeline_tag: fill-mask
+tags: [dna, genomics, biology, modernbert, dnar2mae]
+---
+
+# {name}
+
+A masked language model of DNA: {parameters:.2f} M parameters, {depth} layers of width {width}, {tokens}, trained on
+windows of {window_bp} bp. The architecture is `ModernBertForMaskedLM`; no remote code is needed.
+
+```python
+from transformers import pipeline
+
+pipeline("fill-mask", "path/to/this/folder")("{example}")
+```
+
+Lower case is read as upper case and U as T; a token with any other letter becomes [UNK]. There is no [CLS] token:
+for an embedding, average the last hidden states over the tokens.
+
+## Training
+
+{training}
+## Held-out loss of the last step
+
+{results}
+## Limits
+
+The model knows the genomes above and no others. Scores of sequences from elsewhere, or longer than {window_bp} bp, are
+extrapolations. It is a research tool, not a medical device.
+"""
+
+
+def model_card(model: Model, run: Path | None, license: str, *, name: str) -> str:
+    """Write the card in Markdown, with the metadata block that the Hugging Face hub reads.
+
+    Parameters
+    ----------
+    model
+        The model.
+    run
+        Its run directory, for data, law, steps and losses; without one the card says that they are not recorded.
+    license
+        Licence identifier.
+    name
+        Title.
+    """
+    k, stride = model.tokenizer.k, model.tokenizer.stride
+    unknown = "Not recorded: this model was not exported from a run.\n"
+    training = results = unknown
+    if run is not None:
+        training = _training(read_config(run / "config.yaml"), model.source)
+        summary = run / "summary.json"
+        results = _results(json.loads(summary.read_text())) if summary.is_file() else "Not recorded: unfinished run.\n"
+    return _CARD.format(
+        license=license,
+        name=name,
+        parameters=sum(p.numel() for p in model.module.parameters()) / 1e6,
+        depth=model.config.depth,
+        width=model.config.width,
+        tokens="one token a base" if k == 1 else f"tokens of {k} bases, one every {stride}",
+        window_bp=model.window_bp,
+        example=("ACGTTG"[:k] if k > 1 else "ACGTTG") + "[MASK]" + ("GATTACAC"[:k] if k > 1 else "ATTACA"),
+        training=training,
+        results=results,
+    )
+
+
+def law_text(mask: MaskConfig) -> str:
+    """One phrase for a mask law."""
+    drawn = f"one ratio a {mask.per}"
+    match mask.law:
+        case "uniform":
+            return f"R2MAE: ratio drawn uniformly from {mask.low} to {mask.high}, {drawn}"
+        case "fixed":
+            return f"fixed ratio {mask.ratio}"
+        case "choice":
+            return f"ratio drawn from {', '.join(map(str, mask.ratios))}, {drawn}"
+    return f"ratio from {mask.low} to {mask.high} over the run ({mask.law})"
+
+
+def _training(config: PretrainConfig, source: str) -> str:
+    data = config.data
+    rows = {
+        "genomes": ", ".join(Path(path).name for path in data.genomes),
+        "windows": f"{data.window_bp} bp, " + ("either strand" if data.reverse_complement else "forward strand"),
+        "masking": law_text(config.mask),
+        "shown in place of masked tokens": "{:.0%} [MASK], {:.0%} a random token, {:.0%} itself".format(
+            *config.mask.replace
+        ),
+        "steps": f"{config.steps} of {config.batch_size} windows; weights of {Path(source).name}",
+        "optimizer": f"AdamW, peak rate {config.optimizer.lr}, {config.optimizer.schedule} schedule",
+        "seed": str(config.seed),
+    }
+    return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+
+
+def _results(summary: dict[str, Any]) -> str:
+    rows = [("this model, mask ratio 0.15", summary["held_out"])]
+    rows += [(f"this model, mask ratio {r}", v) for r, v in summary["curve"].items() if r != "0.15"]
+    rows += [("untrained model, mask ratio 0.15", summary["untrained"]), *summary["yardstick"].items()]
+    table = f"| model | {summary['unit']} |\n|---|---|\n" + "".join(f"| {n} | {v:.4f} |\n" for n, v in rows)
+    if not summary["yardstick"]:
+        return table
+    best = min(summary["yardstick"].items(), key=lambda item: item[1])
+    verdict = "below" if summary["held_out"] < best[1] else "not below"
+    return f"{table}\nAt mask ratio 0.15 the model is {verdict} the best trivial model ({best[0]}, {best[1]:.4f}).\n"

@@ -1,0 +1,73 @@
+"""A trained model as a stock ``ModernBertForMaskedLM`` folder."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from dnar2mae.errors import RunError
+from dnar2mae.hub.card import model_card
+from dnar2mae.hub.model import Model
+from dnar2mae.hub.modernbert import to_config, to_modernbert
+from dnar2mae.hub.tokenizer_json import write_tokenizer
+
+
+def export(source: str | Path, to: str | Path, *, license: str = "unknown", overwrite: bool = False) -> Path:
+    """Write a model as ``transformers`` reads it without remote code; the folder is complete or absent.
+
+    Parameters
+    ----------
+    source
+        What :meth:`Model.from_pretrained` takes.
+    to
+        Folder for ``config.json``, ``model.safetensors``, the tokenizer's files and ``README.md``, the model card.
+    license
+        Licence of the weights for the card: an identifier such as ``apache-2.0`` or ``cc-by-4.0``.
+    overwrite
+        Replace an earlier export in ``to``.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    RunError
+        If the source cannot be read, its objective is ``mae``, or ``to`` is in use or cannot be written.
+    """
+    model, to = Model.from_pretrained(source, device="cpu"), Path(to)
+    if model.module.decoder is not None:
+        raise RunError(f"{source}: a model of objective mae has a decoder, which ModernBERT lacks; export needs mlm")
+    if to.exists() and not (to.is_dir() and not any(to.iterdir())):
+        if not overwrite:
+            raise RunError(f"{to}: not empty; replace it with --overwrite or choose another --to")
+        if not (to / "config.json").is_file():
+            raise RunError(f"{to}: holds no exported model, so --overwrite will not remove it")
+    max_tokens = model.tokenizer.num_tokens(model.window_bp)
+    partial = to.absolute().with_name(f".{to.absolute().name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        weights = to_modernbert(model.module.state_dict())
+        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        config = to_config(model.config, model.tokenizer, max_tokens)
+        (partial / "config.json").write_text(json.dumps(config, indent=1))
+        write_tokenizer(model.tokenizer, partial, max_tokens)
+        (partial / "README.md").write_text(model_card(model, run_of(source), license, name=to.absolute().name))
+        if to.exists():
+            shutil.rmtree(to)
+        partial.rename(to)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{to}: cannot write the model: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return to
+
+
+def run_of(source: str | Path) -> Path | None:
+    """The run directory that a path or a checkpoint belongs to, if any."""
+    source = Path(source).absolute()
+    return next((p for p in (source, source.parent.parent) if (p / "config.yaml").is_file()), None)

@@ -1,0 +1,230 @@
+"""A trained model with its tokenizer: what embeddings, variant effects and export start from."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from dnar2mae.checkpoint import checkpoints, load_checkpoint
+from dnar2mae.config import ModelConfig, PretrainConfig
+from dnar2mae.config_file import read_config
+from dnar2mae.errors import RunError, SequenceError
+from dnar2mae.genome.alphabet import encode
+from dnar2mae.genome.progress import progress_bar
+from dnar2mae.hub.inference import EmbedOptions, embed_codes
+from dnar2mae.hub.modernbert import from_config, from_modernbert
+from dnar2mae.hub.tokenizer_json import read_tokenizer
+from dnar2mae.models import MaskedModel
+from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.trainer import choose_device
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A trained model with its tokenizer; made by :meth:`from_pretrained`."""
+
+    module: MaskedModel
+    """The network, in evaluation mode, on its device, in fp32."""
+    tokenizer: KmerTokenizer
+    """From bases to token ids."""
+    config: ModelConfig
+    """Sizes of the encoder."""
+    window_bp: int
+    """Length of the windows it was trained on."""
+    source: str
+    """Where it came from."""
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *, device: str = "auto") -> "Model":
+        """Read a run, one of its checkpoints, or a ModernBERT folder as :func:`export` writes it.
+
+        Only safetensors, JSON and YAML are ever read.
+
+        Parameters
+        ----------
+        path
+            A run directory (its last checkpoint is read), a checkpoint such as ``RUN/checkpoints/best``, or a folder
+            with ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
+        device
+            ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the first GPU, else the CPU.
+
+        Returns
+        -------
+        Model
+            Ready for use.
+
+        Raises
+        ------
+        RunError
+            If there is none of these, a file is damaged or does not fit, or the weights are a pickle.
+        ConfigError
+            If the device does not exist.
+        """
+        path = Path(path)
+        target, _ = choose_device(PretrainConfig(device=device))
+        if (path / "config.yaml").is_file():
+            saved = checkpoints(path)
+            if not saved:
+                raise RunError(f"{path}: this run has no checkpoint yet")
+            model = _from_checkpoint(saved[-1], path)
+        elif (path / "state.json").is_file() and (path.parent.parent / "config.yaml").is_file():
+            model = _from_checkpoint(path, path.parent.parent)
+        elif (path / "config.json").is_file():
+            model = _from_modernbert(path)
+        else:
+            _refuse_pickles(path)
+            raise RunError(f"{path}: neither a run, nor a checkpoint of one, nor a ModernBERT folder with config.json")
+        model.module.to(target).eval().requires_grad_(False)
+        return model
+
+    def random_like(self, seed: int) -> "Model":
+        """Give the same architecture with the initial weights of this seed: the control for what was learned."""
+        module = MaskedModel(self.config, self.tokenizer.vocabulary)
+        module.reset_parameters(torch.Generator().manual_seed(seed))
+        module.to(self.device).eval().requires_grad_(False)
+        return replace(self, module=module, source=f"random weights of seed {seed}")
+
+    def embed(
+        self,
+        sequences: Sequence[str | UInt8[np.ndarray, " _"]],
+        *,
+        pool: str = "mean",
+        layer: int = -1,
+        both_strands: bool = False,
+        window_bp: int | None = None,
+        batch_tokens: int | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Embed sequences.
+
+        Parameters
+        ----------
+        sequences
+            DNA, any case, IUPAC codes read as N; or arrays of genome codes.
+        pool, layer, both_strands, window_bp, batch_tokens
+            As in :class:`EmbedOptions`.
+        progress
+            Show a progress bar on a terminal.
+
+        Returns
+        -------
+        float32 [N, D], or for ``pool="none"`` a list of float32 [T, D]
+            In the order given. A sequence without a known token has NaN.
+
+        Raises
+        ------
+        SequenceError
+            If a sequence is shorter than one token or holds a letter that is no nucleotide code.
+        ConfigError
+            If the pool or layer does not exist, or the window holds no token.
+
+        Notes
+        -----
+        Windows of a long sequence lie side by side; the last is moved back to end with the sequence, and only its
+        new tokens count.
+        """
+        options = EmbedOptions(
+            pool=pool, layer=layer, both_strands=both_strands, window_bp=window_bp, batch_tokens=batch_tokens
+        )
+        codes = [_codes(i, s) if isinstance(s, str) else s for i, s in enumerate(sequences)]
+        total = sum(self.tokenizer.num_tokens(len(c)) for c in codes) * (1 + both_strands)
+        done = 0
+        with progress_bar("embedding", total, show=progress) as update:
+
+            def advance(tokens: int) -> None:
+                nonlocal done
+                done += tokens
+                update(min(done, total))
+
+            return embed_codes(
+                self.module,
+                self.tokenizer,
+                codes,
+                options=options,
+                window_bp=window_bp or self.window_bp,
+                advance=advance,
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.module.parameters()).device
+
+
+def _codes(index: int, sequence: str) -> UInt8[np.ndarray, " L"]:
+    codes = encode(sequence.encode("latin-1", "replace"))
+    if (codes == 255).any():
+        where = int(np.argmax(codes == 255))
+        raise SequenceError(
+            f"sequence {index + 1}, position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}"
+        )
+    return codes
+
+
+def _from_checkpoint(folder: Path, run: Path) -> Model:
+    config = read_config(run / "config.yaml")
+    tokenizer = KmerTokenizer(config.tokenizer.k, config.tokenizer.stride)
+    module = MaskedModel(config.model, tokenizer.vocabulary)
+    load_checkpoint(folder, module)
+    return Model(
+        module=module,
+        tokenizer=tokenizer,
+        config=config.model,
+        window_bp=config.data.window_bp,
+        source=str(folder),
+    )
+
+
+def _from_modernbert(folder: Path) -> Model:
+    file = folder / "config.json"
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: not readable JSON: {error}") from error
+    config = from_config(content, str(file))
+    weights = from_modernbert(_read_safetensors(folder), config.depth)
+    tokenizer = read_tokenizer(folder)
+    module = MaskedModel(config, tokenizer.vocabulary)
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"{folder}: the weights do not fit: {' '.join(str(error).split())}") from error
+    tokens = content.get("max_position_embeddings", 512)
+    return Model(
+        module=module,
+        tokenizer=tokenizer,
+        config=config,
+        window_bp=(tokens - 1) * tokenizer.stride + tokenizer.k,
+        source=str(folder),
+    )
+
+
+def _read_safetensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the (perhaps sharded) weights, in fp32."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        _refuse_pickles(folder)
+        raise RunError(f"{folder}: no model.safetensors in this folder")
+    try:
+        return {name: tensor.float() for file in files for name, tensor in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{folder}: the weights cannot be read: {error}") from error
+
+
+def _refuse_pickles(path: Path) -> None:
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    pickles = [file.name for file in files if file.is_file() and file.suffix in _PICKLES]
+    if pickles:
+        raise RunError(
+            f"{path}: {', '.join(pickles)} may hold a pickle, which can run code when it is read; "
+            "only safetensors are read (save the model again with save_pretrained)"
+        )

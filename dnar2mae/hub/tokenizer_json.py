@@ -1,0 +1,101 @@
+"""The k-mer tokenizer as a ``tokenizer.json`` of Hugging Face's ``tokenizers``, with the same ids and no code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.errors import RunError
+from dnar2mae.tokenizers import SPECIAL_TOKENS, KmerTokenizer
+
+_LETTER = "[ACGTN]"
+_PROBE = "ACGTTGCAAGGCTTAACCGTATCGGATTACAGNCATGCTAGGTCAACTGGAATTCCGCGATATAGC"
+
+
+def write_tokenizer(tokenizer: KmerTokenizer, folder: Path, max_tokens: int) -> None:
+    """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
+
+    Parameters
+    ----------
+    tokenizer
+        Any k and stride.
+    folder
+        Where to.
+    max_tokens
+        Longest input the model was trained on; ``transformers`` warns about longer ones.
+    """
+    names = {f"{t.strip('[]').lower()}_token": t for t in SPECIAL_TOKENS}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_tokens,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+        "padding_side": "right",
+        **names,
+    }
+    to_tokenizers(tokenizer).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
+    (folder / "special_tokens_map.json").write_text(json.dumps(names, indent=1))
+
+
+def read_tokenizer(folder: Path) -> KmerTokenizer:
+    """Find the k and stride whose vocabulary and ids a ``tokenizer.json`` has.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or damaged, or its tokens are not A, C, G, T k-mers in this package's order.
+    """
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    try:
+        found = Tokenizer.from_str(file.read_text())
+    except OSError as error:
+        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
+    except Exception as error:
+        raise RunError(f"{file}: not a tokenizer.json: {error}") from error
+    vocabulary = found.get_vocab()
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    k = len(tokens[len(SPECIAL_TOKENS)]) if len(tokens) > len(SPECIAL_TOKENS) else 0
+    if 1 <= k <= 8 and tokens == KmerTokenizer(k).tokens():
+        for stride in range(k, 0, -1):
+            tokenizer = KmerTokenizer(k, stride)
+            if found.encode(_PROBE).ids == tokenizer.encode_text(_PROBE).tolist():
+                return tokenizer
+    raise RunError(
+        f"{file}: expected the tokens {', '.join(SPECIAL_TOKENS)} and all k-mers of A, C, G, T as dnar2mae "
+        f"export writes them, got {len(tokens)} tokens: {', '.join(tokens[:6])}, ..."
+    )
+
+
+def to_tokenizers(tokenizer: KmerTokenizer) -> Any:
+    """Build the ``tokenizers.Tokenizer`` with the ids of :meth:`KmerTokenizer.encode_text`.
+
+    Lower case and U are read as ``encode_text`` reads them, white space is dropped, a token with any letter but A,
+    C, G, T is [UNK], and [MASK] may stand in the text for one token (for overlapping tokens, between two stretches
+    of them).
+
+    Notes
+    -----
+    Tokens that do not overlap are cut by one regular expression. Overlapping ones are grown: a space goes between
+    any two bases, then each token takes its (m+1)-th letter from the m-th of the token after it, one regular
+    expression for each m < k and each letter; then unfinished tokens, and those between two strides, are dropped.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    k, stride = tokenizer.k, tokenizer.stride
+    replace: list[tuple[Any, str]] = [(Regex(r"\s+"), ""), *((a, b) for a, b in ("aA", "cC", "gG", "tT", "uT", "UT"))]
+    cut = pre_tokenizers.Split(Regex(f".{{{k}}}"), "removed", invert=True)
+    if stride < k:
+        replace += [(Regex("[^ACGT]"), "N"), (Regex("(?<=.)(?=.)"), " ")]
+        for have in range(1, k):
+            before = f"(?<=(?:^| ){_LETTER}{{{have}}})"
+            replace += [(Regex(f"{before} (?={_LETTER}{{{have - 1}}}{b})"), f"{b} ") for b in "ACGTN"]
+        replace.append((Regex(f"(?:(?:^| ){_LETTER}{{1,{k - 1}}})+$"), ""))
+        between = f" (?:{_LETTER}{{{k}}}(?: |$)){{1,{stride - 1}}}" if stride > 1 else " "
+        cut = pre_tokenizers.Split(Regex(between), "removed")
+    built = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokenizer.tokens())}, unk_token="[UNK]"))
+    built.normalizer = normalizers.Sequence([normalizers.Replace(*pair) for pair in replace])
+    built.pre_tokenizer = cut
+    built.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in SPECIAL_TOKENS])
+    return built

@@ -1,0 +1,30 @@
+"""What every figure shares."""
+
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.errors import ConfigError
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Make an empty figure; sizes in inches. No display is needed."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure in the format of its suffix.
+
+    Raises
+    ------
+    ConfigError
+        If the format is unknown or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+    except ValueError as error:
+        raise ConfigError(f"--out must be a .png, .svg or .pdf file, got {path}") from error
+    except OSError as error:
+        raise ConfigError(f"--out must be writable, got {path}: {error.strerror}") from error

@@ -1,0 +1,294 @@
+r"""What a model thinks of a variant, from masked predictions and embeddings.
+
+A substitution is scored by the log-likelihood ratio at the masked site, which both alleles share:
+
+.. math:: \frac{1}{c} \sum_{t \in M} \log p(a_t \mid x_{\setminus M}) - \log p(r_t \mid x_{\setminus M})
+
+with M the tokens that cover a changed base, all masked at once, and c the number of tokens that cover one base (1
+unless k-mers overlap). An insertion or deletion changes the number of tokens; its score is the difference of the
+pseudo-log-likelihoods of both alleles and of ``indel_flank_bp`` bases on either side, each token masked in turn and
+counted from the log-likelihood of a uniform token, so that length as such weighs nothing.
+Scores are in nats, averaged over both strands; below 0 the alternative is less expected than the reference.
+
+References
+----------
+.. [1] Meier et al., "Language models enable zero-shot prediction of the effects of mutations on protein function",
+   NeurIPS 2021 (masked marginals).
+.. [2] Salazar et al., "Masked language model scoring", ACL 2020 (pseudo-log-likelihood).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, encode
+from dnar2mae.genome.store import Genome
+from dnar2mae.hub import Model
+from dnar2mae.hub.inference import masked_log_probabilities
+
+Codes = UInt8[np.ndarray, " L"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreOptions:
+    """How variants are scored."""
+
+    window_bp: int | None = None
+    """Sequence around a variant that the model sees. By default the length of the training windows."""
+    both_strands: bool = True
+    """Average the two strands' scores; one strand takes half the time."""
+    distance: bool = False
+    """Also give the Euclidean distance of the two alleles' mean embeddings; takes about three times as long."""
+    indel_flank_bp: int = 4
+    """Bases on either side of an insertion or deletion that count in its pseudo-log-likelihood."""
+    batch_tokens: int | None = None
+    """Tokens encoded at once; by default what suits the device. Changes speed and memory only."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.window_bp is not None and self.window_bp < 16:
+            raise ConfigError(f"--window-bp must be at least 16, got {self.window_bp}")
+        if self.indel_flank_bp < 0:
+            raise ConfigError(f"--indel-flank-bp must be at least 0, got {self.indel_flank_bp}")
+
+
+class Variant(NamedTuple):
+    """A site and its alleles, all of A, C, G, T, inside the sequence."""
+
+    name: str
+    """Sequence in the genome."""
+    start: int
+    """First reference base, 0-based."""
+    ref: str
+    alts: tuple[str, ...]
+
+
+class Scores(NamedTuple):
+    """One value an alternative allele."""
+
+    ratio: Float[np.ndarray, " A"]
+    """Log-likelihood ratio, nats; NaN where every token at the site has an unknown base."""
+    distance: Float[np.ndarray, " A"]
+    """Distance of embeddings; NaN unless asked for."""
+
+
+def score_variants(
+    model: Model, genome: Genome, variants: Sequence[Variant], options: ScoreOptions | None = None
+) -> list[Scores]:
+    """Score the alternative alleles of variants.
+
+    Parameters
+    ----------
+    model
+        A model of objective ``mlm``.
+    genome
+        Where the variants lie.
+    variants
+        Sites whose reference bases are those of the genome; see :func:`longest_allele`.
+    options
+        Window, strands, distance.
+
+    Returns
+    -------
+    list of Scores
+        In the order given. A variant's scores do not depend on the others.
+
+    Raises
+    ------
+    RunError
+        If the model has no masked predictions (objective ``mae``).
+    """
+    options = options or ScoreOptions()
+    questions = _Questions(model)
+    asked = [[_ask(questions, pair, options) for pair in _alleles(model, genome, v, options)] for v in variants]
+    questions.answer(options.batch_tokens)
+    ratios = [np.array([questions.total(terms) for terms in of_site], np.float32) for of_site in asked]
+    distances = _distances(model, genome, variants, options)
+    return [Scores(ratio, distance) for ratio, distance in zip(ratios, distances, strict=True)]
+
+
+def mutagenesis(
+    model: Model, genome: Genome, region: tuple[str, int, int], options: ScoreOptions | None = None
+) -> Float[np.ndarray, "L 4"]:
+    """Score every substitution of a region (in-silico mutagenesis).
+
+    Parameters
+    ----------
+    model, genome, options
+        As for :func:`score_variants`.
+    region
+        Name, start, end; 0-based half-open.
+
+    Returns
+    -------
+    float32 [L, 4]
+        Log-likelihood ratio of A, C, G, T against the reference base at each position; 0 for the reference base
+        itself, NaN where that is unknown.
+
+    Raises
+    ------
+    SequenceError
+        If the region is not inside the sequence.
+    """
+    name, start, end = region
+    codes = genome.codes(name, start, end) & ~np.uint8(SOFT_MASK)
+    known = np.flatnonzero(codes < UNKNOWN)
+    sites = [
+        Variant(name, start + int(i), "ACGT"[codes[i]], tuple(b for b in "ACGT" if b != "ACGT"[codes[i]]))
+        for i in known
+    ]
+    scores = np.full((len(codes), 4), np.nan, np.float32)
+    for i, found in zip(known, score_variants(model, genome, sites, options), strict=True):
+        scores[i] = np.insert(found.ratio, codes[i], 0)
+    return scores
+
+
+def longest_allele(model: Model, options: ScoreOptions) -> int:
+    """Most bases of an allele that leave half of the window as context."""
+    return max((options.window_bp or model.window_bp) // 2 - 2 * options.indel_flank_bp, 1)
+
+
+class _Pair(NamedTuple):
+    """Windows of both alleles on the forward strand, and where the alleles are in them."""
+
+    ref: Codes
+    alt: Codes
+    ref_span: tuple[int, int]
+    alt_span: tuple[int, int]
+
+
+class _Term(NamedTuple):
+    """A weighted sum of log-probabilities in the answer to one question."""
+
+    question: int
+    ids: Int[np.ndarray, " M"]
+    weight: float
+
+
+class _Questions:
+    """Masked inputs, each asked once, however many alleles share it."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.tokens: list[np.ndarray] = []
+        self.positions: list[np.ndarray] = []
+        self._index: dict[bytes, int] = {}
+        self._answers: list[np.ndarray] = []
+
+    def ask(self, ids: np.ndarray, hidden: np.ndarray, positions: np.ndarray) -> int:
+        """Mask the tokens ``hidden`` and predict those at ``positions``."""
+        shown = ids.copy()
+        shown[hidden] = self.model.tokenizer.vocabulary.mask_id
+        key = shown.tobytes() + positions.tobytes()
+        if key not in self._index:
+            self._index[key] = len(self.tokens)
+            self.tokens.append(shown)
+            self.positions.append(positions)
+        return self._index[key]
+
+    def answer(self, batch_tokens: int | None) -> None:
+        """Ask the model; log-probabilities are counted from that of a uniform token."""
+        found = masked_log_probabilities(self.model.module, self.tokens, self.positions, batch_tokens)
+        self._answers = [scores + np.log(scores.shape[1], dtype=np.float32) for scores in found]
+
+    def total(self, terms: Sequence[_Term]) -> float:
+        """Sum of terms; NaN if there is none."""
+        first = self.model.tokenizer.vocabulary.first_real
+        sums = [
+            t.weight * self._answers[t.question][np.arange(len(t.ids)), t.ids - first].sum(dtype=np.float64)
+            for t in terms
+        ]
+        return float(sum(sums)) if sums else np.nan
+
+
+def _alleles(model: Model, genome: Genome, variant: Variant, options: ScoreOptions) -> list[_Pair]:
+    """Windows of one length, the site in the middle unless the sequence ends near it."""
+    tokenizer, total = model.tokenizer, int(genome.lengths[genome.index[variant.name]])
+    length = min(options.window_bp or model.window_bp, total)
+    length = (tokenizer.num_tokens(length) - 1) * tokenizer.stride + tokenizer.k
+    left = min(max(variant.start + len(variant.ref) // 2 - length // 2, 0), total - length)
+    site, after = variant.start - left, variant.start + len(variant.ref)
+    ref = genome.codes(variant.name, left, left + length)
+    pairs = []
+    for alt in variant.alts:
+        rest = genome.codes(variant.name, after, min(after + length, total))
+        whole = np.concatenate([ref[:site], encode(alt.encode()), rest])[:length]
+        pairs.append(_Pair(ref, whole, (site, site + len(variant.ref)), (site, site + len(alt))))
+    return pairs
+
+
+def _ask(questions: _Questions, pair: _Pair, options: ScoreOptions) -> list[_Term]:
+    """Questions whose weighted answers sum to a score."""
+    substitution = pair.ref_span == pair.alt_span
+    strands = [(pair.ref, pair.alt, pair.ref_span, pair.alt_span)]
+    if options.both_strands:
+        flip = [(len(c) - b, len(c) - a) for c, (a, b) in ((pair.ref, pair.ref_span), (pair.alt, pair.alt_span))]
+        strands.append((complement(pair.ref[::-1]), complement(pair.alt[::-1]), flip[0], flip[1]))
+    share = 1 / len(strands)
+    terms = []
+    for ref, alt, ref_span, alt_span in strands:
+        if substitution:
+            terms += _ratio(questions, ref, alt, share)
+        else:
+            flank = options.indel_flank_bp
+            terms += _pseudo_likelihood(questions, alt, alt_span, flank, share)
+            terms += _pseudo_likelihood(questions, ref, ref_span, flank, -share)
+    return terms
+
+
+def _ratio(questions: _Questions, ref: Codes, alt: Codes, share: float) -> list[_Term]:
+    tokenizer = questions.model.tokenizer
+    ref_ids, alt_ids = tokenizer.encode(ref), tokenizer.encode(alt)
+    changed = np.flatnonzero(ref_ids != alt_ids)
+    if not changed.size:
+        return []
+    question = questions.ask(ref_ids, changed, changed)
+    weight = share / tokenizer.vocabulary.group
+    return [_Term(question, alt_ids[changed], weight), _Term(question, ref_ids[changed], -weight)]
+
+
+def _pseudo_likelihood(
+    questions: _Questions, codes: Codes, span: tuple[int, int], flank_bp: int, share: float
+) -> list[_Term]:
+    """Each known token that touches the flanked span, masked with all tokens that share a base with it."""
+    tokenizer = questions.model.tokenizer
+    vocabulary, k, stride = tokenizer.vocabulary, tokenizer.k, tokenizer.stride
+    ids = tokenizer.encode(codes)
+    real = ids >= vocabulary.first_real
+    starts = np.arange(len(ids)) * stride
+    touched = np.flatnonzero((starts + k > span[0] - flank_bp) & (starts < span[1] + flank_bp) & real)
+    terms = []
+    for token in touched.tolist():
+        near = np.arange(max(token - vocabulary.group + 1, 0), min(token + vocabulary.group, len(ids)))
+        question = questions.ask(ids, near[real[near]], np.array([token]))
+        terms.append(_Term(question, ids[[token]], share / vocabulary.group))
+    return terms
+
+
+def _distances(
+    model: Model, genome: Genome, variants: Sequence[Variant], options: ScoreOptions
+) -> list[Float[np.ndarray, " _"]]:
+    if not options.distance:
+        return [np.full(len(v.alts), np.nan, np.float32) for v in variants]
+    windows: dict[bytes, int] = {}
+    pairs = [
+        [
+            tuple(windows.setdefault(c.tobytes(), len(windows)) for c in pair[:2])
+            for pair in _alleles(model, genome, v, options)
+        ]
+        for v in variants
+    ]
+    codes = [np.frombuffer(window, np.uint8) for window in windows]
+    vectors = model.embed(
+        codes,
+        both_strands=options.both_strands,
+        window_bp=options.window_bp,
+        batch_tokens=options.batch_tokens,
+    )
+    return [
+        np.array([np.linalg.norm(vectors[alt] - vectors[ref]) for ref, alt in of_site], np.float32) for of_site in pairs
+    ]

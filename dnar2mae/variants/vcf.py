@@ -1,0 +1,250 @@
+"""Scores for every record of a VCF file; records keep their order and all they had."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
+from dnar2mae.genome.progress import progress_bar
+from dnar2mae.genome.store import Genome
+from dnar2mae.hub import Model
+from dnar2mae.variants.evaluate import Interval, evaluate
+from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
+from dnar2mae.variants.vcf_io import open_writer, read_header, read_records
+
+MAX_MISMATCH_SHARE = 0.01
+"""With more REF mismatches than this the genome is taken to be the wrong one."""
+_BLOCK = 256
+_BASES = re.compile("[ACGT]+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """An INFO field that sorts variants into two groups, to see how well scores tell them apart."""
+
+    field: str
+    """Name of the INFO field."""
+    positive: tuple[str, ...] = ("1",)
+    """Its values for variants expected to have low scores (harmful ones)."""
+    negative: tuple[str, ...] = ("0",)
+    """Its values for the others; variants with any other value are left out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VcfReport:
+    """What was in a VCF file."""
+
+    records: int
+    """Records read and written."""
+    mismatches: int
+    """Records whose REF is not what the genome has."""
+    alleles: dict[str, int]
+    """Number of alternative alleles by status, and of records without any (``no_alt``)."""
+    seconds: float
+    """Time spent scoring and writing."""
+    metrics: dict[str, Interval]
+    """AUROC and AUPRC of the negative score, if labels were given."""
+    groups: tuple[int, int] = (0, 0)
+    """Scored alleles in the positive and in the negative group."""
+
+
+class _Site(NamedTuple):
+    """What can be done with a record."""
+
+    variant: Variant | None
+    """Its alleles that can be scored."""
+    statuses: list[str]
+    """One an alternative allele."""
+    mismatch: bool
+
+
+def score_vcf(
+    model: Model,
+    vcf: str | Path,
+    out: str | Path,
+    *,
+    genome: str | Path,
+    options: ScoreOptions | None = None,
+    labels: Labels | None = None,
+    allow_mismatches: bool = False,
+) -> VcfReport:
+    """Score the variants of a VCF file.
+
+    Parameters
+    ----------
+    model
+        A model of objective ``mlm``.
+    vcf
+        VCF (plain or bgzip) or BCF. The contigs ``1`` and ``chr1`` are taken for each other.
+    out
+        ``.vcf`` or ``.vcf.gz`` (bgzip): the input with the INFO fields ``R2MAE_LLR``, ``R2MAE_STATUS`` and, if asked
+        for, ``R2MAE_DIST``, each with one value an alternative allele; or ``.tsv``: a line an allele.
+    genome
+        The sequence file that the VCF refers to.
+    options
+        Window, strands, distance.
+    labels
+        Groups to tell apart.
+    allow_mismatches
+        Go on, without scoring these records, when the REF of more than 1 % of the records is not the genome's.
+
+    Returns
+    -------
+    VcfReport
+        Counts by status: ``scored``; ``ref_mismatch``; ``ref_unknown`` (REF or the genome has another letter than
+        A, C, G, T); ``alt_unknown`` (``<DEL>``, ``*``, breakends, N); ``outside`` (past the end of the sequence);
+        ``no_contig``; ``too_long`` (an allele that leaves under half the window as context); ``no_context`` (no
+        known token at the site); ``no_alt``.
+
+    Raises
+    ------
+    SequenceError
+        If the VCF or the genome cannot be read, no record lies on a sequence of the genome, or too many REFs differ.
+    ConfigError
+        If the output's suffix is unknown, it cannot be written, or the labels are not in the file.
+    RunError
+        If the model has no masked predictions.
+    """
+    options, vcf, out = options or ScoreOptions(), Path(vcf), Path(out)
+    opened = Genome.open(genome)
+    longest = longest_allele(model, options)
+    header = read_header(vcf)
+    if labels and f"##INFO=<ID={labels.field}," not in header:
+        raise ConfigError(f"--evaluate must name an INFO field that {vcf} declares, got {labels.field}")
+    total, mismatches = _survey(vcf, opened, longest, allow_mismatches=allow_mismatches)
+    started, done = time.monotonic(), 0
+    alleles: Counter[str] = Counter()
+    groups: dict[bool, list[float]] = {True: [], False: []}
+    with (
+        open_writer(out, header, distance=options.distance, source=model.source) as writer,
+        progress_bar("scoring variants", total) as update,
+    ):
+        for block in _blocks(read_records(vcf)):
+            sites = [_judge(record, opened, longest) for record in block]
+            scored = iter(score_variants(model, opened, [s.variant for s in sites if s.variant], options))
+            for record, site in zip(block, sites, strict=True):
+                scores, statuses = _spread(site, next(scored) if site.variant else None)
+                writer.write(record, scores, statuses)
+                alleles.update(statuses or ["no_alt"])
+                if labels:
+                    _collect(groups, labels, record, scores)
+            done += len(block)
+            update(done)
+    seconds = time.monotonic() - started
+    metrics = _metrics(groups, labels) if labels else {}
+    return VcfReport(
+        records=total,
+        mismatches=mismatches,
+        alleles=dict(alleles.most_common()),
+        seconds=seconds,
+        metrics=metrics,
+        groups=(len(groups[True]), len(groups[False])),
+    )
+
+
+def _survey(vcf: Path, genome: Genome, longest: int, *, allow_mismatches: bool) -> tuple[int, int]:
+    """Read the whole file once, before any work, and count records and REF mismatches."""
+    total = mismatches = placed = 0
+    first = ""
+    record = None
+    for record in read_records(vcf):
+        site = _judge(record, genome, longest)
+        total += 1
+        mismatches += site.mismatch
+        placed += _sequence_name(record.chrom, genome) is not None
+        if site.mismatch and not first:
+            name = _sequence_name(record.chrom, genome) or ""
+            found = genome.fetch(name, record.start, record.start + len(record.ref))
+            first = f"{record.chrom}:{record.pos} has {record.ref}, the genome {found.upper()}"
+    if record is None:
+        raise SequenceError(f"{vcf}: no record in this VCF file")
+    if not placed:
+        raise SequenceError(f"{vcf}: no record lies on a sequence of the genome: {genome.unknown(record.chrom)}")
+    if mismatches > MAX_MISMATCH_SHARE * placed and not allow_mismatches:
+        raise SequenceError(
+            f"{vcf}: REF is not what {genome.path} has at {mismatches} of {placed} records, first {first}; is it the "
+            "right genome? --allow-mismatches goes on and leaves them unscored"
+        )
+    return total, mismatches
+
+
+def _blocks(records: Iterable[Any]) -> Iterator[list[Any]]:
+    records = iter(records)
+    while block := list(islice(records, _BLOCK)):
+        yield block
+
+
+def _sequence_name(contig: str, genome: Genome) -> str | None:
+    other = contig.removeprefix("chr") if contig.startswith("chr") else f"chr{contig}"
+    return next((name for name in (contig, other) if name in genome.index), None)
+
+
+def _judge(record: Any, genome: Genome, longest: int) -> _Site:
+    """Compare a record with the genome."""
+    alts = [alt.upper() for alt in record.alts or ()]
+    name, ref = _sequence_name(record.chrom, genome), record.ref.upper()
+    start, end = record.start, record.start + len(ref)
+    fault = ""
+    if name is None:
+        fault = "no_contig"
+    elif start < 0 or end > genome.lengths[genome.index[name]]:
+        fault = "outside"
+    else:
+        found = genome.codes(name, start, end) & ~np.uint8(SOFT_MASK)
+        if not _BASES.fullmatch(ref) or (found >= UNKNOWN).any():
+            fault = "ref_unknown"
+        elif (encode(ref.encode()) != found).any():
+            fault = "ref_mismatch"
+        elif len(ref) > longest:
+            fault = "too_long"
+    if fault or name is None:
+        return _Site(None, [fault] * len(alts), fault == "ref_mismatch")
+    statuses = ["scored" if _BASES.fullmatch(alt) else "alt_unknown" for alt in alts]
+    statuses = ["too_long" if len(alt) > longest else status for alt, status in zip(alts, statuses, strict=True)]
+    good = tuple(alt for alt, status in zip(alts, statuses, strict=True) if status == "scored")
+    return _Site(Variant(name, start, ref, good) if good else None, statuses, mismatch=False)
+
+
+def _spread(site: _Site, scores: Scores | None) -> tuple[Scores, list[str]]:
+    """Scores and statuses of all alleles, NaN for those that were not scored."""
+    ratio, distance = np.full((2, len(site.statuses)), np.nan)
+    statuses = list(site.statuses)
+    if scores is not None:
+        good = [i for i, status in enumerate(statuses) if status == "scored"]
+        ratio[good], distance[good] = scores
+        statuses = [
+            "no_context" if status == "scored" and np.isnan(value) else status
+            for status, value in zip(statuses, ratio, strict=True)
+        ]
+    return Scores(ratio, distance), statuses
+
+
+def _collect(groups: dict[bool, list[float]], labels: Labels, record: Any, scores: Scores) -> None:
+    value = record.info.get(labels.field)
+    per_allele = record.header.info[labels.field].number == "A"
+    for i, ratio in enumerate(scores.ratio):
+        if np.isnan(ratio) or value is None:
+            continue
+        own = value[i] if per_allele else value
+        text = ",".join(map(str, own)) if isinstance(own, tuple) else str(own)
+        if text in labels.positive or text in labels.negative:
+            groups[text in labels.positive].append(-float(ratio))
+
+
+def _metrics(groups: dict[bool, list[float]], labels: Labels) -> dict[str, Interval]:
+    positives, negatives = groups[True], groups[False]
+    if not positives or not negatives:
+        raise ConfigError(
+            f"--evaluate {labels.field} needs scored variants with values of --positive ({', '.join(labels.positive)}) "
+            f"and of --negative ({', '.join(labels.negative)}), got {len(positives)} and {len(negatives)}"
+        )
+    is_positive = np.arange(len(positives) + len(negatives)) < len(positives)
+    return evaluate(np.array(positives + negatives), is_positive)

@@ -1,0 +1,228 @@
+import json
+
+import pandas as pd
+import pytest
+import yaml
+
+from dnar2mae.benchmarks import runner
+from dnar2mae.benchmarks.cells import ModelSpec
+from dnar2mae.benchmarks.plan import plan_cells
+from dnar2mae.benchmarks.protocol import load_protocol
+from dnar2mae.benchmarks.results import Store
+from dnar2mae.benchmarks.runner import Options, run_suite
+from dnar2mae.benchmarks.suite import load_suite
+from dnar2mae.benchmarks.summary import compare_models, ranks, summarise
+from dnar2mae.cli import main
+from dnar2mae.errors import ConfigError, RunError
+
+from .conftest import motif_rows, write_rows
+
+QUICK = """
+name: quick
+source: here
+seeds: [3, 4]
+probe: {c: [0.01, 1.0]}
+knn: {k: [1, 5]}
+finetune: {lr: [1.0e-3, 1.0e-2], epochs: 1, batch_size: 60}
+cnn: {lr: [1.0e-3], epochs: 1, batch_size: 60}
+"""
+
+
+@pytest.fixture
+def protocol(tmp_path):
+    path = tmp_path / "quick.yaml"
+    path.write_text(QUICK)
+    return path
+
+
+def run(suite, protocol, out, *flags):
+    return main(["benchmark", "run", str(suite), "--out", str(out), "--protocol", str(protocol), *map(str, flags)])
+
+
+def test_a_run_from_data_to_report(motif_suite, protocol, tiny_run, tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = ("--model", f"tiny={tiny_run}", "--way", "probe", "knn", "finetune", "--device", "cpu")
+    assert run(motif_suite, protocol, out, *flags) == 0
+    printed = capsys.readouterr().out
+    for text in ("tiny (random weights), probe", "k-mer counts, probe", "small CNN, scratch", "Mean rank"):
+        assert text in printed
+    rows = pd.read_json(out / "results.jsonl", lines=True)
+    counts = rows.groupby(["model", "way"]).size().to_dict()
+    assert counts == {
+        ("tiny", "probe"): 1,
+        ("tiny", "knn"): 1,
+        ("tiny", "finetune"): 2,
+        **{("tiny (random weights)", way): 2 for way in ("probe", "knn", "finetune")},
+        ("k-mer counts", "probe"): 1,
+        ("small CNN", "scratch"): 2,
+    }
+    tuned = rows[(rows["model"] == "tiny") & (rows["way"] == "finetune")]
+    assert len({json.dumps(chosen) for chosen in tuned["chosen"]}) == 1
+    assert (rows["num_duplicates"] == 2).all()
+    table = pd.read_csv(out / rows["predictions"][0])
+    assert table["duplicate"].sum() == 2
+    assert list(table.columns) == ["row", "label", "predicted", "duplicate", "p0", "p1"]
+    summary = pd.read_csv(out / "summary.csv")
+    assert ((summary["low"] <= summary["score"]) & (summary["score"] <= summary["high"])).all()
+    assert summary.loc[summary["model"] == "small CNN", "num_seeds"].item() == 2
+    report = (out / "report.md").read_text()
+    assert "60" not in report.split("| task |")[0]
+    assert "Paired comparisons" in report
+    assert (out / "plots" / "mine.png").stat().st_size > 5000
+    assert "<table" in (out / "report.html").read_text()
+    assert not pd.read_csv(out / "results.csv").empty
+
+
+def test_an_interrupted_run_goes_on(motif_suite, protocol, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    whole = runner.run_cell
+    calls = []
+
+    def stops_after_one(cell, data):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(cell.model.name)
+        return whole(cell, data)
+
+    monkeypatch.setattr(runner, "run_cell", stops_after_one)
+    assert run(motif_suite, protocol, out) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert len(Store(out).rows()) == 1
+    with (out / "results.jsonl").open("a") as file:
+        file.write('{"suite": "mine", "task"')  # a line that was being written
+    monkeypatch.setattr(runner, "run_cell", whole)
+    assert run(motif_suite, protocol, out) == 0
+    assert "1 of 3 cells were finished before." in capsys.readouterr().out
+    assert sorted(row["model"] for row in Store(out).rows()) == ["k-mer counts", "small CNN", "small CNN"]
+
+
+def test_results_of_other_data_or_settings_are_not_taken(motif_suite, protocol, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    first = Store(out).rows()[0]
+    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert "1 of 1 cells were finished before." in capsys.readouterr().out
+    protocol.write_text(QUICK.replace("[0.01, 1.0]", "[0.001]"))
+    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert "finished before" not in capsys.readouterr().out
+    write_rows(motif_suite / "motif" / "dev.csv", motif_rows(44, 77))
+    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert "finished before" not in capsys.readouterr().out
+    (last,) = Store(out).rows()
+    assert last["data_digest"] != first["data_digest"]
+    assert last["settings"]["c"] == [0.001]
+
+
+def test_missing_tasks_are_named_and_failed_cells_too(motif_suite, protocol, tmp_path, capsys, monkeypatch):
+    content = yaml.safe_load((motif_suite / "suite.yaml").read_text())
+    content["tasks"]["elsewhere"] = {}
+    (motif_suite / "suite.yaml").write_text(yaml.safe_dump(content))
+
+    def fails(cell, data):
+        raise ConfigError("the model is of wood")
+
+    monkeypatch.setattr(runner, "run_cell", fails)
+    assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "kmer") == 1
+    printed = capsys.readouterr().out
+    assert "Skipped elsewhere: not found below" in printed
+    assert "Failed motif, k-mer counts, probe: the model is of wood" in printed
+    monkeypatch.undo()
+    assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "kmer") == 0
+
+
+def test_a_protocol_limits_the_tokenizer_that_it_counts_for(motif_suite, protocol, tiny_run, tmp_path, capsys):
+    protocol.write_text(QUICK.replace("finetune: {", "finetune: {tokenization: base, max_tokens: 20, "))
+    flags = ("--model", tiny_run, "--way", "finetune", "--baselines", "random", "--seeds", 1, "--device", "cpu")
+    assert run(motif_suite, protocol, tmp_path / "out", *flags) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("120 of 120 sequences are longer than its context of 20 tokens") == 2
+    assert run(motif_suite, protocol, tmp_path / "out", *flags, "--allow-truncation") == 0
+    protocol.write_text(QUICK.replace("finetune: {", "finetune: {tokenization: bpe, max_tokens: 20, "))
+    assert run(motif_suite, protocol, tmp_path / "out", *flags) == 0
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_results(motif_suite, protocol, tmp_path):
+    suite, settings = load_suite(str(motif_suite)), load_protocol(str(protocol))
+    scores = []
+    for workers in (1, 2):
+        store = Store(tmp_path / str(workers))
+        table = run_suite(
+            suite, motif_suite, [], settings, store, options=Options(baselines=("kmer",), num_workers=workers)
+        )
+        scores.append([(row["model"], row["seed"], row["scores"]) for row in table.rows])
+    assert scores[0] == scores[1]
+
+
+def test_comparisons_and_ranks_read_predictions(motif_suite, protocol, tmp_path):
+    store = Store(tmp_path / "out")
+    table = run_suite(load_suite(str(motif_suite)), motif_suite, [], load_protocol(str(protocol)), store)
+    names = ("k-mer counts, probe", "small CNN, scratch")
+    assert set(ranks(summarise(store, table.rows))) == set(names)
+    there, back = (compare_models(store, table.rows, *pair) for pair in (names, names[::-1]))
+    assert there.difference.value == pytest.approx(-back.difference.value)
+    assert there.difference.low <= there.difference.value <= there.difference.high
+    assert compare_models(store, table.rows, names[0], "nobody") is None
+    (store.folder / table.rows[0]["predictions"]).unlink()
+    with pytest.raises(RunError, match="cannot be read"):
+        compare_models(store, table.rows, *names)
+
+
+def test_which_cells_are_planned():
+    spec, protocol = ModelSpec(name="m", kind="checkpoint", path="x"), load_protocol("dnar2mae-v1")
+    cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "kmer", "cnn"], 2)
+    planned = [(cell.model.kind, cell.way, cell.seed) for cell in cells]
+    assert planned == [
+        ("checkpoint", "probe", 0),
+        ("checkpoint", "lora", 0),
+        ("checkpoint", "lora", 1),
+        ("random", "probe", 0),
+        ("random", "lora", 0),
+        ("random", "probe", 1),
+        ("random", "lora", 1),
+        ("kmer", "probe", 0),
+        ("cnn", "scratch", 0),
+        ("cnn", "scratch", 1),
+    ]
+    assert [cell.seed for cell in plan_cells([], protocol, [], ["cnn"], 7)] == [0, 1, 2, 3, 4, 5, 6]
+    with pytest.raises(ConfigError, match="--way: protocol gue/dnabert2-v1 has finetune, lora, got probe"):
+        plan_cells([], load_protocol("gue/dnabert2-v1"), ["probe"], [], None)
+    with pytest.raises(ConfigError, match="--baselines must be some of"):
+        plan_cells([], protocol, [], ["lstm"], None)
+    with pytest.raises(ConfigError, match="--seeds must be at least 1, got 0"):
+        plan_cells([], protocol, [], [], 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["run", "nosuite", "--out", "x"], "no suite 'nosuite'"),
+        (["run", "gue", "--out", "x"], "--data must name the folder of Genome Understanding"),
+        (["run", "gue", "--data", ".", "--out", "x", "--tasks", "tf/9"], "'tf/9' is 0 tasks"),
+        (["run", "gue", "--data", "tests", "--out", "x"], "tests: holds none of the 28 data sets of suite gue"),
+        (["run", "gue", "--data", ".", "--out", "x", "--model", "nowhere"], "nowhere: no such folder"),
+        (["run", "gue", "--data", ".", "--out", "x", "--model", "a=x", "a=y"], "names must differ, got a, a"),
+        (["run", "gue", "--data", ".", "--out", "x", "--workers", "0"], "--workers must be at least 1, got 0"),
+        (["report", "nowhere"], "no finished result"),
+    ],
+)
+def test_one_line_errors(flags, message, capsys):
+    assert main(["benchmark", *flags]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_damaged_results_file(tmp_path, capsys):
+    (tmp_path / "results.jsonl").write_text("{}\n{}\n")
+    assert main(["benchmark", "report", str(tmp_path)]) == 2
+    assert "results.jsonl:1: not a result" in capsys.readouterr().err
+
+
+def test_list(capsys, motif_suite):
+    assert main(["benchmark", "list"]) == 0
+    printed = capsys.readouterr().out
+    assert "genomic_benchmarks" in printed
+    assert "gue/dnabert2-v1" in printed
+    assert main(["benchmark", "list", str(motif_suite), "--data", str(motif_suite)]) == 0
+    assert "found" in capsys.readouterr().out

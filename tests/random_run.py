@@ -1,0 +1,31 @@
+"""A run directory with a random model, for tests of what trained models are for."""
+
+import torch
+
+from dnar2mae.checkpoint import save_checkpoint
+from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.config_file import write_config
+from dnar2mae.models import MaskedModel
+from dnar2mae.tokenizers import KmerTokenizer
+
+
+def write_run(folder, model=None, k=1, stride=None, **settings):
+    """A run directory with one checkpoint of a random model, its weights moved away from where they start."""
+    layout = model or ModelConfig(width=16, depth=2, heads=2, mlp_width=16)
+    config = PretrainConfig(
+        model=layout,
+        tokenizer=TokenizerConfig(k=k, stride=stride),
+        data=DataConfig(genomes=("genome.fa",), window_bp=64),
+        **settings,
+    )
+    module = MaskedModel(config.model, KmerTokenizer(k, stride).vocabulary)
+    module.reset_parameters(torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name != "head_bias":
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    (folder / "checkpoints").mkdir(parents=True)
+    write_config(config, folder / "config.yaml")
+    optimizer = torch.optim.AdamW(module.parameters())
+    save_checkpoint(folder / "checkpoints" / "step-00000007", module, optimizer, {"step": 7, "history": []})
+    return folder
