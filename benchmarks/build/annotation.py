@@ -1,0 +1,263 @@
+"""Transcripts and genes from GFF3, GTF, BED and GenBank files, on a genome's coordinates."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from dnar2mae.errors import SequenceError
+from dnar2mae.genome.bed import find_sequences
+from dnar2mae.genome.store import Genome
+
+_GENIC = re.compile(r"(gene|RNA|transcript|CDS|exon|UTR|mobile_genetic_element|transposable_element)$")
+_GTF_ATTRIBUTE = re.compile(r'(\w+) "([^"]*)"')
+_STOPS, _STARTS = ("TAA", "TAG", "TGA"), ("ATG", "GTG", "TTG")
+_MITOCHONDRION = frozenset({"M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", "chrmt"})
+Span = tuple[int, int]
+LEAST_INTRON_BP = 20
+"""Shorter gaps between exons are frameshifts and annotation artefacts."""
+
+
+class Line(NamedTuple):
+    """One annotated stretch; coordinates are 0-based half-open."""
+
+    where: str
+    """File and line."""
+    name: str
+    """Sequence, as the file calls it."""
+    start: int
+    end: int
+    strand: str
+    type: str
+    id: str
+    parents: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Transcript:
+    """A gene, or one of its transcripts."""
+
+    name: str
+    """Sequence, as the genome calls it."""
+    strand: str
+    """+ or -."""
+    span: Span
+    """From its first base to its last, 0-based half-open."""
+    exons: tuple[Span, ...] = ()
+    """In the order of coordinates; empty where they are not annotated."""
+    coding: tuple[Span, ...] = ()
+    """Coding parts in the order of coordinates; empty for what is not (known to be) coding."""
+
+    def introns(self) -> list[Span]:
+        """Gaps between exons (between coding parts where exons are not annotated)."""
+        parts = self.exons or self.coding
+        gaps = [(left[1], right[0]) for left, right in zip(parts, parts[1:], strict=False)]
+        return [(start, end) for start, end in gaps if end - start >= LEAST_INTRON_BP]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What tasks are made of."""
+
+    transcripts: list[Transcript]
+    genic: list[tuple[str, int, int]]
+    """Sequence, start and end of everything that belongs to a gene or a mobile element."""
+    unplaced: dict[str, int]
+    """Lines by name of a sequence that the genome does not have, or beyond whose end they go (around an origin)."""
+
+
+def read_annotation(path: Path, genome: Genome) -> Annotation:
+    """Read an annotation; the format follows from the file's name, else from its first line.
+
+    A sequence name that differs from the genome's by ``chr``, or by the way of naming the mitochondrion, is taken
+    for it. BED intervals of fewer than 12 columns are coding if most of them run from a start to a stop codon in a
+    multiple of three; else they are transcripts of which nothing more is known.
+
+    Parameters
+    ----------
+    path
+        GFF3, GTF, BED or GenBank file, plain or gzip.
+    genome
+        Where its names and coordinates belong.
+
+    Raises
+    ------
+    SequenceError
+        The file cannot be read, holds no transcript with a strand, no name of it is the genome's, or a line breaks
+        its format or leaves its sequence; the message gives file and line.
+    """
+    if not path.is_file():
+        raise SequenceError(f"{path}: no such file; give a GFF3, GTF, BED or GenBank file")
+    kind = _format(path)
+    lines = {"gff3": _gff_lines, "gtf": _gff_lines, "bed": _bed_lines, "genbank": _genbank_lines}[kind](path)
+    unknown: dict[str, int] = {}
+    placed = list(_placed(lines, genome, unknown))
+    if not placed:
+        names = ", ".join(list(unknown)[:3]) or "none"
+        raise SequenceError(f"{path}: no annotated sequence ({names}) is in {genome.path}, which has {genome.names[0]}")
+    transcripts = _transcripts(placed)
+    if kind == "bed" and not any(t.exons for t in transcripts):
+        _mark_coding(transcripts, genome)
+    if not transcripts:
+        raise SequenceError(f"{path}: no gene or transcript with a strand in this file")
+    genic = [(line.name, line.start, line.end) for line in placed if _GENIC.search(line.type)]
+    return Annotation(transcripts, genic, unknown)
+
+
+def _format(path: Path) -> str:
+    name = path.name.removesuffix(".gz").lower()
+    suffixes = {".gff": "gff3", ".gff3": "gff3", ".gtf": "gtf", ".bed": "bed"}
+    suffixes |= {".gb": "genbank", ".gbk": "genbank", ".gbff": "genbank"}
+    for suffix, kind in suffixes.items():
+        if name.endswith(suffix):
+            return kind
+    raise SequenceError(f"{path}: the name must end in {', '.join(suffixes)} (or that with .gz)")
+
+
+def _text(path: Path) -> Iterator[tuple[str, str]]:
+    """Lines with their place, comments and blank ones left out, up to the sequences of a GFF3."""
+    try:
+        with path.open("rb") as raw:
+            is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
+            with gzip.open(raw) if is_gzip else raw as stream:
+                for number, line in enumerate(stream, 1):
+                    text = line.decode("utf-8", "replace").rstrip("\r\n")
+                    if text.startswith("##FASTA"):
+                        return
+                    if text.strip() and not text.startswith(("#", "track", "browser")):
+                        yield f"{path}:{number}", text
+    except (OSError, EOFError, zlib.error) as error:
+        raise SequenceError(f"{path}: cannot be read ({error}); check the path and the file") from error
+
+
+def _gff_lines(path: Path) -> Iterator[Line]:
+    """Lines of GFF3 or GTF, told apart by how they write attributes."""
+    for where, text in _text(path):
+        fields = text.split("\t")
+        if len(fields) != 9 or not (fields[3].isdigit() and fields[4].isdigit()):
+            raise SequenceError(f"{where}: a line has 9 tab-separated columns with start and end, got {text[:60]!r}")
+        name, _, kind, start, end, _, strand, _, attributes = fields
+        if pairs := dict(_GTF_ATTRIBUTE.findall(attributes)):
+            transcript, gene = pairs.get("transcript_id", ""), pairs.get("gene_id", "")
+            own = {"gene": gene, "transcript": transcript}.get(kind, "")
+            parents: tuple[str, ...] = (gene,) if kind == "transcript" else (transcript,) if kind != "gene" else ()
+        else:
+            pairs = dict(pair.strip().split("=", 1) for pair in attributes.split(";") if "=" in pair)
+            own = pairs.get("ID", "")
+            parents = tuple(pairs["Parent"].split(",")) if "Parent" in pairs else ()
+        yield Line(where, name, int(start) - 1, int(end), strand, kind, own, parents)
+
+
+def _bed_lines(path: Path) -> Iterator[Line]:
+    for where, text in _text(path):
+        fields = text.split("\t") if "\t" in text else text.split()
+        try:
+            name, start, end = fields[0], int(fields[1]), int(fields[2])
+            strand = fields[5] if len(fields) > 5 else "."
+            yield Line(where, name, start, end, strand, "transcript", where, ())
+            if len(fields) >= 12:
+                sizes, starts = ([int(x) for x in fields[i].rstrip(",").split(",")] for i in (10, 11))
+                thick = int(fields[6]), int(fields[7])
+                for size, offset in zip(sizes, starts, strict=True):
+                    block = start + offset, start + offset + size
+                    yield Line(where, name, *block, strand, "exon", "", (where,))
+                    coding = max(block[0], thick[0]), min(block[1], thick[1])
+                    if coding[0] < coding[1]:
+                        yield Line(where, name, *coding, strand, "CDS", "", (where,))
+        except (IndexError, ValueError) as error:
+            raise SequenceError(f"{where}: a BED line is name, start, end, ..., got {text[:60]!r}") from error
+
+
+def _genbank_lines(path: Path) -> Iterator[Line]:
+    """Each CDS or RNA is a transcript; it spans its gene where both have the same locus tag."""
+    from Bio import SeqIO
+
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        for record in SeqIO.parse(file, "genbank"):
+            for number, feature in enumerate(record.features):
+                strand = {1: "+", -1: "-"}.get(feature.location.strand, ".")
+                where = f"{path}: {record.id}, feature {number + 1}"
+                whole = int(feature.location.start), int(feature.location.end)
+                tag = "".join(feature.qualifiers.get("locus_tag", [""]))
+                if feature.type == "gene":
+                    yield Line(where, record.id, *whole, strand, "gene", f"gene {tag}" if tag else where, ())
+                elif feature.type == "CDS" or feature.type.endswith("RNA"):
+                    own = f"{where} {feature.type}"
+                    parents = (f"gene {tag}",) if tag and feature.type == "CDS" else ()
+                    yield Line(where, record.id, *whole, strand, feature.type + " transcript", own, parents)
+                    part = "CDS" if feature.type == "CDS" else "exon"
+                    for location in feature.location.parts:
+                        yield Line(where, record.id, int(location.start), int(location.end), strand, part, "", (own,))
+
+
+def _placed(lines: Iterable[Line], genome: Genome, unknown: dict[str, int]) -> Iterator[Line]:
+    """Lines with the genome's names; those of other sequences are counted and left out."""
+    found: dict[str, str | None] = {}
+    for line in lines:
+        if line.name not in found:
+            found[line.name] = _name_in(genome, line.name)
+        name = found[line.name]
+        if name is None:
+            unknown[line.name] = unknown.get(line.name, 0) + 1
+            continue
+        length = int(genome.lengths[genome.index[name]])
+        if line.start < length < line.end <= 2 * length:
+            unknown[f"{name}, around its origin"] = unknown.get(f"{name}, around its origin", 0) + 1
+            continue
+        if not 0 <= line.start < line.end <= length:
+            place = f"{line.start}-{line.end} (0-based) of {length} bp"
+            raise SequenceError(f"{line.where}: outside sequence {name}: {place}; is this its assembly?")
+        yield line._replace(name=name)
+
+
+def _name_in(genome: Genome, name: str) -> str | None:
+    other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+    candidates = [name, other, *(sorted(_MITOCHONDRION) if name in _MITOCHONDRION else ())]
+    for candidate in candidates:
+        if find_sequences(candidate, [genome]):
+            return candidate
+    return None
+
+
+def _transcripts(lines: Sequence[Line]) -> list[Transcript]:
+    """Whatever has exons or coding parts below it; single intervals where nothing has."""
+    by_id = {line.id: line for line in lines if line.id}
+    parts: dict[str, dict[str, list[Span]]] = {}
+    first: dict[str, Line] = {}
+    for line in lines:
+        if line.type not in ("exon", "CDS") or line.strand not in "+-":
+            continue
+        for parent in line.parents or ((line.id,) if line.id else ()):
+            parts.setdefault(parent, {"exon": [], "CDS": []})[line.type].append((line.start, line.end))
+            first.setdefault(parent, line)
+    found = []
+    for parent, pieces in parts.items():
+        exons, coding = (tuple(sorted(set(pieces[kind]))) for kind in ("exon", "CDS"))
+        hull = exons + coding
+        span = min(start for start, _ in hull), max(end for _, end in hull)
+        owner = by_id.get(parent)
+        if owner is not None and not exons:  # coding parts alone say nothing of untranslated ends
+            gene = by_id.get(owner.parents[0], owner) if owner.parents else owner
+            span = min(span[0], gene.start), max(span[1], gene.end)
+        found.append(Transcript(first[parent].name, first[parent].strand, span, exons, coding))
+    if found:
+        return found
+    singles = [line for line in lines if _GENIC.search(line.type) and line.strand in "+-"]
+    return [Transcript(line.name, line.strand, (line.start, line.end)) for line in singles]
+
+
+def _mark_coding(transcripts: list[Transcript], genome: Genome) -> None:
+    """Call intervals coding if most of them read as an open reading frame."""
+    frames = []
+    for transcript in transcripts:
+        start, end = transcript.span
+        if (end - start) % 3 == 0 and end - start >= 6:
+            letters = genome.fetch(transcript.name, start, end, transcript.strand).upper()
+            if letters[:3] in _STARTS and letters[-3:] in _STOPS:
+                frames.append(transcript)
+    if 2 * len(frames) > len(transcripts):
+        for transcript in frames:
+            transcript.coding = (transcript.span,)

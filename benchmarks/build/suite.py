@@ -1,0 +1,190 @@
+"""From an annotated genome to a suite on disk."""
+
+import csv
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from dnar2mae.benchmarks.build.annotation import Annotation, read_annotation
+from dnar2mae.benchmarks.build.config import TASKS, BuildConfig
+from dnar2mae.benchmarks.build.examples import Examples, fit_for_use, letters, matched, window_codes
+from dnar2mae.benchmarks.build.partition import inside, partition
+from dnar2mae.benchmarks.build.tasks import MAKERS, Source
+from dnar2mae.benchmarks.sequences import canonical
+from dnar2mae.benchmarks.suite import CUSTOM_FILE
+from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.intervals import Intervals
+from dnar2mae.genome.store import Genome
+
+LEAST_EXAMPLES = {"train": 40, "dev": 10, "test": 10}
+"""Examples of every class that a task needs."""
+_SPLITS = ("test", "dev", "train")  # a sequence that occurs in several stays in the first
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Built:
+    """What a build has made."""
+
+    folder: Path
+    counts: dict[str, dict[str, dict[str, int]]]
+    """Examples by task, class and split."""
+    left_out: dict[str, str]
+    """Tasks that could not be made, and lines that were not used, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    classes: tuple[str, ...]
+    num_annotated: int
+    splits: dict[str, tuple[Examples, list[str]]]
+
+
+def build_suite(
+    genome_path: Path, annotation_path: Path, out: Path, config: BuildConfig, *, overwrite: bool = False
+) -> Built:
+    """Make a suite of csv files and a ``suite.yaml``; a pure function of the two files and the configuration.
+
+    Parameters
+    ----------
+    genome_path
+        FASTA or GenBank file.
+    annotation_path
+        GFF3, GTF, BED or GenBank file.
+    out
+        Folder to make; it appears whole or not at all.
+    config
+        Tasks, hold-outs, sizes, seed.
+    overwrite
+        Replace an earlier suite.
+
+    Returns
+    -------
+    Built
+        Counts, and what was left out.
+
+    Raises
+    ------
+    SequenceError
+        A file breaks its format, or no task has enough examples.
+    ConfigError
+        A setting does not fit the genome, or ``out`` is in use.
+    """
+    if out.exists() and not (overwrite and (out / CUSTOM_FILE).is_file()):
+        raise ConfigError(f"--out {out} exists; --overwrite replaces a suite")
+    genome = Genome.open(genome_path)
+    annotation = read_annotation(annotation_path, genome)
+    regions = partition(genome, config)
+    tasks: dict[str, _Task] = {}
+    left_out = {f"sequence {name}": f"{n} lines, not on the genome" for name, n in annotation.unplaced.items()}
+    for name in config.tasks:
+        task = _task(name, genome, annotation, regions, config)
+        if short := _too_few(task):
+            left_out[name] = short
+        else:
+            _assert_apart(task, config.length_bp)
+            tasks[name] = task
+    if not tasks:
+        reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise SequenceError(f"{annotation_path}: no task has enough examples ({reasons})")
+    about = {"genome": genome_path.name, "annotation": annotation_path.name, "settings": asdict(config)}
+    _write(tasks, genome, out, config.length_bp, about)
+    counts = {name: _counts(task) for name, task in tasks.items()}
+    return Built(folder=out, counts=counts, left_out=left_out)
+
+
+def _task(
+    name: str, genome: Genome, annotation: Annotation, regions: dict[str, Intervals], config: BuildConfig
+) -> _Task:
+    rng = np.random.default_rng((config.seed, TASKS.index(name)))
+    source = Source(genome, annotation, config.length_bp, config.max_examples, rng)
+    classes, candidates, background = MAKERS[name](source)
+    seen: set[str] = set()
+    splits = {}
+    for split in _SPLITS:
+        examples = candidates.take(inside(regions[split], candidates.start, config.length_bp))
+        codes = window_codes(genome, examples, config.length_bp)
+        usable = fit_for_use(codes, seen)
+        examples, codes = examples.take(usable), codes[usable]
+        rows = matched(codes, examples.label == background, rng)
+        rows = rng.permutation(rows)
+        splits[split] = examples.take(rows), letters(codes[rows])
+    return _Task(classes, int((candidates.label != background).sum()), splits)
+
+
+def _counts(task: _Task) -> dict[str, dict[str, int]]:
+    return {
+        name: {split: int((examples.label == i).sum()) for split, (examples, _) in task.splits.items()}
+        for i, name in enumerate(task.classes)
+    }
+
+
+def _too_few(task: _Task) -> str:
+    if not task.num_annotated:
+        return "nothing is annotated for it"
+    short = [
+        f"{counts[split]} {split} examples of class {name}, fewer than {least}"
+        for name, counts in _counts(task).items()
+        for split, least in LEAST_EXAMPLES.items()
+        if counts[split] < least
+    ]
+    return short[0] if short else ""
+
+
+def _assert_apart(task: _Task, length_bp: int) -> None:
+    """No base and no sequence (on either strand) in two splits."""
+    names = list(task.splits)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            (left, left_text), (right, right_text) = task.splits[first], task.splits[second]
+            starts = np.sort(right.start)
+            place = np.searchsorted(starts, left.start - length_bp, side="right")
+            touching = (place < len(starts)) & (starts[np.minimum(place, len(starts) - 1)] < left.start + length_bp)
+            assert not touching.any(), f"{first} and {second} share bases"
+            shared = set(map(canonical, left_text)) & set(map(canonical, right_text))
+            assert not shared, f"{first} and {second} share sequences"
+
+
+def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, about: dict[str, Any]) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        described = {}
+        for name, task in tasks.items():
+            (scratch / name).mkdir()
+            for split, (examples, texts) in task.splits.items():
+                _write_split(scratch / name / f"{split}.csv", genome, examples, texts, length_bp)
+            sizes = {split: len(task.splits[split][1]) for split in ("train", "dev", "test")}
+            described[name] = {
+                "metric": "mcc",
+                "length_bp": length_bp,
+                "classes": list(task.classes),
+                "labels": {str(i): i for i in range(len(task.classes))},
+                "sizes": sizes,
+            }
+        content = {"name": out.name, "title": f"{about['genome']}, {about['annotation']}", "tasks": described}
+        made = {"made_by": "dnar2mae benchmark build", **about}
+        made["settings"] = {k: list(v) if isinstance(v, tuple) else v for k, v in about["settings"].items()}
+        (scratch / CUSTOM_FILE).write_text(yaml.safe_dump(content | made, sort_keys=False))
+        if out.exists():
+            shutil.rmtree(out)
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_split(path: Path, genome: Genome, examples: Examples, texts: list[str], length_bp: int) -> None:
+    sequence = genome.sequence_of(examples.start)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["sequence", "label", "chrom", "start", "end", "strand"])
+        for text, label, at, reverse, i in zip(
+            texts, examples.label, examples.start, examples.is_reverse, sequence, strict=True
+        ):
+            start = int(at - genome.offsets[i])
+            writer.writerow([text, label, genome.names[i], start, start + length_bp, "-" if reverse else "+"])
