@@ -9,6 +9,7 @@ from dnar2mae.config import MaskConfig, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import Masker, corrupt
 from dnar2mae.models import MaskedModel, head, transformer
+from dnar2mae.models.attention import obstacle
 from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -126,15 +127,17 @@ def test_bad_objectives(settings):
         replace(SIZES, **settings)
 
 
-def loss_trajectory(objective, dtype, *, prepare=lambda model: None, steps=100):
+def loss_trajectory(objective, dtype, *, prepare=lambda model: None, steps=100, device="cpu"):
     torch.manual_seed(1)
-    model, _, (tokens, maskable, ids) = make(objective)
+    model, _, batch = make(objective)
+    tokens, maskable, ids = (x.to(device) for x in batch)
+    model.to(device)
     prepare(model)
     masker = Masker(MaskConfig(), model.vocabulary, 0, steps)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for step in range(steps):
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype is torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=dtype is torch.bfloat16):
             loss = model.masked_losses(masker.plan(step), tokens, maskable, ids + 4 * step)[0].mean()
         losses.append(loss.item())
         loss.backward()
@@ -176,3 +179,21 @@ def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
     plain = loss_trajectory(objective, torch.float32, steps=50)
     fused = loss_trajectory(objective, torch.float32, steps=50, prepare=lambda m: setattr(m, "kernels", "triton"))
     torch.testing.assert_close(fused, plain, atol=1e-5, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("objective", ["mlm", "mae"])
+@pytest.mark.parametrize("backend", ["flash_attn", "varlen"])
+def test_a_hundred_steps_go_the_same_way_on_every_gpu_backend(backend, objective):
+    if obstacle(backend, "cuda", torch.bfloat16):
+        pytest.skip(obstacle(backend, "cuda", torch.bfloat16))
+    runs = [
+        loss_trajectory(
+            objective,
+            torch.bfloat16,
+            prepare=lambda m, name=name: [setattr(x, "backend", name) for x in m.modules() if hasattr(x, "backend")],
+            device="cuda",
+        )
+        for name in ("sdpa", backend)
+    ]
+    torch.testing.assert_close(runs[1], runs[0], atol=3e-2, rtol=0)
