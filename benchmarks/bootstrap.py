@@ -38,7 +38,7 @@ class Comparison:
 
 def resample_scores(
     truth: Int[np.ndarray, " N"],
-    predicted: Sequence[Int[np.ndarray, "S N"]],
+    predicted: Sequence[Int[np.ndarray, "_ N"]],
     metric: str,
     num_classes: int,
     *,

@@ -11,6 +11,9 @@ References
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+Scores = Float[np.ndarray, "..."] | np.float64
+"""One score for each confusion matrix."""
+
 
 def confusion(
     truth: Int[np.ndarray, " N"], predicted: Int[np.ndarray, " N"], num_classes: int
@@ -20,7 +23,7 @@ def confusion(
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def mcc(counts: Shaped[np.ndarray, "... C C"]) -> Float[np.ndarray, "..."]:
+def mcc(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
     r"""Matthews correlation of true and predicted class.
 
     .. math:: \frac{c s - \sum_k t_k p_k}{\sqrt{(s^2 - \sum_k t_k^2)(s^2 - \sum_k p_k^2)}}
@@ -36,18 +39,18 @@ def mcc(counts: Shaped[np.ndarray, "... C C"]) -> Float[np.ndarray, "..."]:
     return np.divide(covariance, np.sqrt(variances), out=np.zeros_like(total), where=variances > 0)
 
 
-def accuracy(counts: Shaped[np.ndarray, "... C C"]) -> Float[np.ndarray, "..."]:
+def accuracy(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
     """Share of rows predicted right."""
     return np.trace(counts, axis1=-2, axis2=-1) / np.sum(counts, axis=(-2, -1))
 
 
-def macro_f1(counts: Shaped[np.ndarray, "... C C"]) -> Float[np.ndarray, "..."]:
+def macro_f1(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
     """Mean F1 over the classes that occur, as true or as predicted ones."""
     per_class, support = _f1(counts)
     return per_class.sum(-1) / (support > 0).sum(-1)
 
 
-def f1(counts: Shaped[np.ndarray, "... C C"]) -> Float[np.ndarray, "..."]:
+def f1(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
     """F1 of the last class, the positive one of two."""
     return _f1(counts)[0][..., -1]
 

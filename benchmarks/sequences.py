@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import AMBIGUOUS
@@ -63,7 +63,7 @@ class Duplicates:
 
 
 def find_duplicates(
-    test: Sequence[str], labels: Sequence[int], others: Sequence[str], other_labels: Sequence[int]
+    test: Sequence[str], labels: Int[np.ndarray, " N"], others: Sequence[str], other_labels: Int[np.ndarray, " M"]
 ) -> Duplicates:
     """Compare the rows of the test split with those of another one."""
     seen: dict[str, set[int]] = {}

@@ -208,6 +208,13 @@ def test_unknown_bases_nearby(tmp_path):
     assert np.isfinite(found[1].ratio).all()
 
 
+def test_bfloat16_changes_little(single, genome):
+    ref = genome.fetch("one", 500, 501)
+    variant = Variant("one", 500, ref, tuple("ACGT".replace(ref, "")))
+    exact, quick = (score_variants(single, genome, [variant], ScoreOptions(precision=p))[0] for p in ("fp32", "bf16"))
+    assert 0 < np.abs(exact.ratio - quick.ratio).max() < 0.05
+
+
 def test_mutagenesis_is_every_substitution(single, fasta, tmp_path):
     (tmp_path / "n.fa").write_text(fasta.read_text().replace(">one\n", ">one\nACNgt"))
     genome = Genome.open(tmp_path / "n.fa")

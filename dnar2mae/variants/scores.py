@@ -19,9 +19,10 @@ References
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, UInt8
 
 from dnar2mae.errors import ConfigError
@@ -47,6 +48,8 @@ class ScoreOptions:
     """Bases on either side of an insertion or deletion that count in its pseudo-log-likelihood."""
     batch_tokens: int | None = None
     """Tokens encoded at once; by default what suits the device. Changes speed and memory only."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 runs matrix products in bfloat16: faster where the hardware has it, ratios differ by about 0.01."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -105,9 +108,10 @@ def score_variants(
     options = options or ScoreOptions()
     questions = _Questions(model)
     asked = [[_ask(questions, pair, options) for pair in _alleles(model, genome, v, options)] for v in variants]
-    questions.answer(options.batch_tokens)
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        questions.answer(options.batch_tokens)
+        distances = _distances(model, genome, variants, options)
     ratios = [np.array([questions.total(terms) for terms in of_site], np.float32) for of_site in asked]
-    distances = _distances(model, genome, variants, options)
     return [Scores(ratio, distance) for ratio, distance in zip(ratios, distances, strict=True)]
 
 

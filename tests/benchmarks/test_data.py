@@ -32,7 +32,7 @@ def test_sequences_are_cleaned_or_refused():
 
 
 def test_duplicates_are_exact_or_reverse():
-    found = find_duplicates(["AAC", "GTT", "AAC", "CCC"], [0, 1, 1, 0], ["AAC", "GGT"], [0, 1])
+    found = find_duplicates(["AAC", "GTT", "AAC", "CCC"], np.array([0, 1, 1, 0]), ["AAC", "GGT"], np.array([0, 1]))
     assert found.exact.tolist() == [True, False, True, False]
     assert found.reverse.tolist() == [False, True, False, False]
     assert found.opposite.tolist() == [False, False, True, False]

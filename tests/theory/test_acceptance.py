@@ -164,6 +164,7 @@ GRID = [
 ]
 
 
+@pytest.mark.timeout(900)  # a minute of computing, several on a busy machine
 def test_10_theory_against_simulation():
     unmasked, masked = [], []
     for task in designs(400, 12):
