@@ -8,6 +8,7 @@ from tyro.conf import Positional, subcommand
 
 from dnar2mae.cli.parse import parse
 
+_ABOUT = "Judge models on suites of sequence-classification tasks, and make suites from an annotated genome."
 Way = Literal["probe", "knn", "finetune", "lora"]
 
 
@@ -146,4 +147,4 @@ def run(argv: list[str]) -> int:
         | Annotated[ReportCommand, subcommand("report")]
         | Annotated[ListCommand, subcommand("list")]
     )
-    return parse(commands, argv, prog="dnar2mae benchmark", description=__doc__).run()
+    return parse(commands, argv, prog="dnar2mae benchmark", description=_ABOUT).run()

@@ -7,6 +7,7 @@ _PUBLIC = {
     "Genome": "dnar2mae.genome.store",
     "KmerTokenizer": "dnar2mae.tokenizers",
     "MaskedModel": "dnar2mae.models",
+    "Model": "dnar2mae.hub",
     "Masker": "dnar2mae.masking",
     "pretrain": "dnar2mae.trainer",
     "RunResult": "dnar2mae.trainer",
