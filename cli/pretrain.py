@@ -2,21 +2,25 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Generic, Literal
 
 import tyro
 from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
-from dnar2mae.config import PretrainConfig
+from dnar2mae.config import Data, PretrainConfig
+from dnar2mae.modalities.registry import preset_for
 from dnar2mae.presets import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
-    """Pretrain a masked model on your genome.
+class Command(Generic[Data]):
+    """Pretrain a masked model on your genome, or on another kind of data.
 
     Example: dnar2mae pretrain genome.fa.gz --out runs/first
+
+    --modality text, image, cell, or one that an installed package registers, changes what is read and the flags
+    --data.*: see dnar2mae pretrain --modality text --help. All else is the same.
 
     Settings come from --preset, then --config (a whole run's config.yaml or a part of one), then flags.
     With --resume they come from the run itself.
@@ -32,13 +36,15 @@ class Command:
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
     """Remove an earlier run in --out first."""
-    run: Annotated[PretrainConfig, arg(name="")]
+    run: Annotated[PretrainConfig[Data], arg(name="")]
     """The run."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
-    command = parse(Command, argv, default=_starting_point(argv), prog="dnar2mae pretrain")
+    default = _starting_point(argv)
+    kind: Any = Command[type(default.run.data)]  # type: ignore[misc]
+    command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
     from dnar2mae.cli.summary import print_summary
     from dnar2mae.trainer import pretrain
 
@@ -53,6 +59,8 @@ def _starting_point(argv: list[str]) -> Command:
     """Defaults that flags then change: the preset, the file, or the run to resume."""
     given = _peek(argv)
     config = PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
+    if given["modality"]:
+        config = preset_for(given["modality"], config)
     if given["resume"] and given["out"] and (saved := Path(given["out"]) / "config.yaml").exists():
         from dnar2mae.config_file import read_config
 
@@ -70,13 +78,8 @@ def _peek(argv: list[str]) -> dict[str, str | None]:
     import argparse
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--out"):
+    for name in ("--preset", "--config", "--out", "--modality"):
         parser.add_argument(name, nargs="?")
     parser.add_argument("--resume", action="store_true")
     known, _ = parser.parse_known_args(argv)
-    return {
-        "preset": known.preset,
-        "config": known.config,
-        "out": known.out,
-        "resume": known.resume,
-    }
+    return vars(known)

@@ -97,6 +97,23 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(p for p in (run / "checkpoints").glob("step-*") if _STEP.search(p.name))
 
 
+def find_checkpoint(path: Path) -> tuple[Path, Path] | None:
+    """Run directory and checkpoint that a path names: a run (its last checkpoint) or one of its checkpoints.
+
+    Raises
+    ------
+    RunError
+        If it is a run without a checkpoint.
+    """
+    if (path / "config.yaml").is_file():
+        saved = checkpoints(path)
+        if not saved:
+            raise RunError(f"{path}: this run has no checkpoint yet")
+        return path, saved[-1]
+    run = path.absolute().parent.parent
+    return (run, path) if (path / "state.json").is_file() and (run / "config.yaml").is_file() else None
+
+
 def prune(run: Path, keep: int) -> None:
     """Remove all but the last ``keep`` checkpoints."""
     for folder in checkpoints(run)[:-keep]:

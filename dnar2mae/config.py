@@ -4,7 +4,7 @@ The docstring under a field is its help text on the command line and states its 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from dnar2mae.errors import ConfigError
 
@@ -19,7 +19,11 @@ except ImportError:  # only the command line needs tyro: kernels and models run 
             return item
 
 
-def _require(ok: bool, name: str, rule: str, value: object) -> None:
+Data = TypeVar("Data")
+
+
+def require(ok: bool, name: str, rule: str, value: object) -> None:
+    """Raise a ``ConfigError`` that names a setting by its flag, the rule and what came, unless ``ok``."""
     if not ok:
         raise ConfigError(f"--{name} must be {rule}, got {value}")
 
@@ -55,23 +59,23 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.window_bp >= 8, "data.window-bp", "at least 8", self.window_bp)
-        _require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
-        _require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
-        _require(0 <= self.max_n_share < 1, "data.max-n-share", "in [0, 1)", self.max_n_share)
-        _require(0 <= self.soft_mask_weight <= 1, "data.soft-mask-weight", "in [0, 1]", self.soft_mask_weight)
-        _require(all(w > 0 for w in self.weights), "data.weights", "all > 0", self.weights)
+        require(self.window_bp >= 8, "data.window-bp", "at least 8", self.window_bp)
+        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
+        require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
+        require(0 <= self.max_n_share < 1, "data.max-n-share", "in [0, 1)", self.max_n_share)
+        require(0 <= self.soft_mask_weight <= 1, "data.soft-mask-weight", "in [0, 1]", self.soft_mask_weight)
+        require(all(w > 0 for w in self.weights), "data.weights", "all > 0", self.weights)
         if self.weights and len(self.weights) != len(self.genomes):
             raise ConfigError(
                 f"--data.weights must have one weight a genome ({len(self.genomes)}), got {len(self.weights)}"
             )
         both = set(self.validation) & set(self.test)
-        _require(not both, "data.test", "disjoint from --data.validation", sorted(both))
+        require(not both, "data.test", "disjoint from --data.validation", sorted(both))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerConfig:
-    """Single bases (k = 1) or k-mers."""
+    """Single bases (k = 1), k-mers, or a tokenizer file."""
 
     k: int = 1
     """Bases per token, in 1..8."""
@@ -80,9 +84,9 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(1 <= self.k <= 8, "tokenizer.k", "in 1..8", self.k)
+        require(1 <= self.k <= 8, "tokenizer.k", "in 1..8", self.k)
         stride_ok = self.stride is None or 1 <= self.stride <= self.k
-        _require(stride_ok, "tokenizer.stride", f"in 1..{self.k} (k)", self.stride)
+        require(stride_ok, "tokenizer.stride", f"in 1..{self.k} (k)", self.stride)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,23 +111,25 @@ class MaskConfig:
     def __post_init__(self) -> None:
         """Check ranges."""
         laws = ("uniform", "fixed", "choice", "linear", "cosine")
-        _require(self.law in laws, "mask.law", f"one of {', '.join(laws)}", self.law)
-        _require(self.per in ("batch", "sample"), "mask.per", "batch or sample", self.per)
+        require(self.law in laws, "mask.law", f"one of {', '.join(laws)}", self.law)
+        require(self.per in ("batch", "sample"), "mask.per", "batch or sample", self.per)
         for name in ("low", "high", "ratio"):
             value = getattr(self, name)
-            _require(0 < value < 1, f"mask.{name}", "in (0, 1)", value)
+            require(0 < value < 1, f"mask.{name}", "in (0, 1)", value)
         if self.law == "uniform" and self.low > self.high:
             raise ConfigError(f"--mask.low must be at most --mask.high ({self.high}), got {self.low}")
         ratios_ok = len(self.ratios) > 0 and all(0 < r < 1 for r in self.ratios)
-        _require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
+        require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
         shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
-        _require(shares_ok, "mask.replace", "three shares that sum to 1", self.replace)
+        require(shares_ok, "mask.replace", "three shares that sum to 1", self.replace)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """A pre-norm Transformer encoder, arithmetically ModernBERT."""
+    """The encoder; the Transformer is pre-norm, arithmetically ModernBERT."""
 
+    backbone: Literal["transformer", "cnn", "mlp"] = "transformer"
+    """transformer; cnn: dilated residual convolutions; mlp: over the whole sample at once, 4 widths wide."""
     width: int = 128
     """Size of a token's vector."""
     depth: int = 4
@@ -140,6 +146,10 @@ class ModelConfig:
     """Base of the rotary position angles in global layers."""
     local_rope_theta: float = 10_000.0
     """Base of the rotary position angles in local layers."""
+    conv_kernel: int | None = None
+    """cnn: taps along each axis, odd; by default 9 on sequences and 3 on grids."""
+    mlp_channels: int | None = None
+    """mlp: numbers that a token gives to the sample's vector; by default about 2048 in all."""
     objective: Literal["mlm", "mae"] = "mlm"
     """mlm: the encoder sees [MASK] tokens; mae: it sees visible tokens only, and a light decoder restores the rest."""
     decoder_width: int = 64
@@ -152,13 +162,20 @@ class ModelConfig:
         sizes = ("width", "depth", "heads", "mlp_width", "global_every", "local_tokens", "decoder_depth")
         for name in sizes:
             value = getattr(self, name)
-            _require(value >= 1, f"model.{name.replace('_', '-')}", "at least 1", value)
-        _require(self.objective in ("mlm", "mae"), "model.objective", "mlm or mae", self.objective)
+            require(value >= 1, f"model.{name.replace('_', '-')}", "at least 1", value)
+        require(self.objective in ("mlm", "mae"), "model.objective", "mlm or mae", self.objective)
+        backbones = ("transformer", "cnn", "mlp")
+        require(self.backbone in backbones, "model.backbone", f"one of {', '.join(backbones)}", self.backbone)
+        odd = self.conv_kernel is None or (self.conv_kernel >= 1 and self.conv_kernel % 2 == 1)
+        require(odd, "model.conv-kernel", "odd", self.conv_kernel)
+        require(
+            self.mlp_channels is None or self.mlp_channels >= 1, "model.mlp-channels", "at least 1", self.mlp_channels
+        )
         width_ok = self.decoder_width >= 2 and self.decoder_width % (2 * max(self.decoder_width // 64, 1)) == 0
-        _require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
+        require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
         fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
-        _require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
-        _require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
+        require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
+        require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,26 +203,28 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _require(self.lr > 0, "optimizer.lr", "> 0", self.lr)
+        require(self.lr > 0, "optimizer.lr", "> 0", self.lr)
         schedules = ("cosine", "wsd", "constant")
-        _require(self.schedule in schedules, "optimizer.schedule", f"one of {schedules}", self.schedule)
-        _require(self.warmup_steps >= 0, "optimizer.warmup-steps", "at least 0", self.warmup_steps)
-        _require(0 <= self.decay_share <= 1, "optimizer.decay-share", "in [0, 1]", self.decay_share)
-        _require(0 <= self.final_lr_share <= 1, "optimizer.final-lr-share", "in [0, 1]", self.final_lr_share)
-        _require(self.weight_decay >= 0, "optimizer.weight-decay", "at least 0", self.weight_decay)
+        require(self.schedule in schedules, "optimizer.schedule", f"one of {schedules}", self.schedule)
+        require(self.warmup_steps >= 0, "optimizer.warmup-steps", "at least 0", self.warmup_steps)
+        require(0 <= self.decay_share <= 1, "optimizer.decay-share", "in [0, 1]", self.decay_share)
+        require(0 <= self.final_lr_share <= 1, "optimizer.final-lr-share", "in [0, 1]", self.final_lr_share)
+        require(self.weight_decay >= 0, "optimizer.weight-decay", "at least 0", self.weight_decay)
         for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "in [0, 1)", getattr(self, name))
-        _require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
+            require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "in [0, 1)", getattr(self, name))
+        require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig:
+class PretrainConfig(Generic[Data]):
     """A whole run. What is not named here is the same in every run."""
 
-    data: DataConfig = field(default_factory=DataConfig)
-    """From genomes to windows."""
+    modality: str = "dna"
+    """Kind of data: dna, text, image, cell, or one that an installed package registers."""
+    data: Data = field(default_factory=DataConfig)  # type: ignore[assignment]
+    """From files to samples, for the kind of data."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
-    """Single bases or k-mers."""
+    """From samples to tokens, where these are not given by the data."""
     mask: MaskConfig = field(default_factory=MaskConfig)
     """How much is masked and what the encoder sees instead."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -215,9 +234,9 @@ class PretrainConfig:
     steps: int = 2000
     """Optimizer steps."""
     batch_size: int = 32
-    """Windows in one step, over all micro-batches (and ranks)."""
+    """Samples in one step, over all micro-batches (and ranks)."""
     micro_batch: int | None = None
-    """Windows in memory at once; by default the whole batch. Changes memory, not results."""
+    """Samples in memory at once; by default the whole batch. Changes memory, not results."""
     seed: int = 0
     """Every random choice of the run follows from it."""
     init: str | None = None
@@ -239,7 +258,7 @@ class PretrainConfig:
     validate_every: int = 200
     """Steps between validations at mask ratio 0.15."""
     validation_windows: int = 256
-    """Held-out windows in a periodic validation; the final one takes four times as many."""
+    """Held-out samples in a periodic validation; the final one takes four times as many."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
@@ -251,12 +270,12 @@ class PretrainConfig:
         """Check ranges."""
         for name in ("steps", "batch_size", "validate_every", "validation_windows", "checkpoint_every"):
             value = getattr(self, name)
-            _require(value >= 1, name.replace("_", "-"), "at least 1", value)
-        _require(self.keep_checkpoints >= 1, "keep-checkpoints", "at least 1", self.keep_checkpoints)
-        _require(self.num_workers >= 0, "num-workers", "at least 0", self.num_workers)
-        _require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
+            require(value >= 1, name.replace("_", "-"), "at least 1", value)
+        require(self.keep_checkpoints >= 1, "keep-checkpoints", "at least 1", self.keep_checkpoints)
+        require(self.num_workers >= 0, "num-workers", "at least 0", self.num_workers)
+        require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
-            _require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
+            require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
         precisions = ("auto", "fp32", "bf16")
-        _require(self.precision in precisions, "precision", f"one of {precisions}", self.precision)
+        require(self.precision in precisions, "precision", f"one of {precisions}", self.precision)

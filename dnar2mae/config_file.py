@@ -1,6 +1,7 @@
 """Configurations as YAML: what ``--config`` reads and every run saves."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cattrs import ClassValidationError, transform_error
@@ -8,6 +9,7 @@ from cattrs.preconf.pyyaml import make_converter
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.registry import modality_spec, preset_for
 
 _CONVERTER = make_converter(forbid_extra_keys=True)
 
@@ -22,7 +24,12 @@ def read_config(path: Path, default: PretrainConfig | None = None) -> PretrainCo
     """
     try:
         content = yaml.safe_load(path.read_text()) or {}
-        return _CONVERTER.structure(_merged(to_dict(default or PretrainConfig()), content), PretrainConfig)
+        default = default or PretrainConfig()
+        name = content.get("modality", default.modality)
+        if name != default.modality:
+            default = preset_for(name, default)
+        kind: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
+        return _CONVERTER.structure(_merged(to_dict(default), content), kind)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -41,7 +48,7 @@ def write_config(config: PretrainConfig, path: Path) -> None:
 
 def to_dict(config: PretrainConfig) -> dict:
     """Nested plain values of a configuration."""
-    return _CONVERTER.unstructure(config)
+    return _CONVERTER.unstructure(config, PretrainConfig[type(config.data)])  # type: ignore[misc]
 
 
 def flatten(config: PretrainConfig) -> dict[str, object]:

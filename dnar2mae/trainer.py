@@ -9,7 +9,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,13 +21,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
-from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_name
-from dnar2mae.config import PretrainConfig, TokenizerConfig
+from dnar2mae.checkpoint import checkpoints, find_checkpoint, load_checkpoint, prune, save_checkpoint, step_name
+from dnar2mae.config import ModelConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.config_file import read_config
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
-from dnar2mae.modalities import Batch, Modality, Source
-from dnar2mae.modalities.dna import DnaModality
+from dnar2mae.modalities.contract import Batch, Modality, Source
+from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.attention import choose_backend
 from dnar2mae.monitor import Monitor
@@ -118,16 +119,18 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         For bad input, an unusable ``out``, a loss that is not finite, or a full disk: one line that says what to do.
     """
     run = RunDirectory(Path(out))
-    if config.init:
-        start = _initial(config.init)
-        tokenizer = TokenizerConfig(k=start.tokenizer.k, stride=start.tokenizer.stride)
-        config = replace(config, model=start.config, tokenizer=tokenizer)
+    start = initial_weights(config) if config.init else None
+    if start is not None:
+        config = replace(config, model=start.model, tokenizer=start.tokenizer)
     run.check(config, resume=resume, overwrite=overwrite)
     device, autocast = choose_device(config)
-    modality = DnaModality(config)
+    modality = build_modality(config, run.path if resume else start.saved if start else None)
+    modality.open()
+    trainer = Trainer(config, modality, run, device, autocast)
     run.create(config, overwrite=overwrite)
     try:
-        return Trainer(config, modality, run, device, autocast).run(resume=resume)
+        modality.save(run.path)
+        return trainer.run(resume=resume)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -163,21 +166,53 @@ def build_model(config: PretrainConfig, modality: Modality) -> MaskedModel:
     """Model of a run with its initial weights, a pure function of the configuration, on the CPU."""
     model = MaskedModel(
         config.model,
-        modality.vocabulary,
+        modality.embedder(),
+        modality.head(),
+        modality.layout,
         gradient_checkpointing=config.gradient_checkpointing,
         attention=config.attention,
         kernels=config.kernels,
     )
     model.reset_parameters(torch.Generator().manual_seed(config.seed))
     if config.init:
-        model.load_state_dict(_initial(config.init).module.state_dict())
+        initial_weights(config).load(model)
     return model
 
 
-def _initial(path: str) -> Any:
-    from dnar2mae.hub import Model  # which imports this module
+@dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """What ``--init`` names."""
 
-    return Model.from_pretrained(path, device="cpu")
+    model: ModelConfig
+    tokenizer: TokenizerConfig
+    saved: Path | None
+    """The run directory, if it is one or a checkpoint of one."""
+    load: Callable[[MaskedModel], object]
+    """Puts the weights into a model."""
+
+
+def initial_weights(config: PretrainConfig) -> InitialWeights:
+    """Read what ``--init`` names: a run or a checkpoint of the same kind of data, or a ModernBERT folder.
+
+    Raises
+    ------
+    RunError
+        If it is none of these, or of another kind of data.
+    """
+    path = Path(str(config.init))
+    found = find_checkpoint(path)
+    if found is None:
+        from dnar2mae.hub import Model  # which imports this module
+
+        model = Model.from_pretrained(path, device="cpu")
+        tokenizer = TokenizerConfig(k=model.tokenizer.k, stride=model.tokenizer.stride)
+        weights = model.module.state_dict()
+        return InitialWeights(model.config, tokenizer, None, lambda to: to.load_state_dict(weights))
+    run, checkpoint = found
+    before = read_config(run / "config.yaml")
+    if before.modality != config.modality:
+        raise RunError(f"--init {path}: expected a run on {config.modality}, got one on {before.modality}")
+    return InitialWeights(before.model, before.tokenizer, run, lambda to: load_checkpoint(checkpoint, to))
 
 
 class Trainer:
@@ -289,17 +324,18 @@ class Trainer:
         Returns
         -------
         dict
-            ``step``, ``loss`` (nats per predicted token), ``ratio``, ``lr`` and ``grad_norm``; loss and norm are
-            tensors still on the device.
+            ``step``, ``loss`` (mean over predicted tokens), ``unit_loss`` (the same in the modality's unit),
+            ``ratio``, ``lr`` and ``grad_norm``; losses and norm are tensors still on the device.
         """
         config, plan = self.config, self.masker.plan(self.step)
         expected = batch.tokens.numel() * 0.15  # keeps the accumulated gradient of the sum near that of the mean
-        total, weight = torch.zeros(2, device=self.device)
+        total, weight, units = torch.zeros(3, device=self.device)
         for part in batch.split(config.micro_batch or config.batch_size):
-            loss, seen = self._loss(plan, part)
+            loss, seen, stood_for = self._loss(plan, part)
             (loss / expected).backward()
             total += loss.detach()
             weight += seen
+            units += stood_for
         one = weight.clamp(min=1e-6)
         norm = scale_and_clip(self.parameters, expected / one * (weight > 0), config.optimizer.clip)
         rate = learning_rate(self.step, config.steps, config.optimizer)
@@ -309,24 +345,32 @@ class Trainer:
         self.optimizer.zero_grad()
         self.step += 1
         ratio = draw_ratio(plan, batch.sample_ids).mean().item()
-        return {"step": self.step, "loss": total / one, "ratio": ratio, "lr": rate, "grad_norm": norm}
+        unit_loss = total / units.clamp(min=1e-6) / self.modality.unit_size
+        return {
+            "step": self.step,
+            "loss": total / one,
+            "unit_loss": unit_loss,
+            "ratio": ratio,
+            "lr": rate,
+            "grad_norm": norm,
+        }
 
-    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor]:
-        """Weighted sum of a micro-batch's losses, and the sum of the weights."""
+    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted sum of a micro-batch's losses, of the weights, and of the units they stand for."""
         capacity = None  # on the CPU sizes are known; elsewhere they must not be asked for
         if self.device.type != "cpu":
             capacity = prediction_capacity(plan, part.sample_ids, part.tokens.shape[1])
         part = part.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            losses, index = self.model.masked_losses(
-                plan, part.tokens, part.maskable, part.sample_ids, capacity=capacity
-            )
-        weights = part.weight.flatten()[index.clamp(min=0)] * (index >= 0)
-        return (losses * weights).sum(), weights.sum()
+            losses, index = self.model.masked_losses(plan, part, capacity=capacity)
+        place = index.clamp(min=0)
+        weights = part.weight.flatten()[place] * (index >= 0)
+        units = weights if part.units is None else weights * part.units.flatten()[place]
+        return (losses * weights).sum(), weights.sum(), units.sum()
 
     def _read(self, monitor: Monitor, elapsed: float) -> None:
         """Fetch the pending losses from the device, check and record them."""
-        tokens = self.config.batch_size * self.modality.tokens_per_sample * len(self._pending)
+        tokens = self.config.batch_size * self.modality.layout.tokens * len(self._pending)
         rows = []
         for row in self._pending:
             values = {k: v.item() if isinstance(v, Tensor) else v for k, v in row.items()}
@@ -340,7 +384,7 @@ class Trainer:
                 {
                     "step": values["step"],
                     "loss": loss,
-                    self.unit_key: loss / self.modality.nats_per_unit,
+                    self.unit_key: values["unit_loss"],
                     "ratio": values["ratio"],
                     "lr": values["lr"],
                     "grad_norm": values["grad_norm"],
@@ -352,7 +396,7 @@ class Trainer:
 
     def held_out(self, ratio: float, num_samples: int) -> float:
         """Held-out loss at a mask ratio, in the modality's unit."""
-        nats = validation.masked_loss(
+        loss = validation.masked_loss(
             self.model,
             self.modality.validation,
             self.masker.plan(self.step),
@@ -360,13 +404,14 @@ class Trainer:
             num_samples=num_samples,
             autocast=self.autocast,
         )
-        return nats / self.modality.nats_per_unit
+        return loss / self.modality.unit_size
 
     def _validate(self, monitor: Monitor) -> None:
         value = self.held_out(validation.RATIO, self.config.validation_windows)
         best = all(value < earlier for _, earlier in self.history)
         self.history.append((self.step, value))
         monitor.validation({"step": self.step, "held_out": value})
+        self.modality.illustrate(self.model, self.directory.path / f"held_out-{self.step:08d}")
         if best and self.step:
             self.save("best")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dnar2mae.masking import MaskPlan
-from dnar2mae.modalities import FiniteSource
+from dnar2mae.modalities.contract import FiniteSource
 from dnar2mae.models import MaskedModel
 
 RATIO = 0.15
@@ -38,7 +38,7 @@ def masked_loss(
     batch_tokens: int = 8192,
     autocast: torch.dtype | None = None,
 ) -> float:
-    """Mean cross-entropy at one mask ratio, in nats per predicted token.
+    """Mean loss at one mask ratio, per unit of the predicted tokens.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def masked_loss(
     Returns
     -------
     float
-        Nats per predicted token; NaN if no token was masked.
+        Summed loss over summed units (of the tokens' ``Batch.units``, else one each); NaN if no token was masked.
     """
     device = next(model.parameters()).device
     fixed = plan.at_ratio(ratio, _SEED)
@@ -68,9 +68,9 @@ def masked_loss(
     for ids in _batches(source, evenly_spaced(len(source), num_samples), batch_tokens):
         batch = source.batch(ids).to(device)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            losses, _ = model.masked_losses(fixed, batch.tokens, batch.maskable, batch.sample_ids)
+            losses, index = model.masked_losses(fixed, batch)
         total += losses.double().sum()
-        count += losses.numel()
+        count += len(index) if batch.units is None else batch.units.flatten()[index].double().sum()
     return (total / count).item()
 
 

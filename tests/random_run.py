@@ -18,11 +18,11 @@ def write_run(folder, model=None, k=1, stride=None, **settings):
         data=DataConfig(genomes=("genome.fa",), window_bp=64),
         **settings,
     )
-    module = MaskedModel(config.model, KmerTokenizer(k, stride).vocabulary)
+    module = MaskedModel.of_tokens(config.model, KmerTokenizer(k, stride).vocabulary)
     module.reset_parameters(torch.Generator().manual_seed(1))
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if name != "head_bias":
+            if name != "head.bias":
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     (folder / "checkpoints").mkdir(parents=True)
     write_config(config, folder / "config.yaml")

@@ -28,7 +28,7 @@ import tyro
 from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
 from dnar2mae.hub.modernbert import to_config
 from dnar2mae.hub.tokenizer_json import write_tokenizer
-from dnar2mae.modalities.dna import DnaModality
+from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.presets import PRESETS
 from dnar2mae.run_directory import RunDirectory, environment
 from dnar2mae.trainer import Trainer, batches, choose_device
@@ -111,7 +111,7 @@ def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = N
     transformers.logging.set_verbosity_error()
     device, autocast = choose_device(config)
     modality = DnaModality(config)
-    write_tokenizer(modality.tokenizer, folder, modality.tokens_per_sample)
+    write_tokenizer(modality.tokenizer, folder, modality.layout.tokens)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model, is_masked = _their_model(config, modality, checkpoint)
 
@@ -159,7 +159,7 @@ def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str 
     import transformers
 
     if checkpoint is None:
-        sizes = to_config(config.model, modality.tokenizer, modality.tokens_per_sample)
+        sizes = to_config(config.model, modality.tokenizer, modality.layout.tokens)
         sizes.pop("architectures")
         return transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)), True
     named = transformers.AutoConfig.from_pretrained(checkpoint).architectures or ["ForMaskedLM"]

@@ -244,7 +244,7 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[Int[np.ndarr
 
 def _at_layer(module: MaskedModel, tokens: Tensor, valid: Tensor | None, layer: int) -> Tensor:
     if layer == 0:
-        return F.embedding(tokens, module.embedding_table())
+        return module.embedder(tokens)
     if layer == module.config.depth:
         return module(tokens, valid)
     kept: list[Tensor] = []

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dnar2mae.checkpoint import checkpoints, load_checkpoint
+from dnar2mae.checkpoint import find_checkpoint, load_checkpoint
 from dnar2mae.config import ModelConfig, PretrainConfig
 from dnar2mae.config_file import read_config
 from dnar2mae.errors import RunError, SequenceError
@@ -21,6 +21,7 @@ from dnar2mae.genome.progress import progress_bar
 from dnar2mae.hub.inference import EmbedOptions, embed_codes
 from dnar2mae.hub.modernbert import from_config, from_modernbert
 from dnar2mae.hub.tokenizer_json import read_tokenizer
+from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models import MaskedModel
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.trainer import choose_device
@@ -71,13 +72,9 @@ class Model:
         """
         path = Path(path)
         target, _ = choose_device(PretrainConfig(device=device))
-        if (path / "config.yaml").is_file():
-            saved = checkpoints(path)
-            if not saved:
-                raise RunError(f"{path}: this run has no checkpoint yet")
-            model = _from_checkpoint(saved[-1], path)
-        elif (path / "state.json").is_file() and (path.parent.parent / "config.yaml").is_file():
-            model = _from_checkpoint(path, path.parent.parent)
+        found = find_checkpoint(path)
+        if found is not None:
+            model = _from_checkpoint(*found)
         elif (path / "config.json").is_file():
             model = _from_modernbert(path)
         else:
@@ -88,7 +85,7 @@ class Model:
 
     def random_like(self, seed: int) -> "Model":
         """Give the same architecture with the initial weights of this seed: the control for what was learned."""
-        module = MaskedModel(self.config, self.tokenizer.vocabulary)
+        module = MaskedModel.of_tokens(self.config, self.tokenizer.vocabulary, self.module.layout)
         module.reset_parameters(torch.Generator().manual_seed(seed))
         module.to(self.device).eval().requires_grad_(False)
         return replace(self, module=module, source=f"random weights of seed {seed}")
@@ -170,10 +167,13 @@ def _codes(index: int, sequence: str) -> UInt8[np.ndarray, " L"]:
     return codes
 
 
-def _from_checkpoint(folder: Path, run: Path) -> Model:
+def _from_checkpoint(run: Path, folder: Path) -> Model:
     config = read_config(run / "config.yaml")
+    if config.modality != "dna":
+        raise RunError(f"{run}: expected a run on DNA, got one of --modality {config.modality}")
     tokenizer = KmerTokenizer(config.tokenizer.k, config.tokenizer.stride)
-    module = MaskedModel(config.model, tokenizer.vocabulary)
+    modality = build_modality(config)
+    module = MaskedModel.of_tokens(config.model, tokenizer.vocabulary, modality.layout)
     load_checkpoint(folder, module)
     return Model(
         module=module,
@@ -193,7 +193,7 @@ def _from_modernbert(folder: Path) -> Model:
     config = from_config(content, str(file))
     weights = from_modernbert(_read_safetensors(folder), config.depth)
     tokenizer = read_tokenizer(folder)
-    module = MaskedModel(config, tokenizer.vocabulary)
+    module = MaskedModel.of_tokens(config, tokenizer.vocabulary)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:

@@ -16,12 +16,12 @@ from dnar2mae.models.transformer import NORM_EPS
 from dnar2mae.tokenizers import KmerTokenizer
 
 _NAMES = {
-    "embedding.weight": "model.embeddings.tok_embeddings.weight",
-    "embedding_norm.weight": "model.embeddings.norm.weight",
+    "embedder.embedding.weight": "model.embeddings.tok_embeddings.weight",
+    "embedder.norm.weight": "model.embeddings.norm.weight",
     "encoder.final_norm.weight": "model.final_norm.weight",
-    "head_dense.weight": "head.dense.weight",
-    "head_norm.weight": "head.norm.weight",
-    "head_bias": "decoder.bias",
+    "head.dense.weight": "head.dense.weight",
+    "head.norm.weight": "head.norm.weight",
+    "head.bias": "decoder.bias",
 }
 _LAYER_NAMES = {
     "attention_norm": "attn_norm",

@@ -1,13 +1,120 @@
-"""The prediction head: from vectors at masked positions to losses, never holding all logits of a large vocabulary."""
+"""Prediction heads: from vectors at masked places to losses, never holding all logits of a large vocabulary."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from dnar2mae.modalities.contract import Batch
+from dnar2mae.models.embedder import Embedder, TokenEmbedder
+from dnar2mae.models.transformer import layer_norm
+from dnar2mae.tokenizers import Vocabulary
 
 _CHUNK_LOGITS = 1 << 25  # logits held at once: 128 MB in fp32
+_NEVER = -1e4  # decoder bias of tokens that are never predicted: their softmax probability is exactly 0
+
+
+class Head(nn.Module, ABC):
+    """What every head does."""
+
+    @abstractmethod
+    def losses(
+        self, hidden: Float[Tensor, "M D"], batch: Batch, place: Int[Tensor, " M"], embedder: Embedder
+    ) -> Float[Tensor, " M"]:
+        """Loss of each predicted token, fp32.
+
+        Parameters
+        ----------
+        hidden
+            Vectors at the predicted places.
+        batch
+            The samples, unmasked.
+        place
+            Places in ``batch.tokens.flatten()``.
+        embedder
+            The model's, for heads that are tied to it.
+        """
+
+
+class _Transform(Head, ABC):
+    """A dense layer, GELU and a norm before the output, as ModernBERT has them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width, bias=False)
+        self.norm = layer_norm(width)
+
+    def transform(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
+        """Prepare encoder vectors for the output layer."""
+        return self.norm(F.gelu(self.dense(hidden)))
+
+
+class TokenHead(_Transform):
+    """Cross-entropy of the true token, the output tied to the embedding; never predicts a special token.
+
+    Parameters
+    ----------
+    vocabulary
+        Number of tokens, and which of them are real.
+    width
+        Size of a vector.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, width: int) -> None:
+        super().__init__(width)
+        self.bias = nn.Parameter(torch.zeros(vocabulary.size))
+        self.real = slice(vocabulary.first_real, vocabulary.first_real + vocabulary.num_real)
+
+    def reset_bias(self) -> None:
+        """Set the bias to 0 for real tokens, and so low that they have no probability for the others."""
+        with torch.no_grad():
+            self.bias.fill_(_NEVER)[self.real] = 0.0
+
+    def logits(self, hidden: Float[Tensor, "... D"], embedder: TokenEmbedder) -> Float[Tensor, "... V"]:
+        """Unnormalised log-probabilities of every token, in fp32."""
+        return F.linear(self.transform(hidden), embedder.embedding.weight).float() + self.bias
+
+    def losses(
+        self, hidden: Float[Tensor, "M D"], batch: Batch, place: Int[Tensor, " M"], embedder: Embedder
+    ) -> Float[Tensor, " M"]:
+        """Cross-entropy in nats."""
+        assert isinstance(embedder, TokenEmbedder), "the head is tied to a table of tokens"
+        labels = batch.tokens.flatten()[place].long()
+        return token_losses(self.transform(hidden), embedder.embedding.weight, self.bias, labels)
+
+
+class ValueHead(_Transform):
+    """A prediction of numbers, and a loss against the token's true values.
+
+    Parameters
+    ----------
+    width
+        Size of a vector.
+    num_outputs
+        Numbers predicted for a token.
+    loss
+        Maps predictions [M, Q] and true values [M, P], both fp32, to losses [M].
+    """
+
+    def __init__(self, width: int, num_outputs: int, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__(width)
+        self.output = nn.Linear(width, num_outputs)
+        self.loss = loss
+
+    def predict(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... Q"]:
+        """Give the predicted numbers, fp32."""
+        return self.output(self.transform(hidden)).float()
+
+    def losses(
+        self, hidden: Float[Tensor, "M D"], batch: Batch, place: Int[Tensor, " M"], embedder: Embedder
+    ) -> Float[Tensor, " M"]:
+        """Loss of each predicted token against its values."""
+        assert batch.values is not None, "tokens of this kind carry values"
+        return self.loss(self.predict(hidden), batch.values.flatten(0, 1)[place].float())
 
 
 def token_losses(

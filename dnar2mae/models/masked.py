@@ -1,24 +1,22 @@
-"""The masked model: embedding, encoder, and a head that sees masked positions only; two objectives."""
+"""The masked model: embedder, encoder, and a head that sees masked places only; two objectives."""
 
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dnar2mae.config import ModelConfig
 from dnar2mae.kernels.backend import Backend as KernelBackend
-from dnar2mae.kernels.masked_embedding import masked_embedding
-from dnar2mae.kernels.visible_gather import visible_gather
 from dnar2mae.masking import MaskPlan
+from dnar2mae.modalities.contract import Batch, Layout
 from dnar2mae.models.attention import Backend as AttentionBackend
-from dnar2mae.models.head import token_losses
+from dnar2mae.models.backbone import Encoder, build_encoder
+from dnar2mae.models.embedder import Embedder, TokenEmbedder
+from dnar2mae.models.head import Head, TokenHead
 from dnar2mae.models.packing import Packing
-from dnar2mae.models.transformer import NORM_EPS, Transformer, layer_norm
+from dnar2mae.models.transformer import Transformer
 from dnar2mae.tokenizers import Vocabulary
-
-_NEVER = -1e4  # decoder bias of tokens that are never predicted: their softmax probability is exactly 0
 
 
 class Decoder(nn.Module):
@@ -28,11 +26,15 @@ class Decoder(nn.Module):
     ----------
     config
         Sizes of the encoder and, as ``decoder_*``, of the decoder.
+    layout
+        How the tokens lie.
+    has_places
+        Whether tokens have places of their own, which are added to all of them.
     backend
         How attention is computed.
     """
 
-    def __init__(self, config: ModelConfig, backend: AttentionBackend) -> None:
+    def __init__(self, config: ModelConfig, layout: Layout, *, has_places: bool, backend: AttentionBackend) -> None:
         super().__init__()
         width = config.decoder_width
         sizes = ModelConfig(
@@ -43,23 +45,29 @@ class Decoder(nn.Module):
             global_rope_theta=config.global_rope_theta,
         )
         self.project_in = nn.Linear(config.width, width, bias=False)
+        self.project_place = nn.Linear(config.width, width, bias=False) if has_places else None
         self.mask_vector = nn.Parameter(torch.zeros(width))
-        self.layers = Transformer(sizes, backend=backend)
+        self.layers = Transformer(sizes, is_sequence=len(layout.axes) == 1, backend=backend)
         self.project_out = nn.Linear(width, config.width, bias=False)
 
     def forward(
-        self, encoded: Float[Tensor, "N D"], packing: Packing, batch: int, length: int
+        self,
+        encoded: Float[Tensor, "N D"],
+        index: Int[Tensor, " N"],
+        batch: Batch,
+        places: Float[Tensor, "B T D"] | None,
     ) -> Float[Tensor, "B T D"]:
-        """Put the encoded tokens back in their places and decode the whole samples."""
-        sample = packing.segments(len(encoded))
+        """Put the encoded tokens back at ``index`` of the flattened batch and decode the whole samples."""
         projected = self.project_in(encoded)
-        whole = self.mask_vector.to(projected.dtype).expand(batch * length, -1)
-        whole = whole.index_put((sample * length + packing.positions,), projected)
-        return self.project_out(self.layers(whole.view(batch, length, -1)))
+        whole = self.mask_vector.to(projected.dtype).expand(batch.tokens.numel(), -1)
+        whole = whole.index_put((index,), projected).view(*batch.tokens.shape, -1)
+        if self.project_place is not None and places is not None:
+            whole = whole + self.project_place(places)
+        return self.project_out(self.layers.encode(whole, batch.documents))
 
 
 class MaskedModel(nn.Module):
-    """Embedding with norm, Transformer, and a prediction head tied to the embedding.
+    """Embedder, encoder and head. :meth:`of_tokens` makes the one for a vocabulary.
 
     Under the ``mlm`` objective the encoder sees every token, masked ones as [MASK]. Under ``mae`` it sees visible
     tokens only, packed, and a light decoder restores the rest.
@@ -67,57 +75,84 @@ class MaskedModel(nn.Module):
     Parameters
     ----------
     config
-        Sizes of the encoder, and the objective.
-    vocabulary
-        Number of embedding rows and which of them are real tokens.
+        Backbone and its sizes, and the objective.
+    embedder, head
+        The parts that know what tokens are.
+    layout
+        How the tokens lie.
     gradient_checkpointing
         Recompute each layer in the backward pass.
     attention, kernels
-        Backends of attention and of the fused masking kernels.
+        Backends of attention and of the masking kernels.
+
+    Raises
+    ------
+    ConfigError
+        If the backbone does not fit the layout or the objective.
     """
 
     def __init__(
         self,
         config: ModelConfig,
-        vocabulary: Vocabulary,
+        embedder: Embedder,
+        head: Head,
+        layout: Layout,
         *,
         gradient_checkpointing: bool = False,
         attention: AttentionBackend = "auto",
         kernels: KernelBackend = "auto",
     ) -> None:
         super().__init__()
-        self.config, self.vocabulary, self.kernels = config, vocabulary, kernels
-        width = config.width
-        self.embedding = nn.Embedding(vocabulary.size, width)
-        self.embedding_norm = layer_norm(width)
-        self.encoder = Transformer(config, gradient_checkpointing=gradient_checkpointing, backend=attention)
-        self.decoder = Decoder(config, attention) if config.objective == "mae" else None
-        self.head_dense = nn.Linear(width, width, bias=False)
-        self.head_norm = layer_norm(width)
-        self.head_bias = nn.Parameter(torch.zeros(vocabulary.size))
+        self.config, self.layout = config, layout
+        self.embedder, self.head = embedder, head
+        embedder.kernels = kernels
+        self.encoder: Encoder = build_encoder(
+            config, layout, gradient_checkpointing=gradient_checkpointing, attention=attention
+        )
+        self.decoder = None
+        if config.objective == "mae":
+            has_places = type(embedder).places is not Embedder.places
+            self.decoder = Decoder(config, layout, has_places=has_places, backend=attention)
+
+    @classmethod
+    def of_tokens(
+        cls, config: ModelConfig, vocabulary: Vocabulary, layout: Layout | None = None, **settings: object
+    ) -> "MaskedModel":
+        """Make the model of a vocabulary, its output tied to the embedding.
+
+        Parameters
+        ----------
+        config, settings
+            As for the class.
+        vocabulary
+            Number of embedding rows and which of them are real tokens.
+        layout
+            How the tokens lie; by default a sequence of any length.
+        """
+        embedder, head = TokenEmbedder(vocabulary, config.width), TokenHead(vocabulary, config.width)
+        return cls(config, embedder, head, layout or Layout(axes=(0,), tokens=0), **settings)  # type: ignore[arg-type]
 
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights: normal of sd 0.02 cut at 3 sd, residual outputs scaled by 1/sqrt(2 depth)."""
         for name, parameter in self.named_parameters():
-            if name == "head_bias":
+            if name.endswith("bias"):
                 nn.init.zeros_(parameter)
-            elif parameter.ndim == 1 and name != "decoder.mask_vector":
+            elif parameter.ndim == 1 and not name.endswith("mask_vector"):
                 nn.init.ones_(parameter)
             else:
                 is_residual = name.endswith(("attention_out.weight", "mlp_out.weight"))
                 sd = 0.02 / (math.sqrt(2 * self.config.depth) if is_residual else 1.0)
                 nn.init.trunc_normal_(parameter, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
-        first, count = self.vocabulary.first_real, self.vocabulary.num_real
-        with torch.no_grad():
-            self.head_bias[:first] = _NEVER
-            self.head_bias[first + count :] = _NEVER
+        if isinstance(self.head, TokenHead):
+            self.head.reset_bias()
 
-    def embedding_table(self) -> Float[Tensor, "V D"]:
-        """Normalised embedding rows: normalising V rows once equals normalising every looked-up vector."""
-        return F.layer_norm(self.embedding.weight, (self.config.width,), self.embedding_norm.weight, eps=NORM_EPS)
-
-    def forward(self, tokens: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B T D"]:
-        """Encode token ids as they are.
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        valid: Bool[Tensor, "B T"] | None = None,
+        values: Float[Tensor, "B T P"] | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Encode tokens as they are.
 
         Parameters
         ----------
@@ -125,30 +160,51 @@ class MaskedModel(nn.Module):
             Token ids.
         valid
             Which tokens are not padding, at the start of each row; by default all. Padding is not computed.
+        values
+            The numbers that tokens carry, if they do.
 
         Returns
         -------
         Tensor
             One vector a token; zero where there is padding.
         """
-        embedded = F.embedding(tokens, self.embedding_table())
-        if valid is None or bool(valid.all()):
-            return self.encoder(embedded)
-        hidden = self.encoder(embedded[valid], Packing.of_valid(valid))
-        return hidden.new_zeros(*tokens.shape, hidden.shape[-1]).masked_scatter(valid[..., None], hidden)
+        documents = None if valid is None or bool(valid.all()) else valid.int() - 1
+        return self.encoder.encode(self.embedder(tokens, values), documents)
+
+    def encode(self, batch: Batch) -> Float[Tensor, "B T D"]:
+        """Encode the samples of a batch as they are; zero where there is padding."""
+        return self.encoder.encode(self.embedder(batch.tokens, batch.values), batch.documents)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Token ids by role; only a model of tokens has one."""
+        assert isinstance(self.embedder, TokenEmbedder), "tokens that carry values have no vocabulary"
+        return self.embedder.vocabulary
 
     def logits(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... V"]:
         """Unnormalised log-probabilities of every token, in fp32."""
-        return F.linear(self._head(hidden), self.embedding.weight).float() + self.head_bias
+        assert isinstance(self.head, TokenHead)
+        assert isinstance(self.embedder, TokenEmbedder), "only a vocabulary has logits"
+        return self.head.logits(hidden, self.embedder)
+
+    def decoded(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
+        """Mask a batch and give what the head is shown of every token, and where a prediction is asked for."""
+        if self.decoder is None:
+            embedded, predicted = self.embedder.masked(plan, batch)
+            return self.encoder.encode(embedded, batch.documents), predicted
+        visible = self.embedder.visible(plan, batch)
+        length = batch.tokens.shape[1]
+        packing = Packing(visible.cu_seqlens, visible.positions, visible.max_seqlen, length)
+        index = packing.segments(len(visible.embedded)) * length + packing.positions
+        if batch.documents is not None:
+            packing = packing.cut(batch.documents.flatten()[index])
+        assert isinstance(self.encoder, Transformer), "other backbones refuse this objective"
+        encoded = self.encoder(visible.embedded, packing)
+        places = self.embedder.places(batch.tokens)
+        return self.decoder(encoded, index, batch, places), visible.predicted
 
     def masked_losses(
-        self,
-        plan: MaskPlan,
-        tokens: Int[Tensor, "B T"],
-        maskable: Bool[Tensor, "B T"],
-        sample_ids: Int[Tensor, " B"],
-        *,
-        capacity: int | None = None,
+        self, plan: MaskPlan, batch: Batch, *, capacity: int | None = None
     ) -> tuple[Float[Tensor, " M"], Int[Tensor, " M"]]:
         """Mask a batch, encode it, and predict what was masked.
 
@@ -156,8 +212,8 @@ class MaskedModel(nn.Module):
         ----------
         plan
             How to mask.
-        tokens, maskable, sample_ids
-            As :func:`dnar2mae.masking.corrupt` takes them.
+        batch
+            The samples.
         capacity
             Most predictions that can be asked for, so that no size waits for the device; by default their number is
             read from it.
@@ -165,32 +221,16 @@ class MaskedModel(nn.Module):
         Returns
         -------
         losses
-            Cross-entropy of each predicted token in nats; zero for unused places of the capacity.
+            Loss of each predicted token (in nats for a likelihood); zero for unused places of the capacity.
         index
             Their places in ``tokens.flatten()``, ascending; -1 for unused places.
         """
-        table = self.embedding_table()
-        if self.decoder is None:
-            embedded, predicted = masked_embedding(table, tokens, maskable, sample_ids, plan, backend=self.kernels)
-            hidden = self.encoder(embedded)
-        else:
-            everything = torch.ones_like(maskable)
-            visible = visible_gather(table, tokens, everything, maskable, sample_ids, plan, backend=self.kernels)
-            packing = Packing(visible.cu_seqlens, visible.positions, visible.max_seqlen, tokens.shape[1])
-            encoded = self.encoder(visible.embedded, packing)
-            hidden, predicted = self.decoder(encoded, packing, *tokens.shape), visible.predicted
-        return self._losses(hidden.flatten(0, 1), tokens.flatten(), predicted.flatten(), capacity)
-
-    def _losses(
-        self, hidden: Tensor, tokens: Tensor, predicted: Tensor, capacity: int | None
-    ) -> tuple[Float[Tensor, " M"], Int[Tensor, " M"]]:
+        hidden, predicted = self.decoded(plan, batch)
+        hidden, predicted = hidden.flatten(0, 1), predicted.flatten()
         if capacity is None:
             index = place = predicted.nonzero().squeeze(1)
         else:
             index = predicted.nonzero_static(size=min(capacity, len(predicted)), fill_value=-1).squeeze(1)
             place = index.clamp(min=0)
-        losses = token_losses(self._head(hidden[place]), self.embedding.weight, self.head_bias, tokens[place].long())
+        losses = self.head.losses(hidden[place], batch, place, self.embedder)
         return losses * (index >= 0), index
-
-    def _head(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        return self.head_norm(F.gelu(self.head_dense(hidden)))

@@ -28,6 +28,15 @@ class Packing:
         positions = valid.nonzero()[:, 1]
         return cls(cu_seqlens, positions, int(lengths.max()), valid.shape[1])
 
+    def cut(self, documents: Int[Tensor, " N"]) -> "Packing":
+        """Cut sequences where the document number changes from one row to the next; waits for the device."""
+        segment = self.segments(len(documents))
+        changes = (documents.diff() != 0) | (segment.diff() != 0)
+        cuts = changes.nonzero().squeeze(1) + 1
+        ends = cuts.new_tensor([len(documents)])
+        cu_seqlens = torch.cat([torch.zeros_like(ends), cuts, ends]).int()
+        return Packing(cu_seqlens, self.positions, int(cu_seqlens.diff().max()), self.num_positions)
+
     def lengths(self) -> list[int]:
         """Rows of each sequence, on the host."""
         return self.cu_seqlens.diff().tolist()

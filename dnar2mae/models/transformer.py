@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -79,7 +79,22 @@ class Scope(NamedTuple):
     window: int | None
 
 
-class Layer(nn.Module):
+class FeedForwardLayer(nn.Module):
+    """What every kind of layer ends with: a GeGLU block, added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.mlp_norm = layer_norm(config.width)
+        self.mlp_in = nn.Linear(config.width, 2 * config.mlp_width, bias=False)
+        self.mlp_out = nn.Linear(config.mlp_width, config.width, bias=False)
+
+    def feed_forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+        """Add the block."""
+        value, gate = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
+        return x + self.mlp_out(F.gelu(value) * gate)
+
+
+class Layer(FeedForwardLayer):
     """Attention and feed-forward block, each added to the residual stream.
 
     Parameters
@@ -92,16 +107,13 @@ class Layer(nn.Module):
     """
 
     def __init__(self, config: ModelConfig, index: int) -> None:
-        super().__init__()
+        super().__init__(config)
         width = config.width
         self.heads = config.heads
         self.is_global = index % config.global_every == 0
         self.attention_norm: nn.Module = layer_norm(width) if index else nn.Identity()
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.attention_out = nn.Linear(width, width, bias=False)
-        self.mlp_norm = layer_norm(width)
-        self.mlp_in = nn.Linear(width, 2 * config.mlp_width, bias=False)
-        self.mlp_out = nn.Linear(config.mlp_width, width, bias=False)
 
     def forward(
         self, x: Float[Tensor, "*N D"], scope: Scope, packing: Packing | None, backend: Backend
@@ -110,9 +122,7 @@ class Layer(nn.Module):
         qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = RotateQueriesAndKeys.apply(qkv, scope.cos, scope.sin)
         mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
-        x = x + self.attention_out(mixed.flatten(-2))
-        value, gate = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
-        return x + self.mlp_out(F.gelu(value) * gate)
+        return self.feed_forward(x + self.attention_out(mixed.flatten(-2)))
 
 
 class Transformer(nn.Module):
@@ -122,15 +132,25 @@ class Transformer(nn.Module):
     ----------
     config
         Sizes, local and global layers, rotary bases.
+    is_sequence
+        Whether neighbours in a row are near each other. If not, there are no rotary positions and all layers are
+        global.
     gradient_checkpointing
         Recompute each layer in the backward pass.
     backend
         How attention is computed; see :mod:`dnar2mae.models.attention`.
     """
 
-    def __init__(self, config: ModelConfig, *, gradient_checkpointing: bool = False, backend: Backend = "auto") -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        is_sequence: bool = True,
+        gradient_checkpointing: bool = False,
+        backend: Backend = "auto",
+    ) -> None:
         super().__init__()
-        self.config, self.backend = config, backend
+        self.config, self.backend, self.is_sequence = config, backend, is_sequence
         self.gradient_checkpointing = gradient_checkpointing
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
@@ -161,9 +181,32 @@ class Transformer(nn.Module):
                 x = layer(*inputs)
         return self.final_norm(x)
 
+    def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+        """Encode rows of documents, as :class:`dnar2mae.modalities.contract.Batch` numbers them.
+
+        Parameters
+        ----------
+        x
+            Embeddings.
+        documents
+            Number of each token's document, -1 for padding; None: every row is one.
+
+        Returns
+        -------
+        Tensor
+            One vector a token; zero where there is padding, which is not computed.
+        """
+        if documents is None:
+            return self(x)
+        valid = documents >= 0
+        hidden = self(x[valid], Packing.of_valid(valid).cut(documents[valid]))
+        return hidden.new_zeros(x.shape).masked_scatter(valid[..., None], hidden)
+
     def _scope(self, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
         length = x.shape[1] if packing is None else packing.num_positions
         cos, sin = rotary_angles(length, self.config.width // self.config.heads, theta, x.device)
+        if not self.is_sequence:
+            cos, sin, window = torch.ones_like(cos), torch.zeros_like(sin), None
         if packing is not None:
             cos, sin = cos[packing.positions], sin[packing.positions]
         return Scope(cos, sin, window)

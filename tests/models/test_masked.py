@@ -1,3 +1,4 @@
+import dataclasses
 from dataclasses import replace
 
 import jaxtyping
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from dnar2mae.config import MaskConfig, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import Masker, corrupt
+from dnar2mae.modalities.contract import Batch
 from dnar2mae.models import MaskedModel, head, transformer
 from dnar2mae.models.attention import obstacle
 from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
@@ -18,21 +20,21 @@ SIZES = ModelConfig(width=32, depth=2, heads=2, mlp_width=48, decoder_width=16, 
 
 def make(objective="mlm", k=1, stride=None, **mask):
     tokenizer = KmerTokenizer(k, stride)
-    model = MaskedModel(replace(SIZES, objective=objective), tokenizer.vocabulary)
+    model = MaskedModel.of_tokens(replace(SIZES, objective=objective), tokenizer.vocabulary)
     model.reset_parameters(torch.Generator().manual_seed(0))
     plan = Masker(MaskConfig(**mask), tokenizer.vocabulary, 0, 10).plan(0)
     first, count = tokenizer.vocabulary.first_real, tokenizer.vocabulary.num_real
     tokens = torch.randint(first, first + count, (4, 50))
     tokens[1, 7] = tokenizer.vocabulary.unk_id
-    return model, plan, (tokens, tokens >= first, torch.arange(4))
+    return model, plan, Batch(tokens, tokens >= first, torch.ones(4, 50), torch.arange(4))
 
 
 def test_mlm_losses_are_the_cross_entropy_at_masked_positions():
     model, plan, batch = make()
-    losses, index = model.masked_losses(plan, *batch)
-    inputs, predicted = corrupt(plan, *batch)
+    losses, index = model.masked_losses(plan, batch)
+    inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
     logits = model.logits(model(inputs))
-    expected = F.cross_entropy(logits[predicted], batch[0][predicted], reduction="none")
+    expected = F.cross_entropy(logits[predicted], batch.tokens[predicted], reduction="none")
     torch.testing.assert_close(losses, expected)
     assert torch.equal(index, predicted.flatten().nonzero().squeeze(1))
 
@@ -40,8 +42,8 @@ def test_mlm_losses_are_the_cross_entropy_at_masked_positions():
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
 def test_a_capacity_changes_nothing_but_the_shape(objective):
     model, plan, batch = make(objective)
-    losses, index = model.masked_losses(plan, *batch)
-    fixed, places = model.masked_losses(plan, *batch, capacity=150)
+    losses, index = model.masked_losses(plan, batch)
+    fixed, places = model.masked_losses(plan, batch, capacity=150)
     assert len(fixed) == 150
     torch.testing.assert_close(fixed[: len(losses)], losses)
     assert torch.equal(places[: len(losses)], index)
@@ -51,18 +53,19 @@ def test_a_capacity_changes_nothing_but_the_shape(objective):
 
 @pytest.mark.parametrize(("k", "stride"), [(1, None), (4, 2)])
 def test_the_mae_encoder_never_sees_a_masked_token(k, stride):
-    model, plan, (tokens, maskable, ids) = make("mae", k, stride, law="fixed", ratio=0.4)
-    losses, index = model.masked_losses(plan, tokens, maskable, ids)
+    model, plan, batch = make("mae", k, stride, law="fixed", ratio=0.4)
+    losses, index = model.masked_losses(plan, batch)
     assert len(index) > 10
-    first, count = model.vocabulary.first_real, model.vocabulary.num_real
-    changed = tokens.flatten().clone()
+    vocabulary = model.embedder.vocabulary
+    first, count = vocabulary.first_real, vocabulary.num_real
+    changed = batch.tokens.flatten().clone()
     changed[index] = first + (changed[index] - first + 1) % count
     seen = []
-    for ids_given in (tokens, changed.view_as(tokens)):
+    for tokens in (batch.tokens, changed.view_as(batch.tokens)):
         hook = model.decoder.register_forward_hook(lambda module, args, out: seen.append(out))
-        model.masked_losses(plan, ids_given, maskable, ids)
+        model.masked_losses(plan, dataclasses.replace(batch, tokens=tokens))
         hook.remove()
-    if model.vocabulary.group == 1:  # with overlap, hidden neighbours of the changed tokens differ too
+    if vocabulary.group == 1:  # with overlap, hidden neighbours of the changed tokens differ too
         torch.testing.assert_close(seen[0], seen[1])
     losses.sum().backward()
     assert all(p.grad is not None for name, p in model.named_parameters())
@@ -71,11 +74,12 @@ def test_the_mae_encoder_never_sees_a_masked_token(k, stride):
 def test_mae_masks_where_mlm_masks():
     mlm, plan, batch = make("mlm")
     mae, _, _ = make("mae")
-    assert torch.equal(mlm.masked_losses(plan, *batch)[1], mae.masked_losses(plan, *batch)[1])
+    assert torch.equal(mlm.masked_losses(plan, batch)[1], mae.masked_losses(plan, batch)[1])
 
 
 def test_padding_is_not_computed_and_changes_nothing():
-    model, _, (tokens, _, _) = make()
+    model, _, batch = make()
+    tokens = batch.tokens
     valid = torch.arange(50) < torch.tensor([[50], [31], [1], [12]])
     hidden = model(tokens.where(valid, 0), valid)
     assert (hidden[~valid] == 0).all()
@@ -115,7 +119,8 @@ def test_rotation_keeps_lengths_and_has_the_right_gradient():
 @pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.*should not be instantiated")  # by the compiler
 def test_encoder_compiles_whole(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the compiler cannot trace the checks
-    model, _, (tokens, _, _) = make()
+    model, _, batch = make()
+    tokens = batch.tokens
     plain = model(tokens)
     model.encoder.compile(fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(model(tokens), plain)
@@ -130,15 +135,16 @@ def test_bad_objectives(settings):
 def loss_trajectory(objective, dtype, *, prepare=lambda model: None, steps=100, device="cpu"):
     torch.manual_seed(1)
     model, _, batch = make(objective)
-    tokens, maskable, ids = (x.to(device) for x in batch)
+    batch = batch.to(torch.device(device))
     model.to(device)
     prepare(model)
-    masker = Masker(MaskConfig(), model.vocabulary, 0, steps)
+    masker = Masker(MaskConfig(), model.embedder.vocabulary, 0, steps)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for step in range(steps):
         with torch.autocast(device, torch.bfloat16, enabled=dtype is torch.bfloat16):
-            loss = model.masked_losses(masker.plan(step), tokens, maskable, ids + 4 * step)[0].mean()
+            shifted = dataclasses.replace(batch, sample_ids=batch.sample_ids + 4 * step)
+            loss = model.masked_losses(masker.plan(step), shifted)[0].mean()
         losses.append(loss.item())
         loss.backward()
         optimizer.step()
@@ -177,7 +183,9 @@ def test_a_hundred_steps_go_the_same_way_compiled(monkeypatch):
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
 def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
     plain = loss_trajectory(objective, torch.float32, steps=50)
-    fused = loss_trajectory(objective, torch.float32, steps=50, prepare=lambda m: setattr(m, "kernels", "triton"))
+    fused = loss_trajectory(
+        objective, torch.float32, steps=50, prepare=lambda m: setattr(m.embedder, "kernels", "triton")
+    )
     torch.testing.assert_close(fused, plain, atol=1e-5, rtol=0)
 
 

@@ -8,12 +8,12 @@ from dnar2mae.tokenizers import KmerTokenizer
 
 SIZES = {"width": 32, "depth": 4, "heads": 2, "mlp_width": 48}
 NAMES = {
-    "embedding.weight": "model.embeddings.tok_embeddings.weight",
-    "embedding_norm.weight": "model.embeddings.norm.weight",
+    "embedder.embedding.weight": "model.embeddings.tok_embeddings.weight",
+    "embedder.norm.weight": "model.embeddings.norm.weight",
     "encoder.final_norm.weight": "model.final_norm.weight",
-    "head_dense.weight": "head.dense.weight",
-    "head_norm.weight": "head.norm.weight",
-    "head_bias": "decoder.bias",
+    "head.dense.weight": "head.dense.weight",
+    "head.norm.weight": "head.norm.weight",
+    "head.bias": "decoder.bias",
 }
 LAYER_NAMES = {
     "attention_norm": "attn_norm",
@@ -26,7 +26,7 @@ LAYER_NAMES = {
 
 
 def random_model(**settings):
-    model = MaskedModel(ModelConfig(**SIZES, **settings), KmerTokenizer(2).vocabulary)
+    model = MaskedModel.of_tokens(ModelConfig(**SIZES, **settings), KmerTokenizer(2).vocabulary)
     model.reset_parameters(torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -41,7 +41,7 @@ def modernbert_of(model):
     kinds = ["full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)]
     theirs = transformers.ModernBertForMaskedLM(
         transformers.ModernBertConfig(
-            vocab_size=model.vocabulary.size,
+            vocab_size=model.embedder.vocabulary.size,
             hidden_size=config.width,
             intermediate_size=config.mlp_width,
             num_hidden_layers=config.depth,
@@ -81,7 +81,7 @@ def modernbert_of(model):
 def test_logits_equal_the_published_implementation(settings):
     model = random_model(**settings)
     theirs = modernbert_of(model)
-    tokens = torch.randint(0, model.vocabulary.size, (3, 77))
+    tokens = torch.randint(0, model.embedder.vocabulary.size, (3, 77))
     valid = torch.arange(77) < torch.tensor([[77], [60], [5]])
     ours = model.logits(model(tokens, valid))
     reference = theirs(input_ids=tokens, attention_mask=valid.long()).logits
@@ -114,7 +114,7 @@ def test_gradient_checkpointing_changes_nothing():
 
 
 def test_an_untrained_model_predicts_real_tokens_alike():
-    model = MaskedModel(ModelConfig(**SIZES), KmerTokenizer().vocabulary)
+    model = MaskedModel.of_tokens(ModelConfig(**SIZES), KmerTokenizer().vocabulary)
     model.reset_parameters(torch.Generator().manual_seed(0))
     probabilities = model.logits(model(torch.randint(4, 8, (4, 50)))).softmax(-1)
     assert probabilities[..., :4].max() == 0
@@ -124,15 +124,15 @@ def test_an_untrained_model_predicts_real_tokens_alike():
 def test_embedding_table_is_normalised_once_for_all_tokens():
     model = random_model()
     tokens = torch.randint(0, 20, (2, 9))
-    looked_up = torch.nn.functional.embedding(tokens, model.embedding_table())
-    torch.testing.assert_close(looked_up, model.embedding_norm(model.embedding(tokens)))
+    looked_up = torch.nn.functional.embedding(tokens, model.embedder.table())
+    torch.testing.assert_close(looked_up, model.embedder.norm(model.embedder.embedding(tokens)))
 
 
 def test_full_size_shapes_without_memory():
     from dnar2mae.presets import large
 
     with torch.device("meta"):
-        model = MaskedModel(large().model, KmerTokenizer().vocabulary)
+        model = MaskedModel.of_tokens(large().model, KmerTokenizer().vocabulary)
         assert model(torch.zeros(1, 64, dtype=torch.int64)).shape == (1, 64, 1024)
     assert 3.2e8 < sum(p.numel() for p in model.parameters()) < 3.6e8
 

@@ -1,6 +1,8 @@
 """DNA: windows of genomes as tokens, with Markov models as the yardstick."""
 
 import math
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ from jaxtyping import Int
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.markov import markov_yardstick
-from dnar2mae.genome.split import split
+from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.windows import TiledSource, WindowSource
-from dnar2mae.modalities.contract import Batch
+from dnar2mae.modalities.contract import Batch, Layout, Modality
+from dnar2mae.models.embedder import TokenEmbedder
+from dnar2mae.models.head import TokenHead
 from dnar2mae.tokenizers import KmerTokenizer
 
 
@@ -56,37 +60,82 @@ class FiniteDnaSource(DnaSource):
         return len(self.windows)
 
 
-class DnaModality:
-    """Genomes to tokens; implements :class:`dnar2mae.modalities.Modality`.
+class DnaModality(Modality):
+    """Genomes to tokens.
 
     Parameters
     ----------
     config
         ``data``, ``tokenizer`` and ``seed`` are used.
+    saved
+        Not used: all that a trained model needs is in the configuration.
 
     Raises
     ------
-    SequenceError
-        If a genome or BED file cannot be used, or no window is left to train or validate on.
     ConfigError
-        If no genome is named or a window holds no token.
+        If a window holds no token.
     """
 
     unit = "bits per base"
 
-    def __init__(self, config: PretrainConfig) -> None:
+    def __init__(self, config: PretrainConfig[DataConfig], saved: Path | None = None) -> None:
+        self.config = config
         self.tokenizer = tokenizer_of(config.data, config.tokenizer)
         self.vocabulary = self.tokenizer.vocabulary
-        self.tokens_per_sample = self.tokenizer.num_tokens(config.data.window_bp)
-        self.nats_per_unit = math.log(2) * self.vocabulary.bases_per_token
-        if not config.data.genomes:
+        num_tokens = self.tokenizer.num_tokens(config.data.window_bp)
+        self.layout = Layout(axes=(num_tokens,), tokens=num_tokens)
+        self.unit_size = math.log(2) * self.vocabulary.bases_per_token
+
+    @cached_property
+    def genomes(self) -> tuple[Genome, ...]:
+        """The genomes, opened.
+
+        Raises
+        ------
+        ConfigError
+            If none is named.
+        SequenceError
+            If one cannot be used.
+        """
+        if not self.config.data.genomes:
             raise ConfigError("no genome given: name at least one FASTA or GenBank file")
-        self.genomes = tuple(Genome.open(path) for path in config.data.genomes)
-        parts = split(self.genomes, config.data)
-        drawn = WindowSource(self.genomes, parts.training, config.data, seed=config.seed)
-        tiled = TiledSource(self.genomes, parts.validation, config.data)
-        self.train = DnaSource(drawn, self.tokenizer, config.data.soft_mask_weight)
-        self.validation = FiniteDnaSource(tiled, self.tokenizer)
+        return tuple(Genome.open(path) for path in self.config.data.genomes)
+
+    @cached_property
+    def _parts(self) -> Split:
+        return split(self.genomes, self.config.data)
+
+    @cached_property
+    def train(self) -> "DnaSource":  # type: ignore[override]
+        """Windows drawn at random.
+
+        Raises
+        ------
+        SequenceError
+            If no window is left.
+        """
+        data = self.config.data
+        drawn = WindowSource(self.genomes, self._parts.training, data, seed=self.config.seed)
+        return DnaSource(drawn, self.tokenizer, data.soft_mask_weight)
+
+    @cached_property
+    def validation(self) -> "FiniteDnaSource":  # type: ignore[override]
+        """Windows that tile the held-out parts.
+
+        Raises
+        ------
+        SequenceError
+            If no window is left.
+        """
+        return FiniteDnaSource(TiledSource(self.genomes, self._parts.validation, self.config.data), self.tokenizer)
+
+    def embedder(self) -> TokenEmbedder:
+        """Build a table of vectors."""
+        return TokenEmbedder(self.vocabulary, self.config.model.width)
+
+    def head(self) -> TokenHead:
+        """Build the output that is tied to it."""
+        return TokenHead(self.vocabulary, self.config.model.width)
 
     def report(self) -> dict[str, Any]:
         """Genomes, and how many windows each rule left."""

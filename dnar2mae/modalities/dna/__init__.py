@@ -1,0 +1,1 @@
+"""DNA: windows of genomes as tokens."""

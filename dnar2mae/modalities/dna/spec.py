@@ -1,0 +1,6 @@
+"""What is known of DNA before a run starts."""
+
+from dnar2mae.config import DataConfig
+from dnar2mae.modalities.registry import ModalitySpec
+
+SPEC = ModalitySpec(config=DataConfig, modality="dnar2mae.modalities.dna.modality:DnaModality")

@@ -1,0 +1,95 @@
+"""Kinds of data by name: those of this package, and those that installed packages register.
+
+A package adds a kind of data by an entry point of the group ``dnar2mae.modalities``, whose name is what
+``--modality`` is given and whose object is a :class:`ModalitySpec`. No torch here, so that ``--help`` stays quick.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dnar2mae.modalities.contract import Modality
+
+GROUP = "dnar2mae.modalities"
+_BUILT_IN = {"dna": "dnar2mae.modalities.dna.spec:SPEC"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModalitySpec:
+    """What is known of a kind of data before a run starts."""
+
+    config: type
+    """Frozen dataclass of the settings ``--data.*``; every field has a default."""
+    modality: str
+    """``module:Class`` of the :class:`dnar2mae.modalities.contract.Modality`, imported when a run starts."""
+    adapt: Callable[[PretrainConfig], PretrainConfig] = lambda config: config
+    """Turn a preset, whose ``data`` is already ``config()``, into what suits this kind of data."""
+
+
+def modality_names() -> list[str]:
+    """Names that ``--modality`` takes."""
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def modality_spec(name: str) -> ModalitySpec:
+    """Find a kind of data.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of this name, or the package that registers it cannot be imported.
+    """
+    if name in _BUILT_IN:
+        return _load(_BUILT_IN[name])
+    for point in entry_points(group=GROUP, name=name):
+        try:
+            return point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"--modality {name}: {point.value} cannot be imported: {error}") from error
+    raise ConfigError(f"--modality must be one of {', '.join(modality_names())}, got {name}")
+
+
+def preset_for(name: str, preset: PretrainConfig) -> PretrainConfig:
+    """Give a preset for this kind of data.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such kind of data.
+    """
+    from dataclasses import replace
+
+    spec = modality_spec(name)
+    data = preset.data if isinstance(preset.data, spec.config) else spec.config()
+    return spec.adapt(replace(preset, modality=name, data=data))
+
+
+def build_modality(config: PretrainConfig, saved: "Path | None" = None) -> "Modality":
+    """Make the run's kind of data.
+
+    Parameters
+    ----------
+    config
+        The run.
+    saved
+        Run directory of a trained model that is read back.
+
+    Raises
+    ------
+    Dnar2maeError
+        If the name is unknown or the settings do not fit.
+    """
+    return _load(modality_spec(config.modality).modality)(config, saved)
+
+
+def _load(reference: str) -> Any:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,76 @@
+"""Dilated residual convolutions, over sequences or grids: the Transformer's layer with a convolution for attention.
+
+References
+----------
+.. [1] Benegas, Batra, Song, "DNA language models are powerful predictors of genome-wide variant effects", PNAS 2023
+   (dilated convolutions as the encoder of a masked DNA model).
+"""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dnar2mae.config import ModelConfig
+from dnar2mae.models.transformer import FeedForwardLayer, layer_norm
+
+_DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
+
+
+class ConvLayer(FeedForwardLayer):
+    """A convolution and a feed-forward block, each added to the residual stream.
+
+    Parameters
+    ----------
+    config
+        Sizes.
+    index
+        Place in the stack, from which the dilation follows.
+    num_axes
+        1 for sequences, 2 for grids.
+    """
+
+    def __init__(self, config: ModelConfig, index: int, num_axes: int) -> None:
+        super().__init__(config)
+        kind = nn.Conv1d if num_axes == 1 else nn.Conv2d
+        kernel = config.conv_kernel or (9 if num_axes == 1 else 3)
+        dilation = 2 ** (index % _DOUBLINGS[num_axes])
+        self.conv_norm = layer_norm(config.width)
+        self.conv: nn.Module = kind(
+            config.width, config.width, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False
+        )
+
+    def forward(self, x: Float[Tensor, "B *A D"], keep: Float[Tensor, "B *A 1"] | None) -> Float[Tensor, "B *A D"]:
+        """One layer; what is padding reads as zero."""
+        inner = self.conv_norm(x)
+        if keep is not None:
+            inner = inner * keep
+        x = x + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
+        return self.feed_forward(x)
+
+
+class ConvNet(nn.Module):
+    """A stack of dilated convolutions and a final norm.
+
+    Parameters
+    ----------
+    config
+        Sizes.
+    axes
+        (T,) for sequences (of any length), (rows, columns) for grids.
+    """
+
+    def __init__(self, config: ModelConfig, axes: tuple[int, ...]) -> None:
+        super().__init__()
+        self.axes = axes
+        self.layers = nn.ModuleList(ConvLayer(config, index, len(axes)) for index in range(config.depth))
+        self.final_norm = layer_norm(config.width)
+
+    def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+        """Encode samples; zero where there is padding."""
+        keep = None if documents is None else (documents >= 0).to(x.dtype)[..., None]
+        shape = x.shape[1:2] if len(self.axes) == 1 else self.axes
+        y = x.unflatten(1, shape)
+        mask = None if keep is None else keep.unflatten(1, shape)
+        for layer in self.layers:
+            y = layer(y, mask)
+        y = self.final_norm(y).flatten(1, -2)
+        return y if keep is None else y * keep

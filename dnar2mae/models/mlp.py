@@ -1,0 +1,72 @@
+"""A residual multi-layer perceptron over the whole sample at once."""
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from dnar2mae.config import ModelConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.models.transformer import layer_norm
+
+_TRUNK_WIDTHS = 4  # trunk size in widths of a token
+
+
+class MlpLayer(nn.Module):
+    """Norm, two dense layers with a GELU between them, added to the residual stream."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mlp_norm = layer_norm(width)
+        self.mlp_in = nn.Linear(width, width, bias=False)
+        self.mlp_out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
+        """One layer."""
+        return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
+
+
+class Mlp(nn.Module):
+    r"""Every token gives a few numbers to one vector of the sample, and gets a few back.
+
+    .. math:: h = W_1 [U x_1; \ldots; U x_T], \quad h \leftarrow h + f(h), \quad
+              y_t = \mathrm{norm}(x_t + V (W_2 h)_t)
+
+    Parameters
+    ----------
+    config
+        ``depth`` layers of ``4 * width``; ``mlp_channels`` numbers a token.
+    num_tokens
+        T.
+    """
+
+    def __init__(self, config: ModelConfig, num_tokens: int) -> None:
+        super().__init__()
+        channels = config.mlp_channels or min(max(2048 // num_tokens, 1), config.width)
+        trunk = _TRUNK_WIDTHS * config.width
+        self.num_tokens = num_tokens
+        self.channels_in = nn.Linear(config.width, channels, bias=False)
+        self.trunk_in = nn.Linear(num_tokens * channels, trunk, bias=False)
+        self.layers = nn.ModuleList(MlpLayer(trunk) for _ in range(config.depth))
+        self.trunk_norm = layer_norm(trunk)
+        self.trunk_out = nn.Linear(trunk, num_tokens * channels, bias=False)
+        self.channels_out = nn.Linear(channels, config.width, bias=False)
+        self.final_norm = layer_norm(config.width)
+
+    def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+        """Encode samples of exactly ``num_tokens`` tokens.
+
+        Raises
+        ------
+        ConfigError
+            If there are more or fewer, or padding.
+        """
+        if x.shape[1] != self.num_tokens or documents is not None:
+            raise ConfigError(
+                f"the mlp backbone takes samples of exactly {self.num_tokens} tokens, as in training; "
+                f"got {x.shape[1]}{'' if documents is None else ' with padding'}"
+            )
+        h = self.trunk_in(self.channels_in(x).flatten(1))
+        for layer in self.layers:
+            h = layer(h)
+        back = self.trunk_out(self.trunk_norm(h)).unflatten(1, (self.num_tokens, -1))
+        return self.final_norm(x + self.channels_out(back))
