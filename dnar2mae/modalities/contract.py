@@ -57,8 +57,11 @@ class Batch:
         return [self._each(lambda x, start=start: x[start : start + size]) for start in starts]
 
     def _each(self, change: Any) -> "Batch":
-        parts: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return Batch(**{name: part if part is None else change(part) for name, part in parts.items()})
+        parts: dict[str, Any] = {}
+        for name in self.__slots__:
+            part = getattr(self, name)
+            parts[name] = None if part is None else change(part)
+        return Batch(**parts)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,118 @@
+"""What holds for every kind of data: resuming, workers, micro-batches, and which backbones fit."""
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dnar2mae import MaskConfig, pretrain
+from dnar2mae.checkpoint import checkpoints
+from dnar2mae.config_file import read_config, write_config
+from dnar2mae.embed.samples import embed_samples, load_run
+from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.registry import build_modality
+from dnar2mae.models.backbone import refusal
+from dnar2mae.run_directory import RunDirectory
+from dnar2mae.trainer import Trainer, batches, build_model
+from tests.modalities.kinds import KINDS
+
+LAWS = {
+    "uniform": MaskConfig(low=0.2, high=0.7),
+    "fixed per sample": MaskConfig(law="fixed", ratio=0.5, per="sample"),
+    "choice": MaskConfig(law="choice", ratios=(0.3, 0.6)),
+    "cosine": MaskConfig(law="cosine", low=0.3, high=0.6),
+}
+
+
+@pytest.fixture(params=KINDS)
+def config(request, tmp_path):
+    return KINDS[request.param](tmp_path)
+
+
+def equal(a, b):
+    pairs = [(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)]
+    return all(x is y is None or torch.equal(x, y) for x, y in pairs)
+
+
+def test_the_configuration_reads_back(config, tmp_path):
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_workers_resuming_and_batch_size_do_not_change_samples(config):
+    source = build_modality(config).train
+    plain = list(batches(source, replace(config, steps=4), 0))
+    worked = list(batches(source, replace(config, steps=4, num_workers=1), 0))
+    resumed = list(batches(build_modality(config).train, replace(config, steps=4), 2))
+    assert all(equal(a, b) for a, b in zip(plain, worked, strict=True))
+    assert all(equal(a, b) for a, b in zip(plain[2:], resumed, strict=True))
+    assert equal(source.batch(np.arange(16, 24)), plain[2])
+    assert not torch.equal(plain[0].sample_ids, plain[1].sample_ids)
+
+
+def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(config, tmp_path):
+    pretrain(config, tmp_path / "whole")
+    run = tmp_path / "killed"
+    write_config(config, tmp_path / "c.yaml")
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom dnar2mae.config_file import read_config\n"
+        "from dnar2mae import trainer\nsave = trainer.Trainer.save\n"
+        "def dying(self, name=None):\n    save(self, name)\n    if self.step == 8: os._exit(9)\n"
+        "trainer.Trainer.save = dying\n"
+        "trainer.pretrain(read_config(Path(sys.argv[1])), sys.argv[2])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "c.yaml"), str(run)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 9, done.stderr
+    assert checkpoints(run)[-1].name == "step-00000008"
+    result = pretrain(read_config(run / "config.yaml"), run, resume=True)
+    assert result.finished
+    whole, resumed = (load_file(checkpoints(tmp_path / n)[-1] / "model.safetensors") for n in ("whole", "killed"))
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_micro_batches_give_the_same_loss(config, tmp_path):
+    config = replace(config, mask=MaskConfig(per="sample", low=0.3, high=0.7), steps=4)
+    losses = []
+    for micro in (None, 2):
+        run = RunDirectory(tmp_path / f"{micro}")
+        trainer = Trainer(replace(config, micro_batch=micro), build_modality(config), run, torch.device("cpu"), None)
+        source = batches(trainer.modality.train, config, 0)
+        losses.append([trainer.training_step(batch)["unit_loss"].item() for batch in source])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("objective", ["mlm", "mae"])
+@pytest.mark.parametrize("backbone", ["transformer", "cnn", "mlp"])
+def test_a_backbone_learns_or_says_why_it_does_not_fit(config, tmp_path, backbone, objective, law):
+    model = replace(config.model, backbone=backbone, objective=objective)
+    config = replace(config, model=model, mask=LAWS[law], steps=20)
+    modality = build_modality(config)
+    reason = refusal(model, modality.layout)
+    if reason is not None:
+        with pytest.raises(ConfigError, match=f"--model.backbone {backbone} cannot be used here: {reason[:20]}"):
+            build_model(config, modality)
+        return
+    trainer = Trainer(config, modality, RunDirectory(tmp_path / "run"), torch.device("cpu"), None)
+    before = trainer.held_out(0.5, 16)
+    for batch in batches(modality.train, config, 0):
+        trainer.training_step(batch)
+    assert trainer.held_out(0.5, 16) < before
+
+
+def test_a_trained_run_reads_back_and_embeds(config, tmp_path):
+    pretrain(config, tmp_path / "run")
+    trained, control = load_run(tmp_path / "run", device="cpu"), load_run(tmp_path / "run", device="cpu", seed=5)
+    source = build_modality(config).validation
+    vectors, others = (embed_samples(run.model, source) for run in (trained, control))
+    assert vectors.shape == (len(source), config.model.width)
+    assert np.isfinite(vectors).all()
+    assert not np.allclose(vectors, others)
+    np.testing.assert_allclose(embed_samples(trained.model, source, batch_tokens=1), vectors, atol=1e-5)
