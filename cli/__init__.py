@@ -1,6 +1,7 @@
 """The command line: ``dnar2mae COMMAND``. Each command is a module with ``run(argv)``, imported when called."""
 
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -62,5 +63,6 @@ def _run(command: str, argv: list[str], debug: bool) -> int:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    print(f"dnar2mae: {message}", file=sys.stderr)
+    rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""  # under torchrun
+    print(f"dnar2mae: {rank}{message}", file=sys.stderr)
     return code

@@ -200,6 +200,9 @@ class OptimizerConfig:
     """Decay of AdamW's second moment."""
     clip: float = 1.0
     """Largest gradient norm; 0 turns clipping off."""
+    spike: float | None = None
+    """Skip a step whose gradient norm is this many times the running mean of the norms; by default none is. Steps
+    whose gradient is not finite are always skipped."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -212,6 +215,7 @@ class OptimizerConfig:
         require(self.weight_decay >= 0, "optimizer.weight-decay", "at least 0", self.weight_decay)
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "in [0, 1)", getattr(self, name))
+        require(self.spike is None or self.spike > 1, "optimizer.spike", "> 1", self.spike)
         require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
 
 
@@ -263,6 +267,16 @@ class PretrainConfig(Generic[Data]):
     """Steps between checkpoints."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints to keep, beside the best."""
+    max_hours: float | None = None
+    """Stop after this many hours with a checkpoint, as on SIGTERM; go on with --resume."""
+    max_skipped: int = 10
+    """Stop when this many steps in a row were skipped because their gradient was not finite or spiked."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Under torchrun: every rank holds the model (ddp), or a shard of it (fsdp). Changes memory, not results."""
+    reduce: Literal["fp32", "bf16"] = "fp32"
+    """Under torchrun: type in which gradients travel; bf16 halves the traffic."""
+    timeout_s: float = 600.0
+    """Under torchrun: seconds after which a rank that does not answer counts as hung, and the job ends."""
     tensorboard: bool = False
     """Also write TensorBoard event files (needs the tensorboard extra)."""
 
@@ -273,6 +287,11 @@ class PretrainConfig(Generic[Data]):
             require(value >= 1, name.replace("_", "-"), "at least 1", value)
         require(self.keep_checkpoints >= 1, "keep-checkpoints", "at least 1", self.keep_checkpoints)
         require(self.num_workers >= 0, "num-workers", "at least 0", self.num_workers)
+        require(self.max_hours is None or self.max_hours > 0, "max-hours", "> 0", self.max_hours)
+        require(self.max_skipped >= 1, "max-skipped", "at least 1", self.max_skipped)
+        require(self.timeout_s > 0, "timeout-s", "> 0", self.timeout_s)
+        for name, choices in (("parallel", ("ddp", "fsdp")), ("reduce", ("fp32", "bf16"))):
+            require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", getattr(self, name))
         require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,7 @@ class Monitor:
     Parameters
     ----------
     metrics_file
-        JSON lines to append to.
+        JSON lines to append to; None shows and records nothing.
     total_steps, first_step
         Length of the run and where it starts (0, or where it resumes).
     tensorboard
@@ -43,9 +44,9 @@ class Monitor:
     """
 
     def __init__(
-        self, metrics_file: Path, *, total_steps: int, first_step: int = 0, tensorboard: Path | None = None
+        self, metrics_file: Path | None, *, total_steps: int, first_step: int = 0, tensorboard: Path | None = None
     ) -> None:
-        self._console = Console(file=sys.stderr)
+        self._console = Console(file=sys.stderr, quiet=metrics_file is None)
         self._progress = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -55,14 +56,14 @@ class Monitor:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._console.is_terminal or metrics_file is None,
         )
         self._task = self._progress.add_task("", total=total_steps, completed=first_step)
         self._total, self._first, self._start = total_steps, first_step, time.monotonic()
         self._next_line = self._start
         self._validation = ""
-        self._board = _open_tensorboard(tensorboard) if tensorboard else None
-        self._file = metrics_file.open("a")
+        self._board = _open_tensorboard(tensorboard) if tensorboard and metrics_file else None
+        self._file = open(metrics_file or os.devnull, "a")
 
     def __enter__(self) -> "Monitor":
         self._progress.start()
@@ -103,7 +104,8 @@ class Monitor:
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def _record(self, event: str, row: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"event": event, **row}) + "\n")
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        self._file.write(json.dumps({"event": event, **finite}) + "\n")
         if self._board:
             for name, value in row.items():
                 if name != "step" and isinstance(value, float):

@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dnar2mae.config import OptimizerConfig
+from dnar2mae.distributed import local, whole
+
+_MEMORY = 0.98  # share of the running mean of gradient norms that a step keeps
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
@@ -56,8 +59,46 @@ def scale_and_clip(parameters: Sequence[Tensor], factor: Tensor, clip: float) ->
         Norm of the scaled gradient before clipping.
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(grads) * factor
+    norm = whole(torch.nn.utils.get_total_norm(grads)) * factor
     if clip:
         factor = factor * (clip / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_(grads, factor)
+    torch._foreach_mul_([local(grad) for grad in grads], factor)
     return norm
+
+
+class StepGuard:
+    """Leaves out steps whose gradient is not finite or spikes; no host synchronisation.
+
+    Parameters
+    ----------
+    optimizer
+        Fused, so that it can be told on the device to leave a step out.
+    spike
+        Leave out a step whose gradient norm is this many times the running mean; None leaves out none.
+    device
+        Of the model.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, spike: float | None, device: torch.device) -> None:
+        self.optimizer, self.spike = optimizer, spike
+        self.mean_norm, self.in_a_row = torch.zeros(2, device=device)
+
+    def step(self, norm: Tensor) -> Tensor:
+        """Let the optimizer step unless the norm forbids it; give how many steps in a row were left out."""
+        bad = ~norm.isfinite()
+        if self.spike is not None:
+            bad |= (self.mean_norm > 0) & (norm > self.spike * self.mean_norm)
+        seen = torch.where(self.mean_norm > 0, _MEMORY * self.mean_norm + (1 - _MEMORY) * norm, norm)
+        self.mean_norm = torch.where(bad, self.mean_norm, seen)
+        self.in_a_row = torch.where(bad, self.in_a_row + 1, 0.0)
+        self.optimizer.found_inf, self.optimizer.grad_scale = bad.float(), None  # type: ignore[attr-defined]
+        self.optimizer.step()
+        return self.in_a_row
+
+    def state(self) -> list[float]:
+        """What a resumed run must know, as JSON values."""
+        return [self.mean_norm.item(), self.in_a_row.item()]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Take up what :meth:`state` gave."""
+        self.mean_norm, self.in_a_row = self.mean_norm.new_tensor(list(state))

@@ -28,7 +28,12 @@ _MAY_CHANGE = {
     "checkpoint_every",
     "keep_checkpoints",
     "tensorboard",
+    "max_hours",
+    "parallel",
+    "reduce",
+    "timeout_s",
     "data.genomes",
+    "data.paths",
 }
 """Settings that do not change what is learned, so that a resumed run may differ in them."""
 

@@ -9,7 +9,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,22 +21,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
-from dnar2mae.checkpoint import checkpoints, find_checkpoint, load_checkpoint, prune, save_checkpoint, step_name
-from dnar2mae.config import ModelConfig, PretrainConfig, TokenizerConfig
-from dnar2mae.config_file import read_config
-from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.assemble import build_model, choose_device, initial_weights
+from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_name
+from dnar2mae.config import PretrainConfig
+from dnar2mae.distributed import ALONE, Ranks, local, parallelise, start_ranks
+from dnar2mae.errors import RunError
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
 from dnar2mae.modalities.contract import Batch, Modality, Source
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.models import MaskedModel
 from dnar2mae.models.attention import choose_backend
 from dnar2mae.monitor import Monitor
-from dnar2mae.optimizer import build_optimizer, learning_rate, scale_and_clip
+from dnar2mae.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
 from dnar2mae.plots import plot_run
 from dnar2mae.run_directory import RunDirectory
 
 _STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
+_TIME_IS_UP = 1000  # beyond every signal number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,21 +69,25 @@ class RunResult:
 
 
 class StepBatches(Dataset):
-    """The batch of each step: samples ``step * batch_size`` to ``(step + 1) * batch_size``."""
+    """The batch of each step: samples ``step * batch_size`` to ``(step + 1) * batch_size``, or a rank's share."""
 
-    def __init__(self, source: Source, batch_size: int) -> None:
-        self.source, self.batch_size = source, batch_size
+    def __init__(self, source: Source, batch_size: int, ranks: Ranks) -> None:
+        self.source, self.batch_size, self.ranks = source, batch_size, ranks
 
     def __getitem__(self, step: int) -> Batch:
         """Batch of a step."""
-        return self.source.batch(np.arange(step * self.batch_size, (step + 1) * self.batch_size))
+        size = self.batch_size // self.ranks.size
+        first = step * self.batch_size + self.ranks.rank * size
+        return self.source.batch(np.arange(first, first + size))
 
 
-def batches(source: Source, config: PretrainConfig, first_step: int, *, pin_memory: bool = False) -> DataLoader:
+def batches(
+    source: Source, config: PretrainConfig, first_step: int, *, pin_memory: bool = False, ranks: Ranks = ALONE
+) -> DataLoader:
     """Batches of the steps from ``first_step`` on, prepared ahead by ``num_workers`` processes."""
     workers = config.num_workers
     return DataLoader(
-        StepBatches(source, config.batch_size),
+        StepBatches(source, config.batch_size, ranks),
         batch_size=None,
         sampler=range(first_step, config.steps),
         num_workers=workers,
@@ -110,109 +115,41 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     Returns
     -------
     RunResult
-        Held-out losses and the yardstick. SIGINT and SIGTERM save a checkpoint and return early with
+        Held-out losses and the yardstick. SIGINT, SIGTERM and SIGUSR1 save a checkpoint and return early with
         ``finished=False``.
 
     Raises
     ------
     Dnar2maeError
-        For bad input, an unusable ``out``, a loss that is not finite, or a full disk: one line that says what to do.
+        For bad input, an unusable ``out``, gradients that are not finite, or a full disk: one line that says what to
+        do.
+
+    Notes
+    -----
+    Under torchrun every process calls this; the first writes. A group that torchrun restarts resumes by itself.
     """
     run = RunDirectory(Path(out))
     start = initial_weights(config) if config.init else None
     if start is not None:
         config = replace(config, model=start.model, tokenizer=start.tokenizer)
-    run.check(config, resume=resume, overwrite=overwrite)
     device, autocast = choose_device(config)
-    modality = build_modality(config, run.path if resume else start.saved if start else None)
-    modality.open()
-    trainer = Trainer(config, modality, run, device, autocast)
-    run.create(config, overwrite=overwrite)
-    try:
-        modality.save(run.path)
-        return trainer.run(resume=resume)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise RunError(f"{run.path}: no space left on the disk; {_last_good(run)}") from error
-
-
-def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | None]:
-    """Device of a run and the type of its matrix products (None: that of the weights, fp32).
-
-    Raises
-    ------
-    ConfigError
-        If the device does not exist or has no bfloat16 although asked for.
-    """
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"--device must be one that this machine has, got {name}: {reason}") from error
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # where Triton launches
-    if config.precision == "fp32":
-        return device, None
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
-    return device, torch.bfloat16 if fast or config.precision == "bf16" else None
-
-
-def build_model(config: PretrainConfig, modality: Modality) -> MaskedModel:
-    """Model of a run with its initial weights, a pure function of the configuration, on the CPU."""
-    model = MaskedModel(
-        config.model,
-        modality.embedder(),
-        modality.head(),
-        modality.layout,
-        gradient_checkpointing=config.gradient_checkpointing,
-        attention=config.attention,
-        kernels=config.kernels,
-    )
-    model.reset_parameters(torch.Generator().manual_seed(config.seed))
-    if config.init:
-        initial_weights(config).load(model)
-    return model
-
-
-@dataclass(frozen=True, slots=True)
-class InitialWeights:
-    """What ``--init`` names."""
-
-    model: ModelConfig
-    tokenizer: TokenizerConfig
-    saved: Path | None
-    """The run directory, if it is one or a checkpoint of one."""
-    load: Callable[[MaskedModel], object]
-    """Puts the weights into a model."""
-
-
-def initial_weights(config: PretrainConfig) -> InitialWeights:
-    """Read what ``--init`` names: a run or a checkpoint of the same kind of data, or a ModernBERT folder.
-
-    Raises
-    ------
-    RunError
-        If it is none of these, or of another kind of data.
-    """
-    path = Path(str(config.init))
-    found = find_checkpoint(path)
-    if found is None:
-        from dnar2mae.hub import Model  # which imports this module
-
-        model = Model.from_pretrained(path, device="cpu")
-        tokenizer = TokenizerConfig(k=model.tokenizer.k, stride=model.tokenizer.stride)
-        weights = model.module.state_dict()
-        return InitialWeights(model.config, tokenizer, None, lambda to: to.load_state_dict(weights))
-    run, checkpoint = found
-    before = read_config(run / "config.yaml")
-    if before.modality != config.modality:
-        raise RunError(f"--init {path}: expected a run on {config.modality}, got one on {before.modality}")
-    return InitialWeights(before.model, before.tokenizer, run, lambda to: load_checkpoint(checkpoint, to))
+    with start_ranks(config, device) as ranks:
+        resume = resume or (ranks.restarted and run.config_file.exists())
+        if ranks.is_first:
+            run.check(config, resume=resume, overwrite=overwrite)
+        modality = build_modality(config, run.path if resume else start.saved if start else None)
+        with ranks.first_on_each_node():  # builds caches, which the others then find
+            modality.open()
+        trainer = Trainer(config, modality, run, device, autocast, ranks=ranks)
+        try:
+            if ranks.is_first:
+                run.create(config, overwrite=overwrite)
+                modality.save(run.path)
+            return trainer.run(resume=resume)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise RunError(f"{run.path}: no space left on the disk; {_last_good(run)}") from error
 
 
 class Trainer:
@@ -223,7 +160,9 @@ class Trainer:
     config, modality, run
         What to train, on what, and where to write.
     device, autocast
-        See :func:`choose_device`.
+        See :func:`dnar2mae.assemble.choose_device`.
+    ranks
+        The processes that train together.
     """
 
     def __init__(
@@ -233,15 +172,19 @@ class Trainer:
         run: RunDirectory,
         device: torch.device,
         autocast: torch.dtype | None,
+        *,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.modality, self.directory = config, modality, run
-        self.device, self.autocast = device, autocast
+        self.device, self.autocast, self.ranks = device, autocast, ranks
         self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps)
-        self.model = build_model(config, modality).to(device)
+        self.model = build_model(config, modality, device, sharded=ranks.size > 1 and config.parallel == "fsdp")
         self.parameters = list(self.model.parameters())
         self.optimizer = build_optimizer(self.model, config.optimizer)
+        self.guard = StepGuard(self.optimizer, config.optimizer.spike, device)
         if config.compile:
             self.model.encoder.compile()
+        self.parallel = parallelise(self.model, config, ranks)
         self.unit_key = modality.unit.replace(" ", "_")
         self.step = 0
         self.history: list[tuple[int, float]] = []
@@ -253,12 +196,14 @@ class Trainer:
         if saved:
             state = load_checkpoint(saved[-1], self.model, self.optimizer)
             self.step, self.history = state["step"], [(s, v) for s, v in state["history"]]
-        self.directory.rewind_metrics(self.step if saved else -1)
+            self.guard.restore(state["guard"])
+        if self.ranks.is_first:
+            self.directory.rewind_metrics(self.step if saved else -1)
         board = self.directory.path / "tensorboard" if self.config.tensorboard else None
         start = time.monotonic()
         with (
             Monitor(
-                self.directory.metrics_file,
+                self.directory.metrics_file if self.ranks.is_first else None,
                 total_steps=self.config.steps,
                 first_step=self.step,
                 tensorboard=board,
@@ -273,7 +218,7 @@ class Trainer:
             self._train(monitor, stop)
             finished = self.step == self.config.steps
             result = self._summary(finished, time.monotonic() - start)
-        if finished:
+        if finished and self.ranks.is_first:
             self.directory.summary_file.write_text(json.dumps(_plain(result), indent=1))
             plot_run(self.directory.metrics_file, _plain(result), self.directory.plot_file)
         return result
@@ -283,22 +228,24 @@ class Trainer:
         dtype = self.autocast or torch.float32
         count = sum(p.numel() for p in self.parameters)
         backend = choose_backend(self.config.attention, self.device, dtype)
+        several = f" in {self.ranks.size} ranks ({self.config.parallel})" if self.ranks.size > 1 else ""
         kernels = "triton" if use_triton(self.config.kernels, self.parameters[0]) else "reference"
         return (
-            f"{count / 1e6:.2f} M parameters on {self.device}, {str(dtype).removeprefix('torch.')}, "
+            f"{count / 1e6:.2f} M parameters on {self.device}{several}, {str(dtype).removeprefix('torch.')}, "
             f"attention {backend}, masking kernels {kernels}; writing to {self.directory.path}"
         )
 
     def _train(self, monitor: Monitor, stop: list[int]) -> None:
         config = self.config
         pin = self.device.type == "cuda"
-        loader = batches(self.modality.train, config, self.step, pin_memory=pin)
-        clock = time.monotonic()
+        loader = batches(self.modality.train, config, self.step, pin_memory=pin, ranks=self.ranks)
+        begun = clock = time.monotonic()
         for batch in loader:
             self._pending.append(self.training_step(batch))
             last = self.step == config.steps
             validate = last or self.step % config.validate_every == 0
-            save = last or bool(stop) or self.step % config.checkpoint_every == 0
+            reason = self._reason_to_stop(stop, begun)
+            save = last or reason is not None or self.step % config.checkpoint_every == 0
             if validate or save or self.step % _STEPS_BETWEEN_READINGS == 0:
                 elapsed, clock = time.monotonic() - clock, time.monotonic()
                 self._read(monitor, elapsed)
@@ -306,12 +253,22 @@ class Trainer:
                 self._validate(monitor)
             if save:
                 self.save()
-            if stop and not last:
-                name = signal.Signals(stop[0]).name
-                monitor.say(f"{name}: saved step {self.step}; go on with --resume")
+            if reason is not None and not last:
+                monitor.say(f"{reason}: saved step {self.step}; go on with --resume")
                 return
             if validate or save:
                 clock = time.monotonic()
+
+    def _reason_to_stop(self, received: list[int], begun: float) -> str | None:
+        """Signal or time limit that ends this process before the last step; ranks agree on it every few steps."""
+        if self.ranks.size > 1 and self.step % _STEPS_BETWEEN_READINGS:
+            return None
+        hours = self.config.max_hours
+        is_late = hours is not None and time.monotonic() - begun > hours * 3600
+        found = self.ranks.most(received[0] if received else _TIME_IS_UP if is_late else 0, self.device)
+        if not found:
+            return None
+        return f"--max-hours {hours}" if found == _TIME_IS_UP else signal.Signals(found).name
 
     def training_step(self, batch: Batch) -> dict[str, Any]:
         """Do one optimizer step; the loss is the mean over the predicted tokens of the whole batch.
@@ -325,23 +282,28 @@ class Trainer:
         -------
         dict
             ``step``, ``loss`` (mean over predicted tokens), ``unit_loss`` (the same in the modality's unit),
-            ``ratio``, ``lr`` and ``grad_norm``; losses and norm are tensors still on the device.
+            ``ratio``, ``lr``, ``grad_norm``, and ``skipped``, how many steps in a row were left out; losses, norm and
+            the last are tensors still on the device.
         """
         config, plan = self.config, self.masker.plan(self.step)
         expected = batch.tokens.numel() * 0.15  # keeps the accumulated gradient of the sum near that of the mean
         total, weight, units = torch.zeros(3, device=self.device)
-        for part in batch.split(config.micro_batch or config.batch_size):
-            loss, seen, stood_for = self._loss(plan, part)
-            (loss / expected).backward()
+        parts = batch.split(config.micro_batch or config.batch_size)
+        for part in parts:
+            with self.parallel.accumulate(part is parts[-1]):
+                loss, seen, stood_for = self._loss(plan, part)
+                (loss / expected).backward()
             total += loss.detach()
             weight += seen
             units += stood_for
+        self.ranks.add(total, weight, units)
         one = weight.clamp(min=1e-6)
-        norm = scale_and_clip(self.parameters, expected / one * (weight > 0), config.optimizer.clip)
+        factor = self.ranks.size * expected / one * (weight > 0)  # gradients are averaged over ranks
+        norm = scale_and_clip(self.parameters, factor, config.optimizer.clip)
         rate = learning_rate(self.step, config.steps, config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        skipped = self.guard.step(norm)
         self.optimizer.zero_grad()
         self.step += 1
         ratio = draw_ratio(plan, batch.sample_ids).mean().item()
@@ -353,6 +315,7 @@ class Trainer:
             "ratio": ratio,
             "lr": rate,
             "grad_norm": norm,
+            "skipped": skipped,
         }
 
     def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -362,7 +325,7 @@ class Trainer:
             capacity = prediction_capacity(plan, part.sample_ids, part.tokens.shape[1])
         part = part.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            losses, index = self.model.masked_losses(plan, part, capacity=capacity)
+            losses, index = self.parallel.losses(plan, part, capacity=capacity)
         place = index.clamp(min=0)
         weights = part.weight.flatten()[place] * (index >= 0)
         units = weights if part.units is None else weights * part.units.flatten()[place]
@@ -375,10 +338,11 @@ class Trainer:
         for row in self._pending:
             values = {k: v.item() if isinstance(v, Tensor) else v for k, v in row.items()}
             loss = values["loss"]
-            if not (math.isfinite(loss) and math.isfinite(values["grad_norm"])):
+            if values["skipped"] >= self.config.max_skipped:
                 raise RunError(
-                    f"step {values['step']}: the loss is {loss} and the gradient norm {values['grad_norm']}; "
-                    f"{_last_good(self.directory)}. A lower --optimizer.lr may help"
+                    f"step {values['step']}: {values['skipped']:.0f} steps in a row were skipped, the loss is {loss} "
+                    f"and the gradient norm {values['grad_norm']}; {_last_good(self.directory)}. A lower "
+                    "--optimizer.lr may help"
                 )
             rows.append(
                 {
@@ -388,6 +352,7 @@ class Trainer:
                     "ratio": values["ratio"],
                     "lr": values["lr"],
                     "grad_norm": values["grad_norm"],
+                    **({"skipped": values["skipped"]} if values["skipped"] else {}),
                     "tokens_per_s": tokens / max(elapsed, 1e-9),
                 }
             )
@@ -403,6 +368,7 @@ class Trainer:
             ratio=ratio,
             num_samples=num_samples,
             autocast=self.autocast,
+            ranks=self.ranks,
         )
         return loss / self.modality.unit_size
 
@@ -411,14 +377,24 @@ class Trainer:
         best = all(value < earlier for _, earlier in self.history)
         self.history.append((self.step, value))
         monitor.validation({"step": self.step, "held_out": value})
-        self.modality.illustrate(self.model, self.directory.path / f"held_out-{self.step:08d}")
+        picture = self.directory.path / f"held_out-{self.step:08d}"
+        self.modality.illustrate(self.model, picture if self.ranks.is_first else None)
         if best and self.step:
             self.save("best")
 
     def save(self, name: str | None = None) -> None:
-        """Write a checkpoint of the present step and remove those past ``keep_checkpoints``."""
+        """Write a checkpoint of the present step and remove those past ``keep_checkpoints``.
+
+        Raises
+        ------
+        RunError
+            If a weight is not finite, or the disk is full.
+        """
+        broken = any(not local(parameter).isfinite().all() for parameter in self.parameters)
+        if self.ranks.most(broken, self.device):
+            raise RunError(f"step {self.step}: weights are not finite; {_last_good(self.directory)}")
         folder = self.directory.checkpoint_folder / (name or step_name(self.step))
-        state = {"step": self.step, "history": self.history}
+        state = {"step": self.step, "history": self.history, "guard": self.guard.state()}
         save_checkpoint(folder, self.model, self.optimizer, state)
         prune(self.directory.path, self.config.keep_checkpoints)
 
@@ -457,7 +433,7 @@ def _last_good(run: RunDirectory) -> str:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind does its usual work."""
+    """Collect SIGINT, SIGTERM and SIGUSR1 instead of dying of them; a second one of a kind does its usual work."""
     received: list[int] = []
     before: dict[int, Any] = {}
 
@@ -466,7 +442,7 @@ def _stop_signals() -> Iterator[list[int]]:
         signal.signal(number, before[number])
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             before[number] = signal.signal(number, note)
     except ValueError:  # not in the main thread: signals stay the caller's business
         pass

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from dnar2mae.distributed import ALONE, Ranks
 from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.contract import FiniteSource
 from dnar2mae.models import MaskedModel
@@ -18,6 +19,7 @@ RATIO = 0.15
 CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
 """Mask ratios of the loss-against-ratio curve."""
 _SEED = 0x7A1DA7E
+_BATCH_TOKENS = 8192  # encoded at once
 
 
 def evenly_spaced(total: int, number: int) -> np.ndarray:
@@ -35,8 +37,8 @@ def masked_loss(
     *,
     ratio: float = RATIO,
     num_samples: int = 256,
-    batch_tokens: int = 8192,
     autocast: torch.dtype | None = None,
+    ranks: Ranks = ALONE,
 ) -> float:
     """Mean loss at one mask ratio, per unit of the predicted tokens.
 
@@ -52,10 +54,10 @@ def masked_loss(
         Mask ratio, in (0, 1).
     num_samples
         Evenly spaced samples to use, at most.
-    batch_tokens
-        Tokens encoded at once.
     autocast
         Type of matrix products; by default that of the weights.
+    ranks
+        Each takes its share of the samples.
 
     Returns
     -------
@@ -65,15 +67,28 @@ def masked_loss(
     device = next(model.parameters()).device
     fixed = plan.at_ratio(ratio, _SEED)
     total, count = torch.zeros(2, dtype=torch.float64, device=device)
-    for ids in _batches(source, evenly_spaced(len(source), num_samples), batch_tokens):
+    shares, counts = _shares(evenly_spaced(len(source), num_samples), ranks)
+    for ids, real in _batches(source, shares, counts):
         batch = source.batch(ids).to(device)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             losses, index = model.masked_losses(fixed, batch)
-        total += losses.double().sum()
-        count += len(index) if batch.units is None else batch.units.flatten()[index].double().sum()
+        taken = index < real * batch.tokens.shape[1]
+        total += (losses * taken).double().sum()
+        count += (taken if batch.units is None else taken * batch.units.flatten()[index]).double().sum()
+    ranks.add(total, count)
     return (total / count).item()
 
 
-def _batches(source: FiniteSource, ids: np.ndarray, batch_tokens: int) -> Iterable[np.ndarray]:
-    size = max(batch_tokens // source.batch(ids[:1]).tokens.shape[1], 1)
-    return (ids[start : start + size] for start in range(0, len(ids), size))
+def _shares(ids: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, int]:
+    """Samples of this rank, and how many of them count: all ranks get the same number, the last ones repeats."""
+    size = -(-len(ids) // ranks.size)
+    mine = ids[ranks.rank * size : (ranks.rank + 1) * size]
+    return np.concatenate([mine, np.full(size - len(mine), ids[0])]), len(mine)
+
+
+def _batches(
+    source: FiniteSource, ids: np.ndarray, num_real: int
+) -> Iterable[tuple[np.ndarray, int]]:
+    """Samples encoded at once, and how many of them count."""
+    size = max(_BATCH_TOKENS // source.batch(ids[:1]).tokens.shape[1], 1)
+    return ((ids[start : start + size], max(num_real - start, 0)) for start in range(0, len(ids), size))

@@ -21,12 +21,13 @@ from dnar2mae import (
     TokenizerConfig,
     pretrain,
 )
+from dnar2mae.assemble import build_model
 from dnar2mae.checkpoint import checkpoints, load_checkpoint
 from dnar2mae.config_file import write_config
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.run_directory import RunDirectory
-from dnar2mae.trainer import Trainer, batches, build_model
+from dnar2mae.trainer import Trainer, batches
 
 
 @pytest.fixture

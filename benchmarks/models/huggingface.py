@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dnar2mae.assemble import choose_device
 from dnar2mae.benchmarks.models.checkpoint import digest
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.trainer import choose_device
 
 _NO_LIMIT = 1_000_000
 

@@ -25,13 +25,14 @@ import numpy as np
 import torch
 import tyro
 
+from dnar2mae.assemble import choose_device
 from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
 from dnar2mae.hub.modernbert import to_config
 from dnar2mae.hub.tokenizer_json import write_tokenizer
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.presets import PRESETS
 from dnar2mae.run_directory import RunDirectory, environment
-from dnar2mae.trainer import Trainer, batches, choose_device
+from dnar2mae.trainer import Trainer, batches
 
 RESULTS = Path(__file__).parents[1] / "results" / "end_to_end.csv"
 Objective = Literal["mlm", "mae"]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from dnar2mae.assemble import build_model, choose_device
 from dnar2mae.checkpoint import find_checkpoint, load_checkpoint
 from dnar2mae.config import PretrainConfig
 from dnar2mae.config_file import read_config
@@ -15,7 +16,6 @@ from dnar2mae.genome.progress import progress_bar
 from dnar2mae.modalities.contract import FiniteSource, Modality
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models import MaskedModel
-from dnar2mae.trainer import build_model, choose_device
 
 
 @dataclass(frozen=True, slots=True)

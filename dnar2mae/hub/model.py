@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from dnar2mae.assemble import choose_device
 from dnar2mae.checkpoint import find_checkpoint, load_checkpoint
 from dnar2mae.config import ModelConfig, PretrainConfig
 from dnar2mae.config_file import read_config
@@ -24,7 +25,6 @@ from dnar2mae.hub.tokenizer_json import read_tokenizer
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models import MaskedModel
 from dnar2mae.tokenizers import KmerTokenizer
-from dnar2mae.trainer import choose_device
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 

@@ -142,8 +142,16 @@ class Modality(ABC):
     def save(self, folder: Path) -> None:  # noqa: B027 - most kinds need nothing
         """Write into a run directory what a trained model needs besides its weights (a vocabulary, a tokenizer)."""
 
-    def illustrate(self, model: "MaskedModel", path: Path) -> None:  # noqa: B027 - nor a picture
-        """Draw at a validation what the model makes of some held-out samples (``path`` has no suffix yet)."""
+    def illustrate(self, model: "MaskedModel", path: Path | None) -> None:  # noqa: B027 - nor a picture
+        """Draw at a validation what the model makes of some held-out samples.
+
+        Parameters
+        ----------
+        model
+            As it is now.
+        path
+            File to write, still without a suffix; None on ranks that compute along but write nothing.
+        """
 
     def read(self, path: Path) -> FiniteSource:
         """Samples of a file or folder in their order, unmasked, as embeddings and probes take them.

@@ -69,10 +69,11 @@ class TokenHead(_Transform):
         self.bias = nn.Parameter(torch.zeros(vocabulary.size))
         self.real = slice(vocabulary.first_real, vocabulary.first_real + vocabulary.num_real)
 
-    def reset_bias(self) -> None:
-        """Set the bias to 0 for real tokens, and so low that they have no probability for the others."""
-        with torch.no_grad():
-            self.bias.fill_(_NEVER)[self.real] = 0.0
+    def initial_bias(self) -> Float[Tensor, " V"]:
+        """0 for real tokens, and so low that they have no probability for the others."""
+        bias = torch.full(self.bias.shape, _NEVER)
+        bias[self.real] = 0.0
+        return bias
 
     def logits(self, hidden: Float[Tensor, "... D"], embedder: TokenEmbedder) -> Float[Tensor, "... V"]:
         """Unnormalised log-probabilities of every token, in fp32."""

@@ -1,6 +1,7 @@
 """The masked model: embedder, encoder, and a head that sees masked places only; two objectives."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -132,19 +133,32 @@ class MaskedModel(nn.Module):
         embedder, head = TokenEmbedder(vocabulary, config.width), TokenHead(vocabulary, config.width)
         return cls(config, embedder, head, layout or Layout(axes=(0,), tokens=0), **settings)  # type: ignore[arg-type]
 
-    def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw the initial weights: normal of sd 0.02 cut at 3 sd, residual outputs scaled by 1/sqrt(2 depth)."""
+    def reset_parameters(
+        self, generator: torch.Generator, place: Callable[[Tensor, Tensor], object] = lambda to, value: to.copy_(value)
+    ) -> None:
+        """Draw the initial weights: normal of sd 0.02 cut at 3 sd, residual outputs scaled by 1/sqrt(2 depth).
+
+        Parameters
+        ----------
+        generator
+            On the CPU.
+        place
+            Copies a value into a parameter, or the part of it that is here.
+        """
         for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
+            value = torch.empty(parameter.shape)
+            if name == "head.bias" and isinstance(self.head, TokenHead):
+                value = self.head.initial_bias()
+            elif name.endswith("bias"):
+                value.zero_()
             elif parameter.ndim == 1 and not name.endswith("mask_vector"):
-                nn.init.ones_(parameter)
+                value.fill_(1)
             else:
                 is_residual = name.endswith(("attention_out.weight", "mlp_out.weight"))
                 sd = 0.02 / (math.sqrt(2 * self.config.depth) if is_residual else 1.0)
-                nn.init.trunc_normal_(parameter, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
-        if isinstance(self.head, TokenHead):
-            self.head.reset_bias()
+                nn.init.trunc_normal_(value, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
+            with torch.no_grad():
+                place(parameter, value)
 
     def forward(
         self,

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from dnar2mae import MaskConfig, pretrain
+from dnar2mae.assemble import build_model
 from dnar2mae.checkpoint import checkpoints
 from dnar2mae.config_file import read_config, write_config
 from dnar2mae.embed.samples import embed_samples, load_run
@@ -17,7 +18,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models.backbone import refusal
 from dnar2mae.run_directory import RunDirectory
-from dnar2mae.trainer import Trainer, batches, build_model
+from dnar2mae.trainer import Trainer, batches
 from tests.modalities.kinds import KINDS
 
 LAWS = {

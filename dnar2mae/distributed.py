@@ -1,0 +1,214 @@
+"""Several processes on one run: torchrun's ranks, DDP and FSDP2. The only file that knows of torch.distributed.
+
+Sample ``i`` of the run belongs to the step ``i // batch_size`` whatever the number of ranks; a rank takes its share of
+every batch. Gradients and losses are summed over ranks before they are divided by the global number of predicted
+tokens, so a run goes the same way on 1, 2 or 4 ranks. A single process needs none of this and starts no group.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError
+
+FORWARD_METHODS = ("masked_losses", "encode", "decoded", "logits")
+"""Methods of a model that compute with its weights, besides ``forward``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Which of the run's processes this one is."""
+
+    rank: int = 0
+    size: int = 1
+    restarted: bool = False
+    """Whether torchrun has started this group again after a failure."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def add(self, *values: Tensor) -> None:
+        """Sum scalars over ranks, in place."""
+        if self.size > 1:
+            together = torch.stack([value.double() for value in values])
+            dist.all_reduce(together)
+            for value, total in zip(values, together, strict=True):
+                value.copy_(total)
+
+    def most(self, number: int, device: torch.device) -> int:
+        """Largest of a number over ranks."""
+        if self.size == 1:
+            return number
+        found = torch.tensor(number, device=device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found)
+
+    @contextmanager
+    def first_on_each_node(self) -> Iterator[None]:
+        """Let one process of each node go first, and the others after it."""
+        if self.size == 1:
+            yield
+            return
+        goes_first = os.environ.get("LOCAL_RANK", "0") == "0"
+        if not goes_first:
+            self.wait()
+        yield
+        if goes_first:
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for all ranks."""
+        if self.size > 1:
+            dist.barrier()
+
+
+ALONE = Ranks()
+
+
+def local_device(name: str) -> str:
+    """Device of this process: under torchrun ``cuda`` is the GPU of the local rank."""
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local}" if name == "cuda" and local is not None else name
+
+
+@contextmanager
+def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]:
+    """Join the group that torchrun's environment names; a single process is a group of its own.
+
+    Parameters
+    ----------
+    config
+        ``timeout_s`` is how long a collective may take before a rank counts as hung; ``parallel`` and ``batch_size``
+        are checked.
+    device
+        Of this process; NCCL on CUDA, gloo elsewhere.
+
+    Raises
+    ------
+    ConfigError
+        If the batch cannot be shared by the ranks.
+    """
+    size, restarts = (int(os.environ.get(name, fallback)) for name, fallback in _ENVIRONMENT)
+    if size == 1:
+        yield Ranks(restarted=restarts > 0)
+        return
+    micro = config.micro_batch or 1
+    if config.batch_size % (size * micro):
+        rule = f"a multiple of {size} ranks" + (f" times --micro-batch ({micro})" if micro > 1 else "")
+        raise ConfigError(f"--batch-size must be {rule}, got {config.batch_size}")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=config.timeout_s))
+    try:
+        yield Ranks(dist.get_rank(), size, restarts > 0)
+    finally:
+        dist.destroy_process_group()
+
+
+_ENVIRONMENT = (("WORLD_SIZE", "1"), ("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """A model as the training loop calls it."""
+
+    losses: Callable[..., tuple[Tensor, Tensor]]
+    """``MaskedModel.masked_losses``; gradients of its backward pass are averaged over ranks."""
+    accumulate: Callable[[bool], Any]
+    """Context of one micro-batch, given whether it is the step's last: only then gradients are exchanged."""
+
+
+class _Losses(nn.Module):
+    """DDP watches calls of ``forward`` only."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *arguments: Any, **settings: Any) -> Any:
+        return self.model.masked_losses(*arguments, **settings)  # type: ignore[operator]
+
+
+def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
+    """Spread a model over the ranks.
+
+    Parameters
+    ----------
+    model
+        A :class:`dnar2mae.models.MaskedModel` on its device; with ``--parallel fsdp`` one that :func:`shard` has cut.
+    config
+        ``parallel``, ``reduce`` and the objective.
+    ranks
+        The group.
+    """
+    if ranks.size == 1:
+        return Parallel(model.masked_losses, lambda last: nullcontext())
+    if config.parallel == "fsdp":
+
+        def accumulate(last: bool) -> Any:
+            model.set_requires_gradient_sync(last)
+            return nullcontext()
+
+        return Parallel(model.masked_losses, accumulate)
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+    from torch.nn.parallel import DistributedDataParallel
+
+    unused = config.model.objective == "mae"  # what stands for a masked token is not used then
+    wrapped = DistributedDataParallel(_Losses(model), find_unused_parameters=unused, gradient_as_bucket_view=True)
+    if config.reduce == "bf16":
+        wrapped.register_comm_hook(None, bf16_compress_hook)
+    return Parallel(wrapped, lambda last: nullcontext() if last else wrapped.no_sync())
+
+
+def shard(model: Any, config: PretrainConfig, device: torch.device) -> None:
+    """Cut a model on the meta device into shards by layer (FSDP2), and give each rank memory for its own."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    reduce = torch.bfloat16 if config.reduce == "bf16" else None
+    policy = MixedPrecisionPolicy(reduce_dtype=reduce)
+    for part in (model.encoder, *([model.decoder.layers] if model.decoder is not None else [])):
+        for layer in part.layers:
+            fully_shard(layer, mp_policy=policy)
+    fully_shard(model, mp_policy=policy)
+    for name in FORWARD_METHODS:
+        register_fsdp_forward_method(model, name)
+    model.to_empty(device=device)
+
+
+def place(target: Tensor, value: Tensor) -> None:
+    """Copy a whole tensor, or this rank's shard of it, into a parameter."""
+    with torch.no_grad():
+        local(target).copy_(local(like(target, value)))
+
+
+def like(target: Any, value: Tensor) -> Tensor:
+    """Give ``value``, which every rank holds whole, on the device and cut like ``target``."""
+    value = value.to(target.device)
+    if not _is_shard(target):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, target.device_mesh, target.placements, src_data_rank=None)
+
+
+def whole(tensor: Any) -> Tensor:
+    """Give the tensor that shards make together; every rank must ask."""
+    return tensor.full_tensor() if _is_shard(tensor) else tensor
+
+
+def local(tensor: Any) -> Tensor:
+    """Give this rank's part of a tensor, in the same memory."""
+    return tensor.to_local() if _is_shard(tensor) else tensor
+
+
+def _is_shard(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")
