@@ -226,7 +226,7 @@ def test_damaged_and_foreign_checkpoints_are_named(config, tmp_path):
         load_checkpoint(folder, other)
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(RunError, match="not a readable checkpoint"):
+    with pytest.raises(RunError, match="model.safetensors is not what was written: its checksum differs"):
         load_checkpoint(folder, model)
 
 
