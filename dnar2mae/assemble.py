@@ -103,7 +103,7 @@ def initial_weights(config: PretrainConfig) -> InitialWeights:
         model = Model.from_pretrained(path, device="cpu")
         tokenizer = TokenizerConfig(k=model.tokenizer.k, stride=model.tokenizer.stride)
         weights = model.module.state_dict()
-        return InitialWeights(model.config, tokenizer, None, lambda to: load_weights(to, weights, str(path)))
+        return InitialWeights(model.config, tokenizer, None, lambda to: load_weights(to, weights, path))
     run, checkpoint = found
     before = read_config(run / "config.yaml")
     if before.modality != config.modality:

@@ -10,6 +10,7 @@ from cattrs.preconf.pyyaml import make_converter
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.registry import modality_spec, preset_for
+from dnar2mae.safe_files import write_whole
 
 _CONVERTER = make_converter(forbid_extra_keys=True)
 
@@ -43,7 +44,7 @@ def read_config(path: Path, default: PretrainConfig | None = None) -> PretrainCo
 
 def write_config(config: PretrainConfig, path: Path) -> None:
     """Save a configuration, every setting written out."""
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False))
+    write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
 def to_dict(config: PretrainConfig) -> dict:
@@ -73,7 +74,7 @@ def _fault(error: BaseException, _type: type | None) -> str:
         case ConfigError():
             return str(error)
         case _ if hasattr(error, "extra_fields"):
-            return f"unknown key {', '.join(sorted(error.extra_fields))}"
+            return f"unknown key {', '.join(sorted(map(str, error.extra_fields)))}"
         case ValueError() | TypeError():
             return f"invalid value ({error})"
     return str(error)

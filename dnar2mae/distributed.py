@@ -106,6 +106,9 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
     if config.batch_size % (size * micro):
         rule = f"a multiple of {size} ranks" + (f" times --micro-batch ({micro})" if micro > 1 else "")
         raise ConfigError(f"--batch-size must be {rule}, got {config.batch_size}")
+    if dist.is_initialized():  # by the caller, who also ends it
+        yield Ranks(dist.get_rank(), size, restarts > 0)
+        return
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(seconds=config.timeout_s))
     try:

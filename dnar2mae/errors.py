@@ -4,6 +4,10 @@
 class Dnar2maeError(Exception):
     """Base of every error this package raises on purpose: its message is one line for the user."""
 
+    def __str__(self) -> str:
+        """Message; a line break or control character that a file's content brought into it is shown as a space."""
+        return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
+
 
 class ConfigError(Dnar2maeError, ValueError):
     """A setting breaks its documented rule."""

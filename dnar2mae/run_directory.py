@@ -7,6 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 from dnar2mae.config import PretrainConfig
 from dnar2mae.config_file import flatten, read_config, write_config
 from dnar2mae.errors import RunError
+from dnar2mae.safe_files import write_whole
 
 _MAY_CHANGE = {
     "micro_batch",
@@ -44,7 +48,7 @@ class RunDirectory:
     Parameters
     ----------
     path
-        The folder; created by :meth:`create`.
+        The folder; created by :meth:`hold`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +70,7 @@ class RunDirectory:
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: the output must be a folder, but a file has that name")
-        in_use = self.path.is_dir() and any(self.path.iterdir())
+        in_use = self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir())
         if resume and overwrite:
             raise RunError("--resume and --overwrite exclude each other")
         if resume:
@@ -80,6 +84,14 @@ class RunDirectory:
         place = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
         if not os.access(place, os.W_OK):
             raise RunError(f"{self.path}: {place} is not writable; choose another --out")
+        self._check_links()
+
+    def _check_links(self) -> None:
+        """Refuse a folder that somebody else has made so that this run would write elsewhere."""
+        inside = self.path.resolve()
+        for entry in self.path.iterdir() if self.path.is_dir() else ():
+            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+                raise RunError(f"{entry}: a link out of the run directory, to {entry.resolve()}; remove it")
 
     def _check_resume(self, config: PretrainConfig) -> None:
         if not self.config_file.exists():
@@ -92,6 +104,47 @@ class RunDirectory:
         if refused:
             raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
 
+    @contextmanager
+    def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder and let no other process use it; the lock goes with the process, however it ends.
+
+        Raises
+        ------
+        RunError
+            If another process uses the folder, as :meth:`check`, or as :meth:`create`.
+
+        Warns
+        -----
+        UserWarning
+            The file system knows no locks.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
+        try:
+            self._lock(lock)
+            self.check(config, resume=resume, overwrite=overwrite)  # again: it may have changed until now
+            self.create(config, overwrite=overwrite)
+            yield
+        finally:
+            os.close(lock)
+
+    def _lock(self, lock: int) -> None:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            raise RunError(f"{self.path}: in use by {holder}; wait for its end or choose another --out") from error
+        except (ImportError, OSError):
+            warnings.warn(f"{self.path}: no locks here; see to it that no other process uses this folder", stacklevel=4)
+            return
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+
     def create(self, config: PretrainConfig, *, overwrite: bool) -> None:
         """Make the folder and save the configuration and the environment.
 
@@ -102,12 +155,21 @@ class RunDirectory:
         """
         try:
             if overwrite and self.path.exists():
-                shutil.rmtree(self.path)
-            self.checkpoint_folder.mkdir(parents=True, exist_ok=True)
-            write_config(config, self.config_file)
-            (self.path / "environment.json").write_text(json.dumps(environment(), indent=1))
+                self._clear()
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_config(config, self.config_file)  # first: it makes the folder a run, to resume or to overwrite
+            self.checkpoint_folder.mkdir(exist_ok=True)
+            write_whole(self.path / "environment.json", json.dumps(environment(), indent=1))
         except OSError as error:
             raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
+
+    def _clear(self) -> None:
+        """Remove the earlier run, its configuration last: until then it can be overwritten."""
+        for entry in sorted(self.path.iterdir(), key=lambda entry: entry == self.config_file):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != ".lock":
+                entry.unlink()
 
     def rewind_metrics(self, step: int) -> None:
         """Drop the rows of steps that a resumed run will do again (a torn last line, too)."""
@@ -120,9 +182,7 @@ class RunDirectory:
                     kept.append(line)
             except (ValueError, KeyError):
                 continue
-        partial = self.metrics_file.with_suffix(".partial")
-        partial.write_text("".join(line + "\n" for line in kept))
-        partial.replace(self.metrics_file)
+        write_whole(self.metrics_file, "".join(line + "\n" for line in kept))
 
 
 def environment() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
 from dnar2mae.assemble import build_model, choose_device, initial_weights
-from dnar2mae.checkpoint import checkpoints, load_checkpoint, prune, save_checkpoint, step_name
+from dnar2mae.checkpoint import Snapshot, checkpoints, load_newest, step_name
+from dnar2mae.checkpoint_writer import CheckpointWriter
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local, parallelise, start_ranks
 from dnar2mae.errors import RunError
@@ -141,11 +142,13 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         with ranks.first_on_each_node():  # builds caches, which the others then find
             modality.open()
         trainer = Trainer(config, modality, run, device, autocast, ranks=ranks)
+        held = run.hold(config, resume=resume, overwrite=overwrite) if ranks.is_first else nullcontext()
         try:
-            if ranks.is_first:
-                run.create(config, overwrite=overwrite)
-                modality.save(run.path)
-            return trainer.run(resume=resume)
+            with held:
+                if ranks.is_first:
+                    modality.save(run.path)
+                ranks.wait()
+                return trainer.run(resume=resume)
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
@@ -178,13 +181,15 @@ class Trainer:
         self.config, self.modality, self.directory = config, modality, run
         self.device, self.autocast, self.ranks = device, autocast, ranks
         self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps)
-        self.model = build_model(config, modality, device, sharded=ranks.size > 1 and config.parallel == "fsdp")
+        self.is_sharded = ranks.size > 1 and config.parallel == "fsdp"
+        self.model = build_model(config, modality, device, sharded=self.is_sharded)
         self.parameters = list(self.model.parameters())
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.guard = StepGuard(self.optimizer, config.optimizer.spike, device)
         if config.compile:
             self.model.encoder.compile()
         self.parallel = parallelise(self.model, config, ranks)
+        self.writer = CheckpointWriter(run.path, config.keep_checkpoints)
         self.unit_key = modality.unit.replace(" ", "_")
         self.step = 0
         self.history: list[tuple[int, float]] = []
@@ -192,13 +197,13 @@ class Trainer:
 
     def run(self, *, resume: bool) -> RunResult:
         """Train to the last step, validate, and write the summary."""
-        saved = checkpoints(self.directory.path) if resume else []
-        if saved:
-            state = load_checkpoint(saved[-1], self.model, self.optimizer)
+        found = load_newest(self.directory.path, self.model, self.optimizer) if resume else None
+        if found:
+            _, state = found
             self.step, self.history = state["step"], [(s, v) for s, v in state["history"]]
             self.guard.restore(state["guard"])
         if self.ranks.is_first:
-            self.directory.rewind_metrics(self.step if saved else -1)
+            self.directory.rewind_metrics(self.step if found else -1)
         board = self.directory.path / "tensorboard" if self.config.tensorboard else None
         start = time.monotonic()
         with (
@@ -208,11 +213,12 @@ class Trainer:
                 first_step=self.step,
                 tensorboard=board,
             ) as monitor,
+            self.writer,
             _stop_signals() as stop,
         ):
             monitor.say(self._describe())
-            if saved:
-                monitor.say(f"resuming from {saved[-1]}")
+            if found:
+                monitor.say(f"resuming from {found[0]}")
             if not self.history:
                 self._validate(monitor)
             self._train(monitor, stop)
@@ -357,6 +363,7 @@ class Trainer:
                 }
             )
         self._pending.clear()
+        self.writer.check()
         monitor.train(rows)
 
     def held_out(self, ratio: float, num_samples: int) -> float:
@@ -383,20 +390,21 @@ class Trainer:
             self.save("best")
 
     def save(self, name: str | None = None) -> None:
-        """Write a checkpoint of the present step and remove those past ``keep_checkpoints``.
+        """Begin to write a checkpoint of the present step; those past ``keep_checkpoints`` go when it is there.
 
         Raises
         ------
         RunError
-            If a weight is not finite, or the disk is full.
+            If a weight is not finite, or the checkpoint before could not be written.
         """
         broken = any(not local(parameter).isfinite().all() for parameter in self.parameters)
         if self.ranks.most(broken, self.device):
             raise RunError(f"step {self.step}: weights are not finite; {_last_good(self.directory)}")
-        folder = self.directory.checkpoint_folder / (name or step_name(self.step))
         state = {"step": self.step, "history": self.history, "guard": self.guard.state()}
-        save_checkpoint(folder, self.model, self.optimizer, state)
-        prune(self.directory.path, self.config.keep_checkpoints)
+        if self.ranks.is_first or self.is_sharded:
+            snapshot = Snapshot.take(self.model, self.optimizer, state)
+        if self.ranks.is_first:
+            self.writer.save(name or step_name(self.step), snapshot)
 
     def _summary(self, finished: bool, seconds: float) -> RunResult:
         config = self.config

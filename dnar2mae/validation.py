@@ -86,9 +86,7 @@ def _shares(ids: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, int]:
     return np.concatenate([mine, np.full(size - len(mine), ids[0])]), len(mine)
 
 
-def _batches(
-    source: FiniteSource, ids: np.ndarray, num_real: int
-) -> Iterable[tuple[np.ndarray, int]]:
+def _batches(source: FiniteSource, ids: np.ndarray, num_real: int) -> Iterable[tuple[np.ndarray, int]]:
     """Samples encoded at once, and how many of them count."""
     size = max(_BATCH_TOKENS // source.batch(ids[:1]).tokens.shape[1], 1)
     return ((ids[start : start + size], max(num_real - start, 0)) for start in range(0, len(ids), size))

@@ -179,7 +179,7 @@ def test_soft_masked_bases_weigh_less(config, fasta):
     assert (batch.weight[~lower] == 1).all()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
+def test_weights_that_are_not_finite_are_never_saved(config, tmp_path, monkeypatch):
     real = Trainer.training_step
 
     def poisoned(self, batch):
@@ -189,10 +189,32 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, tmp_path, monkeypatch):
         return real(self, batch)
 
     monkeypatch.setattr(Trainer, "training_step", poisoned)
-    message = r"step 26: the loss is nan .* the last good checkpoint is .*step-00000020. A lower --optimizer.lr"
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match="step 30: weights are not finite; the last good checkpoint is .*step-00000020"):
         pretrain(config, tmp_path / "run")
     assert checkpoints(tmp_path / "run")[-1].name == "step-00000020"
+    message = r"step 30: 5 steps in a row were skipped, the loss is nan .*step-00000020. A lower --optimizer.lr"
+    with pytest.raises(RunError, match=message):
+        pretrain(replace(config, max_skipped=5), tmp_path / "run", resume=False, overwrite=True)
+
+
+@pytest.mark.parametrize(("bad", "spike"), [(math.inf, None), (1e6, 20.0)])
+def test_a_bad_gradient_costs_its_step_and_nothing_else(config, tmp_path, monkeypatch, bad, spike):
+    real = Trainer._loss
+
+    def disturbed(self, plan, part):
+        loss, weight, units = real(self, plan, part)
+        return loss * (bad if self.step == 7 else 1.0), weight, units
+
+    monkeypatch.setattr(Trainer, "_loss", disturbed)
+    config = replace(config, optimizer=replace(config.optimizer, spike=spike), steps=20)
+    run = RunDirectory(tmp_path / "run")
+    trainer = Trainer(config, DnaModality(config), run, torch.device("cpu"), None)
+    for batch in batches(trainer.modality.train, config, 0):
+        before = [p.clone() for p in trainer.parameters]
+        row = trainer.training_step(batch)
+        same_weights = all(torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True))
+        assert same_weights == (row["step"] == 8)
+        assert row["skipped"].item() == (row["step"] == 8)
 
 
 def test_output_folder_rules(config, tmp_path):
@@ -229,7 +251,7 @@ def test_damaged_and_foreign_checkpoints_are_named(config, tmp_path):
         load_checkpoint(folder, other)
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(RunError, match="not a readable checkpoint"):
+    with pytest.raises(RunError, match="model.safetensors is not what was written: its checksum differs"):
         load_checkpoint(folder, model)
 
 

@@ -6,10 +6,11 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.bed import find_sequences
+from dnar2mae.genome.readers import BIOPYTHON_ERRORS
 from dnar2mae.genome.store import Genome
 
 _GENIC = re.compile(r"(gene|RNA|transcript|CDS|exon|UTR|mobile_genetic_element|transposable_element)$")
@@ -173,24 +174,33 @@ def _bed_lines(path: Path) -> Iterator[Line]:
 
 def _genbank_lines(path: Path) -> Iterator[Line]:
     """Each CDS or RNA is a transcript; it spans its gene where both have the same locus tag."""
+    for record in _genbank_records(path):
+        for number, feature in enumerate(record.features):
+            if feature.location is None:
+                raise SequenceError(f"{path}: {record.id}, feature {number + 1} ({feature.type}): unknown location")
+            strand = {1: "+", -1: "-"}.get(feature.location.strand, ".")
+            where = f"{path}: {record.id}, feature {number + 1}"
+            whole = int(feature.location.start), int(feature.location.end)
+            tag = "".join(feature.qualifiers.get("locus_tag", [""]))
+            if feature.type == "gene":
+                yield Line(where, record.id, *whole, strand, "gene", f"gene {tag}" if tag else where, ())
+            elif feature.type == "CDS" or feature.type.endswith("RNA"):
+                own = f"{where} {feature.type}"
+                parents = (f"gene {tag}",) if tag and feature.type == "CDS" else ()
+                yield Line(where, record.id, *whole, strand, feature.type + " transcript", own, parents)
+                part = "CDS" if feature.type == "CDS" else "exon"
+                for location in feature.location.parts:
+                    yield Line(where, record.id, int(location.start), int(location.end), strand, part, "", (own,))
+
+
+def _genbank_records(path: Path) -> Iterator[Any]:
     from Bio import SeqIO
 
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        for record in SeqIO.parse(file, "genbank"):
-            for number, feature in enumerate(record.features):
-                strand = {1: "+", -1: "-"}.get(feature.location.strand, ".")
-                where = f"{path}: {record.id}, feature {number + 1}"
-                whole = int(feature.location.start), int(feature.location.end)
-                tag = "".join(feature.qualifiers.get("locus_tag", [""]))
-                if feature.type == "gene":
-                    yield Line(where, record.id, *whole, strand, "gene", f"gene {tag}" if tag else where, ())
-                elif feature.type == "CDS" or feature.type.endswith("RNA"):
-                    own = f"{where} {feature.type}"
-                    parents = (f"gene {tag}",) if tag and feature.type == "CDS" else ()
-                    yield Line(where, record.id, *whole, strand, feature.type + " transcript", own, parents)
-                    part = "CDS" if feature.type == "CDS" else "exon"
-                    for location in feature.location.parts:
-                        yield Line(where, record.id, int(location.start), int(location.end), strand, part, "", (own,))
+    try:
+        with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
+            yield from SeqIO.parse(file, "genbank")
+    except (OSError, EOFError, zlib.error, *BIOPYTHON_ERRORS) as error:
+        raise SequenceError(f"{path}: damaged GenBank file ({error}); get it again") from error
 
 
 def _placed(lines: Iterable[Line], genome: Genome, unknown: dict[str, int]) -> Iterator[Line]:
@@ -228,7 +238,7 @@ def _transcripts(lines: Sequence[Line]) -> list[Transcript]:
     parts: dict[str, dict[str, list[Span]]] = {}
     first: dict[str, Line] = {}
     for line in lines:
-        if line.type not in ("exon", "CDS") or line.strand not in "+-":
+        if line.type not in ("exon", "CDS") or line.strand not in ("+", "-"):
             continue
         for parent in line.parents or ((line.id,) if line.id else ()):
             parts.setdefault(parent, {"exon": [], "CDS": []})[line.type].append((line.start, line.end))
@@ -245,7 +255,7 @@ def _transcripts(lines: Sequence[Line]) -> list[Transcript]:
         found.append(Transcript(first[parent].name, first[parent].strand, span, exons, coding))
     if found:
         return found
-    singles = [line for line in lines if _GENIC.search(line.type) and line.strand in "+-"]
+    singles = [line for line in lines if _GENIC.search(line.type) and line.strand in ("+", "-")]
     return [Transcript(line.name, line.strand, (line.start, line.end)) for line in singles]
 
 

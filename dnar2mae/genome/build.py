@@ -18,13 +18,15 @@ import numpy as np
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import AMBIGUOUS, SOFT_MASK, UNKNOWN, encode
-from dnar2mae.genome.intervals import intersection, intervals_of, size, union
+from dnar2mae.genome.intervals import intersection, intervals_of, union
 from dnar2mae.genome.progress import progress_bar
 from dnar2mae.genome.readers import SequenceFile, read_fai
+from dnar2mae.safe_files import CHECKSUMS, damage, flush, foreign, write_checksums
 
-FORMAT = 1
+FORMAT = 2
 """Version of the cache's layout: raise it when the layout or the meaning of a code changes."""
 
+_FILES = ("bases.u8", "n_runs.npy", "index.json")
 _FLUSH_BYTES = 1 << 20
 _PROTEIN_ONLY = "EFILPQZXJO"
 _STALE_S = 24 * 3600
@@ -53,20 +55,12 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path) -> "Index | None":
-        """Read a cache's index; None where any part of the cache is missing, damaged or of another format."""
+        """Read a cache's index; None where there is none, or of another format."""
         try:
             index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
-            n_runs = np.load(folder / "n_runs.npy")
-            whole = (
-                index.format == FORMAT
-                and len(index.names) == len(index.lengths) == len(index.descriptions)
-                and (folder / "bases.u8").stat().st_size == sum(index.lengths) == sum(index.letters.values())
-                and n_runs.dtype == np.int64
-                and size(n_runs) == index.letters["N"]
-            )
-        except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError):
+        except (OSError, ValueError, TypeError):
             return None
-        return index if whole else None
+        return index if index.format == FORMAT else None
 
     def is_of(self, path: Path) -> bool:
         """Tell whether the file is the one that was read, by path, size and modification time."""
@@ -91,15 +85,12 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
         pass
     key = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     folder = Path(cache_dir or default_cache()) / "genomes" / f"{path.name}-{key}"
-    index = Index.load(folder)
-    if index is not None and index.is_of(path):
+    if index := _usable(folder, path):
         return folder, index
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _alone(folder.parent):
-            index = Index.load(folder)  # perhaps another process has built it by now
-            if index is None or not index.is_of(path):
-                index = _build(path, folder, progress)
+            index = _usable(folder, path) or _build(path, folder, progress)  # perhaps another process has built it
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
@@ -108,6 +99,21 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
             "set DNAR2MAE_CACHE to a folder with room that you may write to"
         ) from error
     return folder, index
+
+
+def _usable(folder: Path, path: Path) -> Index | None:
+    """Give the index of the cache of this file if it is all that was written, and by this user."""
+    if not folder.exists():
+        return None
+    if why := foreign(folder):
+        raise SequenceError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
+    index = Index.load(folder)
+    if index is not None and not index.is_of(path):
+        return None
+    if fault := damage(folder, _FILES):
+        warnings.warn(f"{folder}: damaged cache ({fault}); building it anew", stacklevel=4)
+        return None
+    return index
 
 
 @contextmanager
@@ -148,6 +154,9 @@ def _build(path: Path, folder: Path, progress: bool) -> Index:
         with (scratch / "index.json").open("w", encoding="utf-8") as file:
             json.dump(asdict(index), file)
             _sync(file)
+        write_checksums(scratch)
+        flush(scratch / CHECKSUMS)
+        flush(scratch)
         _put_in_place(scratch, folder, index)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -180,6 +189,8 @@ class _Pass:
                     index.names.append(name)
                     index.descriptions.append("".join(description))
                     index.lengths.append(0)
+                if not index.lengths:
+                    raise SequenceError(f"{self.path}: {letters[:12]!r} stands before the first line with '>'")
                 index.lengths[-1] += len(letters)
                 self.pending.append(letters)
                 self.pending_bp += len(letters)
@@ -260,11 +271,12 @@ def _put_in_place(scratch: Path, folder: Path, index: Index) -> None:
     for _ in range(10):
         try:
             os.rename(scratch, folder)
+            flush(folder.parent)
             break
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR):
                 raise
-        if Index.load(folder) == index:  # another process was first
+        if Index.load(folder) == index and not damage(folder, _FILES):  # another process was first
             break
         with suppress(FileNotFoundError):  # another process may have moved it away first
             os.rename(folder, old)

@@ -18,6 +18,8 @@ _WHITESPACE = b" \t\r\n\v\f"
 _LINE_END = re.compile(rb"[\r\n]")
 _FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
 _GZIP_MAGIC = b"\x1f\x8b"
+BIOPYTHON_ERRORS = (ValueError, AssertionError, LookupError, TypeError, AttributeError)
+"""What Biopython's scanners raise on damaged files."""
 _BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -157,7 +159,7 @@ class SequenceFile:
             raise SequenceError(
                 f"{self.path}: record {name} has no sequence; download the file with its sequence"
             ) from error
-        except (ValueError, AssertionError, BiopythonWarning) as error:
+        except (*BIOPYTHON_ERRORS, BiopythonWarning) as error:
             raise SequenceError(f"{self.path}: damaged {self.format} file ({error}); get it again") from error
         finally:
             text.detach()

@@ -61,7 +61,8 @@ class Genome:
         Parameters
         ----------
         path
-            The sequence file. The cache is built anew when its size or modification time changes.
+            The sequence file. The cache is built anew when its size or modification time changes. All of the
+            cache is checked against its checksums here (about a second for a gigabase).
         cache_dir
             Where caches live; by default ``$DNAR2MAE_CACHE``, else ``~/.cache/dnar2mae``.
         progress
@@ -71,12 +72,12 @@ class Genome:
         ------
         SequenceError
             The file is missing, damaged or no nucleotide sequence, disagrees with the ``.fai`` index beside
-            it, or the cache cannot be written. Nothing is left behind.
+            it, or the cache cannot be written or may be another user's work. Nothing is left behind.
 
         Warns
         -----
         UserWarning
-            A sequence is empty. It is kept, with length 0.
+            A sequence is empty (it is kept, with length 0), or the cache is damaged and built anew.
         """
         return cls(*cached(Path(path), cache_dir=cache_dir, progress=progress))
 

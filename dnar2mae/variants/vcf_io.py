@@ -40,6 +40,7 @@ def read_records(vcf: Path) -> Iterator[Any]:
     number = 0
     with _reading(vcf, lambda: f" after {number} records") as pysam, pysam.VariantFile(str(vcf)) as file:
         for record in file:
+            str(record)  # fails on text that is not UTF-8
             number += 1
             yield record
 
@@ -56,6 +57,8 @@ def _reading(vcf: Path, place: Callable[[], str] = str) -> Iterator[Any]:
         yield pysam
     except NotImplementedError as error:
         raise SequenceError(f"{vcf}: gzip but not bgzip; run: gunzip -c {vcf} | bgzip > fixed.vcf.gz") from error
+    except UnicodeDecodeError as error:
+        raise SequenceError(f"{vcf}: not UTF-8 text{place()}: {error}") from error
     except ValueError as error:
         raise SequenceError(
             f"{vcf}: no VCF header; the first line must be ##fileformat=VCFv4.x, and a #CHROM line must follow"
@@ -116,7 +119,7 @@ class _Vcf:
         self.file = file
         self.names = [name for name in _FIELDS if distance or name != "R2MAE_DIST"]
         ours = tuple(f"##INFO=<ID={name}," for name in _FIELDS)
-        lines = [line for line in header.splitlines() if not line.startswith((*ours, "##dnar2mae_model="))]
+        lines = [line for line in header.rstrip("\n").split("\n") if not line.startswith((*ours, "##dnar2mae_model="))]
         added = [
             f'##INFO=<ID={name},Number=A,Type={_FIELDS[name][0]},Description="{_FIELDS[name][1]}">'
             for name in self.names

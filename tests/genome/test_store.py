@@ -17,7 +17,9 @@ from dnar2mae.errors import SequenceError
 from dnar2mae.genome import build, readers, store
 from dnar2mae.genome.alphabet import complement, decode, encode
 from dnar2mae.genome.store import Genome
+from dnar2mae.safe_files import write_checksums
 
+from ..damage import flip_bit
 from .helpers import genome_of, random_bases, with_n, write_fasta
 
 IUPAC = "ACGTURYSWKMBDHVN"
@@ -174,6 +176,8 @@ BAD = {
     "nameless": (b">a\nACGT\n> \nA\n", "sequence 2: a header without a name"),
     "only N": (b">a\nNNNN\n>b\nRY\n", "no known base"),
     "no bases": (b">a\n", "no known base"),
+    "letters first": (b"\t>x\nACGT\n", "stands before the first line with '>'"),
+    "genbank without fields": (b"ID   \n", "damaged embl file"),
     "cut genbank": (LOCUS + b"ORIGIN\n        1 acgt\n", "damaged genbank file"),
     "no sequence": (
         LOCUS + b"CONTIG      join(A:1..2)\n//\n",
@@ -296,7 +300,7 @@ class TestCache:
         assert Genome.open(path).fetch("a", 0, 5) == "TTTTT"
         assert len(left_behind()) == 1
 
-    @pytest.mark.parametrize("damage", ["bases", "index", "fields", "runs", "gone", "version"])
+    @pytest.mark.parametrize("damage", ["bases", "bit", "index", "fields", "runs", "gone", "sums"])
     def test_damage_is_repaired(self, tmp_path, damage):
         path = write_fasta(tmp_path / "a.fa", {"a": "ACGTNNA"})
         folder = Genome.open(path)._folder
@@ -304,6 +308,8 @@ class TestCache:
         match damage:
             case "bases":
                 (folder / "bases.u8").write_bytes(b"\0\0")
+            case "bit":
+                flip_bit(folder / "bases.u8", 13)
             case "index":
                 index.write_text(index.read_text()[:20])
             case "fields":
@@ -312,10 +318,51 @@ class TestCache:
                 (folder / "n_runs.npy").write_bytes(b"")
             case "gone":
                 index.unlink()
-            case "version":
-                index.write_text(index.read_text().replace(f'"format": {build.FORMAT}', '"format": 0'))
-        assert Genome.open(path).fetch("a", 0, 7) == "ACGTNNA"
+            case "sums":
+                flip_bit(folder / "SHA256SUMS", 100)
+        with pytest.warns(UserWarning, match=r"damaged cache \(.*\); building it anew"):
+            assert Genome.open(path).fetch("a", 0, 7) == "ACGTNNA"
+        assert Genome.open(path)._folder == folder  # without a warning
+
+    def test_another_format_is_built_anew(self, tmp_path):
+        path = write_fasta(tmp_path / "a.fa", {"a": "ACGTNNA"})
+        folder = Genome.open(path)._folder
+        index = folder / "index.json"
+        index.write_text(index.read_text().replace(f'"format": {build.FORMAT}', '"format": 0'))
+        write_checksums(folder)
+        assert build.Index.load(folder) is None
+        Genome.open(path)
         assert build.Index.load(folder) is not None
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users")
+    @pytest.mark.parametrize(
+        ("how", "message"),
+        [
+            ("owner", r"bases.u8 belongs to another user \(uid 12345\), so this cache is not used"),
+            ("link", "bases.u8 is a link, so"),
+            ("mode", "other users may write to .*a.fa-.*, so"),
+            ("parent", "other users may write to .*a.fa-.*, so"),
+        ],
+    )
+    def test_what_others_may_have_made_is_not_used(self, tmp_path, monkeypatch, how, message):
+        path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
+        folder = Genome.open(path)._folder
+        bases = folder / "bases.u8"
+        match how:
+            case "owner" if os.geteuid() == 0:
+                os.chown(bases, 12345, -1)
+            case "owner":
+                monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+                message = "belongs to another user"
+            case "link":
+                bases.rename(tmp_path / "elsewhere")
+                bases.symlink_to(tmp_path / "elsewhere")
+            case "mode":
+                folder.chmod(0o777)
+            case "parent":
+                folder.parent.chmod(0o777)
+        with pytest.raises(SequenceError, match=message):
+            Genome.open(path)
 
     def test_a_file_in_the_place_of_the_folder(self, tmp_path):
         path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
@@ -325,7 +372,8 @@ class TestCache:
         folder.rmdir()
         folder.mkdir()
         (folder / "else").mkdir()
-        assert Genome.open(path).fetch("a", 0, 4) == "ACGT"
+        with pytest.warns(UserWarning, match="SHA256SUMS is missing"):
+            assert Genome.open(path).fetch("a", 0, 4) == "ACGT"
 
     def test_stale_scratch_is_removed(self, tmp_path):
         stale, fresh = cache_root() / "x.building-1", cache_root() / "x.building-2"

@@ -62,7 +62,8 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(config, 
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom dnar2mae.config_file import read_config\n"
         "from dnar2mae import trainer\nsave = trainer.Trainer.save\n"
-        "def dying(self, name=None):\n    save(self, name)\n    if self.step == 8: os._exit(9)\n"
+        "def dying(self, name=None):\n    save(self, name)\n    self.writer.wait()\n"
+        "    if self.step == 8: os._exit(9)\n"
         "trainer.Trainer.save = dying\n"
         "trainer.pretrain(read_config(Path(sys.argv[1])), sys.argv[2])\n"
     )

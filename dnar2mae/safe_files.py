@@ -1,0 +1,84 @@
+"""Files to rely on: written whole or not at all, checked against damage, and of this user.
+
+``SHA256SUMS`` in a folder has the format of coreutils: ``sha256sum --check SHA256SUMS`` does the same there as
+:func:`damage`. A damaged ``SHA256SUMS`` matches no file, so it is found too.
+"""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+CHECKSUMS = "SHA256SUMS"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file: whoever reads it, and whenever the machine stops, finds the old text or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)  # of a process that was killed; never write through a link
+    with partial.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    flush(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or a folder's entries are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_checksums(folder: Path) -> None:
+    """Write the checksums of all files of a folder."""
+    lines = [f"{_sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()) if file.name != CHECKSUMS]
+    (folder / CHECKSUMS).write_text("".join(lines))
+
+
+def damage(folder: Path, names: tuple[str, ...]) -> str | None:
+    """Say what is wrong with these files of a folder; None where they are what was written.
+
+    Raises
+    ------
+    OSError
+        If a file that exists cannot be read.
+    """
+    try:
+        text = (folder / CHECKSUMS).read_text()
+        listed = {name: digest for digest, name in (line.split("  ", 1) for line in text.splitlines())}
+        for name in names:
+            if listed.get(name) != _sha256(folder / name):
+                return f"{name} is not what was written: its checksum differs"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except ValueError:
+        return f"{CHECKSUMS} is damaged"
+    return None
+
+
+def foreign(folder: Path) -> str | None:
+    """Say why the files of a folder may be another user's work; None where only this user (or root) can have made them.
+
+    Where the system has no such users, nothing is said.
+    """
+    if not hasattr(os, "geteuid"):
+        return None
+    for place in (folder, *sorted(folder.iterdir())):
+        status = place.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return f"{place} is a link"
+        if status.st_uid not in (os.geteuid(), 0):
+            return f"{place} belongs to another user (uid {status.st_uid})"
+    parent = folder.parent.stat().st_mode
+    if folder.stat().st_mode & 0o022 or parent & stat.S_IWOTH and not parent & stat.S_ISVTX:
+        return f"other users may write to {folder}"
+    return None
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

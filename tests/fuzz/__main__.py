@@ -1,0 +1,47 @@
+"""Coverage-guided fuzzing: ``python -m tests.fuzz [TARGET ...] [--seconds 60]``; inputs that fail are kept."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TARGETS = ("fasta", "genbank", "bed", "gff", "vcf", "config", "checkpoint")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("targets", nargs="*", default=TARGETS)
+    parser.add_argument("--seconds", type=int, default=60, help="for each target")
+    parser.add_argument("--out", type=Path, default=Path("fuzz"), help="corpus and failing inputs")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        return _fuzz(arguments.targets[0], arguments.seconds, arguments.out)
+    line = [sys.executable, "-m", "tests.fuzz", "--one", "--seconds", str(arguments.seconds), "--out", arguments.out]
+    failed = [target for target in arguments.targets if subprocess.run([*line, target], check=False).returncode]
+    print(f"{', '.join(failed)}: see {arguments.out}/TARGET/crash-*" if failed else "no finding", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _fuzz(name: str, seconds: int, out: Path) -> int:
+    import atheris
+
+    with atheris.instrument_imports(include=["dnar2mae", "Bio.GenBank"]):
+        target = importlib.import_module(f"tests.fuzz.{name}")
+    corpus = out / name / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for i, seed in enumerate(target.SEEDS):
+        (corpus / f"seed-{i}").write_bytes(seed)
+    memory = Path("/dev/shm")  # where fsync costs nothing
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+        flags = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=4096"]
+        flags += [f"-artifact_prefix={out / name}/", "-print_final_stats=1", "-verbosity=0"]
+        atheris.Setup([name, *flags, str(corpus)], lambda data: target.check(data, Path(scratch)))
+        atheris.Fuzz()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

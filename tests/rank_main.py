@@ -1,0 +1,22 @@
+"""What each rank of the tests of several processes does: runs, one after the other, in groups of torchrun's making."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dnar2mae import pretrain
+from dnar2mae.config_file import read_config
+from dnar2mae.trainer import Trainer
+
+
+def main(jobs):
+    """Each job is (config file, run directory, parallel, step at which a time limit ends it or None, resume)."""
+    if "WORLD_SIZE" in os.environ:
+        torch.distributed.init_process_group("gloo")  # noqa: TID251 - one group for all jobs
+    for config, out, parallel, stop_at, resume in jobs:
+        Trainer._reason_to_stop = lambda self, received, begun, at=stop_at: "test" if self.step == at else None
+        pretrain(replace(read_config(Path(config)), parallel=parallel), out, resume=resume)
+    if "WORLD_SIZE" in os.environ:
+        torch.distributed.destroy_process_group()  # noqa: TID251
