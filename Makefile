@@ -5,13 +5,18 @@ BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 BENCH ?=  # --quick, or --dtype bfloat16
 
-.PHONY: help demo test check format test-gpu bench clean
+SECONDS ?= 60  # of fuzzing for each reader
+KILLS ?= 120
+
+.PHONY: help demo test check format test-gpu bench fuzz torture clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
 	@echo "make check     format, lint, types and tests: what CI runs"
 	@echo "make test-gpu  the tests that need CUDA"
+	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
+	@echo "make fuzz      readers under arbitrary bytes, guided by coverage; SECONDS=60 for each"
 	@echo "make bench     speed benchmarks; rows are appended to benchmarks/results/"
 
 $(BIN)/python:
@@ -30,6 +35,10 @@ $(VENV)/.with-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
 
+$(VENV)/.with-fuzz: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
+
 demo: $(VENV)/.with-run
 	$(BIN)/dnar2mae demo --out demo --overwrite
 
@@ -45,6 +54,12 @@ check: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(TESTS)
+
+fuzz: $(VENV)/.with-fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+torture: $(VENV)/.with-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --kills $(KILLS)
 
 # The next two run from the tree with the Python that is at hand: GPU machines bring their own torch and triton.
 test-gpu:

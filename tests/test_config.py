@@ -33,6 +33,7 @@ def test_a_partial_file_is_laid_over_the_preset(tmp_path):
         ("steps: many\n", "invalid value .*steps"),
         ("- 1\n", "expected a mapping"),
         ("a: [\n", "not YAML"),
+        ("mask: {0.9, x: 1}\n", r"unknown key 0.9, x"),
     ],
 )
 def test_faults_in_a_file_are_named(text, message, tmp_path):

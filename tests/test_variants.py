@@ -288,6 +288,17 @@ def test_every_record_is_kept_in_order(single, genome, fasta, tmp_path):
     assert report.alleles["no_alt"] == 1
 
 
+def test_header_lines_stay_whole(single, genome, fasta, tmp_path):
+    header = HEADER.replace('"class"', '"one\u2028two\rthree\x0cfour"')
+    vcf = tmp_path / "in.vcf"
+    vcf.write_bytes(write_vcf(vcf, [record(genome, 100)], header).read_bytes())
+    with pysam.VariantFile(str(vcf)) as file:
+        before = str(file.header).split("\n")
+    score_vcf(single, vcf, tmp_path / "out.vcf", genome=fasta)
+    after = (tmp_path / "out.vcf").read_bytes().decode().split("\n")
+    assert [line for line in after if line in before] == before
+
+
 def test_table_and_a_second_scoring(single, genome, fasta, tmp_path):
     vcf = write_vcf(tmp_path / "in.vcf", [row for row, _ in mixed_records(genome)])
     score_vcf(single, vcf, tmp_path / "a.vcf", genome=fasta, options=ScoreOptions(distance=True))
@@ -332,6 +343,7 @@ def test_bad_files(single, genome, fasta, tmp_path):
         "none.vcf": (None, "cannot be read: .*No such file"),
         "gzip.vcf.gz": (gzip.compress(good), r"gzip but not bgzip; run: gunzip -c .* \| bgzip"),
         "short.vcf": (good + b"one\t5\n", "cannot be read after 1 records"),
+        "latin.vcf": (good + good.splitlines()[-1].replace(b"one", b"\xe9") + b"\n", "not UTF-8 text after 1 records"),
         "norecord.vcf": ((HEADER + COLUMNS).encode(), "no record in this VCF file"),
     }
     for name, (content, match) in cases.items():

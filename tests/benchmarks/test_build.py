@@ -144,6 +144,7 @@ def test_matching_takes_equal_numbers_of_every_bin():
     assert 12 not in rows
 
 
+LOCUS = "LOCUS       one                        4 bp    DNA     linear   UNK 01-JAN-2000\nACCESSION   one\n"
 GENE = {
     "a.gff3": (
         "##gff-version 3\none\tx\tgene\t101\t900\t.\t-\t.\tID=g\none\tx\tmRNA\t101\t900\t.\t-\t.\tID=t;Parent=g\n"
@@ -214,12 +215,23 @@ def test_bed_of_reading_frames_is_coding(tmp_path):
         ("a.gff3", "one\tx\tregion\t1\t50\t.\t.\t.\tID=g\n", "no gene or transcript with a strand"),
         ("a.bed", "one\t5\n", "a.bed:1: a BED line is name, start, end"),
         ("a.gff3.gz", "one", "cannot be read|9 tab-separated"),
+        ("a.bed", "one\t0\t9\tn\t0\t\n", "no gene or transcript with a strand"),
+        ("a.gff3", "tw\ro\tx\tgene\t1\t50\t.\t+\t.\tID=g\n", r"no annotated sequence \(tw o\)"),
+        ("a.gb", LOCUS + "DEFINITION  \xe9\nORIGIN\n        1 acgt\n", "damaged GenBank file .Premature end"),
     ],
 )
 def test_bad_annotations(name, content, message, tmp_path, small_genome):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
     with pytest.raises(SequenceError, match=message):
         read_annotation(tmp_path / name, small_genome)
+
+
+@pytest.mark.filterwarnings("ignore:Could not parse feature location")
+def test_a_genbank_location_that_cannot_be_read_is_named(tmp_path, small_genome):
+    record = LOCUS + "FEATURES             Location/Qualifiers\n     CDS             1..x\nORIGIN\n        1 acgt\n//\n"
+    (tmp_path / "a.gb").write_text(record)
+    with pytest.raises(SequenceError, match=r"feature 1 \(CDS\): unknown location"):
+        read_annotation(tmp_path / "a.gb", small_genome)
 
 
 def test_features_around_an_origin_and_missing_files(tmp_path, small_genome):

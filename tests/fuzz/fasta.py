@@ -57,7 +57,7 @@ def check(data: bytes, folder: Path) -> None:
         assert not _surely_valid(data), "a valid file was refused"
         return
     assert found == _biopython(data)
-    if data[:2] != b"\x1f\x8b" and not re.search(rb"\r(?!\n)", data):
+    if _even(data):
         _compare_with_pyfaidx(path, dict(found))
 
 
@@ -65,6 +65,16 @@ def _surely_valid(data: bytes) -> bool:
     names = re.findall(rb"(?m)^>(\S+)", data)
     known = re.search(rb"(?m)^[^>\n]*[ACGTUacgtu]", data)
     return bool(_VALID.fullmatch(data)) and len(set(names)) == len(names) and known is not None
+
+
+def _even(data: bytes) -> bool:
+    """Lines of one record are equally long but for its last, and end alike; pyfaidx misses some that are not."""
+    end = b"\r\n" if b"\r\n" in data else b"\n"
+    bare = data.replace(end, b"")
+    records = data.removesuffix(end).split(end + b">")
+    lengths = [[len(line) for line in record.split(end)[1:]] for record in records]
+    even = all(len(set(own[:-1])) <= 1 and own[-1] <= own[0] for own in lengths if own)
+    return even and b"\r" not in bare and b"\n" not in bare
 
 
 def _biopython(data: bytes) -> list[tuple[str, str]]:
