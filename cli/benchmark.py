@@ -53,7 +53,7 @@ class RunCommand:
 
     def run(self) -> int:
         """Run, print the table, write the report."""
-        from dnar2mae.benchmarks.console import run_and_print
+        from dnar2mae.benchmarks.reporting.console import run_and_print
 
         return run_and_print(self)
 
@@ -67,7 +67,7 @@ class ReportCommand:
 
     def run(self) -> int:
         """Write, print what was written."""
-        from dnar2mae.benchmarks.report import write_report
+        from dnar2mae.benchmarks.reporting.report import write_report
 
         for path in write_report(self.out):
             print(f"Wrote {path}")
@@ -85,7 +85,7 @@ class ListCommand:
 
     def run(self) -> int:
         """Print."""
-        from dnar2mae.benchmarks.console import print_list
+        from dnar2mae.benchmarks.reporting.console import print_list
 
         return print_list(self.suite, self.data)
 
@@ -134,7 +134,7 @@ class BuildCommand:
 
     def run(self) -> int:
         """Build, print the class counts."""
-        from dnar2mae.benchmarks.console import build_and_print
+        from dnar2mae.benchmarks.reporting.console import build_and_print
 
         return build_and_print(self)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnar2mae.benchmarks.data import find_task, load_task
-from dnar2mae.benchmarks.sequences import canonical, clean, find_duplicates, reverse_complement
-from dnar2mae.benchmarks.suite import Task, load_suite
+from dnar2mae.benchmarks.tasks.data import find_task, load_task
+from dnar2mae.benchmarks.tasks.sequences import canonical, clean, find_duplicates, reverse_complement
+from dnar2mae.benchmarks.tasks.suite import Task, load_suite
 from dnar2mae.errors import ConfigError, SequenceError
 
 from .conftest import motif_rows, write_rows

@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks import runner
-from dnar2mae.benchmarks.cells import ModelSpec
-from dnar2mae.benchmarks.plan import plan_cells
-from dnar2mae.benchmarks.protocol import load_protocol
-from dnar2mae.benchmarks.results import Store
-from dnar2mae.benchmarks.runner import Options, run_suite
-from dnar2mae.benchmarks.suite import load_suite
-from dnar2mae.benchmarks.summary import compare_models, ranks, summarise
+from dnar2mae.benchmarks.reporting.summary import compare_models, ranks, summarise
+from dnar2mae.benchmarks.running import runner
+from dnar2mae.benchmarks.running.cells import ModelSpec
+from dnar2mae.benchmarks.running.plan import plan_cells
+from dnar2mae.benchmarks.running.protocol import load_protocol
+from dnar2mae.benchmarks.running.results import Store
+from dnar2mae.benchmarks.running.runner import Options, run_suite
+from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, RunError
 

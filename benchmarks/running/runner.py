@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from dnar2mae.benchmarks.cells import Cell, ModelSpec, cell_identity, run_cell
-from dnar2mae.benchmarks.data import TaskData, find_task, load_task
-from dnar2mae.benchmarks.plan import BASELINES, plan_cells, weights_digest
-from dnar2mae.benchmarks.protocol import Protocol
-from dnar2mae.benchmarks.results import Store, finished
-from dnar2mae.benchmarks.suite import Suite, Task
+from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, cell_identity, run_cell
+from dnar2mae.benchmarks.running.plan import BASELINES, plan_cells, weights_digest
+from dnar2mae.benchmarks.running.protocol import Protocol
+from dnar2mae.benchmarks.running.results import Store, finished
+from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
+from dnar2mae.benchmarks.tasks.suite import Suite, Task
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run_directory import environment
 

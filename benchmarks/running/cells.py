@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnar2mae.benchmarks.data import Split, TaskData
-from dnar2mae.benchmarks.frozen import FROZEN, Features, Predicted
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
-from dnar2mae.benchmarks.protocol import FitSettings, Protocol
-from dnar2mae.benchmarks.scores import all_scores
-from dnar2mae.benchmarks.sequences import reverse_complement
-from dnar2mae.benchmarks.training import Problem, Rows, fit, tunable
+from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
+from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
+from dnar2mae.benchmarks.running.training import Problem, Rows, fit, tunable
+from dnar2mae.benchmarks.scoring.scores import all_scores
+from dnar2mae.benchmarks.tasks.data import Split, TaskData
+from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import RunError
 
 _CNN_LENGTH_QUANTILE = 0.99

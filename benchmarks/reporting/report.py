@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from dnar2mae.benchmarks.results import Store, flat
-from dnar2mae.benchmarks.summary import compare_models, contestant, published, ranks, summarise
+from dnar2mae.benchmarks.reporting.summary import compare_models, contestant, published, ranks, summarise
+from dnar2mae.benchmarks.running.results import Store, flat
 from dnar2mae.errors import RunError
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
@@ -45,7 +45,7 @@ def write_report(folder: Path) -> list[Path]:
     RunError
         The folder has no result.
     """
-    from dnar2mae.benchmarks.plots import plot_suite
+    from dnar2mae.benchmarks.reporting.plots import plot_suite
 
     store = Store(folder)
     rows = store.rows()

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.models.encoder import Batch, Encoder, Tokens, mean_pool
-from dnar2mae.benchmarks.protocol import FitSettings
+from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
+from dnar2mae.benchmarks.running.protocol import FitSettings
 from dnar2mae.errors import ConfigError
 
 _SHUFFLE = 0xD1CE

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.benchmarks.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
-from dnar2mae.benchmarks.results import Store
-from dnar2mae.benchmarks.scores import COUNT_SCORES, confusion
+from dnar2mae.benchmarks.running.results import Store
+from dnar2mae.benchmarks.scoring.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
+from dnar2mae.benchmarks.scoring.scores import COUNT_SCORES, confusion
 
-PUBLISHED = Path(__file__).parent / "published"
+PUBLISHED = Path(__file__).parents[1] / "published"
 _GROUP = ["suite", "task", "protocol", "way", "both_strands", "model"]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dnar2mae.benchmarks.sequences import Duplicates, canonical, find_duplicates
-from dnar2mae.benchmarks.suite import Suite, Task
-from dnar2mae.benchmarks.tables import find_split, read_split
+from dnar2mae.benchmarks.tasks.sequences import Duplicates, canonical, find_duplicates
+from dnar2mae.benchmarks.tasks.suite import Suite, Task
+from dnar2mae.benchmarks.tasks.tables import find_split, read_split
 from dnar2mae.errors import ConfigError
 
 SPLITS = ("train", "dev", "test")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.benchmarks.records import read_yaml, structured
+from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
-PACKAGED = Path(__file__).parent / "suites"
+PACKAGED = Path(__file__).parents[1] / "suites"
 CUSTOM_FILE = "suite.yaml"
 METRICS = ("mcc", "macro_f1", "f1", "accuracy", "auroc", "auprc")
 

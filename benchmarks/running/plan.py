@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dnar2mae.benchmarks.cells import Cell, ModelSpec, load_encoder
-from dnar2mae.benchmarks.protocol import Protocol
+from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, load_encoder
+from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.errors import ConfigError
 
 BASELINES = ("random", "kmer", "cnn")
