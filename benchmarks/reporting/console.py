@@ -114,7 +114,8 @@ def build_and_print(command: "BuildCommand") -> int:
 
 
 def _specs(command: "RunCommand") -> list["ModelSpec"]:
-    from dnar2mae.benchmarks.running.cells import ModelSpec, is_ours
+    from dnar2mae.benchmarks.dna import is_ours
+    from dnar2mae.benchmarks.running.cells import ModelSpec
 
     specs = []
     for given in command.model:

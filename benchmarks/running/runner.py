@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dnar2mae.benchmarks.kinds import kind_of
 from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, cell_identity, run_cell
 from dnar2mae.benchmarks.running.plan import BASELINES, plan_cells, weights_digest
 from dnar2mae.benchmarks.running.protocol import Protocol
@@ -45,7 +46,8 @@ class Options:
     ways: tuple[str, ...] = ("probe",)
     """Which of the protocol's ways."""
     baselines: tuple[str, ...] = BASELINES
-    """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model."""
+    """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model (DNA
+    only: rows of another kind leave them out)."""
     num_seeds: int | None = None
     """How many of the protocol's seeds, all by default; beyond them they count on."""
     both_strands: bool = False
@@ -103,7 +105,12 @@ def run_suite(
         The data or a model breaks a rule, or no task is found. An error in a single cell is kept in its row.
     """
     _LOADED.clear()
-    cells = plan_cells(models, protocol, options.ways, options.baselines, options.num_seeds)
+    kind = kind_of(suite.rows)
+    if options.both_strands and kind.reverse is None:
+        raise ConfigError(f"--both-strands is for DNA; the rows of suite {suite.name} are {suite.rows}")
+    baselines = [name for name in options.baselines if name in kind.baselines or name not in BASELINES]
+    models = [replace(model, rows=suite.rows) for model in models]
+    cells = plan_cells(models, protocol, options.ways, baselines, options.num_seeds)
     changes = {"both_strands": options.both_strands, "allow_truncation": options.allow_truncation}
     cells = [replace(cell, **changes) for cell in cells]
     digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
