@@ -48,6 +48,8 @@ class RunCommand:
     """Run Python code that a Hugging Face folder brings with it."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 runs the encoders' matrix products in bfloat16: faster where the hardware has it, rounded to 3 digits."""
     workers: int = 1
     """Cells in parallel, each in a process with a share of the cores."""
 

@@ -34,6 +34,7 @@ def run_and_print(command: "RunCommand") -> int:
         num_seeds=command.seeds,
         both_strands=command.both_strands,
         allow_truncation=command.allow_truncation,
+        precision=command.precision,
         num_workers=command.workers,
     )
     store = Store(command.out)

@@ -53,6 +53,8 @@ class Cell:
     """Average vectors or probabilities over both strands."""
     allow_truncation: bool = False
     """Cut sequences beyond the model's context, however many."""
+    precision: str = "fp32"
+    """Of the encoder: fp32 or bf16."""
     lr: float | None = None
     """Learning rate that another seed's search has found; None searches."""
 
@@ -98,6 +100,8 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
         found, parameters = _baseline(cell, data)
     else:
         encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.rows)
+        if isinstance(encoder, Encoder):
+            encoder = replace(encoder, precision=cell.precision)
         if spec.kind == "random":
             encoder = encoder.with_random_weights(cell.seed)
         parameters = encoder.num_parameters
@@ -137,7 +141,15 @@ _VECTORS: dict[tuple, Features] = {}
 
 
 def _vectors(encoder: Embedder, cell: Cell, data: TaskData) -> Features:
-    key = (data.digest, encoder.digest, encoder.kind, cell.seed, cell.both_strands, cell.allow_truncation)
+    key = (
+        data.digest,
+        encoder.digest,
+        encoder.kind,
+        cell.seed,
+        cell.both_strands,
+        cell.allow_truncation,
+        cell.precision,
+    )
     if key not in _VECTORS:
         options = {name: True for name in ("both_strands", "allow_truncation") if getattr(cell, name)}
         splits = (data.train, data.dev, data.test)
@@ -214,7 +226,7 @@ def cell_identity(cell: Cell, suite: str, task: str, digests: Mapping[str, str])
     """What a result must agree with to be that of this cell."""
     way = "cnn" if cell.way == "scratch" else cell.way
     settings = asdict(cell.protocol.settings(way, task)) | {"select": cell.protocol.select}
-    settings["allow_truncation"] = cell.allow_truncation
+    settings |= {"allow_truncation": cell.allow_truncation, "precision": cell.precision}
     return {
         "suite": suite,
         "task": task,

@@ -54,6 +54,8 @@ class Options:
     """Average vectors or probabilities over both strands."""
     allow_truncation: bool = False
     """Cut sequences beyond a model's context, however many."""
+    precision: str = "fp32"
+    """Of the encoders: fp32, or bf16 for matrix products in bfloat16."""
     num_workers: int = 1
     """Processes; each takes a share of the cores."""
 
@@ -111,7 +113,7 @@ def run_suite(
     baselines = [name for name in options.baselines if name in kind.baselines or name not in BASELINES]
     models = [replace(model, rows=suite.rows) for model in models]
     cells = plan_cells(models, protocol, options.ways, baselines, options.num_seeds)
-    changes = {"both_strands": options.both_strands, "allow_truncation": options.allow_truncation}
+    changes = {name: getattr(options, name) for name in ("both_strands", "allow_truncation", "precision")}
     cells = [replace(cell, **changes) for cell in cells]
     digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
     jobs, skipped = [], {}
