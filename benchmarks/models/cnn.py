@@ -58,10 +58,9 @@ class SmallCnn(nn.Module):
 
     def first(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B 16 M"]:
         """First convolution of the embedded bases, as one of 5 channels: embedding and kernel are both linear."""
-        convolution = self.convolutions[0]
-        one_hot = nn.functional.one_hot(ids, PAD_ID + 1)[..., :PAD_ID].transpose(1, 2).to(convolution.weight.dtype)
-        kernel = torch.einsum("vc,ock->ovk", self.embedding.weight[:PAD_ID], convolution.weight)
-        return nn.functional.conv1d(one_hot, kernel, convolution.bias)
+        kernel = torch.einsum("vc,ock->ovk", self.embedding.weight[:PAD_ID], self.convolutions[0].weight)
+        one_hot = nn.functional.one_hot(ids, PAD_ID + 1)[..., :PAD_ID].transpose(1, 2).to(kernel.dtype)
+        return nn.functional.conv1d(one_hot, kernel, self.get_parameter("convolutions.0.bias"))
 
 
 def tokenize(sequence: str) -> Tokens:
