@@ -132,7 +132,7 @@ def _specs(command: "RunCommand") -> list["ModelSpec"]:
 
 def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
     from dnar2mae.benchmarks.reporting.report import cell_text
-    from dnar2mae.benchmarks.reporting.summary import contestant, ranks, summarise
+    from dnar2mae.benchmarks.reporting.summary import contestant, ranks, remarks, summarise
 
     summary = summarise(store, rows)
     if summary.empty:
@@ -145,6 +145,8 @@ def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
     _print_table("Scores", ["task", "model", "metric", "score, sd, 95 % interval", "without duplicates"], table)
     for row in summary[summary["flags"] != ""].drop_duplicates("task").to_dict("records"):
         print(f"* {row['task']}: {row['flags']}; not comparable with published scores")
+    for remark in remarks(summary):
+        print(f"Note: {remark}")
     found = ranks(summary)
     if len(found) > 1:
         print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in found.items()))

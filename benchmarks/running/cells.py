@@ -101,7 +101,7 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
     else:
         encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.rows)
         if isinstance(encoder, Encoder):
-            encoder = replace(encoder, precision=cell.precision)
+            encoder = replace(_limited(encoder, cell, data), precision=cell.precision)
         if spec.kind == "random":
             encoder = encoder.with_random_weights(cell.seed)
         parameters = encoder.num_parameters
@@ -159,11 +159,16 @@ def _vectors(encoder: Embedder, cell: Cell, data: TaskData) -> Features:
     return _VECTORS[key]
 
 
+def _limited(encoder: Encoder, cell: Cell, data: TaskData) -> Encoder:
+    """Cap the context where the protocol does so for this kind of tokens."""
+    settings = cell.protocol.settings(cell.way, data.task.name)
+    if cell.way in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
+        return encoder
+    return replace(encoder, context_tokens=min(settings.max_tokens, encoder.context_tokens or settings.max_tokens))
+
+
 def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
     settings = cell.protocol.settings(cell.way, data.task.name)
-    if settings.max_tokens is not None and settings.tokenization == encoder.tokenization:
-        limit = min(settings.max_tokens, encoder.context_tokens or settings.max_tokens)
-        encoder = replace(encoder, context_tokens=limit)
 
     def tokens(sequences: list[str]) -> list[Tokens]:
         return encoder.tokens(sequences, allow_truncation=cell.allow_truncation)
@@ -214,12 +219,15 @@ def _problem(cell: Cell, data: TaskData, tokens: Any, collate: Any) -> Problem:
 
 
 def _notes(encoder: Embedder | None, data: TaskData) -> list[str]:
-    if not isinstance(encoder, Encoder) or encoder.window_bp is None:
+    if not isinstance(encoder, Encoder):
         return []
-    longer = sum(len(sequence) > encoder.window_bp for sequence in data.test.rows)
-    if not longer:
-        return []
-    return [f"{longer:,} test sequences are longer than the {encoder.window_bp} bp windows of pretraining"]
+    notes = []
+    window_bp, limit = encoder.window_bp, encoder.context_tokens
+    if window_bp and (longer := sum(len(sequence) > window_bp for sequence in data.test.rows)):
+        notes.append(f"{longer:,} test sequences are longer than the {window_bp} bp windows of pretraining")
+    if limit and (cut := sum(len(encoder.tokenize(sequence).ids) > limit for sequence in data.test.rows)):
+        notes.append(f"{cut:,} test sequences were cut to the context of {limit} tokens")
+    return notes
 
 
 def cell_identity(cell: Cell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:

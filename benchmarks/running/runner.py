@@ -4,10 +4,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import torch
@@ -116,6 +119,7 @@ def run_suite(
     changes = {name: getattr(options, name) for name in ("both_strands", "allow_truncation", "precision")}
     cells = [replace(cell, **changes) for cell in cells]
     digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
+    seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}
     for task in suite.tasks:
         folder = find_task(suite, task, root)
@@ -126,7 +130,7 @@ def run_suite(
         for cell in cells:
             found = {"data_digest": data_digest, "model_digest": digests[cell.model]}
             identity = cell_identity(cell, suite.name, task.name, found)
-            jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about))
+            jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
         raise ConfigError(f"{root}: holds none of the {len(suite.tasks)} data sets of suite {suite.name}")
     rows, num_reused = _run(jobs, store, options.num_workers, advance)
@@ -168,6 +172,7 @@ class _Workers:
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self.pool: ProcessPoolExecutor | None = None
+        self.processes: list[BaseProcess] = []
 
     def __enter__(self) -> Callable[[Sequence[Job], Path], Iterator[dict[str, Any]]]:
         if self.num_workers > 1:
@@ -181,16 +186,35 @@ class _Workers:
         if self.pool is None:
             yield from (run_job(job, folder) for job in jobs)
             return
-        for future in as_completed([self.pool.submit(run_job, job, folder) for job in jobs]):
+        before = active_children()
+        with _without_interrupts():  # what a worker inherits: the parent alone is interrupted, and stops its workers
+            futures = [self.pool.submit(run_job, job, folder) for job in jobs]
+        self.processes += [process for process in active_children() if process not in before]
+        for future in as_completed(futures):
             yield future.result()
 
-    def __exit__(self, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self.pool is None:
+            return
+        if error is not None:
+            for process in self.processes:
+                process.terminate()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    if current_thread() is not main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _start_worker(num_threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     torch.set_num_threads(num_threads)
 
 

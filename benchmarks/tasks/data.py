@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 
 from dnar2mae.benchmarks.kinds import Kind, kind_of
 from dnar2mae.benchmarks.tasks.duplicates import Duplicates, find_duplicates
-from dnar2mae.benchmarks.tasks.suite import Suite, Task
+from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, Task
 from dnar2mae.errors import ConfigError
 
 
@@ -123,7 +123,7 @@ def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
             notes.append(f"dev: {dev_share:.0%} of train, by a hash of the row")
         is_dev = _share(found["train"].rows, dev_share, kind)
         found["train"], found["dev"] = found["train"].take(~is_dev), found["train"].take(is_dev)
-    _check_classes(task, found, folder)
+    notes += _check_classes(task, found, folder)
     return TaskData(task=task, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **found)
 
 
@@ -133,10 +133,14 @@ def _share(rows: Sequence[Any], share: float, kind: Kind) -> Bool[np.ndarray, " 
     return np.frombuffer(b"".join(words), "<u4") < share * 2**32
 
 
-def _check_classes(task: Task, found: dict[str, Split], folder: Path) -> None:
-    for name in ("train", "dev"):
+def _check_classes(task: Task, found: dict[str, Split], folder: Path) -> list[str]:
+    """Remarks on the classes that dev or test lacks."""
+    remarks = []
+    for name in SPLITS:
         absent = [task.classes[i] for i in range(len(task.classes)) if not (found[name].labels == i).any()]
         if name == "train" and absent:
             raise ConfigError(f"{folder}: no training row of class {', '.join(absent)}")
         if not len(found[name]):
             raise ConfigError(f"{folder}: no row is left for {name}")
+        remarks += [f"{name}: no row of class {', '.join(absent)}"] if absent else []
+    return remarks
