@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-from dnar2mae.benchmarks.sequences import canonical
+from dnar2mae.benchmarks.tasks.sequences import canonical
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, decode
 from dnar2mae.genome.store import Genome
 

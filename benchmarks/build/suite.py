@@ -15,8 +15,8 @@ from dnar2mae.benchmarks.build.config import TASKS, BuildConfig
 from dnar2mae.benchmarks.build.examples import Examples, fit_for_use, letters, matched, window_codes
 from dnar2mae.benchmarks.build.partition import inside, partition
 from dnar2mae.benchmarks.build.tasks import MAKERS, Source
-from dnar2mae.benchmarks.sequences import canonical
-from dnar2mae.benchmarks.suite import CUSTOM_FILE
+from dnar2mae.benchmarks.tasks.sequences import canonical
+from dnar2mae.benchmarks.tasks.suite import CUSTOM_FILE
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.store import Genome

@@ -54,7 +54,13 @@ class SmallCnn(nn.Module):
         """Pad or cut to the length, classify."""
         missing = self.length_bp - ids.shape[1]
         ids = nn.functional.pad(ids, (0, max(missing, 0)), value=PAD_ID)[:, : self.length_bp]
-        return self.dense(self.convolutions(self.embedding(ids).transpose(1, 2)))
+        return self.dense(self.convolutions[1:](self.first(ids)))
+
+    def first(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B 16 M"]:
+        """First convolution of the embedded bases, as one of 5 channels: embedding and kernel are both linear."""
+        kernel = torch.einsum("vc,ock->ovk", self.embedding.weight[:PAD_ID], self.convolutions[0].weight)
+        one_hot = nn.functional.one_hot(ids, PAD_ID + 1)[..., :PAD_ID].transpose(1, 2).to(kernel.dtype)
+        return nn.functional.conv1d(one_hot, kernel, self.get_parameter("convolutions.0.bias"))
 
 
 def tokenize(sequence: str) -> Tokens:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.sequences import reverse_complement
+from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError
 
 MAX_TRUNCATED_SHARE = 0.01
@@ -57,6 +57,8 @@ class Encoder:
     """Length of the windows it was pretrained on."""
     context_tokens: int | None = None
     """Longest input; None where there is no limit."""
+    precision: str = "fp32"
+    """fp32, or bf16: matrix products in bfloat16 (autocast)."""
     sees_padding: bool = False
     """The network takes no padding mask, so that a batch must hold sequences of one length."""
 
@@ -145,7 +147,9 @@ class Encoder:
         with torch.inference_mode():
             for rows in self._batches(tokens, batch_tokens):
                 batch = self.collate([tokens[i] for i in rows])
-                out[rows] = mean_pool(self.module(batch.ids, batch.valid), batch.pooled).float().cpu().numpy()
+                with autocast(self.precision, self.device):
+                    hidden = self.module(batch.ids, batch.valid)
+                out[rows] = mean_pool(hidden.float(), batch.pooled).cpu().numpy()
         return out
 
     def _batches(self, tokens: Sequence[Tokens], batch_tokens: int) -> Iterator[list[int]]:
@@ -171,6 +175,11 @@ def pad(tokens: Sequence[Tokens], pad_id: int, device: torch.device | str = "cpu
     ids[valid] = np.concatenate([t.ids for t in tokens])
     pooled[valid] = np.concatenate([t.pooled for t in tokens])
     return Batch(*(torch.from_numpy(x).to(device) for x in (ids, valid, pooled)))
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Context in which a network computes in this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def mean_pool(hidden: Float[Tensor, "B T D"], pooled: Bool[Tensor, "B T"]) -> Float[Tensor, "B D"]:

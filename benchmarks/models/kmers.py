@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, hstack
 
-from dnar2mae.benchmarks.sequences import reverse_complement
+from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.genome.alphabet import UNKNOWN, encode
 
 MAX_K = 5

@@ -6,9 +6,9 @@ from dnar2mae.benchmarks.build import BuildConfig, build_suite
 from dnar2mae.benchmarks.build.annotation import Transcript, read_annotation
 from dnar2mae.benchmarks.build.examples import Examples, matched, window_codes
 from dnar2mae.benchmarks.build.partition import inside, partition
-from dnar2mae.benchmarks.data import load_task
-from dnar2mae.benchmarks.sequences import canonical, reverse_complement
-from dnar2mae.benchmarks.suite import load_suite
+from dnar2mae.benchmarks.tasks.data import load_task
+from dnar2mae.benchmarks.tasks.sequences import canonical, reverse_complement
+from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import encode

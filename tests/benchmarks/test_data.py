@@ -2,9 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnar2mae.benchmarks.data import find_task, load_task
-from dnar2mae.benchmarks.sequences import canonical, clean, find_duplicates, reverse_complement
-from dnar2mae.benchmarks.suite import Task, load_suite
+from dnar2mae.benchmarks.dna import DNA
+from dnar2mae.benchmarks.tasks.data import find_task, load_task
+from dnar2mae.benchmarks.tasks.duplicates import find_duplicates
+from dnar2mae.benchmarks.tasks.sequences import canonical, clean, reverse_complement
+from dnar2mae.benchmarks.tasks.suite import Task, load_suite
 from dnar2mae.errors import ConfigError, SequenceError
 
 from .conftest import motif_rows, write_rows
@@ -32,7 +34,7 @@ def test_sequences_are_cleaned_or_refused():
 
 
 def test_duplicates_are_exact_or_reverse():
-    found = find_duplicates(["AAC", "GTT", "AAC", "CCC"], np.array([0, 1, 1, 0]), ["AAC", "GGT"], np.array([0, 1]))
+    found = find_duplicates(["AAC", "GTT", "AAC", "CCC"], np.array([0, 1, 1, 0]), ["AAC", "GGT"], np.array([0, 1]), DNA)
     assert found.exact.tolist() == [True, False, True, False]
     assert found.reverse.tolist() == [False, True, False, False]
     assert found.opposite.tolist() == [False, False, True, False]
@@ -61,7 +63,7 @@ def test_every_layout_gives_the_same_rows(tmp_path):
     for layout in ("tsv", "parquet", "fasta", "hub"):
         assert load_task(TASK, tmp_path / layout).digest == expected.digest, layout
     folders = load_task(TASK, tmp_path / "folders")
-    assert sorted(zip(folders.test.sequences, folders.test.labels, strict=True)) == sorted(rows["test"])
+    assert sorted(zip(folders.test.rows, folders.test.labels, strict=True)) == sorted(rows["test"])
 
 
 def test_labels_go_by_the_map_and_never_by_folder_order(tmp_path):
@@ -72,7 +74,7 @@ def test_labels_go_by_the_map_and_never_by_folder_order(tmp_path):
             path.parent.mkdir(parents=True)
             path.write_text("ACGT" if name == "ant" else "GGGG")
     data = load_task(task, tmp_path)
-    assert dict(zip(data.test.sequences, data.test.labels, strict=True)) == {"ACGT": 1, "GGGG": 0}
+    assert dict(zip(data.test.rows, data.test.labels, strict=True)) == {"ACGT": 1, "GGGG": 0}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_bad_fasta_and_folders(tmp_path):
 def test_case_and_ambiguous_letters_are_read_and_noted(tmp_path):
     make(tmp_path, train=motif_rows(10, 0), dev=motif_rows(10, 1), test=[("acgT", 0), ("ACRT", 1)])
     data = load_task(TASK, tmp_path)
-    assert data.test.sequences == ["ACGT", "ACNT"]
+    assert data.test.rows == ["ACGT", "ACNT"]
     assert data.notes == ("test: 1 rows with lower case", "test: 1 rows with ambiguous letters")
 
 
@@ -117,10 +119,10 @@ def test_missing_splits(tmp_path):
     data = load_task(TASK, folder)
     assert 20 < len(data.dev) < 65
     assert len(data.train) + len(data.dev) == 400
-    assert data.notes == ("dev: 10% of train, by a hash of the sequence",)
+    assert data.notes == ("dev: 10% of train, by a hash of the row",)
     partial = load_task(TASK, make(tmp_path / "b", dev=motif_rows(400, 0), test=motif_rows(10, 2)))
     assert partial.flags == ("no train split: learned from dev",)
-    assert partial.dev.sequences == data.dev.sequences
+    assert partial.dev.rows == data.dev.rows
     with pytest.raises(ConfigError, match="needs a test split and a train or dev split, found test"):
         load_task(TASK, make(tmp_path / "c", test=motif_rows(10, 2)))
     one_class = [row for row in motif_rows(40, 0) if row[1] == 0]
@@ -134,7 +136,7 @@ def test_a_held_out_share_keeps_twins_together(tmp_path):
     rows = [row for row in motif_rows(300, 0) for _ in range(2)]
     rows += [(reverse_complement(sequence), label) for sequence, label in motif_rows(300, 0)]
     data = load_task(TASK, make(tmp_path, train=rows, test=motif_rows(10, 2)))
-    assert not set(map(canonical, data.train.sequences)) & set(map(canonical, data.dev.sequences))
+    assert not set(map(canonical, data.train.rows)) & set(map(canonical, data.dev.rows))
 
 
 def test_other_sizes_are_flagged(tmp_path):

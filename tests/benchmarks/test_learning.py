@@ -3,15 +3,15 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from dnar2mae.benchmarks.frozen import Features, nearest, probe, selection_value
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import pad
 from dnar2mae.benchmarks.models.kmers import kmer_counts
-from dnar2mae.benchmarks.protocol import FitSettings, KnnSettings, ProbeSettings
-from dnar2mae.benchmarks.scores import all_scores
-from dnar2mae.benchmarks.sequences import reverse_complement
-from dnar2mae.benchmarks.training import Problem, Rows, fit, predict, tunable
+from dnar2mae.benchmarks.running.frozen import Features, nearest, probe, selection_value
+from dnar2mae.benchmarks.running.protocol import FitSettings, KnnSettings, ProbeSettings
+from dnar2mae.benchmarks.running.training import Problem, Rows, fit, predict, tunable
+from dnar2mae.benchmarks.scoring.scores import all_scores
+from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 
 from .conftest import motif_rows
 

@@ -1,16 +1,18 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from dnar2mae.benchmarks.cells import is_ours, load_encoder
+from dnar2mae.benchmarks.dna import is_ours
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.benchmarks.models.cnn import SmallCnn, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import pad
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.kmers import kmer_counts
-from dnar2mae.benchmarks.sequences import reverse_complement
+from dnar2mae.benchmarks.running.cells import load_encoder
+from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
 
 from .conftest import motif_rows
@@ -133,3 +135,21 @@ def test_cnn_has_the_published_size_and_gives_logits():
     logits = small_cnn(500, 3, seed=0).eval()(*batch)
     assert logits.shape == (2, 3)
     assert not torch.allclose(logits.exp().sum(1), torch.ones(2))
+
+
+def test_cnn_reads_bases_as_the_embedding_and_first_convolution_do():
+    network = small_cnn(80, 2, seed=0)
+    ids = pad([tokenize("ACGTN" * 16), tokenize("GATTACA")], 5).ids
+    expected = network.convolutions[0](network.embedding(ids).transpose(1, 2))
+    found = network.first(ids)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    weights = network.convolutions[0].weight, network.embedding.weight
+    ours, theirs = (torch.autograd.grad(x.square().sum(), weights) for x in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_bf16_vectors_are_close_to_fp32_ones(tiny_run):
+    encoder = from_checkpoint("tiny", tiny_run, "cpu")
+    exact, rounded = encoder.embed(SEQUENCES), replace(encoder, precision="bf16").embed(SEQUENCES)
+    assert rounded.dtype == np.float32
+    assert 0 < np.sqrt(np.square(exact - rounded).mean()) < 0.02 * exact.std()

@@ -1,17 +1,18 @@
 import json
+from multiprocessing import active_children
 
 import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks import runner
-from dnar2mae.benchmarks.cells import ModelSpec
-from dnar2mae.benchmarks.plan import plan_cells
-from dnar2mae.benchmarks.protocol import load_protocol
-from dnar2mae.benchmarks.results import Store
-from dnar2mae.benchmarks.runner import Options, run_suite
-from dnar2mae.benchmarks.suite import load_suite
-from dnar2mae.benchmarks.summary import compare_models, ranks, summarise
+from dnar2mae.benchmarks.reporting.summary import compare_models, ranks, summarise
+from dnar2mae.benchmarks.running import runner
+from dnar2mae.benchmarks.running.cells import ModelSpec
+from dnar2mae.benchmarks.running.plan import plan_cells
+from dnar2mae.benchmarks.running.protocol import load_protocol
+from dnar2mae.benchmarks.running.results import Store
+from dnar2mae.benchmarks.running.runner import Options, run_suite
+from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, RunError
 
@@ -137,8 +138,47 @@ def test_a_protocol_limits_the_tokenizer_that_it_counts_for(motif_suite, protoco
     printed = capsys.readouterr().out
     assert printed.count("120 of 120 sequences are longer than its context of 20 tokens") == 2
     assert run(motif_suite, protocol, tmp_path / "out", *flags, "--allow-truncation") == 0
+    assert "62 test sequences were cut to the context of 20 tokens" in capsys.readouterr().out
     protocol.write_text(QUICK.replace("finetune: {", "finetune: {tokenization: bpe, max_tokens: 20, "))
     assert run(motif_suite, protocol, tmp_path / "out", *flags) == 0
+
+
+def test_what_a_reader_must_know_is_printed_and_reported(motif_suite, protocol, tmp_path, capsys):
+    rows = [(sequence.lower() if i < 3 else sequence, 0) for i, (sequence, _) in enumerate(motif_rows(20, 9))]
+    write_rows(motif_suite / "motif" / "test.csv", rows)
+    assert run(motif_suite, protocol, tmp_path / "out", "--seeds", 1) == 0
+    printed, report = capsys.readouterr().out, (tmp_path / "out" / "report.md").read_text()
+    for text in (
+        "Note: small CNN, scratch: 1 of the 2 seeds of protocol quick",
+        "Note: motif: test: 3 rows with lower case",
+        "Note: motif: test: no row of class with",
+    ):
+        assert text in printed
+        assert text in report
+    assert "Note: k-mer" not in report
+
+
+def test_precision_is_part_of_what_a_result_is_of(motif_suite, protocol, tiny_run, tmp_path, capsys):
+    flags = ("--model", tiny_run, "--baselines", "random", "--seeds", 1, "--way", "finetune", "--device", "cpu")
+    assert run(motif_suite, protocol, tmp_path / "out", *flags) == 0
+    assert run(motif_suite, protocol, tmp_path / "out", *flags, "--precision", "bf16") == 0
+    assert "finished before" not in capsys.readouterr().out
+    assert Store(tmp_path / "out").rows()[0]["settings"]["precision"] == "bf16"
+
+
+@pytest.mark.slow
+def test_an_interruption_stops_the_workers(motif_suite, protocol, tmp_path):
+    def interrupt(done, total, what):
+        if done:
+            raise KeyboardInterrupt
+
+    store, settings = Store(tmp_path / "out"), load_protocol(str(protocol))
+    arguments = (load_suite(str(motif_suite)), motif_suite, [], settings, store)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(*arguments, options=Options(num_workers=2), advance=interrupt)
+    assert len(store.rows()) == 1
+    assert not active_children()
+    assert run_suite(*arguments).num_reused == 1
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from dnar2mae.benchmarks.bootstrap import compare, interval, mean_ranks, resample_scores
-from dnar2mae.benchmarks.scores import COUNT_SCORES, all_scores, auroc, confusion, mcc
+from dnar2mae.benchmarks.scoring.bootstrap import compare, interval, mean_ranks, resample_scores
+from dnar2mae.benchmarks.scoring.scores import COUNT_SCORES, all_scores, auroc, confusion, mcc
 
 
 def predictions(num_rows, num_classes, seed, ties):

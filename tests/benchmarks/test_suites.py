@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks.protocol import load_protocol, packaged_protocols
-from dnar2mae.benchmarks.suite import load_suite, packaged_suites
-from dnar2mae.benchmarks.summary import published
+from dnar2mae.benchmarks.reporting.summary import published
+from dnar2mae.benchmarks.running.protocol import load_protocol, packaged_protocols
+from dnar2mae.benchmarks.tasks.suite import load_suite, packaged_suites
 from dnar2mae.errors import ConfigError
 
 GUE_MAX_TOKENS = {"EMP/H3": 128, "prom/prom_core_all": 20, "prom/prom_300_tata": 70, "splice/reconstructed": 80}

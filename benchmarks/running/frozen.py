@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dnar2mae.benchmarks.protocol import KnnSettings, ProbeSettings
-from dnar2mae.benchmarks.scores import confusion, mcc
+from dnar2mae.benchmarks.running.protocol import KnnSettings, ProbeSettings
+from dnar2mae.benchmarks.scoring.scores import confusion, mcc
 
 _MAX_ITERATIONS = 200
 _PATIENCE = 2

@@ -4,35 +4,34 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dnar2mae.benchmarks.sequences import Duplicates, canonical, find_duplicates
-from dnar2mae.benchmarks.suite import Suite, Task
-from dnar2mae.benchmarks.tables import find_split, read_split
+from dnar2mae.benchmarks.kinds import Kind, kind_of
+from dnar2mae.benchmarks.tasks.duplicates import Duplicates, find_duplicates
+from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, Task
 from dnar2mae.errors import ConfigError
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
     """Rows of one split."""
 
-    sequences: list[str]
-    """Upper-case A, C, G, T, N."""
+    rows: Sequence[Any]
+    """What the task's kind reads: strings of upper-case A, C, G, T, N for DNA."""
     labels: Int[np.ndarray, " N"]
     """Class ids."""
 
     def __len__(self) -> int:
         """Give the number of rows."""
-        return len(self.sequences)
+        return len(self.rows)
 
     def take(self, chosen: Bool[np.ndarray, " N"]) -> "Split":
         """Rows where ``chosen`` is true."""
-        kept = np.flatnonzero(chosen)
-        return Split(sequences=[self.sequences[i] for i in kept], labels=self.labels[kept])
+        kept = np.flatnonzero(chosen).tolist()
+        return Split(rows=[self.rows[i] for i in kept], labels=self.labels[kept])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +51,7 @@ class TaskData:
 
     @property
     def is_duplicate(self) -> Bool[np.ndarray, " N"]:
-        """Which test rows another split holds, as they are or as their reverse complement."""
+        """Which test rows another split holds, as they are or (DNA) as their reverse complement."""
         return np.any([found.exact | found.reverse for found in self.duplicates.values()], axis=0)
 
     @property
@@ -60,7 +59,7 @@ class TaskData:
         """Hash of all rows, so that a result is never taken for that of other data."""
         hasher = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.dev, self.test):
-            hasher.update("\n".join(split.sequences).encode())
+            hasher.update(b"\n".join(map(kind_of(self.task.rows).key, split.rows)))
             hasher.update(split.labels.astype("<i8").tobytes())
         return hasher.hexdigest()
 
@@ -69,7 +68,7 @@ def find_task(suite: Suite, task: Task, root: Path) -> Path | None:
     """Folder of a task below the data folder, its ``suite.folder`` or that of one level down; None if absent."""
     places = [root, root / suite.folder, *sorted(path for path in root.glob("*/") if path.is_dir())]
     for place in places:
-        if find_split(place / task.name, "test"):
+        if kind_of(task.rows).find(task, place / task.name):
             return place / task.name
     return None
 
@@ -78,8 +77,8 @@ def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
     """Read a task, make the splits that are missing, find duplicates and deviations from official sizes.
 
     Without a dev split ``dev_share`` of the training rows is held out; without a training split (a partial copy)
-    the dev rows are learned from and ``dev_share`` of them held out. Rows go by a hash of their sequence, so that
-    equal sequences, and a sequence and its reverse complement, stay together, in any order of the file.
+    the dev rows are learned from and ``dev_share`` of them held out. Rows go by a hash of their content, so that
+    equal rows, and a sequence and its reverse complement, stay together, in any order of the file.
 
     Parameters
     ----------
@@ -97,13 +96,12 @@ def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
     SequenceError
         A sequence breaks a rule.
     """
+    kind = kind_of(task.rows)
     found: dict[str, Split] = {}
     notes: list[str] = []
-    for name in SPLITS:
-        if paths := find_split(folder, name):
-            sequences, labels, remarks = read_split(paths, task.label_map())
-            found[name] = Split(sequences=sequences, labels=np.array(labels, np.int64))
-            notes += [f"{name}: {count} rows with {what}" for what, count in remarks.items()]
+    for name, read in kind.read(task, folder).items():
+        found[name] = Split(rows=read.rows, labels=np.array(read.labels, np.int64))
+        notes += [f"{name}: {count} rows with {what}" for what, count in read.remarks.items()]
     if "test" not in found or len(found) == 1:
         raise ConfigError(f"{folder}: needs a test split and a train or dev split, found {', '.join(found) or 'none'}")
     flags = [
@@ -113,7 +111,7 @@ def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
     ]
     test = found["test"]
     duplicates: dict[str, Duplicates] = {
-        name: find_duplicates(test.sequences, test.labels, found[name].sequences, found[name].labels)
+        name: find_duplicates(test.rows, test.labels, found[name].rows, found[name].labels, kind)
         for name in ("train", "dev")
         if name in found
     }
@@ -122,22 +120,27 @@ def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
         found["train"] = found.pop("dev")
     if "dev" not in found:
         if "dev" not in task.sizes:
-            notes.append(f"dev: {dev_share:.0%} of train, by a hash of the sequence")
-        is_dev = _share(found["train"].sequences, dev_share)
+            notes.append(f"dev: {dev_share:.0%} of train, by a hash of the row")
+        is_dev = _share(found["train"].rows, dev_share, kind)
         found["train"], found["dev"] = found["train"].take(~is_dev), found["train"].take(is_dev)
-    _check_classes(task, found, folder)
+    notes += _check_classes(task, found, folder)
     return TaskData(task=task, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **found)
 
 
-def _share(sequences: Sequence[str], share: float) -> Bool[np.ndarray, " N"]:
-    words = [hashlib.blake2b(canonical(s).encode(), digest_size=4).digest() for s in sequences]
+def _share(rows: Sequence[Any], share: float, kind: Kind) -> Bool[np.ndarray, " N"]:
+    keys = [min(kind.key(row), kind.key(kind.reverse(row))) if kind.reverse else kind.key(row) for row in rows]
+    words = [hashlib.blake2b(key, digest_size=4).digest() for key in keys]
     return np.frombuffer(b"".join(words), "<u4") < share * 2**32
 
 
-def _check_classes(task: Task, found: dict[str, Split], folder: Path) -> None:
-    for name in ("train", "dev"):
+def _check_classes(task: Task, found: dict[str, Split], folder: Path) -> list[str]:
+    """Remarks on the classes that dev or test lacks."""
+    remarks = []
+    for name in SPLITS:
         absent = [task.classes[i] for i in range(len(task.classes)) if not (found[name].labels == i).any()]
         if name == "train" and absent:
             raise ConfigError(f"{folder}: no training row of class {', '.join(absent)}")
         if not len(found[name]):
             raise ConfigError(f"{folder}: no row is left for {name}")
+        remarks += [f"{name}: no row of class {', '.join(absent)}"] if absent else []
+    return remarks

@@ -9,16 +9,24 @@ from typing import Any
 
 import pandas as pd
 
-from dnar2mae.benchmarks.results import Store, flat
-from dnar2mae.benchmarks.summary import compare_models, contestant, published, ranks, summarise
+from dnar2mae.benchmarks.reporting.summary import (
+    compare_models,
+    contestant,
+    is_seeded,
+    published,
+    ranks,
+    remarks,
+    summarise,
+)
+from dnar2mae.benchmarks.running.results import Store, flat
 from dnar2mae.errors import RunError
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:left}
 th{background:#f6f6f6}img{max-width:100%}"""
 _READING = (
-    'Score: the official metric, mean over seeds. ±: sample sd over seeds; "1 seed" where there is one. Interval: 95 % '
-    "bootstrap over test rows, which says how far another test set of this size might move the score. Without "
+    "Score: the official metric, mean over seeds. ±: sample sd over seeds; no number of seeds: none is used. "
+    "Interval: 95 % bootstrap over test rows: how far another test set of this size might move the score. Without "
     "duplicates: the score on test rows that occur in no other split, as they are or as their reverse complement. "
     "Published numbers were made under the protocol named beside them and compare with ours only under the same one."
 )
@@ -45,7 +53,7 @@ def write_report(folder: Path) -> list[Path]:
     RunError
         The folder has no result.
     """
-    from dnar2mae.benchmarks.plots import plot_suite
+    from dnar2mae.benchmarks.reporting.plots import plot_suite
 
     store = Store(folder)
     rows = store.rows()
@@ -59,7 +67,14 @@ def write_report(folder: Path) -> list[Path]:
     sections = []
     for suite, part in summary.groupby("suite", sort=False):
         plot = plot_suite(part, published(str(suite)), folder / "plots" / f"{Path(str(suite)).name}.png")
-        parts = [_READING, plot, _scores(part), *_flagged(part), _published_table(part, published(str(suite)))]
+        parts = [
+            _READING,
+            plot,
+            _scores(part),
+            *_flagged(part),
+            *map("Note: {}.".format, remarks(part)),
+            _published_table(part, published(str(suite))),
+        ]
         sections.append(Section(f"Suite {suite}", tuple(part for part in parts if part is not None)))
     if not comparisons.empty:
         sections.append(Section("Paired comparisons", (comparisons.round(4),)))
@@ -74,14 +89,11 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def cell_text(row: Any) -> str:
-    """Score, sd over seeds and interval in percent points of the metric, as ``0.712 ± 0.004 [0.690, 0.733]``."""
+    """Score, sd over seeds, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
     text = f"{row['score']:.3f}"
-    text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else " (1 seed)" if _is_seeded(row) else ""
+    text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else ""
+    text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})" if is_seeded(row) else ""
     return text if math.isnan(row["low"]) else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
-
-
-def _is_seeded(row: Any) -> bool:
-    return row["way"] not in ("probe", "knn") or row["kind"] == "random"
 
 
 def _scores(summary: pd.DataFrame) -> pd.DataFrame:

@@ -4,20 +4,24 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import torch
 
-from dnar2mae.benchmarks.cells import Cell, ModelSpec, cell_identity, run_cell
-from dnar2mae.benchmarks.data import TaskData, find_task, load_task
-from dnar2mae.benchmarks.plan import BASELINES, plan_cells, weights_digest
-from dnar2mae.benchmarks.protocol import Protocol
-from dnar2mae.benchmarks.results import Store, finished
-from dnar2mae.benchmarks.suite import Suite, Task
+from dnar2mae.benchmarks.kinds import kind_of
+from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, cell_identity, run_cell
+from dnar2mae.benchmarks.running.plan import BASELINES, plan_cells, weights_digest
+from dnar2mae.benchmarks.running.protocol import Protocol
+from dnar2mae.benchmarks.running.results import Store, finished
+from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
+from dnar2mae.benchmarks.tasks.suite import Suite, Task
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run_directory import environment
 
@@ -45,13 +49,16 @@ class Options:
     ways: tuple[str, ...] = ("probe",)
     """Which of the protocol's ways."""
     baselines: tuple[str, ...] = BASELINES
-    """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model."""
+    """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model (DNA
+    only: rows of another kind leave them out)."""
     num_seeds: int | None = None
     """How many of the protocol's seeds, all by default; beyond them they count on."""
     both_strands: bool = False
     """Average vectors or probabilities over both strands."""
     allow_truncation: bool = False
     """Cut sequences beyond a model's context, however many."""
+    precision: str = "fp32"
+    """Of the encoders: fp32, or bf16 for matrix products in bfloat16."""
     num_workers: int = 1
     """Processes; each takes a share of the cores."""
 
@@ -103,10 +110,16 @@ def run_suite(
         The data or a model breaks a rule, or no task is found. An error in a single cell is kept in its row.
     """
     _LOADED.clear()
-    cells = plan_cells(models, protocol, options.ways, options.baselines, options.num_seeds)
-    changes = {"both_strands": options.both_strands, "allow_truncation": options.allow_truncation}
+    kind = kind_of(suite.rows)
+    if options.both_strands and kind.reverse is None:
+        raise ConfigError(f"--both-strands is for DNA; the rows of suite {suite.name} are {suite.rows}")
+    baselines = [name for name in options.baselines if name in kind.baselines or name not in BASELINES]
+    models = [replace(model, rows=suite.rows) for model in models]
+    cells = plan_cells(models, protocol, options.ways, baselines, options.num_seeds)
+    changes = {name: getattr(options, name) for name in ("both_strands", "allow_truncation", "precision")}
     cells = [replace(cell, **changes) for cell in cells]
     digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
+    seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}
     for task in suite.tasks:
         folder = find_task(suite, task, root)
@@ -117,7 +130,7 @@ def run_suite(
         for cell in cells:
             found = {"data_digest": data_digest, "model_digest": digests[cell.model]}
             identity = cell_identity(cell, suite.name, task.name, found)
-            jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about))
+            jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
         raise ConfigError(f"{root}: holds none of the {len(suite.tasks)} data sets of suite {suite.name}")
     rows, num_reused = _run(jobs, store, options.num_workers, advance)
@@ -159,6 +172,7 @@ class _Workers:
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
         self.pool: ProcessPoolExecutor | None = None
+        self.processes: list[BaseProcess] = []
 
     def __enter__(self) -> Callable[[Sequence[Job], Path], Iterator[dict[str, Any]]]:
         if self.num_workers > 1:
@@ -172,16 +186,35 @@ class _Workers:
         if self.pool is None:
             yield from (run_job(job, folder) for job in jobs)
             return
-        for future in as_completed([self.pool.submit(run_job, job, folder) for job in jobs]):
+        before = active_children()
+        with _without_interrupts():  # what a worker inherits: the parent alone is interrupted, and stops its workers
+            futures = [self.pool.submit(run_job, job, folder) for job in jobs]
+        self.processes += [process for process in active_children() if process not in before]
+        for future in as_completed(futures):
             yield future.result()
 
-    def __exit__(self, *_: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=True, cancel_futures=True)
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if self.pool is None:
+            return
+        if error is not None:
+            for process in self.processes:
+                process.terminate()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    if current_thread() is not main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _start_worker(num_threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     torch.set_num_threads(num_threads)
 
 

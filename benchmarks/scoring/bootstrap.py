@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from dnar2mae.benchmarks.scores import COUNT_SCORES
+from dnar2mae.benchmarks.scoring.scores import COUNT_SCORES
 
 RESAMPLES = 2000
 

@@ -1,15 +1,17 @@
 """Suites as data: tasks with their metric, classes, label map and official sizes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.benchmarks.records import read_yaml, structured
+from dnar2mae.benchmarks.kinds import kind_of
+from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
-PACKAGED = Path(__file__).parent / "suites"
+PACKAGED = Path(__file__).parents[1] / "suites"
 CUSTOM_FILE = "suite.yaml"
+SPLITS = ("train", "dev", "test")
 METRICS = ("mcc", "macro_f1", "f1", "accuracy", "auroc", "auprc")
 
 
@@ -31,6 +33,10 @@ class Task:
     """Class id by label text; by default ids and class names stand for themselves."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Official number of rows by split; empty where none is official."""
+    rows: str = "dna"
+    """What a row is: the name of a kind in :mod:`dnar2mae.benchmarks.kinds`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the kind's reader must know besides, such as the names of files; DNA has none."""
 
     def __post_init__(self) -> None:
         """Check the metric and the label map."""
@@ -59,6 +65,8 @@ class Suite:
     folder: str
     """Name of the published folder; the data folder may be it or hold it."""
     tasks: tuple[Task, ...]
+    rows: str = "dna"
+    """What the rows of all tasks are."""
 
     def select(self, names: tuple[str, ...]) -> "Suite":
         """Keep some tasks, by name or by the name's last part where that is unique; all where none is named.
@@ -80,13 +88,7 @@ class Suite:
                 raise ConfigError(f"--tasks: {name!r} is {len(matches)} tasks of suite {self.name}; it has {listed}")
             chosen += matches
         kept = {task.name for task in chosen}
-        return Suite(
-            name=self.name,
-            title=self.title,
-            source=self.source,
-            folder=self.folder,
-            tasks=tuple(task for task in self.tasks if task.name in kept),
-        )
+        return replace(self, tasks=tuple(task for task in self.tasks if task.name in kept))
 
 
 def packaged_suites() -> tuple[str, ...]:
@@ -118,7 +120,9 @@ def load_suite(name: str) -> Suite:
 
 
 def _suite(content: Mapping[str, Any], path: Path) -> Suite:
-    splits = content.get("splits", ["train", "dev", "test"])
+    splits = content.get("splits", SPLITS)
+    rows = str(content.get("rows", "dna"))
+    kind_of(rows)
     tasks = []
     for name, given in content["tasks"].items():
         values = dict(given or {})
@@ -126,11 +130,12 @@ def _suite(content: Mapping[str, Any], path: Path) -> Suite:
             values["sizes"] = dict(zip(splits, values["sizes"], strict=True))
         values["classes"] = [str(text) for text in values.get("classes", ("0", "1"))]
         values["labels"] = {str(text): i for text, i in values.get("labels", {}).items()}
-        tasks.append(structured({"name": str(name), **values}, Task, path))
+        tasks.append(structured({"name": str(name), "rows": rows, **values}, Task, path))
     return Suite(
         name=str(content["name"]),
         title=str(content.get("title", content["name"])),
         source=str(content.get("source", path)),
         folder=str(content.get("folder", content["name"])),
         tasks=tuple(tasks),
+        rows=rows,
     )

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.frozen import Predicted, selection_value
-from dnar2mae.benchmarks.models.encoder import Batch, Encoder, Tokens, mean_pool
-from dnar2mae.benchmarks.protocol import FitSettings
+from dnar2mae.benchmarks.models.encoder import Batch, Encoder, Tokens, autocast, mean_pool
+from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
+from dnar2mae.benchmarks.running.protocol import FitSettings
 from dnar2mae.errors import ConfigError
 
 _SHUFFLE = 0xD1CE
@@ -52,18 +52,22 @@ class PooledClassifier(nn.Module):
         Its D.
     num_classes
         Number of logits.
+    precision
+        Of the encoder, as in :class:`dnar2mae.benchmarks.models.encoder.Encoder`; the head is in fp32.
     """
 
-    def __init__(self, encoder: nn.Module, width: int, num_classes: int) -> None:
+    def __init__(self, encoder: nn.Module, width: int, num_classes: int, precision: str = "fp32") -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.precision = encoder, precision
         self.head = nn.Linear(width, num_classes)
 
     def forward(
         self, ids: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"], pooled: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B C"]:
         """Class logits."""
-        return self.head(mean_pool(self.encoder(ids, valid), pooled))
+        with autocast(self.precision, ids.device):
+            hidden = self.encoder(ids, valid)
+        return self.head(mean_pool(hidden.float(), pooled))
 
 
 def tunable(encoder: Encoder, num_classes: int, settings: FitSettings, *, lora: bool, seed: int) -> PooledClassifier:
@@ -92,7 +96,7 @@ def tunable(encoder: Encoder, num_classes: int, settings: FitSettings, *, lora: 
         torch.manual_seed(seed)
         if lora:
             _add_lora(module, settings)
-        return PooledClassifier(module, encoder.width, num_classes).to(encoder.device)
+        return PooledClassifier(module, encoder.width, num_classes, encoder.precision).to(encoder.device)
 
 
 def fit(make: Callable[[int], nn.Module], problem: Problem, settings: FitSettings, seed: int, lr: float) -> Predicted:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.benchmarks.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
-from dnar2mae.benchmarks.results import Store
-from dnar2mae.benchmarks.scores import COUNT_SCORES, confusion
+from dnar2mae.benchmarks.running.results import Store
+from dnar2mae.benchmarks.scoring.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
+from dnar2mae.benchmarks.scoring.scores import COUNT_SCORES, confusion
 
-PUBLISHED = Path(__file__).parent / "published"
+PUBLISHED = Path(__file__).parents[1] / "published"
 _GROUP = ["suite", "task", "protocol", "way", "both_strands", "model"]
 
 
@@ -61,9 +61,35 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "seconds": sum(cell["seconds"] for cell in cells),
                 "flags": "; ".join(first["flags"]),
                 "notes": "; ".join(first["notes"]),
+                "protocol_seeds": first.get("protocol_seeds"),
             }
         )
     return pd.DataFrame(table)
+
+
+def remarks(summary: pd.DataFrame) -> list[str]:
+    """What a reader must know of scores, one line each: fewer seeds than the protocol has, and notes on the data."""
+    rows = summary.to_dict("records")
+    fewer = {
+        f"{contestant(row)}: {row['num_seeds']} of the {row['protocol_seeds']:.0f} seeds of protocol {row['protocol']}"
+        for row in rows
+        if is_seeded(row) and row["num_seeds"] < row["protocol_seeds"]
+    }
+    noted: dict[str, list[str]] = {}
+    for row in rows:
+        for note in filter(None, row["notes"].split("; ")):
+            noted.setdefault(f"{row['task']}: {note}", []).append(contestant(row))
+    every = {task: sum(row["task"] == task for row in rows) for task in summary["task"]}
+    lines = [
+        text if len(names) == every[text.split(": ")[0]] else f"{text} ({', '.join(names)})"
+        for text, names in noted.items()
+    ]
+    return [*sorted(fewer), *lines]
+
+
+def is_seeded(row: Mapping[Any, Any]) -> bool:
+    """Whether a result depends on a seed: that of frozen pretrained vectors and of counts does not."""
+    return row["way"] not in ("probe", "knn") or row["kind"] == "random"
 
 
 def contestant(row: Mapping[Any, Any]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dnar2mae.benchmarks.sequences import clean
+from dnar2mae.benchmarks.tasks.sequences import clean
 from dnar2mae.errors import ConfigError, SequenceError
 
 _SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}

@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnar2mae.benchmarks.data import Split, TaskData
-from dnar2mae.benchmarks.frozen import FROZEN, Features, Predicted
-from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
+from dnar2mae.benchmarks.kinds import Embedder, kind_of
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
-from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
-from dnar2mae.benchmarks.protocol import FitSettings, Protocol
-from dnar2mae.benchmarks.scores import all_scores
-from dnar2mae.benchmarks.sequences import reverse_complement
-from dnar2mae.benchmarks.training import Problem, Rows, fit, tunable
-from dnar2mae.errors import RunError
+from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
+from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
+from dnar2mae.benchmarks.running.training import Problem, Rows, fit, tunable
+from dnar2mae.benchmarks.scoring.scores import all_scores
+from dnar2mae.benchmarks.tasks.data import Split, TaskData
+from dnar2mae.benchmarks.tasks.sequences import reverse_complement
+from dnar2mae.errors import ConfigError, RunError
 
 _CNN_LENGTH_QUANTILE = 0.99
 
@@ -37,6 +36,8 @@ class ModelSpec:
     path: str = ""
     device: str = "auto"
     trust_remote_code: bool = False
+    rows: str = "dna"
+    """Kind of rows that it reads; see :mod:`dnar2mae.benchmarks.kinds`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,8 @@ class Cell:
     """Average vectors or probabilities over both strands."""
     allow_truncation: bool = False
     """Cut sequences beyond the model's context, however many."""
+    precision: str = "fp32"
+    """Of the encoder: fp32 or bf16."""
     lr: float | None = None
     """Learning rate that another seed's search has found; None searches."""
 
@@ -61,14 +64,8 @@ class Cell:
         return self.way not in FROZEN or self.model.kind == "random"
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a folder is a run, a checkpoint or an export of this package."""
-    exported = (path / "config.json").is_file() and '"ModernBertForMaskedLM"' in (path / "config.json").read_text()
-    return (path / "config.yaml").is_file() or (path / "state.json").is_file() or exported
-
-
 @lru_cache(maxsize=2)
-def load_encoder(path: str, device: str, trust_remote_code: bool) -> Encoder:
+def load_encoder(path: str, device: str, trust_remote_code: bool, rows: str = "dna") -> Embedder:
     """Read a checkpoint or a Hugging Face folder; the last two stay in memory.
 
     Raises
@@ -76,12 +73,9 @@ def load_encoder(path: str, device: str, trust_remote_code: bool) -> Encoder:
     RunError
         It cannot be read.
     """
-    folder = Path(path)
-    if not folder.is_dir():
+    if not Path(path).is_dir():
         raise RunError(f"{path}: no such folder; give a run, one of its checkpoints, or a Hugging Face folder")
-    if is_ours(folder):
-        return from_checkpoint(path, folder, device)
-    return from_huggingface(path, folder, device, trust_remote_code=trust_remote_code)
+    return kind_of(rows).load(path, device, trust_remote_code)
 
 
 def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
@@ -105,14 +99,18 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
     if spec.kind in ("kmer", "cnn"):
         found, parameters = _baseline(cell, data)
     else:
-        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code)
+        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.rows)
+        if isinstance(encoder, Encoder):
+            encoder = replace(_limited(encoder, cell, data), precision=cell.precision)
         if spec.kind == "random":
             encoder = encoder.with_random_weights(cell.seed)
         parameters = encoder.num_parameters
         if cell.way in FROZEN:
             found = _frozen(cell, data, _vectors(encoder, cell, data))
-        else:
+        elif isinstance(encoder, Encoder):
             found = _tuned(encoder, cell, data)
+        else:
+            raise ConfigError(f"{spec.name}: way {cell.way} needs an encoder of tokens; {spec.rows} has probe and knn")
     labels, shares = data.test.labels, found.shares
     kept = ~data.is_duplicate
     scores = all_scores(labels, shares)
@@ -142,22 +140,35 @@ _VECTORS: dict[tuple, Features] = {}
 """What the last cell with frozen vectors has embedded."""
 
 
-def _vectors(encoder: Encoder, cell: Cell, data: TaskData) -> Features:
-    key = (data.digest, encoder.digest, encoder.kind, cell.seed, cell.both_strands, cell.allow_truncation)
+def _vectors(encoder: Embedder, cell: Cell, data: TaskData) -> Features:
+    key = (
+        data.digest,
+        encoder.digest,
+        encoder.kind,
+        cell.seed,
+        cell.both_strands,
+        cell.allow_truncation,
+        cell.precision,
+    )
     if key not in _VECTORS:
-        options = {"both_strands": cell.both_strands, "allow_truncation": cell.allow_truncation}
+        options = {name: True for name in ("both_strands", "allow_truncation") if getattr(cell, name)}
         splits = (data.train, data.dev, data.test)
-        found = Features(*(encoder.embed(split.sequences, **options) for split in splits))
+        found = Features(*(encoder.embed(split.rows, **options) for split in splits))
         _VECTORS.clear()
         _VECTORS[key] = found
     return _VECTORS[key]
 
 
+def _limited(encoder: Encoder, cell: Cell, data: TaskData) -> Encoder:
+    """Cap the context where the protocol does so for this kind of tokens."""
+    settings = cell.protocol.settings(cell.way, data.task.name)
+    if cell.way in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
+        return encoder
+    return replace(encoder, context_tokens=min(settings.max_tokens, encoder.context_tokens or settings.max_tokens))
+
+
 def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
     settings = cell.protocol.settings(cell.way, data.task.name)
-    if settings.max_tokens is not None and settings.tokenization == encoder.tokenization:
-        limit = min(settings.max_tokens, encoder.context_tokens or settings.max_tokens)
-        encoder = replace(encoder, context_tokens=limit)
 
     def tokens(sequences: list[str]) -> list[Tokens]:
         return encoder.tokens(sequences, allow_truncation=cell.allow_truncation)
@@ -173,9 +184,9 @@ def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
 def _baseline(cell: Cell, data: TaskData) -> tuple[Predicted, int]:
     splits = (data.train, data.dev, data.test)
     if cell.model.kind == "kmer":
-        features = Features(*(kmer_counts(split.sequences, both_strands=cell.both_strands) for split in splits))
+        features = Features(*(kmer_counts(split.rows, both_strands=cell.both_strands) for split in splits))
         return _frozen(cell, data, features), sum(4**k for k in range(1, MAX_K + 1))
-    lengths = [len(sequence) for sequence in data.train.sequences]
+    lengths = [len(sequence) for sequence in data.train.rows]
     length_bp = int(np.quantile(lengths, _CNN_LENGTH_QUANTILE, method="higher"))
     problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], lambda t: pad(t, PAD_ID))
     settings = cell.protocol.settings("cnn", data.task.name)
@@ -194,8 +205,8 @@ def _searched(make: Any, problem: Problem, settings: FitSettings, cell: Cell) ->
 
 def _problem(cell: Cell, data: TaskData, tokens: Any, collate: Any) -> Problem:
     def rows(split: Split, averaged: bool) -> Rows:
-        reverse = tokens([reverse_complement(s) for s in split.sequences]) if averaged else None
-        return Rows(tokens(split.sequences), split.labels, reverse)
+        reverse = tokens([reverse_complement(s) for s in split.rows]) if averaged else None
+        return Rows(tokens(split.rows), split.labels, reverse)
 
     return Problem(
         train=rows(data.train, False),
@@ -207,20 +218,23 @@ def _problem(cell: Cell, data: TaskData, tokens: Any, collate: Any) -> Problem:
     )
 
 
-def _notes(encoder: Encoder | None, data: TaskData) -> list[str]:
-    if encoder is None or encoder.window_bp is None:
+def _notes(encoder: Embedder | None, data: TaskData) -> list[str]:
+    if not isinstance(encoder, Encoder):
         return []
-    longer = sum(len(sequence) > encoder.window_bp for sequence in data.test.sequences)
-    if not longer:
-        return []
-    return [f"{longer:,} test sequences are longer than the {encoder.window_bp} bp windows of pretraining"]
+    notes = []
+    window_bp, limit = encoder.window_bp, encoder.context_tokens
+    if window_bp and (longer := sum(len(sequence) > window_bp for sequence in data.test.rows)):
+        notes.append(f"{longer:,} test sequences are longer than the {window_bp} bp windows of pretraining")
+    if limit and (cut := sum(len(encoder.tokenize(sequence).ids) > limit for sequence in data.test.rows)):
+        notes.append(f"{cut:,} test sequences were cut to the context of {limit} tokens")
+    return notes
 
 
 def cell_identity(cell: Cell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:
     """What a result must agree with to be that of this cell."""
     way = "cnn" if cell.way == "scratch" else cell.way
     settings = asdict(cell.protocol.settings(way, task)) | {"select": cell.protocol.select}
-    settings["allow_truncation"] = cell.allow_truncation
+    settings |= {"allow_truncation": cell.allow_truncation, "precision": cell.precision}
     return {
         "suite": suite,
         "task": task,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dnar2mae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dnar2mae.benchmarks.cells import ModelSpec
+    from dnar2mae.benchmarks.running.cells import ModelSpec
     from dnar2mae.cli.benchmark import BuildCommand, RunCommand
 
 _PIPE_COLUMNS = 140
@@ -17,11 +17,11 @@ _PIPE_COLUMNS = 140
 
 def run_and_print(command: "RunCommand") -> int:
     """Run a suite, write its report, print the table; 1 if a cell failed."""
-    from dnar2mae.benchmarks.protocol import load_protocol
-    from dnar2mae.benchmarks.report import write_report
-    from dnar2mae.benchmarks.results import Store
-    from dnar2mae.benchmarks.runner import Options, run_suite
-    from dnar2mae.benchmarks.suite import load_suite
+    from dnar2mae.benchmarks.reporting.report import write_report
+    from dnar2mae.benchmarks.running.protocol import load_protocol
+    from dnar2mae.benchmarks.running.results import Store
+    from dnar2mae.benchmarks.running.runner import Options, run_suite
+    from dnar2mae.benchmarks.tasks.suite import load_suite
 
     suite = load_suite(command.suite).select(tuple(name for given in command.tasks for name in given.split(",")))
     if command.data is None and not Path(command.suite).is_dir():
@@ -34,6 +34,7 @@ def run_and_print(command: "RunCommand") -> int:
         num_seeds=command.seeds,
         both_strands=command.both_strands,
         allow_truncation=command.allow_truncation,
+        precision=command.precision,
         num_workers=command.workers,
     )
     store = Store(command.out)
@@ -63,9 +64,9 @@ def run_and_print(command: "RunCommand") -> int:
 
 def print_list(suite_name: str | None, data: Path | None) -> int:
     """Print suites and protocols, or a suite's tasks."""
-    from dnar2mae.benchmarks.data import find_task
-    from dnar2mae.benchmarks.protocol import load_protocol, packaged_protocols
-    from dnar2mae.benchmarks.suite import load_suite, packaged_suites
+    from dnar2mae.benchmarks.running.protocol import load_protocol, packaged_protocols
+    from dnar2mae.benchmarks.tasks.data import find_task
+    from dnar2mae.benchmarks.tasks.suite import load_suite, packaged_suites
 
     if suite_name is None:
         _print_table("Suites", ["name", "tasks", "title", "source"], _suite_rows(map(load_suite, packaged_suites())))
@@ -114,7 +115,8 @@ def build_and_print(command: "BuildCommand") -> int:
 
 
 def _specs(command: "RunCommand") -> list["ModelSpec"]:
-    from dnar2mae.benchmarks.cells import ModelSpec, is_ours
+    from dnar2mae.benchmarks.dna import is_ours
+    from dnar2mae.benchmarks.running.cells import ModelSpec
 
     specs = []
     for given in command.model:
@@ -129,8 +131,8 @@ def _specs(command: "RunCommand") -> list["ModelSpec"]:
 
 
 def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
-    from dnar2mae.benchmarks.report import cell_text
-    from dnar2mae.benchmarks.summary import contestant, ranks, summarise
+    from dnar2mae.benchmarks.reporting.report import cell_text
+    from dnar2mae.benchmarks.reporting.summary import contestant, ranks, remarks, summarise
 
     summary = summarise(store, rows)
     if summary.empty:
@@ -143,6 +145,8 @@ def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
     _print_table("Scores", ["task", "model", "metric", "score, sd, 95 % interval", "without duplicates"], table)
     for row in summary[summary["flags"] != ""].drop_duplicates("task").to_dict("records"):
         print(f"* {row['task']}: {row['flags']}; not comparable with published scores")
+    for remark in remarks(summary):
+        print(f"Note: {remark}")
     found = ranks(summary)
     if len(found) > 1:
         print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in found.items()))

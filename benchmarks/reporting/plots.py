@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dnar2mae.benchmarks.summary import contestant
+from dnar2mae.benchmarks.reporting.summary import contestant
 
 _COLUMNS = 3
 _PUBLISHED_SHOWN = 2
@@ -18,7 +18,7 @@ def plot_suite(summary: pd.DataFrame, numbers: pd.DataFrame, path: Path) -> Path
     Parameters
     ----------
     summary
-        Of one suite, as :func:`dnar2mae.benchmarks.summary.summarise` gives it.
+        Of one suite, as :func:`dnar2mae.benchmarks.reporting.summary.summarise` gives it.
     numbers
         Published scores; shown where the data are the official ones, each with its protocol.
     path

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dnar2mae.benchmarks.cells import Cell, ModelSpec, load_encoder
-from dnar2mae.benchmarks.protocol import Protocol
+from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, load_encoder
+from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.errors import ConfigError
 
 BASELINES = ("random", "kmer", "cnn")
@@ -61,4 +61,4 @@ def weights_digest(spec: ModelSpec) -> str:
     """Hash of the weights that a model starts from; reads it, so that one that cannot be read is told early."""
     if spec.kind in ("kmer", "cnn"):
         return "v1"
-    return load_encoder(spec.path, spec.device, spec.trust_remote_code).digest
+    return load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.rows).digest

@@ -6,10 +6,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from dnar2mae.benchmarks.records import read_yaml, structured
+from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
-PACKAGED = Path(__file__).parent / "protocols"
+PACKAGED = Path(__file__).parents[1] / "protocols"
 WAYS = ("probe", "knn", "finetune", "lora")
 
 

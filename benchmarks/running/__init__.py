@@ -1,0 +1,1 @@
+"""How a table comes about: protocols, cells, ways to learn, results on disk."""

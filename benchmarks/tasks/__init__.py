@@ -1,0 +1,1 @@
+"""What models are judged on: suites, their data sets, the rules that rows must keep."""

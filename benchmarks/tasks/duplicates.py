@@ -1,0 +1,47 @@
+"""Rows shared by two splits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from dnar2mae.benchmarks.kinds import Kind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duplicates:
+    """Test rows that another split holds too."""
+
+    exact: Bool[np.ndarray, " N"]
+    """Which rows occur there as they are."""
+    reverse: Bool[np.ndarray, " N"]
+    """Which rows occur there only as their reverse complement; none where rows have one strand."""
+    opposite: Bool[np.ndarray, " N"]
+    """Which exact ones have another label there."""
+    distinct: int
+    """Distinct rows among the exact ones."""
+
+
+def find_duplicates(
+    test: Sequence[Any],
+    labels: Int[np.ndarray, " N"],
+    others: Sequence[Any],
+    other_labels: Int[np.ndarray, " M"],
+    kind: Kind,
+) -> Duplicates:
+    """Compare the rows of the test split with those of another one, by the kind's key."""
+    seen: dict[bytes, set[int]] = {}
+    for row, label in zip(others, other_labels, strict=True):
+        seen.setdefault(kind.key(row), set()).add(int(label))
+    keys = [kind.key(row) for row in test]
+    exact = np.array([key in seen for key in keys], bool)
+    turned = [kind.reverse is not None and kind.key(kind.reverse(row)) in seen for row in test]
+    differs = [bool(seen.get(key, set()) - {int(y)}) for key, y in zip(keys, labels, strict=True)]
+    return Duplicates(
+        exact=exact,
+        reverse=np.array(turned, bool) & ~exact,
+        opposite=np.array(differs, bool),
+        distinct=len({key for key, found in zip(keys, exact, strict=True) if found}),
+    )

@@ -1,0 +1,41 @@
+"""A kind of rows that is not DNA: rows of an npz file, embedded by a matrix."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dnar2mae.benchmarks.kinds import Kind, LabelledRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    matrix: np.ndarray
+    digest: str = "fixed"
+    kind: str = "checkpoint"
+
+    @property
+    def num_parameters(self):
+        return self.matrix.size
+
+    def embed(self, rows):
+        return np.stack(rows) @ self.matrix
+
+    def with_random_weights(self, seed):
+        drawn = np.random.default_rng(seed).normal(size=self.matrix.shape).astype(np.float32)
+        return replace(self, matrix=drawn, kind="random")
+
+
+def read(task, folder):
+    arrays = np.load(folder / task.options["file"])
+    ids = task.label_map()
+    splits = [split for split in ("train", "dev", "test") if split in arrays]
+    return {split: LabelledRows(arrays[split], [ids[str(y)] for y in arrays[f"{split}_labels"]]) for split in splits}
+
+
+ARRAYS = Kind(
+    find=lambda task, folder: (folder / task.options["file"]).is_file(),
+    read=read,
+    key=lambda row: row.tobytes(),
+    load=lambda path, device, trust_remote_code: Projection(matrix=np.load(Path(path) / "matrix.npy")),
+)

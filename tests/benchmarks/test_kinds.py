@@ -1,0 +1,82 @@
+"""Rows that are not DNA go through the same suites, probes and reports."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from dnar2mae.benchmarks import kinds
+from dnar2mae.benchmarks.tasks.data import load_task
+from dnar2mae.benchmarks.tasks.suite import load_suite
+from dnar2mae.cli import main
+from dnar2mae.errors import ConfigError
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    """Three clouds on two of eight axes, without a dev split; two test rows are training rows."""
+    monkeypatch.setitem(kinds.KINDS, "arrays", "tests.benchmarks.arrays:ARRAYS")
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 300), ("test", 90)):
+        labels = np.arange(count) % 3
+        rows = rng.normal(size=(count, 8)).astype(np.float32)
+        rows[:, 0] += 4 * (labels == 1)
+        rows[:, 1] += 4 * (labels == 2)
+        arrays |= {split: rows, f"{split}_labels": np.array(["nil", "one", "two"])[labels]}
+    arrays["test"][:2] = arrays["train"][[0, 4]]
+    (tmp_path / "clouds").mkdir()
+    np.savez(tmp_path / "clouds" / "rows.npz", **arrays)
+    task = {"classes": ["nil", "one", "two"], "metric": "accuracy", "options": {"file": "rows.npz"}}
+    (tmp_path / "suite.yaml").write_text(
+        yaml.safe_dump({"name": "digits", "rows": "arrays", "tasks": {"clouds": task}})
+    )
+    (tmp_path / "model").mkdir()
+    np.save(tmp_path / "model" / "matrix.npy", np.eye(8, 2, dtype=np.float32))
+    (tmp_path / "model" / "config.yaml").write_text("modality: arrays\n")
+    return tmp_path
+
+
+def test_splits_and_duplicates_of_other_rows(digits):
+    task = load_suite(str(digits)).tasks[0]
+    data = load_task(task, digits / "clouds")
+    assert len(data.train) + len(data.dev) == 300
+    assert data.is_duplicate.tolist() == [True, True] + [False] * 88
+    assert not any(found.reverse.any() for found in data.duplicates.values())
+    assert data.digest == load_task(task, digits / "clouds").digest
+
+
+def test_a_model_of_other_rows_is_probed_beside_its_random_control(digits, capsys):
+    out = digits / "out"
+    command = ["benchmark", "run", str(digits), "--model", str(digits / "model"), "--out", str(out)]
+    assert main([*command, "--way", "probe", "knn", "--seeds", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "small CNN" not in printed
+    assert "k-mer" not in printed
+    summary = pd.read_csv(out / "summary.csv").set_index(["model", "way"])
+    assert set(summary.index.get_level_values("model")) == {"model", "model (random weights)"}
+    assert summary.loc[("model", "probe"), "score"] > 0.85
+    assert summary.loc[("model", "knn"), "score"] > 0.85
+    assert summary.loc[("model (random weights)", "probe"), "num_seeds"] == 2
+    assert (summary["num_duplicates"] == 2).all()
+    assert "without duplicates" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "message"),
+    [
+        (["--both-strands"], 2, "--both-strands is for DNA; the rows of suite digits are arrays"),
+        (["--way", "finetune"], 1, "model: way finetune needs an encoder of tokens; arrays has probe and knn"),
+    ],
+)
+def test_what_is_for_dna_alone_is_refused(digits, capsys, flags, status, message):
+    command = ["benchmark", "run", str(digits), "--model", str(digits / "model"), "--out", str(digits / "out")]
+    assert main([*command, "--seeds", "1", *flags]) == status
+    printed = capsys.readouterr()
+    assert message in printed.out + printed.err
+
+
+def test_an_unknown_kind_is_named(tmp_path):
+    (tmp_path / "suite.yaml").write_text("name: x\nrows: smells\ntasks: {a: {}}\n")
+    with pytest.raises(ConfigError, match="rows must be one of dna, got 'smells'"):
+        load_suite(str(tmp_path))
