@@ -9,7 +9,8 @@ import torch
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.genome.store import Genome
-from dnar2mae.hub import Model
+from dnar2mae.hub import Model, predictions
+from dnar2mae.models.partial import encode_span
 from dnar2mae.variants import Labels, ScoreOptions, Variant, mutagenesis, score_variants, score_vcf
 from dnar2mae.variants.evaluate import auprc, auroc, evaluate
 from tests.random_run import write_run
@@ -120,9 +121,8 @@ def test_both_strands_see_one_molecule(model, genome, flipped):
 
 def test_reference_and_alternatives_share_one_masked_forward(single, genome, monkeypatch):
     rows = []
-    forward = single.module.forward
     monkeypatch.setattr(
-        single.module, "forward", lambda tokens, valid=None: rows.append(len(tokens)) or forward(tokens, valid)
+        predictions, "encode_span", lambda encoder, x, *span: rows.append(len(x)) or encode_span(encoder, x, *span)
     )
     ref = genome.fetch("one", 500, 501)
     alts = tuple("ACGT".replace(ref, ""))
