@@ -332,7 +332,7 @@ def test_bad_files(single, genome, fasta, tmp_path):
         "none.vcf": (None, "cannot be read: .*No such file"),
         "gzip.vcf.gz": (gzip.compress(good), r"gzip but not bgzip; run: gunzip -c .* \| bgzip"),
         "short.vcf": (good + b"one\t5\n", "cannot be read after 1 records"),
-        "norecord.vcf": ((HEADER + COLUMNS).encode(), "no record in this VCF file"),
+        "norecord.vcf": ((HEADER + COLUMNS).encode(), "no record in this file"),
     }
     for name, (content, match) in cases.items():
         if content is not None:

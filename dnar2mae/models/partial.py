@@ -1,5 +1,7 @@
 """The encoder's output at a few neighbouring positions, computing only what these depend on."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -33,12 +35,13 @@ def encode_span(encoder: Transformer, x: Float[Tensor, "B T D"], start: int, end
     length = x.shape[1]
     whole, spans = (0, length), [(start, end)]
     everywhere, nearby = encoder.scopes(x, None)
-    for layer in list(encoder.layers)[:0:-1]:
+    layers = cast(list[Layer], list(encoder.layers))
+    for layer in layers[:0:-1]:
         first, last = spans[-1]
-        reach = length if layer.is_global else nearby.window
+        reach = length if layer.is_global or nearby.window is None else nearby.window
         spans.append((max(first - reach, 0), min(last + reach, length)))
     have = whole
-    for layer, want in zip(encoder.layers, reversed(spans), strict=True):
+    for layer, want in zip(layers, reversed(spans), strict=True):
         scope = everywhere if layer.is_global else nearby
         x = layer(x, scope, None, encoder.backend) if want == whole else _layer_span(layer, x, scope, have, want)
         have = want
@@ -60,6 +63,6 @@ def _layer_span(
     if scope.window is not None:
         position = torch.arange(len(scope.cos), device=x.device)
         visible = (position[queries, None] - position[keys]).abs() <= scope.window
-    heads_first = (part.transpose(1, 2) for part in (query, key, value))
-    mixed = F.scaled_dot_product_attention(*heads_first, attn_mask=visible).transpose(1, 2)
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible).transpose(1, 2)
     return layer.feed_forward(x[:, own] + layer.attention_out(mixed.flatten(-2)))

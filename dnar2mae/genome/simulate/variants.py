@@ -1,7 +1,7 @@
 """Variants that break planted motifs, and matched neutral ones: a check of variant scores whose answer is known."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -109,7 +109,8 @@ def vcf_lines(genome: SimulatedGenome, variants: list[PlantedVariant]) -> Iterat
 
 def _motif_sites(genome: SimulatedGenome) -> Iterator[tuple[str, int, Float[np.ndarray, "L 4"], str]]:
     """Chromosome, start, weights on the forward strand and name of every planted motif."""
-    for row in genome.features.itertuples(index=False):
+    rows: Iterable[Any] = genome.features.itertuples(index=False)
+    for row in rows:
         if row.type == "intron":
             ends = {
                 "donor": (row.start, signals.DONOR),
@@ -166,7 +167,7 @@ class _Neutral:
         return int(left[nearest])
 
 
-def _covered(length: int, features, margin: int) -> Bool[np.ndarray, " L"]:
+def _covered(length: int, features: Any, margin: int) -> Bool[np.ndarray, " L"]:
     """Which positions lie in a feature or within ``margin`` of one."""
     covered = np.zeros(length, bool)
     for start, end in zip(features["start"], features["end"], strict=True):
