@@ -20,6 +20,8 @@ class Parity(NamedTuple):
     tokens: int
     largest: float
     """Largest difference of a real token's logit, fp32."""
+    scale: float
+    """Largest magnitude of such a logit."""
 
 
 def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parity:
@@ -72,4 +74,5 @@ def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parit
     with torch.inference_mode():
         mine = ours.module.logits(ours.module(shown, valid))[valid][:, real]
         reference = theirs(input_ids=shown, attention_mask=batch["attention_mask"]).logits[valid][:, real]
-    return Parity(len(texts), int(valid.sum()), float((mine - reference).abs().max()))
+    largest, scale = float((mine - reference).abs().max()), float(reference.abs().max())
+    return Parity(len(texts), int(valid.sum()), largest, scale)
