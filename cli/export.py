@@ -23,13 +23,21 @@ class Command:
     """Licence of the weights, for the model card: apache-2.0, cc-by-4.0, ..."""
     overwrite: bool = False
     """Replace an earlier export in --to."""
+    check: Path | None = None
+    """Sequence file: run some of it through transformers too and print the largest difference of logits."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, export, say what was written."""
     command = parse(Command, argv, prog="dnar2mae export")
-    from dnar2mae.hub import export
+    from dnar2mae.hub import compare, export
 
     folder = export(command.run, command.to, license=command.license, overwrite=command.overwrite)
     print(f"Wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
+    if command.check:
+        found = compare(command.run, folder, command.check)
+        print(
+            f"transformers against dnar2mae on {found.windows} windows ({found.tokens:,} tokens) of {command.check}: "
+            f"same tokens, largest difference of logits {found.largest:.1e} (they reach {found.scale:.1f})"
+        )
     return 0

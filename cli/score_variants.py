@@ -11,7 +11,7 @@ from dnar2mae.cli.parse import parse
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Score the variants of a VCF file: how much less likely the model finds ALT than REF.
+    """Score the variants of a VCF file or a table: how much less likely the model finds ALT than REF.
 
     Example: dnar2mae score-variants runs/first --genome G.fa --vcf in.vcf.gz --out scored.vcf.gz
 
@@ -24,9 +24,9 @@ class Command:
     genome: Path
     """Sequence file that the VCF refers to."""
     vcf: Path
-    """VCF (plain or bgzip) or BCF; contigs 1 and chr1 are taken for each other."""
+    """VCF (plain or bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
     out: Path
-    """X.vcf or X.vcf.gz (the input with INFO fields R2MAE_*), or X.tsv (a line an allele)."""
+    """X.vcf or X.vcf.gz (the input with INFO fields R2MAE_*), or X.tsv (a line an allele; for a table, a row)."""
     window_bp: int | None = None
     """Sequence around a variant that the model sees. By default the length of the training windows."""
     one_strand: Annotated[bool, arg(name="one-strand")] = False
@@ -38,7 +38,7 @@ class Command:
     allow_mismatches: bool = False
     """Go on when REF differs from the genome in more than 1 % of the records (they are never scored)."""
     evaluate: str | None = None
-    """INFO field with groups: print how well scores tell them apart (AUROC, AUPRC with 95 % intervals)."""
+    """INFO field or column with groups: print how well scores tell them apart (AUROC, AUPRC with 95 % intervals)."""
     positive: tuple[str, ...] = ("1",)
     """Values of that field for variants expected to score low (harmful ones)."""
     negative: tuple[str, ...] = ("0",)

@@ -9,7 +9,7 @@ from dnar2mae.models import MaskedModel
 from dnar2mae.tokenizers import KmerTokenizer
 
 
-def write_run(folder, model=None, k=1, stride=None, **settings):
+def write_run(folder, model=None, k=1, stride=None, noise=0.1, **settings):
     """A run directory with one checkpoint of a random model, its weights moved away from where they start."""
     layout = model or ModelConfig(width=16, depth=2, heads=2, mlp_width=16)
     config = PretrainConfig(
@@ -23,7 +23,7 @@ def write_run(folder, model=None, k=1, stride=None, **settings):
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name != "head.bias":
-                parameter.add_(torch.randn_like(parameter) * 0.1)
+                parameter.add_(torch.randn_like(parameter) * noise)
     (folder / "checkpoints").mkdir(parents=True)
     write_config(config, folder / "config.yaml")
     optimizer = torch.optim.AdamW(module.parameters())

@@ -142,6 +142,27 @@ def test_fasta_tiles_and_their_table(single, fasta, tmp_path):
     assert embed_file(single, fasta, tmp_path / "whole.npy") == (2, 16)
 
 
+@pytest.mark.parametrize("pool", ["mean", "max", "none"])
+@pytest.mark.parametrize("window_bp", [None, 90])
+def test_a_long_sequence_in_stretches_is_the_same(model, fasta, tmp_path, monkeypatch, pool, window_bp):
+    text = fasta.read_text().replace(">one\n", ">one\n" + "N" * 700)[:3000].replace(">two", "")
+    (tmp_path / "n.fa").write_text(text + "\n")
+    options = EmbedOptions(pool=pool, both_strands=True, window_bp=window_bp)
+    embed_file(model, tmp_path / "n.fa", tmp_path / "whole.npy", options=options)
+    sizes, embed = [], Model.embed
+
+    def spy(self, sequences, **settings):
+        sizes.append(max(map(len, sequences)))
+        return embed(self, sequences, **settings)
+
+    monkeypatch.setattr(Model, "embed", spy)
+    monkeypatch.setattr("dnar2mae.embed.files._BLOCK_TOKENS", 500)
+    embed_file(model, tmp_path / "n.fa", tmp_path / "parts.npy", options=options)
+    assert len(sizes) > 1
+    assert max(sizes) < 700 * model.tokenizer.stride + 100
+    np.testing.assert_allclose(np.load(tmp_path / "parts.npy"), np.load(tmp_path / "whole.npy"), atol=3e-6)
+
+
 def test_a_row_a_token_and_blocks(single, fasta, tmp_path, monkeypatch):
     monkeypatch.setattr("dnar2mae.embed.files._BLOCK_TOKENS", 5000)
     options = EmbedOptions(pool="none", layer=1)

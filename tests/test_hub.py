@@ -8,7 +8,7 @@ import torch
 
 from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.hub import Model, export
+from dnar2mae.hub import Model, compare, export
 from dnar2mae.hub.modernbert import from_config, to_config
 from dnar2mae.hub.tokenizer_json import read_tokenizer, to_tokenizers, write_tokenizer
 from dnar2mae.presets import PRESETS
@@ -67,6 +67,15 @@ def test_logits_equal_those_of_the_published_implementation(preset, k, tmp_path)
     torch.testing.assert_close(mine.softmax(-1), reference.softmax(-1), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", LAYOUTS)
+def test_logits_at_the_full_size_of_a_preset(preset, fasta, tmp_path):
+    pytest.importorskip("transformers")
+    run = write_run(tmp_path / "run", LAYOUTS[preset], noise=0.02)  # weights as large as a trained model's
+    found = compare(run, export(run, tmp_path / "out"), fasta)
+    assert found.largest < 1e-5 < found.scale
+
+
 def test_real_sequence_and_fill_mask(data, tmp_path):
     transformers = pytest.importorskip("transformers")
     run = write_run(tmp_path / "run", shrunk(LAYOUTS["base"]))
@@ -88,6 +97,21 @@ def test_real_sequence_and_fill_mask(data, tmp_path):
     for answer in answers[:4]:
         assert answer["score"] == pytest.approx(expected[answer["token"]].item(), abs=1e-5)
         assert answer["sequence"].replace(" ", "") == text[:20] + answer["token_str"] + text[21:60]
+
+
+@pytest.mark.parametrize("kmer", [(1, 1), (3, 1), (6, 6)], ids=str)
+def test_an_export_is_compared_with_its_source(kmer, fasta, tmp_path):
+    pytest.importorskip("transformers")
+    run = write_run(tmp_path / "run", shrunk(LAYOUTS["tiny"]), *kmer)
+    folder = export(run, tmp_path / "out")
+    found = compare(run, folder, fasta)
+    assert found.windows == 16
+    assert found.largest < 1e-5
+    assert found.scale > 0.1
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"]["full_attention"]["rope_theta"] = 100.0
+    (folder / "config.json").write_text(json.dumps(config))
+    assert compare(run, folder, fasta).largest > 1e-3
 
 
 @pytest.mark.parametrize("kmer", STRIDES, ids=str)

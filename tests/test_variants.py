@@ -9,7 +9,8 @@ import torch
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.genome.store import Genome
-from dnar2mae.hub import Model
+from dnar2mae.hub import Model, predictions
+from dnar2mae.models.partial import encode_span
 from dnar2mae.variants import Labels, ScoreOptions, Variant, mutagenesis, score_variants, score_vcf
 from dnar2mae.variants.evaluate import auprc, auroc, evaluate
 from tests.random_run import write_run
@@ -120,9 +121,8 @@ def test_both_strands_see_one_molecule(model, genome, flipped):
 
 def test_reference_and_alternatives_share_one_masked_forward(single, genome, monkeypatch):
     rows = []
-    forward = single.module.forward
     monkeypatch.setattr(
-        single.module, "forward", lambda tokens, valid=None: rows.append(len(tokens)) or forward(tokens, valid)
+        predictions, "encode_span", lambda encoder, x, *span: rows.append(len(x)) or encode_span(encoder, x, *span)
     )
     ref = genome.fetch("one", 500, 501)
     alts = tuple("ACGT".replace(ref, ""))
@@ -317,6 +317,29 @@ def test_table_and_a_second_scoring(single, genome, fasta, tmp_path):
     assert (of_alleles["llr"].notna() == (of_alleles["status"] == "scored")).all()
 
 
+def test_order_and_blocks_of_a_file_do_not_matter(single, genome, fasta, tmp_path, monkeypatch):
+    rows = [row for row, _ in mixed_records(genome)] + [record(genome, position) for position in range(300, 340)]
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    score_vcf(single, write_vcf(tmp_path / "a.vcf", rows), tmp_path / "a.tsv", genome=fasta)
+    monkeypatch.setattr("dnar2mae.variants.vcf._BLOCK", 7)
+    score_vcf(single, write_vcf(tmp_path / "b.vcf", [rows[i] for i in shuffled]), tmp_path / "b.tsv", genome=fasta)
+    a, b = (pd.read_csv(tmp_path / name, sep="\t", keep_default_na=False) for name in ("a.tsv", "b.tsv"))
+    columns = [name for name in a if name != "llr"]
+    a, b = (table.sort_values(columns).reset_index(drop=True) for table in (a, b))
+    pd.testing.assert_frame_equal(a[columns], b[columns])
+    ratios = [pd.to_numeric(table["llr"], errors="coerce") for table in (a, b)]
+    np.testing.assert_allclose(*ratios, atol=1e-5)
+    assert ratios[0].notna().sum() > 40
+
+
+def test_a_scored_file_can_be_indexed(single, genome, fasta, tmp_path):
+    vcf = write_vcf(tmp_path / "in.vcf", [record(genome, position) for position in (100, 200, 300)])
+    score_vcf(single, vcf, tmp_path / "out.vcf.gz", genome=fasta)
+    pysam.tabix_index(str(tmp_path / "out.vcf.gz"), preset="vcf")
+    with pysam.VariantFile(str(tmp_path / "out.vcf.gz")) as file:
+        assert [found.pos for found in file.fetch("one", 150, 250)] == [200]
+
+
 def test_a_wrong_genome_stops_the_run(single, genome, flipped, fasta, tmp_path):
     rows = [record(genome, position) for position in range(100, 300)]
     wrong = [(*rows[0][:3], "ACGT".replace(rows[0][3], "")[0], rows[0][3], *rows[0][5:])]
@@ -344,7 +367,7 @@ def test_bad_files(single, genome, fasta, tmp_path):
         "gzip.vcf.gz": (gzip.compress(good), r"gzip but not bgzip; run: gunzip -c .* \| bgzip"),
         "short.vcf": (good + b"one\t5\n", "cannot be read after 1 records"),
         "latin.vcf": (good + good.splitlines()[-1].replace(b"one", b"\xe9") + b"\n", "not UTF-8 text after 1 records"),
-        "norecord.vcf": ((HEADER + COLUMNS).encode(), "no record in this VCF file"),
+        "norecord.vcf": ((HEADER + COLUMNS).encode(), "no record in this file"),
     }
     for name, (content, match) in cases.items():
         if content is not None:
@@ -380,6 +403,10 @@ def test_groups_are_told_apart(single, genome, fasta, tmp_path):
     report = score_vcf(single, vcf, tmp_path / "out.tsv", genome=fasta, labels=labels)
     assert report.metrics["AUROC"].value == 1
     assert sum(report.groups) < len(rows)
+    flags = [record(genome, 1000 + i, info="BAD" if i % 2 else ".") for i in range(8)]
+    header = '##fileformat=VCFv4.2\n##INFO=<ID=BAD,Number=0,Type=Flag,Description="x">\n'
+    flagged = write_vcf(tmp_path / "flags.vcf", flags, header)
+    assert score_vcf(single, flagged, tmp_path / "f.tsv", genome=fasta, labels=Labels(field="BAD")).groups == (4, 4)
     with pytest.raises(ConfigError, match="--evaluate must name an INFO field that .*, got KIND"):
         score_vcf(single, vcf, tmp_path / "out.tsv", genome=fasta, labels=Labels(field="KIND"))
     with pytest.raises(

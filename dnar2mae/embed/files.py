@@ -1,11 +1,12 @@
 """From a file of sequences to a file of embeddings; memory does not grow with the input."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 
 from dnar2mae.embed.inputs import Sequences, read_sequences
 from dnar2mae.errors import ConfigError, SequenceError
@@ -107,10 +108,41 @@ def _blocks(
         while first < len(ends):
             before = int(ends[first - 1]) if first else 0
             last = max(int(np.searchsorted(ends, before + _BLOCK_TOKENS, side="right")), first + 1)
-            block = model.embed([sequences.codes(i) for i in range(first, last)], **settings)
-            yield np.concatenate(block) if options.pool == "none" else block
+            if num_tokens[first] > _BLOCK_TOKENS:
+                yield from _stretches(model, sequences.codes(first), options, before, update)
+            else:
+                block = model.embed([sequences.codes(i) for i in range(first, last)], **settings)
+                yield np.concatenate(block) if options.pool == "none" else block
             first = last
             update(int(ends[last - 1]))
+
+
+def _stretches(
+    model: Model, codes: UInt8[np.ndarray, " L"], options: EmbedOptions, before: int, update: Callable[[int], None]
+) -> Iterator[Float[np.ndarray, "_ D"]]:
+    """Embed a long sequence by stretches of whole windows: the same rows as all at once, in bounded memory."""
+    tokenizer = model.tokenizer
+    settings = {name: getattr(options, name) for name in options.__slots__}
+    window, total = tokenizer.num_tokens(options.window_bp or model.window_bp), tokenizer.num_tokens(len(codes))
+    cuts = [*range(0, total, window * max(_BLOCK_TOKENS // window, 1)), total]
+    if len(cuts) > 2 and total - cuts[-2] < window:  # the last window is as long as the others
+        del cuts[-2]
+    pooled, known = np.full((1, model.config.width), np.nan, np.float32), 0
+    for first, last in itertools.pairwise(cuts):
+        part = codes[first * tokenizer.stride : (last - 1) * tokenizer.stride + tokenizer.k]
+        found = model.embed([part], **settings)
+        update(before + last)
+        if options.pool == "none":
+            yield found[0]
+            continue
+        count = int((tokenizer.encode(part) >= tokenizer.vocabulary.first_real).sum())
+        known += count
+        if options.pool == "max":
+            pooled = np.fmax(pooled, found)
+        elif count:
+            pooled = np.nan_to_num(pooled) + (found - np.nan_to_num(pooled)) * np.float32(count / known)
+    if options.pool != "none":
+        yield pooled
 
 
 def _finish(array: Path, table: pd.DataFrame, out: Path) -> None:

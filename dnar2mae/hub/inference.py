@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from dnar2mae.errors import ConfigError, RunError, SequenceError
+from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import complement
 from dnar2mae.models import MaskedModel
 from dnar2mae.tokenizers import KmerTokenizer
@@ -162,7 +161,7 @@ def hidden_states(
         0 is the normalised embedding, i the output of the i-th layer, and the depth (or -1) that of the final norm.
     batch_tokens
         Most tokens of a batch, padding included (a longer sequence is a batch of its own); by default what suits
-        the device: 4096 fit a CPU's cache.
+        the device.
 
     Yields
     ------
@@ -178,8 +177,7 @@ def hidden_states(
     if not -depth - 1 <= layer <= depth:
         raise ConfigError(f"--layer must be in -{depth + 1}..{depth}, got {layer}")
     device = next(module.parameters()).device
-    batch_tokens = batch_tokens or (4096 if device.type == "cpu" else 65_536)
-    for members in _batches([len(ids) for ids in tokens], batch_tokens):
+    for members in _batches([len(ids) for ids in tokens], batch_tokens or tokens_at_once(device)):
         lengths = np.array([len(tokens[i]) for i in members])
         padded = np.full((len(members), lengths.max()), module.vocabulary.pad_id, np.int32)
         for row, i in enumerate(members):
@@ -189,47 +187,9 @@ def hidden_states(
         yield members, _at_layer(module, torch.from_numpy(padded).to(device), mask, layer % (depth + 1))
 
 
-def masked_log_probabilities(
-    module: MaskedModel,
-    tokens: Sequence[Int[np.ndarray, " _"]],
-    positions: Sequence[Int[np.ndarray, " _"]],
-    batch_tokens: int | None = None,
-) -> list[Float[np.ndarray, "_ R"]]:
-    """Predict tokens where inputs show [MASK].
-
-    Parameters
-    ----------
-    module
-        A model of objective ``mlm``.
-    tokens
-        Ids as the model shall see them.
-    positions
-        Where to predict in each of them.
-
-    Returns
-    -------
-    list of float32 [M, R]
-        Log-probability (nats) of each real token, first the one of id ``first_real``, at each position.
-
-    Raises
-    ------
-    RunError
-        If the model was trained under the objective ``mae``: its encoder has never seen [MASK].
-    """
-    if module.decoder is not None:
-        raise RunError("masked predictions need a model of --model.objective mlm, got mae")
-    found: list[np.ndarray] = [np.empty(0)] * len(tokens)
-    first, num_real = module.vocabulary.first_real, module.vocabulary.num_real
-    for members, hidden in hidden_states(module, tokens, batch_tokens=batch_tokens):
-        counts = [len(positions[i]) for i in members]
-        row = torch.from_numpy(np.repeat(np.arange(len(members)), counts))
-        column = torch.from_numpy(np.concatenate([positions[i] for i in members]).astype(np.int64))
-        with torch.inference_mode():
-            logits = module.logits(hidden[row.to(hidden.device), column.to(hidden.device)])
-            scores = F.log_softmax(logits[:, first : first + num_real], dim=-1).cpu().numpy()
-        for i, part in zip(members, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
-            found[i] = part
-    return found
+def tokens_at_once(device: torch.device) -> int:
+    """Tokens of a batch that suit a device: 4096 fit a CPU's cache."""
+    return 4096 if device.type == "cpu" else 65_536
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[Int[np.ndarray, " B"]]:

@@ -49,18 +49,19 @@ class RotateQueriesAndKeys(torch.autograd.Function):
         """Give queries, keys and values; ``cos`` and ``sin`` broadcast over heads."""
         cos, sin = (x.to(qkv.dtype)[..., None, None, :] for x in (cos, sin))
         ctx.save_for_backward(cos, sin)
-        query, key = _turn(qkv[..., :2, :, :], cos, sin).unbind(-3)
+        query, key = turn(qkv[..., :2, :, :], cos, sin).unbind(-3)
         return query, key, qkv[..., 2, :, :].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Turn the gradients of queries and keys back."""
         cos, sin = ctx.saved_tensors
-        turned = _turn(torch.stack(grads[:2], dim=-3), cos, -sin)
+        turned = turn(torch.stack(grads[:2], dim=-3), cos, -sin)
         return torch.cat([turned, grads[2].unsqueeze(-3)], dim=-3), None, None
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + K/2) of the last axis by angles whose cosine and sine are given."""
     first, second = x.chunk(2, dim=-1)
     if torch.compiler.is_compiling():  # the compiler fuses this, and cannot write into parts
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
@@ -170,9 +171,7 @@ class Transformer(nn.Module):
         Tensor
             One vector a token, in the layout of ``x``.
         """
-        config = self.config
-        everywhere = self._scope(x, packing, config.global_rope_theta, None)
-        nearby = self._scope(x, packing, config.local_rope_theta, config.local_tokens // 2)
+        everywhere, nearby = self.scopes(x, packing)
         for layer in self.layers:
             inputs = (x, everywhere if layer.is_global else nearby, packing, self.backend)
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -201,6 +200,12 @@ class Transformer(nn.Module):
         valid = documents >= 0
         hidden = self(x[valid], Packing.of_valid(valid).cut(documents[valid]))
         return hidden.new_zeros(x.shape).masked_scatter(valid[..., None], hidden)
+
+    def scopes(self, x: Float[Tensor, "*N D"], packing: Packing | None) -> tuple[Scope, Scope]:
+        """What global and what local layers attend to."""
+        config = self.config
+        everywhere = self._scope(x, packing, config.global_rope_theta, None)
+        return everywhere, self._scope(x, packing, config.local_rope_theta, config.local_tokens // 2)
 
     def _scope(self, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
         length = x.shape[1] if packing is None else packing.num_positions

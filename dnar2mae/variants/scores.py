@@ -29,7 +29,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, encode
 from dnar2mae.genome.store import Genome
 from dnar2mae.hub import Model
-from dnar2mae.hub.inference import masked_log_probabilities
+from dnar2mae.hub.predictions import masked_log_probabilities
 
 Codes = UInt8[np.ndarray, " L"]
 

@@ -1,4 +1,4 @@
-"""Scores for every record of a VCF file; records keep their order and all they had."""
+"""Scores for every record of a file of variants; records keep their order and all they had."""
 
 import re
 import time
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
@@ -17,8 +18,10 @@ from dnar2mae.genome.progress import progress_bar
 from dnar2mae.genome.store import Genome
 from dnar2mae.hub import Model
 from dnar2mae.variants.evaluate import Interval, evaluate
+from dnar2mae.variants.files import Variants
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
-from dnar2mae.variants.vcf_io import open_writer, read_header, read_records
+from dnar2mae.variants.table import SUFFIXES, Table
+from dnar2mae.variants.vcf_io import VcfFile
 
 MAX_MISMATCH_SHARE = 0.01
 """With more REF mismatches than this the genome is taken to be the wrong one."""
@@ -28,10 +31,10 @@ _BASES = re.compile("[ACGT]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """An INFO field that sorts variants into two groups, to see how well scores tell them apart."""
+    """An INFO field or a column that sorts variants into two groups, to see how well scores tell them apart."""
 
     field: str
-    """Name of the INFO field."""
+    """Its name. An INFO flag is 1 where it is set and 0 else."""
     positive: tuple[str, ...] = ("1",)
     """Its values for variants expected to have low scores (harmful ones)."""
     negative: tuple[str, ...] = ("0",)
@@ -83,10 +86,12 @@ def score_vcf(
     model
         A model of objective ``mlm``.
     vcf
-        VCF (plain or bgzip) or BCF. The contigs ``1`` and ``chr1`` are taken for each other.
+        VCF (plain or bgzip), BCF, or a TSV or CSV table (plain or gzip) with columns chrom, pos (1-based), ref and
+        alt, whose usual other names are known too. The contigs ``1`` and ``chr1`` are taken for each other.
     out
         ``.vcf`` or ``.vcf.gz`` (bgzip): the input with the INFO fields ``R2MAE_LLR``, ``R2MAE_STATUS`` and, if asked
-        for, ``R2MAE_DIST``, each with one value an alternative allele; or ``.tsv``: a line an allele.
+        for, ``R2MAE_DIST``, each with one value an alternative allele; or ``.tsv``: a line an allele. A table gets
+        columns of these names, and comes out as ``.tsv``.
     genome
         The sequence file that the VCF refers to.
     options
@@ -107,27 +112,30 @@ def score_vcf(
     Raises
     ------
     SequenceError
-        If the VCF or the genome cannot be read, no record lies on a sequence of the genome, or too many REFs differ.
+        If the variants or the genome cannot be read, no record lies on a sequence of the genome, or too many REFs
+        differ.
     ConfigError
-        If the output's suffix is unknown, it cannot be written, or the labels are not in the file.
+        If the output's suffix is unknown, it cannot be written, or the file has no such labels or not both groups.
     RunError
         If the model has no masked predictions.
     """
     options, vcf, out = options or ScoreOptions(), Path(vcf), Path(out)
     opened = Genome.open(genome)
     longest = longest_allele(model, options)
-    header = read_header(vcf)
-    if labels and f"##INFO=<ID={labels.field}," not in header:
-        raise ConfigError(f"--evaluate must name an INFO field that {vcf} declares, got {labels.field}")
-    total, mismatches = _survey(vcf, opened, longest, allow_mismatches=allow_mismatches)
+    is_table = vcf.name.lower().endswith(SUFFIXES)
+    variants: Variants = Table(vcf) if is_table else VcfFile(vcf)
+    if labels and not variants.has_field(labels.field):
+        what = "a column of" if is_table else "an INFO field that the header declares in"
+        raise ConfigError(f"--evaluate must name {what} {vcf}, got {labels.field}")
+    total, mismatches = _survey(vcf, variants, opened, longest, labels, allow_mismatches=allow_mismatches)
     started, done = time.monotonic(), 0
     alleles: Counter[str] = Counter()
     groups: dict[bool, list[float]] = {True: [], False: []}
     with (
-        open_writer(out, header, distance=options.distance, source=model.source) as writer,
+        variants.writer(out, distance=options.distance, source=model.source) as writer,
         progress_bar("scoring variants", total) as update,
     ):
-        for block in _blocks(read_records(vcf)):
+        for block in _blocks(variants.records()):
             sites = [_judge(record, opened, longest) for record in block]
             scored = iter(score_variants(model, opened, [s.variant for s in sites if s.variant], options))
             for record, site in zip(block, sites, strict=True):
@@ -135,7 +143,7 @@ def score_vcf(
                 writer.write(record, scores, statuses)
                 alleles.update(statuses or ["no_alt"])
                 if labels:
-                    _collect(groups, labels, record, scores)
+                    _collect(groups, labels, variants, record, scores.ratio)
             done += len(block)
             update(done)
     seconds = time.monotonic() - started
@@ -150,22 +158,28 @@ def score_vcf(
     )
 
 
-def _survey(vcf: Path, genome: Genome, longest: int, *, allow_mismatches: bool) -> tuple[int, int]:
+def _survey(
+    vcf: Path, variants: Variants, genome: Genome, longest: int, labels: Labels | None, *, allow_mismatches: bool
+) -> tuple[int, int]:
     """Read the whole file once, before any work, and count records and REF mismatches."""
+    groups: dict[bool, list[float]] = {True: [], False: []}
     total = mismatches = placed = 0
     first = ""
     record = None
-    for record in read_records(vcf):
+    for record in variants.records():
         site = _judge(record, genome, longest)
         total += 1
         mismatches += site.mismatch
+        if labels:
+            hopes = np.where(np.array(site.statuses, str) == "scored", 0.0, np.nan)
+            _collect(groups, labels, variants, record, hopes)
         placed += _sequence_name(record.chrom, genome) is not None
         if site.mismatch and not first:
             name = _sequence_name(record.chrom, genome) or ""
             found = genome.fetch(name, record.start, record.start + len(record.ref))
             first = f"{record.chrom}:{record.pos} has {record.ref}, the genome {found.upper()}"
     if record is None:
-        raise SequenceError(f"{vcf}: no record in this VCF file")
+        raise SequenceError(f"{vcf}: no record in this file")
     if not placed:
         raise SequenceError(f"{vcf}: no record lies on a sequence of the genome: {genome.unknown(record.chrom)}")
     if mismatches > MAX_MISMATCH_SHARE * placed and not allow_mismatches:
@@ -173,6 +187,8 @@ def _survey(vcf: Path, genome: Genome, longest: int, *, allow_mismatches: bool) 
             f"{vcf}: REF is not what {genome.path} has at {mismatches} of {placed} records, first {first}; is it the "
             "right genome? --allow-mismatches goes on and leaves them unscored"
         )
+    if labels:
+        _need_both(groups, labels)
     return total, mismatches
 
 
@@ -227,24 +243,25 @@ def _spread(site: _Site, scores: Scores | None) -> tuple[Scores, list[str]]:
     return Scores(ratio, distance), statuses
 
 
-def _collect(groups: dict[bool, list[float]], labels: Labels, record: Any, scores: Scores) -> None:
-    value = record.info.get(labels.field)
-    per_allele = record.header.info[labels.field].number == "A"
-    for i, ratio in enumerate(scores.ratio):
-        if np.isnan(ratio) or value is None:
-            continue
-        own = value[i] if per_allele else value
-        text = ",".join(map(str, own)) if isinstance(own, tuple) else str(own)
-        if text in labels.positive or text in labels.negative:
-            groups[text in labels.positive].append(-float(ratio))
+def _collect(
+    groups: dict[bool, list[float]], labels: Labels, variants: Variants, record: Any, ratios: Float[np.ndarray, " A"]
+) -> None:
+    for allele, ratio in enumerate(ratios):
+        label = None if np.isnan(ratio) else variants.label(record, labels.field, allele)
+        if label in labels.positive or label in labels.negative:
+            groups[label in labels.positive].append(-float(ratio))
+
+
+def _need_both(groups: dict[bool, list[float]], labels: Labels) -> None:
+    if not groups[True] or not groups[False]:
+        raise ConfigError(
+            f"--evaluate {labels.field} needs scored variants with values of --positive ({', '.join(labels.positive)}) "
+            f"and of --negative ({', '.join(labels.negative)}), got {len(groups[True])} and {len(groups[False])}"
+        )
 
 
 def _metrics(groups: dict[bool, list[float]], labels: Labels) -> dict[str, Interval]:
+    _need_both(groups, labels)
     positives, negatives = groups[True], groups[False]
-    if not positives or not negatives:
-        raise ConfigError(
-            f"--evaluate {labels.field} needs scored variants with values of --positive ({', '.join(labels.positive)}) "
-            f"and of --negative ({', '.join(labels.negative)}), got {len(positives)} and {len(negatives)}"
-        )
     is_positive = np.arange(len(positives) + len(negatives)) < len(positives)
     return evaluate(np.array(positives + negatives), is_positive)

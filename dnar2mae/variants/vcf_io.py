@@ -1,48 +1,93 @@
-"""VCF files in, by pysam, and scored variants out, as VCF or as a table."""
+"""VCF files in, by pysam, and scored variants out, as VCF or as a line an allele."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.variants.files import FIELDS, Writer, atomic, texts
 from dnar2mae.variants.scores import Scores
 
-_FIELDS = {
-    "R2MAE_LLR": ("Float", "Log-likelihood ratio of ALT against REF in nats; lower is less expected"),
-    "R2MAE_DIST": ("Float", "Euclidean distance of the mean embeddings of REF and ALT"),
-    "R2MAE_STATUS": ("String", "scored, or why there is no score"),
-}
 
+class VcfFile:
+    """A VCF (plain or bgzip) or BCF file.
 
-def read_header(vcf: Path) -> str:
-    """Header lines of a VCF or BCF file.
-
-    Raises
-    ------
-    SequenceError
-        As :func:`read_records`.
-    """
-    with _reading(vcf) as pysam, pysam.VariantFile(str(vcf)) as file:
-        return str(file.header)
-
-
-def read_records(vcf: Path) -> Iterator[Any]:
-    """Records of a VCF (plain or bgzip) or BCF file, as pysam gives them.
+    Parameters
+    ----------
+    path
+        The file.
 
     Raises
     ------
     SequenceError
-        If pysam is missing, or the file is, has no header, is damaged, or is gzip but not bgzip.
+        If pysam is missing, or the file is, has no header, or is gzip but not bgzip.
     """
-    number = 0
-    with _reading(vcf, lambda: f" after {number} records") as pysam, pysam.VariantFile(str(vcf)) as file:
-        for record in file:
-            str(record)  # fails on text that is not UTF-8
-            number += 1
-            yield record
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _reading(path) as pysam, pysam.VariantFile(str(path)) as file:
+            self.header = str(file.header)
+
+    def records(self) -> Iterator[Any]:
+        """Records as pysam gives them.
+
+        Raises
+        ------
+        SequenceError
+            If the file is damaged.
+        """
+        number = 0
+        with (
+            _reading(self.path, lambda: f" after {number} records") as pysam,
+            pysam.VariantFile(str(self.path)) as file,
+        ):
+            for record in file:
+                str(record)  # fails on text that is not UTF-8
+                number += 1
+                yield record
+
+    def has_field(self, name: str) -> bool:
+        """Whether the header declares an INFO field of this name."""
+        return f"##INFO=<ID={name}," in self.header
+
+    def label(self, record: Any, name: str, allele: int) -> str | None:
+        """Give the value of an INFO field, the allele's own for Number=A; a flag is 1 where it is set and 0 else."""
+        number = record.header.info[name].number
+        if number == 0:
+            return str(int(name in record.info))
+        value = record.info.get(name)
+        if number == "A" and value is not None:
+            value = value[allele]
+        return None if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    @contextmanager
+    def writer(self, out: Path, *, distance: bool, source: str) -> Iterator[Writer]:
+        """Open the output.
+
+        Parameters
+        ----------
+        out
+            ``.vcf``, ``.vcf.gz`` (bgzip) or ``.tsv`` (a line an allele).
+        distance
+            Whether there are distances to write.
+        source
+            The model, for the header.
+
+        Raises
+        ------
+        ConfigError
+            If the suffix is unknown or the file cannot be written.
+        """
+        from pysam import BGZFile
+
+        if not out.name.endswith((".vcf", ".vcf.gz", ".tsv")):
+            raise ConfigError(f"--out must end in .vcf, .vcf.gz or .tsv, got {out}")
+        with (
+            atomic(out) as partial,
+            BGZFile(str(partial), "wb", None) if out.suffix == ".gz" else partial.open("wb") as file,
+        ):
+            yield _AlleleTable(file, distance) if out.suffix == ".tsv" else _Vcf(file, self.header, distance, source)
 
 
 @contextmanager
@@ -69,69 +114,24 @@ def _reading(vcf: Path, place: Callable[[], str] = str) -> Iterator[Any]:
         pysam.set_verbosity(before)
 
 
-class Writer(Protocol):
-    """Takes records in order."""
-
-    def write(self, record: Any, scores: Scores, statuses: Sequence[str]) -> None:
-        """Write a record with one score and status an alternative allele."""
-
-
-@contextmanager
-def open_writer(out: Path, header: str, *, distance: bool, source: str) -> Iterator[Writer]:
-    """Open the output; it appears under its name when all went well.
-
-    Parameters
-    ----------
-    out
-        ``.vcf``, ``.vcf.gz`` (bgzip) or ``.tsv``.
-    header
-        Lines of the input's header.
-    distance
-        Whether there are distances to write.
-    source
-        The model, for the header.
-
-    Raises
-    ------
-    ConfigError
-        If the suffix is unknown or the file cannot be written.
-    """
-    from pysam import BGZFile
-
-    if not out.name.endswith((".vcf", ".vcf.gz", ".tsv")):
-        raise ConfigError(f"--out must end in .vcf, .vcf.gz or .tsv, got {out}")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with BGZFile(str(partial), "wb", None) if out.suffix == ".gz" else partial.open("wb") as file:
-            yield _Table(file, distance) if out.suffix == ".tsv" else _Vcf(file, header, distance, source)
-        partial.replace(out)
-    except OSError as error:
-        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 class _Vcf:
     """The input's lines with INFO fields added; fields of the same name from an earlier scoring are replaced."""
 
     def __init__(self, file: Any, header: str, distance: bool, source: str) -> None:
         self.file = file
-        self.names = [name for name in _FIELDS if distance or name != "R2MAE_DIST"]
-        ours = tuple(f"##INFO=<ID={name}," for name in _FIELDS)
+        self.names = [name for name in FIELDS if distance or name != "R2MAE_DIST"]
+        ours = tuple(f"##INFO=<ID={name}," for name in FIELDS)
         lines = [line for line in header.rstrip("\n").split("\n") if not line.startswith((*ours, "##dnar2mae_model="))]
         added = [
-            f'##INFO=<ID={name},Number=A,Type={_FIELDS[name][0]},Description="{_FIELDS[name][1]}">'
-            for name in self.names
+            f'##INFO=<ID={name},Number=A,Type={FIELDS[name][0]},Description="{FIELDS[name][1]}">' for name in self.names
         ]
         self._line("\n".join([*lines[:-1], *added, f"##dnar2mae_model={source}", lines[-1]]))
 
     def write(self, record: Any, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the record's line."""
         columns = str(record).rstrip("\n").split("\t")
-        kept = [item for item in columns[7].split(";") if item.partition("=")[0] not in _FIELDS and item != "."]
-        texts = [_texts(scores.ratio, "."), _texts(scores.distance, "."), statuses]
-        values = dict(zip(_FIELDS, texts, strict=True))
+        kept = [item for item in columns[7].split(";") if item.partition("=")[0] not in FIELDS and item != "."]
+        values = dict(zip(FIELDS, [texts(scores.ratio, "."), texts(scores.distance, "."), statuses], strict=True))
         if statuses:
             kept += [f"{name}={','.join(values[name])}" for name in self.names]
         columns[7] = ";".join(kept) or "."
@@ -141,7 +141,7 @@ class _Vcf:
         self.file.write(f"{text}\n".encode())
 
 
-class _Table:
+class _AlleleTable:
     """A line an allele."""
 
     def __init__(self, file: Any, distance: bool) -> None:
@@ -150,14 +150,10 @@ class _Table:
 
     def write(self, record: Any, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the record's alleles; one without any keeps a line."""
-        columns = [_texts(scores.ratio, "NA"), *([_texts(scores.distance, "NA")] if self.distance else []), statuses]
+        columns = [texts(scores.ratio, "NA"), *([texts(scores.distance, "NA")] if self.distance else []), statuses]
         none = (".", *["NA"] * (len(columns) - 1), "no_alt")
         for own in zip(record.alts or (), *columns, strict=True) if statuses else [none]:
             self._line(record.chrom, str(record.pos), record.id or ".", record.ref, *own)
 
     def _line(self, *fields: str) -> None:
         self.file.write(("\t".join(fields) + "\n").encode())
-
-
-def _texts(values: np.ndarray, missing: str) -> list[str]:
-    return [missing if np.isnan(value) else f"{value:.6g}" for value in values]

@@ -34,11 +34,15 @@ def refused(capsys, *argv):
     return lines[0]
 
 
-def test_export(run, tmp_path, capsys):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_export(run, fasta, tmp_path, capsys):
     out = answers(capsys, "export", run, "--to", tmp_path / "hf", "--license", "mit")
     assert "README.md, config.json, model.safetensors" in out
     assert "license: mit" in (tmp_path / "hf" / "README.md").read_text()
     assert "not empty; replace it with --overwrite" in refused(capsys, "export", run, "--to", tmp_path / "hf")
+    pytest.importorskip("transformers")
+    out = answers(capsys, "export", run, "--to", tmp_path / "hf", "--overwrite", "--check", fasta)
+    assert "transformers against dnar2mae on 16 windows (" in out
     answers(capsys, "export", run / "checkpoints" / "step-00000007", "--to", tmp_path / "hf", "--overwrite")
 
 

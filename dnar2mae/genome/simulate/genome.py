@@ -1,7 +1,7 @@
 """From a configuration to chromosomes and their annotation, and to files."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,19 +51,7 @@ class SimulatedGenome:
         ConfigError
             When a file exists and ``overwrite`` is False.
         """
-        targets = {Path(fasta_path): self._fasta(), Path(gff_path): self._gff3()}
-        refuse_existing(targets, overwrite)
-        partial = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in targets}
-        try:
-            for path, lines in targets.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with partial[path].open("w", encoding="ascii", newline="\n") as file:
-                    file.writelines(lines)
-            for path in targets:
-                partial[path].replace(path)
-        finally:
-            for leftover in partial.values():
-                leftover.unlink(missing_ok=True)
+        write_whole({Path(fasta_path): self._fasta(), Path(gff_path): self._gff3()}, overwrite)
 
     def _fasta(self) -> Iterable[str]:
         for name, sequence in self.sequences.items():
@@ -79,6 +67,28 @@ class SimulatedGenome:
         yield f"# dnar2mae simulate {' '.join(flags)}\n"
         for chrom, *values, phase in self.features.fillna({"phase": -1}).itertuples(index=False, name=None):
             yield Feature._make([*values, None if phase < 0 else phase]).gff3(chrom)
+
+
+def write_whole(targets: Mapping[Path, Iterable[str]], overwrite: bool = False) -> None:
+    """Write lines to files; each file appears whole or not at all.
+
+    Raises
+    ------
+    ConfigError
+        When a file exists and ``overwrite`` is False.
+    """
+    refuse_existing(targets, overwrite)
+    partial = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in targets}
+    try:
+        for path, lines in targets.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial[path].open("w", encoding="ascii", newline="\n") as file:
+                file.writelines(lines)
+        for path in targets:
+            partial[path].replace(path)
+    finally:
+        for leftover in partial.values():
+            leftover.unlink(missing_ok=True)
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:

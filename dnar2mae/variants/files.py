@@ -1,0 +1,68 @@
+"""What reading and writing variants as VCF and as a table share."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.variants.scores import Scores
+
+FIELDS = {
+    "R2MAE_LLR": ("Float", "Log-likelihood ratio of ALT against REF in nats; lower is less expected"),
+    "R2MAE_DIST": ("Float", "Euclidean distance of the mean embeddings of REF and ALT"),
+    "R2MAE_STATUS": ("String", "scored, or why there is no score"),
+}
+"""Names, types and meaning of what is added to a variant."""
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Takes records in order."""
+
+    def write(self, record: Any, scores: Scores, statuses: Sequence[str]) -> None:
+        """Write a record with one score and status an alternative allele."""
+
+
+@runtime_checkable
+class Variants(Protocol):
+    """A file of variants."""
+
+    def records(self) -> Iterator[Any]:
+        """Records in order, each with ``chrom``, ``pos`` (1-based), ``start`` (0-based), ``ref`` and ``alts``."""
+
+    def has_field(self, name: str) -> bool:
+        """Whether records can have a label of this name."""
+
+    def label(self, record: Any, name: str, allele: int) -> str | None:
+        """Give an alternative allele's label, if it has one."""
+
+    def writer(self, out: Path, *, distance: bool, source: str) -> AbstractContextManager[Writer]:
+        """Open the output; it appears under its name when all went well."""
+
+
+@contextmanager
+def atomic(out: Path) -> Iterator[Path]:
+    """Give the path to write to, which gets its name when all went well.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written.
+    """
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(out)
+    except OSError as error:
+        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def texts(values: np.ndarray, missing: str) -> list[str]:
+    """Numbers with six digits."""
+    return [missing if np.isnan(value) else f"{value:.6g}" for value in values]
