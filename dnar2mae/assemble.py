@@ -38,7 +38,7 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
         torch.cuda.set_device(device)  # where Triton launches
     if config.precision == "fp32":
         return device, None
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
+    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return device, torch.bfloat16 if fast or config.precision == "bf16" else None
 
 
