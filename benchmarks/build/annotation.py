@@ -194,12 +194,21 @@ def _genbank_lines(path: Path) -> Iterator[Line]:
 
 
 def _genbank_records(path: Path) -> Iterator[Any]:
-    from Bio import SeqIO
+    import warnings
+
+    from Bio import BiopythonWarning, SeqIO
 
     try:
         with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
-            yield from SeqIO.parse(file, "genbank")
-    except (OSError, EOFError, zlib.error, *BIOPYTHON_ERRORS) as error:
+            records = SeqIO.parse(file, "genbank")
+            while True:
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("error", message="Premature end of file")
+                    record = next(records, None)
+                if record is None:
+                    return
+                yield record
+    except (OSError, EOFError, zlib.error, BiopythonWarning, *BIOPYTHON_ERRORS) as error:
         raise SequenceError(f"{path}: damaged GenBank file ({error}); get it again") from error
 
 

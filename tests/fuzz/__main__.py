@@ -36,6 +36,7 @@ def _fuzz(name: str, seconds: int, out: Path) -> int:
         (corpus / f"seed-{i}").write_bytes(seed)
     memory = Path("/dev/shm")  # where fsync costs nothing
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as scratch:
+        target.check(target.SEEDS[0], Path(scratch))  # late imports, which may take longer than an input may
         flags = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=4096"]
         flags += [f"-artifact_prefix={out / name}/", "-print_final_stats=1", "-verbosity=0"]
         atheris.Setup([name, *flags, str(corpus)], lambda data: target.check(data, Path(scratch)))
