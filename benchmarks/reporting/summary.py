@@ -146,7 +146,8 @@ def _values(cells: Sequence[Mapping[str, Any]], name: str, metric: str) -> np.nd
 
 
 def _predictions(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    tables = [store.read_predictions(cell) for cell in cells]
+    in_order = sorted(cells, key=lambda cell: cell["seed"])  # not that in which parallel cells have finished
+    tables = [store.read_predictions(cell) for cell in in_order]
     return tables[0]["label"].to_numpy(), np.stack([table["predicted"].to_numpy() for table in tables])
 
 

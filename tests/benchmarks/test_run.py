@@ -199,6 +199,8 @@ def test_comparisons_and_ranks_read_predictions(motif_suite, protocol, tmp_path)
     table = run_suite(load_suite(str(motif_suite)), motif_suite, [], load_protocol(str(protocol)), store)
     names = ("k-mer counts, probe", "small CNN, scratch")
     assert set(ranks(summarise(store, table.rows))) == set(names)
+    intervals = [summarise(store, rows).set_index("model")[["low", "high"]] for rows in (table.rows, table.rows[::-1])]
+    pd.testing.assert_frame_equal(*(found.sort_index() for found in intervals))
     there, back = (compare_models(store, table.rows, *pair) for pair in (names, names[::-1]))
     assert there.difference.value == pytest.approx(-back.difference.value)
     assert there.difference.low <= there.difference.value <= there.difference.high
