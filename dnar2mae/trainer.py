@@ -260,6 +260,7 @@ class Trainer:
             if save:
                 self.save()
             if reason is not None and not last:
+                self.writer.wait()
                 monitor.say(f"{reason}: saved step {self.step}; go on with --resume")
                 return
             if validate or save:

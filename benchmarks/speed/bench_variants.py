@@ -3,10 +3,12 @@
     python -m dnar2mae.benchmarks.speed.bench_variants --snvs 4000
 
 The model has random weights, on which the rate does not depend; every round scores the same file, and the first, which
-warms up, is not counted. Prints the rate of each round; appends rows to ``benchmarks/results/variants.csv``.
+warms up, is not counted. Prints the rate of each round and the processor time, which other programs on the machine do
+not change much; appends rows to ``benchmarks/results/variants.csv``, each with the machine's load (running processes).
 """
 
 import csv
+import os
 import resource
 import sys
 import tempfile
@@ -29,7 +31,7 @@ from dnar2mae.variants import ScoreOptions, score_vcf
 
 RESULTS = Path(__file__).parents[1] / "results" / "variants.csv"
 FIELDS = ["what", "snvs_per_minute", "cpu_seconds_per_1000", "preset", "window_bp", "strands", "dtype", "device"]
-FIELDS += ["torch", "commit", "date"]
+FIELDS += ["load", "torch", "commit", "date"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,14 @@ def main(settings: Settings) -> int:
     stamp = environment()
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
-        tail = [settings.precision, name, torch.__version__, stamp["commit"], stamp["started"][:10]]
+        tail = [
+            settings.precision,
+            name,
+            f"{os.getloadavg()[0]:.0f}",
+            torch.__version__,
+            stamp["commit"],
+            stamp["started"][:10],
+        ]
         csv.writer(file).writerows([FIELDS] * new + [[*row, *tail] for row in rows])
     return 0
 
