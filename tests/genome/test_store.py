@@ -250,7 +250,7 @@ class TestErrors:
         def full(file):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(build, "_sync", full)
+        monkeypatch.setattr(build, "sync", full)
         with pytest.raises(SequenceError, match="no space left .* DNAR2MAE_CACHE"):
             Genome.open(write_fasta(tmp_path / "a.fa", {"a": "ACGT"}))
         assert left_behind() == []
