@@ -1,5 +1,6 @@
 """Train a tokenizer on text or DNA: a ``tokenizer.json`` by the ``tokenizers`` package."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from dnar2mae.modalities.text.config import TextConfig
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
 _CHUNK_BP = 512
 _NUM_BYTES = 256
+_PRIVATE, _MOVABLE = 0xF0000, "\U00020000"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,14 +76,9 @@ def train_tokenizer(config: TokenizerTraining) -> int:
     if config.out.exists() and not config.overwrite:
         raise ConfigError(f"--out {config.out} exists; give --overwrite to replace it")
     chunks = _dna(config) if config.modality == "dna" else _text(config)
-    tokenizer, trainer = _untrained(config)
+    train = {"bpe": _bpe, "wordpiece": _word_piece, "unigram": _unigram}[config.kind]
     with _one_thread():
-        try:
-            tokenizer.train_from_iterator(chunks, trainer)
-        except ValueError as error:  # of the package's own making: our errors pass
-            if isinstance(error, ConfigError) or type(error) is not ValueError:
-                raise
-            raise ConfigError(f"{', '.join(config.paths)}: no tokenizer can be trained: {error}") from error
+        tokenizer = train(_not_empty(chunks, config), config)
     partial = config.out.with_name(config.out.name + ".partial")
     try:
         partial.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
@@ -91,51 +88,120 @@ def train_tokenizer(config: TokenizerTraining) -> int:
     return tokenizer.get_vocab_size()
 
 
-def _untrained(config: TokenizerTraining) -> tuple[Any, Any]:
-    """Build the tokenizer that is to be trained, and its trainer."""
+def _bpe(chunks: Iterator[str], config: TokenizerTraining) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    if config.modality == "dna":
+        tokenizer.decoder = decoders.Fuse()
+        alphabet = list("ACGT")
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(chunks, _bpe_trainer(config, alphabet))
+    return tokenizer
+
+
+def _bpe_trainer(config: TokenizerTraining, alphabet: list[str]) -> Any:
+    from tokenizers import trainers
+
+    return trainers.BpeTrainer(
+        vocab_size=config.vocabulary_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=alphabet,
+        show_progress=sys.stderr.isatty(),
+    )
+
+
+def _word_piece(chunks: Iterator[str], config: TokenizerTraining) -> Any:
+    """Merge pairs as for BPE, letters inside a word being others than at its start.
+
+    The package's own trainer does so too, but numbers the letters inside words in the order of a hash table, which
+    differs from run to run and decides between pairs that are equally frequent. So they are moved to a range of
+    private letters, and back afterwards.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    words = None if config.modality == "dna" else pre_tokenizers.BertPreTokenizer()
+
+    def moved() -> Iterator[str]:
+        for text in chunks:
+            parts = [text] if words is None else [word for word, _ in words.pre_tokenize_str(text)]
+            yield " ".join(
+                word[0] + "".join(chr(ord(x) + _PRIVATE) for x in word[1:]) for word in parts if max(word) < _MOVABLE
+            )
+
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    bare.train_from_iterator(moved(), _bpe_trainer(config, list("ACGT") if words is None else []))
+    vocabulary = {}
+    for token, number in bare.get_vocab().items():
+        is_inside = ord(token[0]) >= _PRIVATE
+        letters = "".join(chr(ord(x) - _PRIVATE if ord(x) >= _PRIVATE else ord(x)) for x in token)
+        vocabulary["##" * is_inside + letters] = number
+    most = 100 if words else 1 << 20
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=most))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.decoder = decoders.WordPiece()
+    if words:
+        tokenizer.pre_tokenizer = words
+    return tokenizer
+
+
+def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
+    """Fit pieces with probabilities.
+
+    The package adds numbers in the order of a hash table, so these are rounded; and it puts rare letters that are no
+    piece at the end in that order, 0.0001 apart, so these are sorted.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    is_dna = config.modality == "dna"
-    shared: dict[str, Any] = {
-        "vocab_size": config.vocabulary_size,
-        "special_tokens": list(SPECIAL_TOKENS),
-        "show_progress": sys.stderr.isatty(),
-    }
-    if is_dna:
-        shared["initial_alphabet"] = list("ACGT")
-    if config.kind == "bpe":
-        tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
-        if not is_dna:
-            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-            tokenizer.decoder = decoders.ByteLevel()
-            shared["initial_alphabet"] = sorted(pre_tokenizers.ByteLevel.alphabet())
-        else:
-            tokenizer.decoder = decoders.Fuse()
-        return tokenizer, trainers.BpeTrainer(**shared)
-    if config.kind == "wordpiece":
-        most = 1 << 20 if is_dna else 100
-        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=most))
-        tokenizer.decoder = decoders.WordPiece()
-        if not is_dna:
-            tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        return tokenizer, trainers.WordPieceTrainer(**shared)
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.decoder = decoders.Fuse()
-    if not is_dna:
+    if config.modality == "dna":
+        tokenizer.decoder = decoders.Fuse()
+    else:
         tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    return tokenizer, trainers.UnigramTrainer(unk_token="[UNK]", **shared)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=config.vocabulary_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        unk_token="[UNK]",
+        initial_alphabet=list("ACGT") if config.modality == "dna" else [],
+        show_progress=sys.stderr.isatty(),
+    )
+    tokenizer.train_from_iterator(chunks, trainer)
+    content = json.loads(tokenizer.to_str())
+    pieces = [(piece, round(score, 6)) for piece, score in content["model"]["vocab"]]
+    special, real = pieces[: len(SPECIAL_TOKENS)], pieces[len(SPECIAL_TOKENS) :]
+    real.sort(key=lambda pair: (-pair[1], pair[0]))
+    rare = len(real) - 1
+    while rare > 0 and len(real[rare - 1][0]) == 1 and abs(real[rare - 1][1] - real[rare][1] - 1e-4) < 3e-6:
+        rare -= 1
+    letters = sorted(piece for piece, _ in real[rare:])
+    real[rare:] = [(letter, score) for letter, (_, score) in zip(letters, real[rare:], strict=True)]
+    content["model"]["vocab"] = special + real
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _not_empty(chunks: Iterator[str], config: TokenizerTraining) -> Iterator[str]:
+    """Pass the chunks on, and refuse none."""
+    from dnar2mae.errors import TextError
+
+    found = False
+    for chunk in chunks:
+        found = found or bool(chunk.strip())
+        yield chunk
+    if not found:
+        raise TextError(f"{', '.join(config.paths)}: the input is empty: there is nothing to learn from")
 
 
 def _text(config: TokenizerTraining) -> Iterator[str]:
     """Give the documents of the input."""
-    from dnar2mae.errors import TextError
     from dnar2mae.modalities.text.readers import documents, source_files
 
     files = [file for path in config.paths for file in source_files(Path(path))]
     total = sum(file.stat().st_size for file in files)
-    if total == 0:
-        raise TextError(f"{', '.join(config.paths)}: the input is empty")
-    step = -(-total // config.max_letters)
+    step = max(-(-total // config.max_letters), 1)
     read = TextConfig(field=config.field)
 
     def every() -> Iterator[str]:
@@ -159,7 +225,7 @@ def _dna(config: TokenizerTraining) -> Iterator[str]:
 
     genomes = [Genome.open(path) for path in config.paths]
     total = sum(genome.total_bp for genome in genomes) * (1 + config.both_strands)
-    step = -(-total // config.max_letters)
+    step = max(-(-total // config.max_letters), 1)
 
     def every() -> Iterator[str]:
         with progress_bar("Reading DNA", total // (1 + config.both_strands)) as update:
@@ -170,14 +236,14 @@ def _dna(config: TokenizerTraining) -> Iterator[str]:
                 for first, end in intersection(known[known[:, 1] > known[:, 0]], genome.intervals).tolist():
                     for start in range(first, end, _CHUNK_BP):
                         number += 1
-                        if number % step:
+                        if (number - 1) % step:
                             continue
                         codes = genome.span(start, min(start + _CHUNK_BP, end)) & np.uint8(SOFT_MASK - 1)
                         assert (codes < UNKNOWN).all(), "runs of N are complete"
                         yield decode(codes)
                         if config.both_strands:
                             yield decode(complement(codes[::-1]))
-                        update(done + end - start)
+                        update(done + start)
                 done += genome.total_bp
 
     return every()
