@@ -153,7 +153,7 @@ def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
     """Fit pieces with probabilities.
 
     The package adds numbers in the order of a hash table, so these are rounded; and it puts rare letters that are no
-    piece at the end in that order, 0.0001 apart, so these are sorted.
+    piece at the end in that order, at most 0.0001 apart, so these are sorted.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -175,7 +175,7 @@ def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
     special, real = pieces[: len(SPECIAL_TOKENS)], pieces[len(SPECIAL_TOKENS) :]
     real.sort(key=lambda pair: (-pair[1], pair[0]))
     rare = len(real) - 1
-    while rare > 0 and len(real[rare - 1][0]) == 1 and abs(real[rare - 1][1] - real[rare][1] - 1e-4) < 3e-6:
+    while rare > 0 and len(real[rare - 1][0]) == 1 and real[rare - 1][1] - real[rare][1] < 1.03e-4:
         rare -= 1
     letters = sorted(piece for piece, _ in real[rare:])
     real[rare:] = [(letter, score) for letter, (_, score) in zip(letters, real[rare:], strict=True)]

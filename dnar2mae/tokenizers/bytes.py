@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from dnar2mae.tokenizers.kmer import SPECIAL_TOKENS
 from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
@@ -40,7 +40,7 @@ class ByteTokenizer:
             found.append(Encoded(ids, np.ones(len(ids), np.int64)))
         return found
 
-    def decode(self, ids: Int[np.ndarray, " T"]) -> str:
+    def decode(self, ids: Integer[np.ndarray, " T"]) -> str:
         """Text of tokens; specials are left out, bytes that are no UTF-8 become U+FFFD."""
         ids = np.asarray(ids, np.int64)
         real = ids[(ids >= _FIRST_REAL) & (ids < _FIRST_REAL + 256)] - _FIRST_REAL

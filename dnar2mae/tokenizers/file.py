@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Int64, Integer
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
@@ -103,7 +103,7 @@ class FileTokenizer:
             for text, found in zip(texts, self._tokenizer.encode_batch(texts, add_special_tokens=False), strict=True)
         ]
 
-    def decode(self, ids: Int[np.ndarray, " T"]) -> str:
+    def decode(self, ids: Integer[np.ndarray, " T"]) -> str:
         """Text of tokens, specials left out."""
         return self._tokenizer.decode([int(self._file_id[i]) for i in np.asarray(ids)], skip_special_tokens=True)
 

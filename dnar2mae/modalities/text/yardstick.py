@@ -53,7 +53,7 @@ def markov_bits(training: TokenStream, held_out: TokenStream, vocabulary: Vocabu
     return bits
 
 
-Tokens = tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"], Float64[np.ndarray, " N"]]
+Tokens = tuple[Int64[np.ndarray, " _"], Int64[np.ndarray, " _"], Float64[np.ndarray, " _"]]
 """Ids, place in the document, bytes."""
 
 
