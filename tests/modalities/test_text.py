@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import sys
 from collections import Counter
 from dataclasses import replace
 from math import log2
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from dnar2mae import ModelConfig, PretrainConfig
+from dnar2mae import ModelConfig, PretrainConfig, pretrain
 from dnar2mae.cli import main
+from dnar2mae.embed.samples import embed_samples, load_run
 from dnar2mae.errors import ConfigError, TextError
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.contract import Batch
@@ -24,6 +26,7 @@ from dnar2mae.modalities.text.stream import TokenStream, divide
 from dnar2mae.modalities.text.yardstick import markov_bits
 from dnar2mae.tokenizers import ByteTokenizer
 from dnar2mae.trainer import build_model
+from tests.modalities.kinds import text_bpe
 
 BYTES = ByteTokenizer()
 
@@ -71,7 +74,7 @@ class TestReading:
         assert decoded(opened.tokens) == "firstx\nyz"
         assert opened.starts.tolist() == [0, 5, 8, 9]
 
-    def test_a_data_set_on_disk(self, tmp_path):
+    def test_a_data_set_on_disk(self, tmp_path, monkeypatch):
         pa = pytest.importorskip("pyarrow")
         for number, content in enumerate((["one", None], ["two"])):
             table = pa.table({"text": content})
@@ -95,6 +98,15 @@ class TestReading:
             corpus(tmp_path / "d" / "train")
         with pytest.raises(TextError, match="must have body, got text"):
             corpus(tmp_path, field="body")
+        (tmp_path / "0.arrow").write_bytes(b"no arrow")
+        with pytest.raises(TextError, match="0.arrow: cannot be read as an Arrow stream"):
+            corpus(tmp_path)
+        (tmp_path / "state.json").write_text(json.dumps(state | {"_indices_files": ["i"]}))
+        with pytest.raises(TextError, match="a selection by index; save it anew"):
+            corpus(tmp_path)
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(ConfigError, match="needs the package pyarrow: pip install 'dnar2mae\\[parquet\\]'"):
+            next(documents(tmp_path / "0.arrow", TextConfig()))
 
     def test_read_once_until_a_file_changes(self, tmp_path):
         path = lines(tmp_path / "a.txt", "one", "", "two")
@@ -197,7 +209,9 @@ class TestRows:
         model = build_model(kind.config, kind)
         one = row("abcdefgh", [0, 0, 0, 1, 1, 1, 1, -1])
         other = row("xyzdefgh", [0, 0, 0, 1, 1, 1, 1, -1])
-        plan = Masker(replace(kind.config.mask, replace=(1, 0, 0)), kind.vocabulary, 0, 1).plan(0).at_ratio(0.4, 1)
+        plan = (
+            Masker(replace(kind.config.mask, replace=(1.0, 0.0, 0.0)), kind.vocabulary, 0, 1).plan(0).at_ratio(0.4, 1)
+        )
         for encode in (model.encode, lambda batch: model.decoded(plan, batch)[0]):
             a, b = encode(one), encode(other)
             torch.testing.assert_close(a[0, 3:7], b[0, 3:7])
@@ -234,6 +248,24 @@ def test_markov_models_are_those_of_plain_counting(tmp_path):
         -np.mean([log2(chance(t[max(i - m, 0) : i], t[i])) for t in content[40:] for i in range(9)]) for m in range(4)
     ]
     np.testing.assert_allclose(markov_bits(training, held_out, BYTES.vocabulary), expected, rtol=1e-12)
+
+
+def test_a_trained_run_needs_neither_its_text_nor_its_tokenizer_file(tmp_path):
+    config = text_bpe(tmp_path)
+    with (tmp_path / "words.txt").open("a") as file:
+        file.write("\n \nthe end\n")
+    result = pretrain(replace(config, steps=2), tmp_path / "run")
+    assert result.data["text"][config.data.paths[0]]["empty_documents_left_out"] == 2
+    assert result.unit == "bits per byte"
+    assert result.yardstick["token unigram"] > result.yardstick["token Markov order 1"] > 0
+    (tmp_path / "words.txt").unlink()
+    (tmp_path / "bpe.json").unlink()
+    trained = load_run(tmp_path / "run", device="cpu")
+    vectors = embed_samples(
+        trained.model, trained.modality.read(lines(tmp_path / "b.csv", "text", "the model", '""', "a"))
+    )
+    assert vectors.shape == (3, 32)
+    assert np.isfinite(vectors).all(1).tolist() == [True, False, True]
 
 
 BAD = {
