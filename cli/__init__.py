@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
+    "tokenizer": "Train a BPE, WordPiece or Unigram tokenizer on text or DNA.",
     "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
     "export": "Write a trained model as a Hugging Face folder.",
     "theory": "Compute what ridgeless regression says about mask ratios, with plots and CSV.",

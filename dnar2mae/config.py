@@ -75,18 +75,25 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenizerConfig:
-    """Single bases (k = 1), k-mers, or a tokenizer file."""
+    """Single bases (k = 1), k-mers, or a tokenizer file; of text bytes, or a tokenizer file."""
 
     k: int = 1
-    """Bases per token, in 1..8."""
+    """DNA: bases per token, in 1..8."""
     stride: int | None = None
-    """Bases from one token to the next, in 1..k; by default k (no overlap)."""
+    """DNA: bases from one token to the next, in 1..k; by default k (no overlap)."""
+    file: str | None = None
+    """A tokenizer.json (BPE, WordPiece, Unigram), for text or DNA: see dnar2mae tokenizer train."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require(1 <= self.k <= 8, "tokenizer.k", "in 1..8", self.k)
         stride_ok = self.stride is None or 1 <= self.stride <= self.k
         require(stride_ok, "tokenizer.stride", f"in 1..{self.k} (k)", self.stride)
+        is_plain = self.k == 1 and self.stride is None
+        if self.file is not None and not is_plain:
+            raise ConfigError(
+                "--tokenizer.k and --tokenizer.stride are for k-mers: leave them out with --tokenizer.file"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,3 +19,7 @@ class SequenceError(Dnar2maeError, ValueError):
 
 class RunError(Dnar2maeError, RuntimeError):
     """A run directory or checkpoint cannot be used, or training cannot go on."""
+
+
+class TextError(Dnar2maeError, ValueError):
+    """A text file breaks its documented rule."""

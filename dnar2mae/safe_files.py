@@ -39,8 +39,15 @@ def write_checksums(folder: Path) -> None:
     (folder / CHECKSUMS).write_text("".join(lines))
 
 
-def damage(folder: Path, names: tuple[str, ...]) -> str | None:
-    """Say what is wrong with these files of a folder; None where they are what was written.
+def damage(folder: Path, names: tuple[str, ...] | None = None) -> str | None:
+    """Say what is wrong with the files of a folder; None where they are what was written.
+
+    Parameters
+    ----------
+    folder
+        Has checksums.
+    names
+        Files to check; by default all that are there or should be.
 
     Raises
     ------
@@ -50,7 +57,8 @@ def damage(folder: Path, names: tuple[str, ...]) -> str | None:
     try:
         text = (folder / CHECKSUMS).read_text()
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in text.splitlines())}
-        for name in names:
+        present = (file.name for file in folder.iterdir() if file.name != CHECKSUMS)
+        for name in sorted({*listed, *present}) if names is None else names:
             if listed.get(name) != _sha256(folder / name):
                 return f"{name} is not what was written: its checksum differs"
     except FileNotFoundError as error:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from dnar2mae.config import DataConfig, OptimizerConfig, PretrainConfig
+from dnar2mae.config import DataConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.config_file import flatten, read_config, write_config
 from dnar2mae.errors import ConfigError
 from dnar2mae.optimizer import learning_rate
@@ -97,3 +97,8 @@ def test_flags_name_every_setting_once():
     flat = flatten(PretrainConfig())
     assert flat["mask.low"] == 0.05
     assert flat["batch_size"] == 32
+
+
+def test_a_tokenizer_file_excludes_k_mers():
+    with pytest.raises(ConfigError, match="leave them out with --tokenizer.file"):
+        TokenizerConfig(file="bpe.json", k=3)

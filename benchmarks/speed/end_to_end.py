@@ -32,6 +32,7 @@ from dnar2mae.hub.tokenizer_json import write_tokenizer
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.presets import PRESETS
 from dnar2mae.run_directory import RunDirectory, environment
+from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.trainer import Trainer, batches
 
 RESULTS = Path(__file__).parents[1] / "results" / "end_to_end.csv"
@@ -112,6 +113,7 @@ def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = N
     transformers.logging.set_verbosity_error()
     device, autocast = choose_device(config)
     modality = DnaModality(config)
+    assert isinstance(modality.tokenizer, KmerTokenizer)
     write_tokenizer(modality.tokenizer, folder, modality.layout.tokens)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model, is_masked = _their_model(config, modality, checkpoint)
@@ -160,7 +162,7 @@ def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str 
     import transformers
 
     if checkpoint is None:
-        sizes = to_config(config.model, modality.tokenizer, modality.layout.tokens)
+        sizes = to_config(config.model, KmerTokenizer(), modality.layout.tokens)
         sizes.pop("architectures")
         return transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)), True
     named = transformers.AutoConfig.from_pretrained(checkpoint).architectures or ["ForMaskedLM"]

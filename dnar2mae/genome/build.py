@@ -4,32 +4,25 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from io import BufferedWriter, TextIOWrapper
+from io import BufferedWriter
 from pathlib import Path
 
 import numpy as np
 
+from dnar2mae.cache import cached_folder, default_cache, sync
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import AMBIGUOUS, SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.intervals import intersection, intervals_of, union
 from dnar2mae.genome.progress import progress_bar
 from dnar2mae.genome.readers import SequenceFile, read_fai
-from dnar2mae.safe_files import CHECKSUMS, damage, flush, foreign, write_checksums
 
 FORMAT = 2
 """Version of the cache's layout: raise it when the layout or the meaning of a code changes."""
 
-_FILES = ("bases.u8", "n_runs.npy", "index.json")
 _FLUSH_BYTES = 1 << 20
 _PROTEIN_ONLY = "EFILPQZXJO"
-_STALE_S = 24 * 3600
 
 
 @dataclass
@@ -68,11 +61,6 @@ class Index:
         return (self.source, self.size, self.mtime_ns) == (now.source, now.size, now.mtime_ns)
 
 
-def default_cache() -> Path:
-    """Give the folder of all caches: ``$DNAR2MAE_CACHE``, else ``~/.cache/dnar2mae``."""
-    return Path(os.environ.get("DNAR2MAE_CACHE") or "~/.cache/dnar2mae").expanduser()
-
-
 def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple[Path, Index]:
     """Give the cache folder of a sequence file and its index; build it where missing, stale or damaged.
 
@@ -85,12 +73,13 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
         pass
     key = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     folder = Path(cache_dir or default_cache()) / "genomes" / f"{path.name}-{key}"
-    if index := _usable(folder, path):
-        return folder, index
+
+    def load(folder: Path) -> Index | None:
+        index = Index.load(folder)
+        return index if index is not None and index.is_of(path) else None
+
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent):
-            index = _usable(folder, path) or _build(path, folder, progress)  # perhaps another process has built it
+        return folder, cached_folder(folder, load, lambda scratch: _build(path, scratch, progress))
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
@@ -98,68 +87,20 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
             f"{folder.parent}: {what} the cache of {path} (about a byte a base); "
             "set DNAR2MAE_CACHE to a folder with room that you may write to"
         ) from error
-    return folder, index
 
 
-def _usable(folder: Path, path: Path) -> Index | None:
-    """Give the index of the cache of this file if it is all that was written, and by this user."""
-    if not folder.exists():
-        return None
-    if why := foreign(folder):
-        raise SequenceError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
-    index = Index.load(folder)
-    if index is not None and not index.is_of(path):
-        return None
-    if fault := damage(folder, _FILES):
-        warnings.warn(f"{folder}: damaged cache ({fault}); building it anew", stacklevel=4)
-        return None
-    return index
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in this folder; the lock goes with the process.
-
-    Where locks are unknown (Windows, some network file systems) several may build the same genome: each
-    puts a whole cache in place, and the last one stays.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _build(path: Path, folder: Path, progress: bool) -> Index:
-    for stale in folder.parent.glob("*.building-*"):  # of processes that were killed
-        if time.time() - stale.stat().st_mtime > _STALE_S:
-            shutil.rmtree(stale, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
-    try:
-        index = Index.of(path)
-        with (scratch / "bases.u8").open("wb") as bases:
-            n_runs = _Pass(path, index, bases).run(progress)
-            _sync(bases)
-        _check(path, index)
-        with (scratch / "n_runs.npy").open("wb") as file:
-            np.save(file, n_runs)
-            _sync(file)
-        with (scratch / "index.json").open("w", encoding="utf-8") as file:
-            json.dump(asdict(index), file)
-            _sync(file)
-        write_checksums(scratch)
-        flush(scratch / CHECKSUMS)
-        flush(scratch)
-        _put_in_place(scratch, folder, index)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+def _build(path: Path, scratch: Path, progress: bool) -> Index:
+    index = Index.of(path)
+    with (scratch / "bases.u8").open("wb") as bases:
+        n_runs = _Pass(path, index, bases).run(progress)
+        sync(bases)
+    _check(path, index)
+    with (scratch / "n_runs.npy").open("wb") as file:
+        np.save(file, n_runs)
+        sync(file)
+    with (scratch / "index.json").open("w", encoding="utf-8") as file:
+        json.dump(asdict(index), file)
+        sync(file)
     return index
 
 
@@ -262,29 +203,4 @@ def _check(path: Path, index: Index) -> None:
     empty = [name for name, length in zip(index.names, index.lengths, strict=True) if not length]
     if empty:
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        warnings.warn(f"{path}: {len(empty)} of {len(index.names)} sequences are empty: {shown}", stacklevel=5)
-
-
-def _put_in_place(scratch: Path, folder: Path, index: Index) -> None:
-    """Move a finished cache to its name, replacing an older one; processes that map that one keep it."""
-    old = scratch.with_name(scratch.name + "-old")
-    for _ in range(10):
-        try:
-            os.rename(scratch, folder)
-            flush(folder.parent)
-            break
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR):
-                raise
-        if Index.load(folder) == index and not damage(folder, _FILES):  # another process was first
-            break
-        with suppress(FileNotFoundError):  # another process may have moved it away first
-            os.rename(folder, old)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        raise OSError(errno.EBUSY, "other processes keep replacing the cache")
-
-
-def _sync(file: BufferedWriter | TextIOWrapper) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+        warnings.warn(f"{path}: {len(empty)} of {len(index.names)} sequences are empty: {shown}", stacklevel=8)

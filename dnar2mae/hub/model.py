@@ -171,6 +171,8 @@ def _from_checkpoint(run: Path, folder: Path) -> Model:
     config = read_config(run / "config.yaml")
     if config.modality != "dna":
         raise RunError(f"{run}: expected a run on DNA, got one of --modality {config.modality}")
+    if config.tokenizer.file is not None:
+        raise RunError(f"{run}: expected a run on single bases or k-mers, got one with --tokenizer.file")
     tokenizer = KmerTokenizer(config.tokenizer.k, config.tokenizer.stride)
     modality = build_modality(config)
     module = MaskedModel.of_tokens(config.model, tokenizer.vocabulary, modality.layout)

@@ -1,6 +1,8 @@
-"""From base codes to token ids."""
+"""From base codes or text to token ids."""
 
+from dnar2mae.tokenizers.bytes import ByteTokenizer
+from dnar2mae.tokenizers.file import FileTokenizer
 from dnar2mae.tokenizers.kmer import SPECIAL_TOKENS, KmerTokenizer
-from dnar2mae.tokenizers.vocabulary import Vocabulary
+from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
 
-__all__ = ["SPECIAL_TOKENS", "KmerTokenizer", "Vocabulary"]
+__all__ = ["SPECIAL_TOKENS", "ByteTokenizer", "Encoded", "FileTokenizer", "KmerTokenizer", "Vocabulary"]

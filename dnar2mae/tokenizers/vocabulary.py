@@ -1,6 +1,10 @@
 """What masking and the model must know of a tokenizer, whatever it tokenizes."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,3 +27,13 @@ class Vocabulary:
     """Tokens from one anchor to the next that shares no base with it (``ceil(k / stride)``)."""
     bases_per_token: int = 1
     """Base pairs that one predicted token stands for, so that losses can be given in bits per base."""
+
+
+class Encoded(NamedTuple):
+    """A text as tokens."""
+
+    ids: Int[np.ndarray, " T"]
+    """Token ids, ``int32``."""
+    sizes: Int[np.ndarray, " T"]
+    """UTF-8 bytes (of DNA: bases) that each token stands for; what a tokenizer drops, such as white space, counts
+    with the token after it, and at the end with the last one, so that they sum to the text's length."""

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.modalities.registry import preset_for
+from dnar2mae.modalities.text.config import TextConfig
+from dnar2mae.tokenizer_training import TokenizerTraining, train_tokenizer
 
 
 def tiny(modality, data):
@@ -35,4 +37,32 @@ def dna(folder: Path) -> PretrainConfig:
     return tiny("dna", DataConfig(genomes=(str(path),), window_bp=64))
 
 
-KINDS = {"dna": dna}
+def dna_bpe(folder: Path) -> PretrainConfig:
+    """The same, as tokens of several bases."""
+    config = dna(folder)
+    file = folder / "bpe.json"
+    genome = config.data.genomes
+    train_tokenizer(TokenizerTraining(paths=genome, out=file, modality="dna", vocabulary_size=32, overwrite=True))
+    return replace(config, tokenizer=TokenizerConfig(file=str(file)))
+
+
+def text(folder: Path) -> PretrainConfig:
+    """Short lines of a few words, as bytes."""
+    words, chance = ["the", "masked", "model", "reads", "a", "random", "ratio"], [0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(words, rng.integers(2, 12), p=chance)) for _ in range(150)]
+    path = folder / "words.txt"
+    path.write_text("\n".join(lines) + "\n")
+    return tiny("text", TextConfig(paths=(str(path),), split="line", window_tokens=64))
+
+
+def text_bpe(folder: Path) -> PretrainConfig:
+    """The same, as tokens, a line a row."""
+    config = text(folder)
+    file = folder / "bpe.json"
+    train_tokenizer(TokenizerTraining(paths=config.data.paths, out=file, vocabulary_size=280, overwrite=True))
+    data = replace(config.data, window_tokens=24, pack=False)
+    return replace(config, data=data, tokenizer=TokenizerConfig(file=str(file)))
+
+
+KINDS = {"dna": dna, "dna bpe": dna_bpe, "text": text, "text bpe": text_bpe}

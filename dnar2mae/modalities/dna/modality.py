@@ -16,9 +16,15 @@ from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.windows import TiledSource, WindowSource
 from dnar2mae.modalities.contract import Batch, Layout, Modality
+from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead
 from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.tokenizers.file import saved_or_named
+from dnar2mae.validation import evenly_spaced
+
+DnaTokenizer = KmerTokenizer | PieceTokenizer
+_WINDOWS_COUNTED = 1024
 
 
 class DnaSource:
@@ -35,13 +41,15 @@ class DnaSource:
     """
 
     def __init__(
-        self, windows: WindowSource | TiledSource, tokenizer: KmerTokenizer, soft_mask_weight: float = 1.0
+        self, windows: WindowSource | TiledSource, tokenizer: DnaTokenizer, soft_mask_weight: float = 1.0
     ) -> None:
         self.windows, self.tokenizer, self.soft_mask_weight = windows, tokenizer, soft_mask_weight
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Tokens of these windows; a token with an unknown base is neither masked nor predicted."""
         codes = self.windows.codes(sample_ids)
+        if isinstance(self.tokenizer, PieceTokenizer):
+            return self.tokenizer.batch(codes, sample_ids, self.soft_mask_weight)
         tokens = torch.from_numpy(self.tokenizer.encode(codes))
         weight = torch.ones(tokens.shape)
         if self.soft_mask_weight < 1:
@@ -68,23 +76,26 @@ class DnaModality(Modality):
     config
         ``data``, ``tokenizer`` and ``seed`` are used.
     saved
-        Not used: all that a trained model needs is in the configuration.
+        Run directory whose ``tokenizer.json`` is used instead of ``--tokenizer.file``, if that is given.
 
     Raises
     ------
     ConfigError
-        If a window holds no token.
+        If a window holds no token, or the tokenizer's file cannot be used.
     """
 
     unit = "bits per base"
 
     def __init__(self, config: PretrainConfig[DataConfig], saved: Path | None = None) -> None:
         self.config = config
-        self.tokenizer = tokenizer_of(config.data, config.tokenizer)
+        self.tokenizer = tokenizer_of(config.data, config.tokenizer, saved)
         self.vocabulary = self.tokenizer.vocabulary
-        num_tokens = self.tokenizer.num_tokens(config.data.window_bp)
-        self.layout = Layout(axes=(num_tokens,), tokens=num_tokens)
-        self.unit_size = math.log(2) * self.vocabulary.bases_per_token
+        if isinstance(self.tokenizer, PieceTokenizer):
+            num_tokens = self.tokenizer.num_tokens
+        else:
+            num_tokens = self.tokenizer.num_tokens(config.data.window_bp)
+        self.layout = Layout(axes=(num_tokens,), tokens=num_tokens, aligned=isinstance(self.tokenizer, KmerTokenizer))
+        self.unit_size = math.log(2) * self.vocabulary.bases_per_token  # a piece's bases are its Batch.units
 
     @cached_property
     def genomes(self) -> tuple[Genome, ...]:
@@ -138,12 +149,30 @@ class DnaModality(Modality):
         return TokenHead(self.vocabulary, self.config.model.width)
 
     def report(self) -> dict[str, Any]:
-        """Genomes, and how many windows each rule left."""
+        """Genomes, how many windows each rule left, and the tokens of a window where their number varies."""
         return {
             "genomes": {str(genome.path): genome.summary() for genome in self.genomes},
             "training_windows": self.train.windows.report(),
             "validation_windows": self.validation.windows.report(),
+            **self._report_pieces(),
         }
+
+    def _report_pieces(self) -> dict[str, Any]:
+        if not isinstance(self.tokenizer, PieceTokenizer):
+            return {}
+        windows = self.validation.windows
+        ids = evenly_spaced(len(windows), _WINDOWS_COUNTED)
+        found = self.tokenizer.encode(windows.codes(ids))
+        return {
+            "tokens_added_to_the_tokenizer": list(self.tokenizer.file.added),
+            "bases_per_token": windows.window_bp * len(found) / sum(len(part.ids) for part in found),
+            "share_of_windows_cut": sum(len(part.ids) > self.tokenizer.num_tokens for part in found) / len(found),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, if one is used."""
+        if isinstance(self.tokenizer, PieceTokenizer):
+            self.tokenizer.file.save(folder)
 
     def yardstick(self) -> dict[str, float]:
         """Held-out bits per base of Markov models of order 0 to 9 fitted on the training windows' bases."""
@@ -152,14 +181,16 @@ class DnaModality(Modality):
         return {f"Markov order {order}": value for order, value in enumerate(bits)}
 
 
-def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig) -> KmerTokenizer:
+def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig, saved: Path | None = None) -> DnaTokenizer:
     """Build the tokenizer a configuration names.
 
     Raises
     ------
     ConfigError
-        If a window holds no whole token.
+        If a window holds no whole token, or the tokenizer's file cannot be used.
     """
+    if tokenizer.file is not None:
+        return PieceTokenizer(saved_or_named(tokenizer.file, saved, "ACGT"), data.window_bp)
     built = KmerTokenizer(tokenizer.k, tokenizer.stride)
     if built.num_tokens(data.window_bp) < 1:
         raise ConfigError(f"--data.window-bp must be at least --tokenizer.k ({built.k}), got {data.window_bp}")

@@ -1,0 +1,129 @@
+"""Caches of what is read once from large files: put in place whole, made by one process at a time."""
+
+import errno
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedWriter, TextIOWrapper
+from pathlib import Path
+from typing import TypeVar
+
+from dnar2mae.errors import RunError
+from dnar2mae.safe_files import CHECKSUMS, damage, flush, foreign, write_checksums
+
+Index = TypeVar("Index")
+
+_STALE_S = 24 * 3600
+
+
+def default_cache() -> Path:
+    """Give the folder of all caches: ``$DNAR2MAE_CACHE``, else ``~/.cache/dnar2mae``."""
+    return Path(os.environ.get("DNAR2MAE_CACHE") or "~/.cache/dnar2mae").expanduser()
+
+
+def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
+    """Give what a cache folder holds; build it where it is missing, stale or damaged (which a warning names).
+
+    Parameters
+    ----------
+    folder
+        The cache.
+    load
+        Reads the index of a cache; None where any part is missing, damaged, or not of the source as it is now.
+    build
+        Fills an empty folder and gives the index that ``load`` will read.
+
+    Raises
+    ------
+    OSError
+        If the cache cannot be written; nothing is left behind. ``build`` may raise what it likes.
+    RunError
+        If another user may have made or changed the cache.
+    """
+    index = _usable(folder, load)
+    if index is not None:
+        return index
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder.parent):
+        index = _usable(folder, load)  # perhaps another process has built it by now
+        return _build(folder, load, build) if index is None else index
+
+
+def _usable(folder: Path, load: Callable[[Path], Index | None]) -> Index | None:
+    """Give the index of a cache if it is all that was written, by this user, and of the source as it is now."""
+    if not folder.exists():
+        return None
+    if why := foreign(folder):
+        raise RunError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
+    index = load(folder)
+    if fault := damage(folder):
+        warnings.warn(f"{folder}: damaged cache ({fault}); building it anew", stacklevel=5)
+        return None
+    return index
+
+
+def sync(file: BufferedWriter | TextIOWrapper) -> None:
+    """Put a file's content on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time build in this folder; the lock goes with the process.
+
+    Where locks are unknown (Windows, some network file systems) several may build the same cache: each
+    puts a whole one in place, and the last one stays.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _build(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
+    for stale in folder.parent.glob("*.building-*"):  # of processes that were killed
+        if time.time() - stale.stat().st_mtime > _STALE_S:
+            shutil.rmtree(stale, ignore_errors=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
+    try:
+        index = build(scratch)
+        write_checksums(scratch)
+        flush(scratch / CHECKSUMS)
+        flush(scratch)
+        _put_in_place(scratch, folder, lambda: load(folder) == index and not damage(folder))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return index
+
+
+def _put_in_place(scratch: Path, folder: Path, is_done: Callable[[], bool]) -> None:
+    """Move a finished cache to its name, replacing an older one; processes that map that one keep it."""
+    old = scratch.with_name(scratch.name + "-old")
+    for _ in range(10):
+        try:
+            os.rename(scratch, folder)
+            flush(folder.parent)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR):
+                raise
+        if is_done():  # another process was first
+            break
+        with suppress(FileNotFoundError):  # another process may have moved it away first
+            os.rename(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        raise OSError(errno.EBUSY, "other processes keep replacing the cache")

@@ -1,0 +1,1 @@
+"""Text: documents as bytes or tokens of a ``tokenizer.json``."""

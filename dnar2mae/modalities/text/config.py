@@ -1,0 +1,47 @@
+"""Settings of text; no torch here, so that ``--help`` stays quick."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from dnar2mae.config import Positional, require
+from dnar2mae.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextConfig:
+    """From files to rows of tokens."""
+
+    paths: Positional[tuple[str, ...]] = ()
+    """Text files, JSON lines (.jsonl), folders of them (.txt, .md, .jsonl; all also .gz), and data sets that Hugging
+    Face's datasets package saved on disk."""
+    field: str = "text"
+    """Name of the text in JSON lines, data sets and, for embeddings, CSV files."""
+    split: Literal["paragraph", "line", "file"] = "paragraph"
+    """What a document is in a plain file: what stands between blank lines, a line, or the whole file."""
+    start: str | None = None
+    """Regular expression: in plain files a line it matches starts a document, and --data.split is not used;
+    '^ = [^=]' for the articles of WikiText."""
+    window_tokens: int = 256
+    """Tokens of a row."""
+    pack: bool = True
+    """Fill rows with documents end to end, which do not see each other; else a row is one document or a part of
+    one, padded."""
+    validation: tuple[str, ...] = ()
+    """Files or folders held out; by default a share of the documents is (validation_share)."""
+    validation_share: float = 0.1
+    """Share held out at the end of each of validation_blocks stretches of the documents, in (0, 0.5]."""
+    validation_blocks: int = 10
+    """Number of stretches that the documents are split into, in their order."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        kinds = ("paragraph", "line", "file")
+        require(self.split in kinds, "data.split", f"one of {', '.join(kinds)}", self.split)
+        require(self.window_tokens >= 8, "data.window-tokens", "at least 8", self.window_tokens)
+        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
+        require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
+        try:
+            re.compile(self.start or "")
+        except re.error as error:
+            raise ConfigError(f"--data.start must be a regular expression, got {self.start}: {error}") from error

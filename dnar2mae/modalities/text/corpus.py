@@ -1,0 +1,199 @@
+"""The cache of a corpus: its documents' tokens, memory-mapped, made in one pass and rebuilt when a file changes."""
+
+import errno
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from io import BufferedWriter
+from pathlib import Path
+
+import numpy as np
+
+from dnar2mae.cache import cached_folder, default_cache, sync
+from dnar2mae.errors import TextError
+from dnar2mae.genome.progress import progress_bar
+from dnar2mae.modalities.text.config import TextConfig
+from dnar2mae.modalities.text.readers import documents, source_files
+from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
+
+FORMAT = 1
+"""Version of the cache's layout."""
+
+_BATCH_CHARS = 1 << 20
+_MOST = 65_535  # sizes are 16 bits; a longer token counts as this long, which never flatters the loss a byte
+
+Tokenizer = ByteTokenizer | FileTokenizer
+
+
+@dataclass
+class Index:
+    """What ``index.json`` holds: the files when they were read, and what was found."""
+
+    files: list[list]
+    """Path, size and modification time (ns) of each."""
+    format: int = FORMAT
+    num_documents: int = 0
+    num_tokens: int = 0
+    num_bytes: int = 0
+    """UTF-8 bytes of the documents."""
+    empty: int = 0
+    """Documents left out because they have no token or white space only."""
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """Number type of each array file."""
+
+    @classmethod
+    def of(cls, files: list[Path]) -> "Index":
+        """Make the index of files that were not read yet."""
+        states = [(file.absolute(), file.stat()) for file in files]
+        return cls(files=[[str(path), state.st_size, state.st_mtime_ns] for path, state in states])
+
+    @classmethod
+    def load(cls, folder: Path) -> "Index | None":
+        """Read a cache's index; None where any part of the cache is missing, damaged or of another format."""
+        try:
+            index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
+            counts = {"starts": index.num_documents + 1, "hashes": index.num_documents}
+            whole = all(
+                (folder / f"{name}.bin").stat().st_size == counts.get(name, index.num_tokens) * np.dtype(kind).itemsize
+                for name, kind in index.dtypes.items()
+            )
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return index if whole and index.format == FORMAT else None
+
+
+class Corpus:
+    """Tokens of the documents of one path, opened with :meth:`open`.
+
+    Attributes
+    ----------
+    tokens : uint16 or uint32 [N]
+        Token ids of all documents, end to end.
+    sizes : uint16 [N] or None
+        Bytes that each token stands for; None where it is one each.
+    starts : int64 [D + 1]
+        First token of each document, and the number of tokens.
+    hashes : uint64 [D]
+        Hash of each document's text.
+    """
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self.folder, self.index = folder, index
+        arrays = {name: np.memmap(folder / f"{name}.bin", kind, "r") for name, kind in index.dtypes.items()}
+        self.tokens, self.starts, self.hashes = arrays["tokens"], arrays["starts"], arrays["hashes"]
+        self.sizes = arrays.get("sizes")
+
+    @classmethod
+    def open(cls, path: Path, config: TextConfig, tokenizer: Tokenizer) -> "Corpus":
+        """Open the documents of a file or folder: read and tokenized once, memory-mapped from then on.
+
+        Raises
+        ------
+        TextError
+            If a file is missing or wrong, there is no document, or the cache cannot be written.
+        """
+        files = source_files(path)
+        now = Index.of(files)
+        rules = [str(path.absolute()), config.field, config.split, config.start, tokenizer.fingerprint]
+        key = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
+        folder = default_cache() / "text" / f"{path.name}-{key}"
+
+        def load(folder: Path) -> Index | None:
+            index = Index.load(folder)
+            return index if index is not None and index.files == now.files else None
+
+        try:
+            return cls(folder, cached_folder(folder, load, lambda to: _Pass(path, config, tokenizer, now).run(to)))
+        except OSError as error:
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
+            raise TextError(
+                f"{folder.parent}: {what} the cache of {path} (two to eight bytes a token); "
+                "set DNAR2MAE_CACHE to a folder with room that you may write to"
+            ) from error
+
+    def __reduce__(self) -> tuple:
+        """Pickle as a reference to the cache: a worker process maps the same files."""
+        return _reopen, (self.folder, self.index)
+
+    def __len__(self) -> int:
+        """Count the documents."""
+        return self.index.num_documents
+
+
+def _reopen(folder: Path, index: Index) -> Corpus:
+    if Index.load(folder) != index:
+        raise TextError(f"{folder}: the cache was removed or rebuilt during the run; start again")
+    return Corpus(folder, index)
+
+
+class _Pass:
+    """The one pass over the files of a path: tokenizes and writes."""
+
+    def __init__(self, path: Path, config: TextConfig, tokenizer: Tokenizer, index: Index) -> None:
+        self.path, self.config, self.tokenizer, self.index = path, config, tokenizer, index
+        small = tokenizer.vocabulary.size <= 1 << 16
+        index.dtypes = {"tokens": "uint16" if small else "uint32", "starts": "int64", "hashes": "uint64"}
+        if not isinstance(tokenizer, ByteTokenizer):
+            index.dtypes["sizes"] = "uint16"
+
+    def run(self, folder: Path) -> Index:
+        index, total = self.index, sum(size for _, size, _ in self.index.files)
+        with ExitStack() as stack:
+            files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in index.dtypes}
+            update = stack.enter_context(progress_bar(f"Tokenizing {self.path.name}", total))
+            self.write(files, "starts", np.zeros(1))
+            for batch in self.batches():
+                self.add(batch, files)
+                update(index.num_bytes)
+            for file in files.values():
+                sync(file)
+        if not index.num_documents:
+            raise TextError(f"{self.path}: no document is left: {self.found()}")
+        if Index.of([Path(name) for name, _, _ in index.files]).files != index.files:
+            raise TextError(f"{self.path}: a file changed while it was read; try again when it is complete")
+        with (folder / "index.json").open("w", encoding="utf-8") as text:
+            json.dump(asdict(index), text)
+            sync(text)
+        return index
+
+    def found(self) -> str:
+        if sum(size for _, size, _ in self.index.files) == 0:
+            return "the file is empty" if len(self.index.files) == 1 else "the files are empty"
+        return f"{self.index.empty} found, all without a token"
+
+    def batches(self) -> Iterator[list[str]]:
+        batch: list[str] = []
+        num_chars = 0
+        for name, _, _ in self.index.files:
+            for text in documents(Path(name), self.config):
+                if not text.strip():
+                    self.index.empty += 1
+                    continue
+                batch.append(text)
+                num_chars += len(text)
+                if num_chars >= _BATCH_CHARS:
+                    yield batch
+                    batch, num_chars = [], 0
+        yield batch
+
+    def add(self, batch: list[str], files: dict[str, BufferedWriter]) -> None:
+        index = self.index
+        for text, encoded in zip(batch, self.tokenizer.encode(batch), strict=True):
+            if not len(encoded.ids):
+                index.empty += 1
+                continue
+            index.num_documents += 1
+            index.num_tokens += len(encoded.ids)
+            index.num_bytes += int(encoded.sizes.sum())
+            self.write(files, "tokens", encoded.ids)
+            self.write(files, "starts", np.array([index.num_tokens]))
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            self.write(files, "hashes", np.frombuffer(digest, np.uint64))
+            if "sizes" in files:
+                self.write(files, "sizes", np.minimum(encoded.sizes, _MOST))
+
+    def write(self, files: dict[str, BufferedWriter], name: str, values: np.ndarray) -> None:
+        files[name].write(values.astype(self.index.dtypes[name]).tobytes())

@@ -1,0 +1,172 @@
+"""Text: documents as bytes or tokens of a ``tokenizer.json``, packed into rows, with Markov models as the yardstick."""
+
+import math
+import warnings
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.config import PretrainConfig, TokenizerConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.contract import Layout, Modality
+from dnar2mae.modalities.text.config import TextConfig
+from dnar2mae.modalities.text.corpus import Corpus, Tokenizer
+from dnar2mae.modalities.text.readers import texts
+from dnar2mae.modalities.text.rows import DrawnRows, TextRows, TiledRows
+from dnar2mae.modalities.text.stream import Parts, divide
+from dnar2mae.modalities.text.yardstick import markov_bits
+from dnar2mae.models.embedder import TokenEmbedder
+from dnar2mae.models.head import TokenHead
+from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
+from dnar2mae.tokenizers.file import saved_or_named
+
+
+class TextModality(Modality):
+    """Files to rows of tokens.
+
+    Parameters
+    ----------
+    config
+        ``data``, ``tokenizer`` and ``seed`` are used.
+    saved
+        Run directory whose ``tokenizer.json`` is used instead of ``--tokenizer.file``.
+
+    Raises
+    ------
+    ConfigError
+        If the tokenizer is for DNA only, or its file cannot be used.
+    """
+
+    unit = "bits per byte"
+    unit_size = math.log(2)
+
+    def __init__(self, config: PretrainConfig[TextConfig], saved: Path | None = None) -> None:
+        self.config = config
+        self.tokenizer = tokenizer_of(config.tokenizer, saved)
+        self.vocabulary = self.tokenizer.vocabulary
+        window, pack = config.data.window_tokens, config.data.pack
+        self.layout = Layout(axes=(window,), tokens=window, aligned=False, packed=pack)
+
+    @cached_property
+    def _corpora(self) -> tuple[Corpus, ...]:
+        data = self.config.data
+        if not data.paths:
+            raise ConfigError("no text given: name at least one file or folder")
+        return tuple(Corpus.open(Path(path), data, self.tokenizer) for path in (*data.paths, *data.validation))
+
+    @cached_property
+    def _parts(self) -> Parts:
+        data = self.config.data
+        parts = divide(self._corpora[: len(data.paths)], self._corpora[len(data.paths) :], data)
+        if parts.training.num_tokens < data.window_tokens:
+            raise ConfigError(
+                f"--data.window-tokens must be at most the {parts.training.num_tokens} tokens of the training "
+                f"documents, got {data.window_tokens}"
+            )
+        return parts
+
+    @cached_property
+    def train(self) -> DrawnRows:  # type: ignore[override]
+        """Rows drawn at random.
+
+        Raises
+        ------
+        ConfigError, TextError
+            If no file is named, one cannot be used, or nothing is left to train on.
+        """
+        data = self.config.data
+        return DrawnRows(
+            self._parts.training, self.vocabulary, data.window_tokens, pack=data.pack, seed=self.config.seed
+        )
+
+    @cached_property
+    def validation(self) -> TiledRows:  # type: ignore[override]
+        """Rows that tile the held-out documents.
+
+        Raises
+        ------
+        ConfigError, TextError
+            As for :attr:`train`.
+        """
+        data = self.config.data
+        return TiledRows(self._parts.held_out, self.vocabulary, data.window_tokens, pack=data.pack)
+
+    def embedder(self) -> TokenEmbedder:
+        """Build a table of vectors."""
+        return TokenEmbedder(self.vocabulary, self.config.model.width)
+
+    def head(self) -> TokenHead:
+        """Build the output that is tied to it."""
+        return TokenHead(self.vocabulary, self.config.model.width)
+
+    def report(self) -> dict[str, Any]:
+        """Files, documents, tokens, and what was left out."""
+        parts, data = self._parts, self.config.data
+        corpora = {
+            path: {
+                "files": len(corpus.index.files),
+                "documents": corpus.index.num_documents,
+                "empty_documents_left_out": corpus.index.empty,
+                "tokens": corpus.index.num_tokens,
+                "bytes": corpus.index.num_bytes,
+            }
+            for path, corpus in zip((*data.paths, *data.validation), self._corpora, strict=True)
+        }
+        return {
+            "text": corpora,
+            "training": {"documents": parts.training.num_documents, "tokens": parts.training.num_tokens},
+            "held_out": {
+                "documents": parts.held_out.num_documents,
+                "tokens": parts.held_out.num_tokens,
+                "left_out_as_trained_on": parts.duplicates,
+            },
+            "tokens_added_to_the_tokenizer": list(self.tokenizer.added),
+        }
+
+    def yardstick(self) -> dict[str, float]:
+        """Held-out bits per byte of Markov models over the same tokens, fitted on the training documents."""
+        bits = markov_bits(self._parts.training, self._parts.held_out, self.vocabulary)
+        return {f"token Markov order {i}" if i else "token unigram": value for i, value in enumerate(bits)}
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, if one is used."""
+        if isinstance(self.tokenizer, FileTokenizer):
+            self.tokenizer.save(folder)
+
+    def read(self, path: Path) -> TextRows:
+        """Rows of the lines of a text file, or of the records of a .csv, .tsv or .jsonl file, in their order.
+
+        Raises
+        ------
+        TextError
+            If the file cannot be used.
+
+        Warns
+        -----
+        UserWarning
+            If a text is longer than a row: its end is left out.
+        """
+        data = self.config.data
+        rows = TextRows(texts(Path(path), data.field), self.tokenizer, data.window_tokens)
+        if rows.num_cut:
+            warnings.warn(
+                f"{path}: {rows.num_cut} of {len(rows)} texts are longer than --data.window-tokens "
+                f"({data.window_tokens}); their ends are left out",
+                stacklevel=2,
+            )
+        return rows
+
+
+def tokenizer_of(config: TokenizerConfig, saved: Path | None) -> Tokenizer:
+    """Build the tokenizer that a configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If it is one of k-mers, or the file cannot be used.
+    """
+    if config.k > 1 or config.stride is not None:
+        raise ConfigError(
+            "--tokenizer.k and --tokenizer.stride are for DNA: text is read as bytes or by --tokenizer.file"
+        )
+    return ByteTokenizer() if config.file is None else saved_or_named(config.file, saved)

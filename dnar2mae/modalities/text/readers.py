@@ -1,0 +1,160 @@
+"""Documents of files: plain text, JSON lines, data sets on disk; and the texts of a table."""
+
+import csv
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.errors import ConfigError, TextError
+from dnar2mae.modalities.text.config import TextConfig
+
+_PLAIN, _JSON = (".txt", ".text", ".md"), (".jsonl", ".ndjson")
+
+
+def source_files(path: Path) -> list[Path]:
+    """Give the files that a path stands for, in a fixed order.
+
+    Raises
+    ------
+    TextError
+        If it is missing, or a folder without a file to read.
+    """
+    if not path.exists():
+        raise TextError(f"{path}: no such file or folder")
+    if not path.is_dir():
+        return [path]
+    if (path / "dataset_dict.json").exists():
+        splits = ", ".join(str(p.parent) for p in sorted(path.glob("*/dataset_info.json")))
+        raise TextError(f"{path}: a data set in splits; name those to read: {splits}")
+    if (path / "dataset_info.json").exists():
+        return _arrow_files(path)
+    files = [p for p in sorted(path.rglob("*")) if p.is_file() and _suffix(p) in _PLAIN + _JSON]
+    if not files:
+        raise TextError(f"{path}: the folder holds no {', '.join(_PLAIN + _JSON)} file (nor such with .gz)")
+    return files
+
+
+def documents(path: Path, config: TextConfig) -> Iterator[str]:
+    """Give the documents of a file in its order, empty ones too, holding one at a time.
+
+    Raises
+    ------
+    TextError
+        If it cannot be read, is not UTF-8 (file and byte), or a record is wrong (file and line).
+    """
+    if path.suffix == ".arrow":
+        yield from _arrow(path, config.field)
+    elif _suffix(path) in _JSON:
+        yield from _json_lines(path, config.field)
+    elif config.start is not None:
+        yield from _groups(_lines(path), re.compile(config.start).search, keep=True)
+    elif config.split == "line":
+        yield from (line.rstrip("\r\n") for line in _lines(path))
+    elif config.split == "file":
+        yield "".join(_lines(path))
+    else:
+        yield from _groups(_lines(path), lambda line: not line.strip(), keep=False)
+
+
+def texts(path: Path, field: str) -> list[str]:
+    """Give the texts to embed: the records of a .csv, .tsv or .jsonl file or a data set, or the lines of a text file.
+
+    Raises
+    ------
+    TextError
+        As :func:`documents`, and if a table lacks the column.
+    """
+    if _suffix(path) not in (".csv", ".tsv"):
+        config = TextConfig(field=field, split="line")
+        return [text for file in source_files(path) for text in documents(file, config)]
+    reader = csv.DictReader(_lines(path), delimiter="\t" if _suffix(path) == ".tsv" else ",")
+    if field not in (reader.fieldnames or []):
+        found = ", ".join(reader.fieldnames or []) or "nothing"
+        raise TextError(f"{path}: the table must have a column {field}, got {found}")
+    try:
+        return [row[field] or "" for row in reader]
+    except csv.Error as error:
+        raise TextError(f"{path}:{reader.line_num}: not a table: {error}") from error
+
+
+def _suffix(path: Path) -> str:
+    return Path(path.name.removesuffix(".gz")).suffix.lower()
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Decode line by line, so that a fault can be placed."""
+    position = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for raw in file:
+                line = raw.removeprefix(b"\xef\xbb\xbf") if position == 0 else raw
+                try:
+                    yield line.decode()
+                except UnicodeDecodeError as error:
+                    at = position + len(raw) - len(line) + error.start
+                    raise TextError(
+                        f"{path}: text must be UTF-8, got byte 0x{line[error.start]:02x} at {at}"
+                    ) from error
+                position += len(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        raise TextError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _groups(lines: Iterator[str], is_cut: Callable[[str], Any], *, keep: bool) -> Iterator[str]:
+    """Join lines up to the next cut, which starts the next group or (``keep=False``) belongs to none."""
+    group: list[str] = []
+    for line in lines:
+        if is_cut(line):
+            if group:
+                yield "".join(group).rstrip("\r\n")
+            group = [line] if keep else []
+        else:
+            group.append(line)
+    if group:
+        yield "".join(group).rstrip("\r\n")
+
+
+def _json_lines(path: Path, field: str) -> Iterator[str]:
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise TextError(f"{path}:{number}: expected a JSON object, got {line.strip()[:40]!r}: {error}") from error
+        text = record.get(field) if isinstance(record, dict) else None
+        if not isinstance(text, str):
+            what = f"the keys {', '.join(record)}" if isinstance(record, dict) else type(record).__name__
+            raise TextError(f"{path}:{number}: expected a JSON object with a text named {field}, got {what}")
+        yield text
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    """Files of a data set as ``save_to_disk`` wrote it, in the order it gives them."""
+    try:
+        state = json.loads((folder / "state.json").read_text())
+        files = [folder / item["filename"] for item in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TextError(f"{folder}: a data set on disk must have a state.json that lists its files: {error}") from error
+    if state.get("_indices_files"):
+        raise TextError(f"{folder}: the data set is a selection by index; save it anew after flatten_indices()")
+    return files
+
+
+def _arrow(path: Path, field: str) -> Iterator[str]:
+    try:
+        import pyarrow as pa
+    except ImportError as error:
+        raise ConfigError(f"{path}: needs the package pyarrow: pip install 'dnar2mae[parquet]'") from error
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            if field not in stream.schema.names:
+                raise TextError(f"{path}: the data set must have {field}, got {', '.join(stream.schema.names)}")
+            for batch in stream:
+                yield from (text or "" for text in batch.column(field).to_pylist())
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TextError(f"{path}: cannot be read as an Arrow stream: {' '.join(str(error).split())}") from error

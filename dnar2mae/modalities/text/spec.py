@@ -1,0 +1,6 @@
+"""What is known of text before a run starts."""
+
+from dnar2mae.modalities.registry import ModalitySpec
+from dnar2mae.modalities.text.config import TextConfig
+
+SPEC = ModalitySpec(config=TextConfig, modality="dnar2mae.modalities.text.modality:TextModality")

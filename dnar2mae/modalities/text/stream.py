@@ -1,0 +1,158 @@
+"""Chosen documents of corpora end to end, as one stream of tokens; and which are chosen to train and to hold out."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from dnar2mae.errors import TextError
+from dnar2mae.modalities.text.config import TextConfig
+from dnar2mae.modalities.text.corpus import Corpus
+
+
+class Piece(NamedTuple):
+    """A stretch of a stream."""
+
+    tokens: np.ndarray
+    """Token ids."""
+    sizes: np.ndarray | None
+    """Bytes that each stands for; None where it is one each."""
+    documents: Int64[np.ndarray, " T"]
+    """Number of the document each belongs to, ascending, from any number on."""
+
+
+class TokenStream:
+    """Tokens of chosen documents, one document after the other; the corpora stay on the disk.
+
+    Parameters
+    ----------
+    corpora
+        Where the documents are.
+    chosen
+        For each corpus, which of its documents.
+
+    Attributes
+    ----------
+    num_documents, num_tokens
+        How many.
+    """
+
+    def __init__(self, corpora: Sequence[Corpus], chosen: Sequence[Bool[np.ndarray, " _"]]) -> None:
+        self.corpora = tuple(corpora)
+        runs = []  # maximal runs of chosen documents: (corpus, first document, document after the last)
+        for i, keep in enumerate(chosen):
+            edges = np.flatnonzero(np.diff(keep, prepend=False, append=False))
+            runs += [(i, first, end) for first, end in edges.reshape(-1, 2).tolist()]
+        self._runs = np.array(runs, np.int64).reshape(-1, 3)
+        lengths = [self.corpora[i].starts[end] - self.corpora[i].starts[first] for i, first, end in runs]
+        self._ends = np.cumsum(lengths, dtype=np.int64)
+        self._before = np.append(0, np.cumsum(self._runs[:, 2] - self._runs[:, 1]))  # documents before each run
+        self.num_documents, self.num_tokens = int(self._before[-1]), int(self._ends[-1]) if runs else 0
+
+    def read(self, start: int, count: int) -> Piece:
+        """Give the tokens ``[start, start + count)``."""
+        parts = []
+        while count > 0:
+            run, corpus, at, end = self._find(start)
+            take = min(count, end - at)
+            first, last = np.searchsorted(corpus.starts, (at, at + take - 1), side="right") - 1
+            edges = np.clip(corpus.starts[first : last + 2], at, at + take)
+            number = np.repeat(np.arange(first, last + 1), np.diff(edges))
+            number += self._before[run] - self._runs[run, 1]
+            sizes = None if corpus.sizes is None else corpus.sizes[at : at + take]
+            parts.append(Piece(corpus.tokens[at : at + take], sizes, number))
+            start, count = start + take, count - take
+        if len(parts) == 1:
+            return parts[0]
+        tokens, sizes, number = zip(*parts, strict=True)
+        joined = None if sizes[0] is None else np.concatenate(sizes)
+        return Piece(np.concatenate(tokens), joined, np.concatenate(number))
+
+    def document_at(self, position: int) -> tuple[int, int]:
+        """Give where the document that holds this token starts and ends in the stream."""
+        _, corpus, at, _ = self._find(position)
+        document = int(np.searchsorted(corpus.starts, at, side="right")) - 1
+        shift = position - at
+        return int(corpus.starts[document]) + shift, int(corpus.starts[document + 1]) + shift
+
+    def lengths(self) -> Int64[np.ndarray, " D"]:
+        """Give the tokens of each document, in order."""
+        parts = [np.diff(self.corpora[i].starts[first : end + 1]) for i, first, end in self._runs.tolist()]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
+    def _find(self, position: int) -> tuple[int, Corpus, int, int]:
+        """Run that holds a token, its corpus, the token's place in that, and the place where the run ends."""
+        run = int(np.searchsorted(self._ends, position, side="right"))
+        i, _, end = self._runs[run]
+        stop = int(self.corpora[i].starts[end])
+        return run, self.corpora[i], stop - int(self._ends[run]) + position, stop
+
+
+class Parts(NamedTuple):
+    """A corpus divided."""
+
+    training: TokenStream
+    held_out: TokenStream
+    duplicates: int
+    """Documents that would be held out but are also trained on, left out of both."""
+
+
+def divide(corpora: Sequence[Corpus], validation: Sequence[Corpus], config: TextConfig) -> Parts:
+    """Choose what is trained on and what is held out, by whole documents.
+
+    Held out are the documents of ``validation`` if there are any. Else the documents of ``corpora``, in their order,
+    are split into ``validation_blocks`` stretches of as many tokens, and of each the documents in the last
+    ``validation_share`` are held out: neighbours, which are often of one topic, mostly stay together. A document to
+    be held out whose text is equal to one that is trained on is left out.
+
+    Raises
+    ------
+    TextError
+        If nothing is left to train on or to hold out.
+    """
+    everything = [*corpora, *validation]
+    if validation:
+        held = [np.full(len(corpus), corpus in validation) for corpus in everything]
+    else:
+        held = _blocks(corpora, config)
+    training = TokenStream(everything, [~keep for keep in held])
+    known = _known(everything, held)
+    fresh = [keep & ~np.isin(corpus.hashes, known) for corpus, keep in zip(everything, held, strict=True)]
+    held_out = TokenStream(everything, fresh)
+    duplicates = sum(int(keep.sum()) for keep in held) - held_out.num_documents
+    names = ", ".join(config.paths)
+    if not training.num_documents:
+        raise TextError(f"{names}: no document is left to train on: there are {len(held[0])}, all held out")
+    if not held_out.num_documents:
+        raise TextError(
+            f"{names}: no document is left to hold out: there are {sum(map(len, held))}, {duplicates} of those to be "
+            "held out are also trained on; name files in --data.validation, or split finer with --data.split"
+        )
+    return Parts(training, held_out, duplicates)
+
+
+def _blocks(corpora: Sequence[Corpus], config: TextConfig) -> list[Bool[np.ndarray, " _"]]:
+    total, done, held = sum(corpus.index.num_tokens for corpus in corpora), 0, []
+    for corpus in corpora:
+        middle = done + (corpus.starts[:-1] + corpus.starts[1:]) / 2
+        place = middle * config.validation_blocks / total % 1
+        held.append(place >= 1 - config.validation_share)
+        done += corpus.index.num_tokens
+    if not any(keep.any() for keep in held):  # a few long documents
+        held[-1][-1] = True
+    return held
+
+
+def _known(corpora: Sequence[Corpus], held: Sequence[Bool[np.ndarray, " _"]]) -> np.ndarray:
+    """Hashes of documents that are both to be held out and trained on; only the held-out ones are in memory."""
+    wanted = np.unique(np.concatenate([corpus.hashes[keep] for corpus, keep in zip(corpora, held, strict=True)]))
+    seen = np.zeros(len(wanted), bool)
+    for corpus, keep in zip(corpora, held, strict=True):
+        for first in range(0, len(corpus), 1 << 20):
+            rows = slice(first, first + (1 << 20))
+            hashes = corpus.hashes[rows][~keep[rows]]
+            at = np.searchsorted(wanted, hashes).clip(max=max(len(wanted) - 1, 0))
+            if len(wanted):
+                seen[at[wanted[at] == hashes]] = True
+    return wanted[seen]

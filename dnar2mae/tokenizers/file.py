@@ -1,0 +1,188 @@
+"""Any ``tokenizer.json``: BPE, WordPiece, Unigram, read by the ``tokenizers`` package."""
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, Integer
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
+
+FILE_NAME = "tokenizer.json"
+MAX_ID = 2**24 - 1
+"""Largest token id that a file may use: tables of ids are this long at most."""
+
+_ROLES = {
+    "[PAD]": ("[PAD]", "<pad>", "<PAD>", "<|pad|>", "<|padding|>"),
+    "[MASK]": ("[MASK]", "<mask>", "<MASK>", "<|mask|>"),
+    "[UNK]": ("[UNK]", "<unk>", "<UNK>", "<|unk|>"),
+}
+_MARKS = ("##", "▁", "Ġ")  # of word pieces, Metaspace and byte-level tokens
+
+
+class FileTokenizer:
+    """A tokenizer read from a ``tokenizer.json``.
+
+    The model wants its real tokens in one range of ids, so ids are numbered anew: [PAD], [MASK] and [UNK], the other
+    special tokens, then the real ones, each in the order of the file. The numbering is a function of the file, which
+    a run directory keeps. Special tokens that the file marks as such, or that have one of the usual names, are never
+    masked, predicted or drawn as replacements. What is missing of the first three is added.
+
+    Parameters
+    ----------
+    content
+        Text of the file.
+    name
+        What errors call it.
+    letters
+        Real tokens are those made of these letters alone (``"ACGT"`` for DNA), others count as special; by default
+        every token that is not special is real.
+
+    Raises
+    ------
+    ConfigError
+        If it is no ``tokenizer.json``, has too large an id, or no real token.
+
+    Warns
+    -----
+    UserWarning
+        If it has no [MASK].
+    """
+
+    def __init__(self, content: str, name: str = FILE_NAME, letters: str | None = None) -> None:
+        self.name, self.letters = name, letters
+        self._tokenizer, unknown = _parse(content, name)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        roles = {role: next((n for n in names if n in vocabulary), role) for role, names in _ROLES.items()}
+        if unknown is not None:
+            roles["[UNK]"] = unknown
+        self.added = tuple(name for name in roles.values() if name not in vocabulary)
+        if "[MASK]" in self.added:
+            warnings.warn(f"{name}: the tokenizer has no [MASK] token; one is added", stacklevel=2)
+        self._tokenizer.add_special_tokens(list(roles.values()))
+        self._number(roles)
+        self.content = self._tokenizer.to_str()
+        self.fingerprint = hashlib.sha256(f"{letters}\n{self.content}".encode()).hexdigest()
+
+    @classmethod
+    def open(cls, path: str | Path, letters: str | None = None) -> "FileTokenizer":
+        """Read a file.
+
+        Raises
+        ------
+        ConfigError
+            If it cannot be read, and as for the class.
+        """
+        try:
+            content = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not a tokenizer.json: byte {error.start} is not UTF-8") from error
+        return cls(content, str(path), letters)
+
+    def __reduce__(self) -> tuple:
+        """Pickle as the file's text."""
+        return type(self), (self.content, self.name, self.letters)
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, with what was added, into a folder."""
+        (folder / FILE_NAME).write_text(self.content, encoding="utf-8")
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded]:
+        """Token ids of each text, without special tokens around it."""
+        return [
+            self._encoded(text, found)
+            for text, found in zip(texts, self._tokenizer.encode_batch(texts, add_special_tokens=False), strict=True)
+        ]
+
+    def decode(self, ids: Integer[np.ndarray, " T"]) -> str:
+        """Text of tokens, specials left out."""
+        return self._tokenizer.decode([int(self._file_id[i]) for i in np.asarray(ids)], skip_special_tokens=True)
+
+    def tokens(self) -> list[str]:
+        """Every token's text, in the order of the ids."""
+        named = [self._tokenizer.id_to_token(int(i)) for i in self._file_id]
+        return [*named, *(f"[unused{i}]" for i in range(self.vocabulary.size - len(named)))]
+
+    def _number(self, roles: dict[str, str]) -> None:
+        """Number the tokens anew: ``_new_id[file's id]`` and its inverse ``_file_id``."""
+        by_id = sorted((i, text) for text, i in self._tokenizer.get_vocab(with_added_tokens=True).items())
+        if by_id[-1][0] > MAX_ID:
+            raise ConfigError(f"{self.name}: token ids must be at most {MAX_ID}, got {by_id[-1][0]}")
+        if len({i for i, _ in by_id}) < len(by_id):
+            raise ConfigError(
+                f"{self.name}: token ids must run from 0 without gaps where a special token is to be added"
+            )
+        marked = {i for i, token in self._tokenizer.get_added_tokens_decoder().items() if token.special}
+        first = [self._tokenizer.token_to_id(roles[role]) for role in _ROLES]
+        special = [i for i, text in by_id if i not in first and (i in marked or not self._is_real(text))]
+        rank = {i: n for n, i in enumerate([*first, *special])}
+        real = [i for i, _ in by_id if i not in rank]
+        if not real:
+            what = f"made of {', '.join(self.letters)}" if self.letters else "that is not special"
+            raise ConfigError(f"{self.name}: the tokenizer must have a token {what}, got none among {len(by_id)}")
+        self._file_id = np.array([*rank, *real], np.int64)
+        self._new_id = np.full(by_id[-1][0] + 1, 2, np.int32)
+        self._new_id[self._file_id] = np.arange(len(self._file_id))
+        self.vocabulary = Vocabulary(
+            size=-(-len(by_id) // 8) * 8, pad_id=0, mask_id=1, unk_id=2, first_real=len(rank), num_real=len(real)
+        )
+
+    def _is_real(self, text: str) -> bool:
+        if self.letters is None:
+            return True
+        for mark in _MARKS:
+            text = text.removeprefix(mark)
+        return bool(text) and set(text) <= set(self.letters)
+
+    def _encoded(self, text: str, found: Any) -> Encoded:
+        ids = self._new_id[np.array(found.ids, np.int64)]
+        ends = np.array(found.offsets, np.int64).reshape(-1, 2)[:, 1]
+        ends = _bytes_before(text)[np.maximum.accumulate(ends)] if len(ends) else ends
+        if len(ends):
+            ends[-1] = len(text.encode())
+        return Encoded(ids, np.diff(ends, prepend=0))
+
+
+def _parse(content: str, name: str) -> tuple[Any, str | None]:
+    """Build the tokenizer and find the name of its unknown token."""
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_str(content)
+        model = json.loads(content)["model"]
+    except Exception as error:  # the package raises bare ones
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{name}: not a tokenizer.json of the tokenizers package: {reason}") from error
+    if model.get("unk_id") is not None:
+        return tokenizer, model["vocab"][model["unk_id"]][0]
+    return tokenizer, model.get("unk_token")
+
+
+def _bytes_before(text: str) -> Int64[np.ndarray, " N"]:
+    """UTF-8 bytes before each character, and in all."""
+    if text.isascii():
+        return np.arange(len(text) + 1)
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    sizes = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
+    return np.append(0, np.cumsum(sizes))
+
+
+def saved_or_named(file: str, saved: Path | None, letters: str | None = None) -> FileTokenizer:
+    """Open the tokenizer that a run directory keeps, if there is one, else the file that the run names.
+
+    Raises
+    ------
+    ConfigError
+        See :class:`FileTokenizer`.
+    """
+    kept = None if saved is None else saved / FILE_NAME
+    return FileTokenizer.open(kept if kept is not None and kept.exists() else file, letters)
