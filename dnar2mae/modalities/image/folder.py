@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from dnar2mae.errors import ConfigError, ImageError
 from dnar2mae.modalities.image.config import ImageConfig
@@ -83,7 +83,7 @@ class _Files(Images):
         """Count the files."""
         return len(self.files)
 
-    def decoded(self, index: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B H W C"]:
+    def decoded(self, index: Int[np.ndarray, " B"]) -> UInt8[np.ndarray, "B H W C"]:
         """Pixels of some files, uint8."""
         out = np.empty((len(index), *self.shape), np.uint8)
         for row, number in enumerate(index):
