@@ -122,5 +122,7 @@ def _opened(path: Path) -> Any:
         raise ConfigError("folders of images need the package Pillow: pip install 'dnar2mae[images]'") from error
     try:
         return Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"{path}: not an image that Pillow can read") from error
