@@ -38,6 +38,7 @@ _MAY_CHANGE = {
     "timeout_s",
     "data.genomes",
     "data.paths",
+    "data.memory_mb",
 }
 """Settings that do not change what is learned, so that a resumed run may differ in them."""
 

@@ -385,8 +385,10 @@ class Trainer:
         best = all(value < earlier for _, earlier in self.history)
         self.history.append((self.step, value))
         monitor.validation({"step": self.step, "held_out": value})
-        picture = self.directory.path / f"held_out-{self.step:08d}"
-        self.modality.illustrate(self.model, picture if self.ranks.is_first else None)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            for name in ("last", "best") if best else ("last",):
+                picture = self.directory.path / f"held_out-{name}"
+                self.modality.illustrate(self.model, picture if self.ranks.is_first else None)
         if best and self.step:
             self.save("best")
 

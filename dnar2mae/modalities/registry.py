@@ -22,6 +22,7 @@ GROUP = "dnar2mae.modalities"
 _BUILT_IN = {
     "dna": "dnar2mae.modalities.dna.spec:SPEC",
     "text": "dnar2mae.modalities.text.spec:SPEC",
+    "image": "dnar2mae.modalities.image.spec:SPEC",
 }
 
 

@@ -16,7 +16,7 @@ from dnar2mae.models.backbone import Encoder, build_encoder
 from dnar2mae.models.embedder import Embedder, TokenEmbedder
 from dnar2mae.models.head import Head, TokenHead
 from dnar2mae.models.packing import Packing
-from dnar2mae.models.transformer import Transformer
+from dnar2mae.models.transformer import Transformer, layer_norm
 from dnar2mae.tokenizers import Vocabulary
 
 
@@ -48,6 +48,7 @@ class Decoder(nn.Module):
         self.project_in = nn.Linear(config.width, width, bias=False)
         self.project_place = nn.Linear(config.width, width, bias=False) if has_places else None
         self.mask_vector = nn.Parameter(torch.zeros(width))
+        self.norm_in = layer_norm(width)  # the first layer has none
         self.layers = Transformer(sizes, is_sequence=len(layout.axes) == 1, backend=backend)
         self.project_out = nn.Linear(width, config.width, bias=False)
 
@@ -64,7 +65,7 @@ class Decoder(nn.Module):
         whole = whole.index_put((index,), projected).view(*batch.tokens.shape, -1)
         if self.project_place is not None and places is not None:
             whole = whole + self.project_place(places)
-        return self.project_out(self.layers.encode(whole, batch.documents))
+        return self.project_out(self.layers.encode(self.norm_in(whole), batch.documents))
 
 
 class MaskedModel(nn.Module):
