@@ -29,6 +29,8 @@ _MAY_CHANGE = {
     "keep_checkpoints",
     "tensorboard",
     "data.genomes",
+    "data.paths",
+    "data.in_memory_mb",
 }
 """Settings that do not change what is learned, so that a resumed run may differ in them."""
 
