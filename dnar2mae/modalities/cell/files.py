@@ -32,6 +32,8 @@ class CellFile(ABC):
     used: Bool[np.ndarray, " G"]
     """Columns that are genes (10x files may hold antibodies and guides, too)."""
     in_memory: bool = True
+    warned: bool = False
+    """Whether the user knows that values are not whole numbers."""
 
     def __init__(self, path: Path, in_memory_mb: int) -> None:
         self.path, self.in_memory_mb = path, in_memory_mb

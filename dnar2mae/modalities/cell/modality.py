@@ -39,7 +39,7 @@ _BATCH_CELLS = 64
 class _Parts:
     store: CellStore
     training: Int[np.ndarray, " N"]
-    held_out: Int[np.ndarray, " N"]
+    held_out: Int[np.ndarray, " H"]
     empty: int
     genes_before: int
 

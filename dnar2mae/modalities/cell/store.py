@@ -183,7 +183,11 @@ class CellStore:
             found = _place(file, raw, local, fraction)
             if self.normalisation == "counts":
                 raise DataError(f"{found}, but --data.normalisation counts needs whole numbers: {advice}")
-            warnings.warn(f"{file.path}: values are not whole numbers; if they are no counts, {advice}", stacklevel=2)
+            if not file.warned:
+                file.warned = True
+                warnings.warn(
+                    f"{file.path}: values are not whole numbers; if they are no counts, {advice}", stacklevel=2
+                )
 
 
 def log1p_cp10k(values: Any, library: Float[np.ndarray, " N"]) -> Any:
