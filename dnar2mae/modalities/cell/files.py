@@ -1,6 +1,5 @@
-"""Files of cells: AnnData, 10x HDF5 and 10x folders, all read as rows of a sparse matrix."""
+"""Files of cells, read as rows of a sparse matrix; and AnnData files among them."""
 
-import gzip
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,6 @@ import pandas as pd
 from jaxtyping import Bool
 
 from dnar2mae.errors import ConfigError, DataError
-
-_COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
-_EXPRESSION = "Gene Expression"
 
 
 class CellFile(ABC):
@@ -58,7 +54,7 @@ class CellFile(ABC):
             if self._matrix is None:
                 self._matrix = self.read(0, self.num_cells)
         except (OSError, KeyError, ValueError, EOFError) as error:
-            raise DataError(f"{self.path}: cannot be read: {_one_line(error)}") from error
+            raise DataError(f"{self.path}: cannot be read: {one_line(error)}") from error
         return self._matrix[start:stop]
 
     @abstractmethod
@@ -80,7 +76,7 @@ class CellFile(ABC):
         raise DataError(f"{self.path}: a 10x file has no columns, so none named {name}; save it as h5ad with one")
 
 
-class _Hdf5File(CellFile):
+class Hdf5File(CellFile):
     """What HDF5 files share."""
 
     @property
@@ -93,14 +89,14 @@ class _Hdf5File(CellFile):
             If it does not exist or is no HDF5 file.
         """
         if self._handle is None:
-            h5py = _need("h5py")
+            h5py = need("h5py")
             try:
                 self._handle = h5py.File(self.path, "r")
             except OSError as error:
-                raise DataError(f"{self.path}: not an HDF5 file that can be read: {_one_line(error)}") from error
+                raise DataError(f"{self.path}: not an HDF5 file that can be read: {one_line(error)}") from error
         return self._handle
 
-    def _rows_of(self, group: Any, start: int, stop: int) -> Any:
+    def rows_of(self, group: Any, start: int, stop: int) -> Any:
         """Rows of a sparse matrix whose ``indptr`` runs over cells."""
         from scipy.sparse import csr_matrix
 
@@ -110,7 +106,7 @@ class _Hdf5File(CellFile):
         return csr_matrix((values, group["indices"][part], ends - ends[0]), shape=(stop - start, len(self.genes)))
 
 
-class H5adFile(_Hdf5File):
+class H5adFile(Hdf5File):
     """One matrix of an AnnData file: CSR and dense ones can stay on disk, CSC is read whole.
 
     Parameters
@@ -159,7 +155,7 @@ class H5adFile(_Hdf5File):
         if self.form == "dense":
             return csr_matrix(matrix[start:stop].astype(np.float32, copy=False))
         if self.form.startswith("csr"):
-            return self._rows_of(matrix, start, stop)
+            return self.rows_of(matrix, start, stop)
         parts = (matrix["data"][:].astype(np.float32, copy=False), matrix["indices"][:], matrix["indptr"][:])
         return csc_matrix(parts, shape=(self.num_cells, len(self.genes))).tocsr()[start:stop]
 
@@ -175,7 +171,7 @@ class H5adFile(_Hdf5File):
         return obs[name].astype(str).to_numpy(object)
 
     def _frame(self, key: str) -> pd.DataFrame:
-        _need("anndata")
+        need("anndata")
         from anndata.io import read_elem
 
         found = read_elem(self.handle[key])
@@ -186,142 +182,14 @@ class H5adFile(_Hdf5File):
         return table.set_index(table.columns[0])
 
 
-class TenxH5File(_Hdf5File):
-    """Feature-barcode matrix of Cell Ranger 2 and later.
-
-    Parameters
-    ----------
-    path, in_memory_mb
-        As for :class:`CellFile`.
-    gene_names
-        ``gene_symbols`` or ``gene_ids``.
+def need(package: str) -> Any:
+    """Import a package of the extra ``cells``.
 
     Raises
     ------
-    DataError
-        If it is no such file.
-    """
-
-    def __init__(self, path: Path, in_memory_mb: int, gene_names: str | None) -> None:
-        super().__init__(path, in_memory_mb)
-        self.key, column = next(iter(self.handle), "matrix"), _column_10x(gene_names)
-        group = self.handle.get(self.key)
-        if not hasattr(group, "keys") or not {"barcodes", "data", "indices", "indptr", "shape"} <= set(group):
-            raise DataError(f"{path}: not a 10x file: no group with barcodes, data, indices, indptr and shape")
-        features = group.get("features")
-        names = group[{"name": "gene_names", "id": "genes"}[column]] if features is None else features[column]
-        self.genes = names.asstr()[:]
-        self.used = np.ones(len(self.genes), bool)
-        if features is not None and "feature_type" in features:
-            self.used = features["feature_type"].asstr()[:] == _EXPRESSION
-        self.num_cells = int(group["shape"][1])
-        self.in_memory = group["data"].size * 8 <= in_memory_mb * 2**20
-
-    def read(self, start: int, stop: int) -> Any:
-        """Read consecutive cells."""
-        return self._rows_of(self.handle[self.key], start, stop)
-
-    def cell_names(self) -> np.ndarray:
-        """Barcodes."""
-        return self.handle[self.key]["barcodes"].asstr()[:]
-
-
-class TenxFolder(CellFile):
-    """A folder with matrix.mtx, barcodes.tsv, and features.tsv or genes.tsv, each plain or gzip; read whole.
-
-    Parameters
-    ----------
-    path, in_memory_mb
-        As for :class:`CellFile`.
-    gene_names
-        ``gene_symbols`` or ``gene_ids``.
-
-    Raises
-    ------
-    DataError
-        If one of the files is missing or damaged, or they do not agree.
-    """
-
-    def __init__(self, path: Path, in_memory_mb: int, gene_names: str | None) -> None:
-        super().__init__(path, in_memory_mb)
-        self.matrix_file, self.barcode_file = self._find("matrix.mtx"), self._find("barcodes.tsv")
-        features = self._table(self._find("features.tsv", "genes.tsv"))
-        column = 0 if _column_10x(gene_names) == "id" else min(1, features.shape[1] - 1)
-        self.genes = features[column].to_numpy(object)
-        self.used = np.ones(len(self.genes), bool) if features.shape[1] < 3 else (features[2] == _EXPRESSION).to_numpy()
-        self.num_cells = len(self.cell_names())
-
-    def read(self, start: int, stop: int) -> Any:
-        """Read the matrix."""
-        from scipy.io import mmread
-
-        matrix = mmread(self.matrix_file)
-        if matrix.shape != (len(self.genes), self.num_cells):
-            raise ValueError(
-                f"matrix of {matrix.shape[0]} x {matrix.shape[1]}, but {len(self.genes)} features "
-                f"and {self.num_cells} barcodes"
-            )
-        return matrix.T.tocsr().astype(np.float32)[start:stop]
-
-    def cell_names(self) -> np.ndarray:
-        """Barcodes."""
-        return self._table(self.barcode_file)[0].to_numpy(object)
-
-    def _find(self, *names: str) -> Path:
-        for name in names:
-            for path in (self.path / name, self.path / f"{name}.gz"):
-                if path.is_file():
-                    return path
-        raise DataError(f"{self.path}: a 10x folder needs {' or '.join(names)} (plain or .gz), which is missing")
-
-    def _table(self, path: Path) -> pd.DataFrame:
-        try:
-            content = path.read_bytes()
-            text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read: {_one_line(error)}") from error
-        rows = [line.split("\t") for line in text.splitlines() if line]
-        if not rows:
-            raise DataError(f"{path}: empty")
-        return pd.DataFrame(rows)
-
-
-def open_cells(path: str | Path, *, layer: str, gene_names: str | None, in_memory_mb: int) -> CellFile:
-    """Open a file of cells; its kind follows from its name.
-
-    Parameters
-    ----------
-    path
-        .h5ad, .h5, or a folder.
-    layer, gene_names, in_memory_mb
-        See :class:`dnar2mae.modalities.cell.config.CellConfig`.
-
-    Raises
-    ------
-    DataError
-        If it is missing, of no known kind, or damaged.
     ConfigError
-        If the package anndata is missing.
+        If it is not installed.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    if path.is_dir():
-        return TenxFolder(path, in_memory_mb, gene_names)
-    if path.suffix == ".h5ad":
-        return H5adFile(path, in_memory_mb, layer, gene_names)
-    if path.suffix in (".h5", ".hdf5"):
-        return TenxH5File(path, in_memory_mb, gene_names)
-    raise DataError(f"{path}: expected an .h5ad file, a 10x .h5 file or a 10x folder")
-
-
-def _column_10x(gene_names: str | None) -> str:
-    if gene_names not in _COLUMNS_10X:
-        raise ConfigError(f"--data.gene-names must be gene_symbols or gene_ids for 10x files, got {gene_names}")
-    return _COLUMNS_10X[gene_names]
-
-
-def _need(package: str) -> Any:
     import importlib
 
     try:
@@ -330,5 +198,6 @@ def _need(package: str) -> Any:
         raise ConfigError(f"--modality cell needs the package {package}: pip install 'dnar2mae[cells]'") from error
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Give what an exception says, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -16,10 +16,11 @@ from dnar2mae.errors import ConfigError, DataError, RunError
 from dnar2mae.modalities.cell.annotate import write_h5ad
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
-from dnar2mae.modalities.cell.files import CellFile, open_cells
+from dnar2mae.modalities.cell.files import CellFile
 from dnar2mae.modalities.cell.genes import choose_genes
 from dnar2mae.modalities.cell.loss import LOSSES, GeneMeans
 from dnar2mae.modalities.cell.network import ValueNetwork
+from dnar2mae.modalities.cell.opening import open_cells
 from dnar2mae.modalities.cell.order import held_out_cells
 from dnar2mae.modalities.cell.sources import ListedCells, TrainingCells
 from dnar2mae.modalities.cell.store import CellStore

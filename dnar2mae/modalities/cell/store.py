@@ -28,12 +28,19 @@ class Rows:
     """SciPy CSR [N, G], float32: normalised values over the vocabulary."""
     library: Float[np.ndarray, " N"]
     """Counts of the cell over all genes of its file; where values are taken as they are, how many are not zero."""
-    present: Bool[np.ndarray, "N G"]
-    """Genes that the cell's file has."""
+    file: Int[np.ndarray, " N"]
+    """Number of the cell's file."""
+    genes_of_file: Bool[np.ndarray, "F G"]
+    """Genes that each file has."""
+
+    @property
+    def present(self) -> Bool[np.ndarray, "N G"]:
+        """Genes that the cell's file has."""
+        return self.genes_of_file[self.file]
 
     def take(self, index: Int[np.ndarray, " M"]) -> "Rows":
         """Some of these cells."""
-        return Rows(self.values[index], self.library[index], self.present[index])
+        return Rows(self.values[index], self.library[index], self.file[index], self.genes_of_file)
 
 
 def join(parts: Sequence[Rows]) -> Rows:
@@ -43,8 +50,8 @@ def join(parts: Sequence[Rows]) -> Rows:
     if len(parts) == 1:
         return parts[0]
     values = vstack([part.values for part in parts], format="csr")
-    library, present = (np.concatenate([getattr(part, name) for part in parts]) for name in ("library", "present"))
-    return Rows(values, library, present)
+    library, file = (np.concatenate([getattr(part, name) for part in parts]) for name in ("library", "file"))
+    return Rows(values, library, file, parts[0].genes_of_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +145,7 @@ class CellStore:
                 values = log1p_cp10k(values, rows.library[counted])
             total += np.asarray(values.sum(0)).ravel()
             squares += np.asarray(values.multiply(values).sum(0)).ravel()
-            seen += rows.present[counted].sum(0)
+            seen += np.bincount(rows.file[counted], minlength=len(self.files)) @ self.present
         seen = np.maximum(seen, 1)
         return Survey(has_counts, squares / seen - (total / seen) ** 2)
 
@@ -166,7 +173,7 @@ class CellStore:
         values = raw @ self.selections[which]
         if self.normalisation == "log1p_cp10k":
             values = log1p_cp10k(values, library)
-        return Rows(values, library, np.broadcast_to(self.present[which], values.shape))
+        return Rows(values, library, np.full(len(local), which), self.present)
 
     def _check(self, file: CellFile, raw: Any, local: Int[np.ndarray, " N"]) -> None:
         data = raw.data

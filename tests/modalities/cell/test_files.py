@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.cell.config import CellConfig
-from dnar2mae.modalities.cell.files import open_cells
+from dnar2mae.modalities.cell.opening import open_cells
 from dnar2mae.modalities.registry import build_modality
 from tests.modalities.kinds import cell_counts, write_cells
 

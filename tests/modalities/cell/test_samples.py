@@ -109,7 +109,7 @@ def test_gene_tokens_are_the_highest_and_some_zeros():
     values[:, 35:] = 0
     encode = GeneEncoder(0, CellConfig(num_tokens=16, zero_share=0.25))
     ids = np.arange(6)
-    batch = encode(Rows(sp.csr_matrix(values), values.sum(1), present), ids, ids)
+    batch = encode(Rows(sp.csr_matrix(values), values.sum(1), ids, present), ids, ids)
     for row in range(4):
         tokens, shown = batch.tokens[row].numpy(), batch.values[row, :, 0].numpy()
         assert len(set(tokens)) == 16
@@ -123,7 +123,7 @@ def test_gene_tokens_are_the_highest_and_some_zeros():
     assert batch.maskable[5].sum() == 1
     assert (batch.documents[5] == torch.tensor([0] + [-1] * 15)).all()
     assert (batch.values[5] == 2).all()
-    other = encode(Rows(sp.csr_matrix(values), values.sum(1), present), ids, ids + 6)
+    other = encode(Rows(sp.csr_matrix(values), values.sum(1), ids, present), ids, ids + 6)
     assert not torch.equal(other.tokens[:4], batch.tokens[:4])
 
 
