@@ -133,7 +133,9 @@ def test_files_share_one_vocabulary(tmp_path):
         listed.train.store.rows(np.array([2])).values.toarray()[0], [*COUNTS[2, [11, 0]], 0, COUNTS[2, 1]]
     )
     with pytest.warns(UserWarning, match="only 25.0% of genes in common with the vocabulary"):
-        modality(write_cells(tmp_path / "c.h5ad", COUNTS[:, :1], ["gene0"]), genes=str(tmp_path / "list.txt")).open()
+        modality(
+            write_cells(tmp_path / "c.h5ad", COUNTS[:, :1] + 1, ["gene0"]), genes=str(tmp_path / "list.txt")
+        ).open()
     ids = modality(b, gene_names="gene_ids")
     assert ids.genes[0] == "ENSG0"
     with pytest.raises(
