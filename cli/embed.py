@@ -14,12 +14,15 @@ class Command:
     """Embed the sequences of a FASTA, GenBank, BED or CSV file with a trained model.
 
     Example: dnar2mae embed runs/first promoters.fa --out promoters.npy
+
+    A run on another kind of data takes what it was trained on: dnar2mae embed runs/cells new.h5ad --out new.h5ad adds
+    obsm["X_dnar2mae"]. The options from --genome to --window-bp are for sequences.
     """
 
     model: Positional[Path]
     """Run directory, checkpoint, or ModernBERT folder."""
     input: Positional[Path]
-    """FASTA or GenBank, BED (with --genome), or CSV/TSV with a column named sequence; plain or gzip."""
+    """FASTA or GenBank, BED (with --genome), or CSV/TSV with a column named sequence; plain or gzip. Or cells, ...."""
     out: Path
     """X.npy (a row a sequence, described in X.tsv), X.parquet or X.h5ad."""
     genome: Path | None = None
@@ -41,18 +44,18 @@ class Command:
 def run(argv: list[str]) -> int:
     """Parse, embed, say what was written."""
     command = parse(Command, argv, prog="dnar2mae embed")
-    from dnar2mae.embed import embed_file
-    from dnar2mae.hub import EmbedOptions, Model
+    from dnar2mae.embed import embed
+    from dnar2mae.hub import EmbedOptions
 
     shared = {name: getattr(command, name) for name in ("pool", "layer", "both_strands", "window_bp")}
-    model = Model.from_pretrained(command.model, device=command.device)
-    rows, width = embed_file(
-        model,
+    written = embed(
+        command.model,
         command.input,
         command.out,
+        device=command.device,
         options=EmbedOptions(**shared),
         genome=command.genome,
         tile_bp=command.tile_bp,
     )
-    print(f"Wrote {command.out}: {rows:,} rows of {width}, by {model.source}")
+    print(f"Wrote {command.out}: {written.rows:,} rows of {written.width}, by {written.source}")
     return 0

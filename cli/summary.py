@@ -26,8 +26,8 @@ def print_summary(result: RunResult) -> None:
         console.print(
             f"Below the best yardstick ({name}) by {gain:.4f} {result.unit}."
             if gain > 0
-            else f"Not below the best yardstick ({name}, {best:.4f}): it has learned no more than short-range "
-            "frequencies. Train longer, or on more sequence.",
+            else f"Not below the best yardstick ({name}, {best:.4f}): it has learned no more than that. "
+            "Train longer, or on more data.",
             highlight=False,
         )
     console.print(

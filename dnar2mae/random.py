@@ -33,6 +33,7 @@ class Stream(IntEnum):
     SIMULATE = 6
     INIT = 7
     AUGMENT = 8
+    GENES = 9
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:

@@ -185,14 +185,14 @@ def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
 
 def _not_empty(chunks: Iterator[str], config: TokenizerTraining) -> Iterator[str]:
     """Pass the chunks on, and refuse none."""
-    from dnar2mae.errors import TextError
+    from dnar2mae.errors import DataError
 
     found = False
     for chunk in chunks:
         found = found or bool(chunk.strip())
         yield chunk
     if not found:
-        raise TextError(f"{', '.join(config.paths)}: the input is empty: there is nothing to learn from")
+        raise DataError(f"{', '.join(config.paths)}: the input is empty: there is nothing to learn from")
 
 
 def _text(config: TokenizerTraining) -> Iterator[str]:

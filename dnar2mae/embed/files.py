@@ -151,7 +151,7 @@ def _finish(array: Path, table: pd.DataFrame, out: Path) -> None:
         table.to_csv(out.with_suffix(".tsv"), sep="\t", index=False)
         array.replace(out)
         return
-    write = _write_parquet if out.suffix == ".parquet" else _write_h5ad
+    write = write_parquet if out.suffix == ".parquet" else _write_h5ad
     partial = out.with_name(f".{out.name}.partial{out.suffix}")
     try:
         write(np.load(array, mmap_mode="r").view(np.ndarray), table, partial)
@@ -170,7 +170,8 @@ def _write_h5ad(vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, out: Pat
     anndata.AnnData(vectors, obs=described, var=dimensions).write_h5ad(out)
 
 
-def _write_parquet(vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, out: Path) -> None:
+def write_parquet(vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, out: Path) -> None:
+    """Write the columns of a table and, as the last one, ``embedding``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -116,6 +116,8 @@ class Modality(ABC):
     layout: Layout
     unit: str
     """Name of the reported loss's unit, e.g. "bits per base"."""
+    output_suffixes: tuple[str, ...] = ()
+    """Kinds of file, besides .npy and .parquet, that :meth:`write` can write."""
     unit_size: float = 1.0
     """Losses summed over tokens, divided by the units these stand for and by this, are in ``unit``."""
 
@@ -169,6 +171,7 @@ class Modality(ABC):
         """Samples of a file or folder in their order, unmasked, as embeddings and probes take them.
 
         Where they may have classes, the source is a :class:`LabelledSource`.
+        The source may have a ``table``, a data frame that describes each sample; outputs then hold it.
 
         Raises
         ------
@@ -178,3 +181,7 @@ class Modality(ABC):
         from dnar2mae.errors import ConfigError
 
         raise ConfigError(f"{path}: {type(self).__name__} does not read samples to embed")
+
+    def write(self, vectors: Float[np.ndarray, "N D"], path: Path, out: Path) -> None:
+        """Write the vectors of all samples that :meth:`read` gives of ``path``, as the suffix of ``out`` asks."""
+        raise NotImplementedError(f"{type(self).__name__} names output_suffixes and so must write them")

@@ -23,6 +23,7 @@ _BUILT_IN = {
     "dna": "dnar2mae.modalities.dna.spec:SPEC",
     "text": "dnar2mae.modalities.text.spec:SPEC",
     "image": "dnar2mae.modalities.image.spec:SPEC",
+    "cell": "dnar2mae.modalities.cell.spec:SPEC",
 }
 
 

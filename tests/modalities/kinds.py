@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.modalities.text.config import TextConfig
@@ -66,9 +67,6 @@ def text_bpe(folder: Path) -> PretrainConfig:
     return replace(config, data=data, tokenizer=TokenizerConfig(file=str(file)))
 
 
-KINDS = {"dna": dna, "dna bpe": dna_bpe, "text": text, "text bpe": text_bpe}
-
-
 def image(folder: Path) -> PretrainConfig:
     """A hundred gradients of 8 x 12 pixels, mostly from left to right."""
     rng = np.random.default_rng(0)
@@ -79,4 +77,47 @@ def image(folder: Path) -> PretrainConfig:
     return tiny("image", ImageConfig(paths=(str(folder / "gradients.npy"),), patch=2, shift=1))
 
 
-KINDS = {"dna": dna, "image": image}
+def cell_counts(num_cells=60, num_genes=24, seed=0):
+    """Counts of three kinds of cell, sparse, with totals that differ."""
+    rng = np.random.default_rng(seed)
+    kinds = np.arange(num_cells) % 3
+    rates = rng.gamma(0.5, 4.0, (3, num_genes))[kinds] * rng.uniform(0.5, 2.0, (num_cells, 1))
+    return rng.poisson(rates).astype(np.float32), kinds
+
+
+def write_cells(path, counts, genes=None, form=None, **parts):
+    """Write an h5ad file."""
+    import anndata
+    import pandas as pd
+
+    genes = [f"gene{i}" for i in range(counts.shape[1])] if genes is None else genes
+    obs = pd.DataFrame(parts.pop("obs", {}), index=pd.Index([f"cell{i}" for i in range(len(counts))], dtype=object))
+    var = pd.DataFrame(parts.pop("var", {}), index=pd.Index(genes, dtype=object))
+    form = form or (lambda x: x)
+    anndata.AnnData(form(counts), obs=obs, var=var, **parts).write_h5ad(path)
+    return path
+
+
+def cell_genes(folder: Path) -> PretrainConfig:
+    """Cells as sets of gene tokens, some padded."""
+    path = write_cells(folder / "cells.h5ad", cell_counts()[0])
+    return tiny("cell", CellConfig(paths=(str(path),), num_tokens=16, validation_share=0.3))
+
+
+def cell_whole(folder: Path) -> PretrainConfig:
+    """Cells as vectors of counts."""
+    path = write_cells(folder / "cells.h5ad", cell_counts()[0])
+    return tiny(
+        "cell", CellConfig(paths=(str(path),), encoding="whole", normalisation="counts", block_cells=4, buffer_cells=16)
+    )
+
+
+KINDS = {
+    "dna": dna,
+    "dna bpe": dna_bpe,
+    "text": text,
+    "text bpe": text_bpe,
+    "image": image,
+    "cell genes": cell_genes,
+    "cell whole": cell_whole,
+}

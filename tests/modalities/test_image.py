@@ -16,7 +16,7 @@ from dnar2mae import pretrain
 from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
 from dnar2mae.embed.samples import load_run
-from dnar2mae.errors import ConfigError, ImageError
+from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.contract import LabelledSource
 from dnar2mae.modalities.image.arrays import open_images, read_idx
 from dnar2mae.modalities.image.config import ImageConfig
@@ -33,7 +33,7 @@ from dnar2mae.modalities.image.reconstruction import reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split
 from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible
 from dnar2mae.modalities.registry import preset_for
-from dnar2mae.trainer import build_model
+from dnar2mae.assemble import build_model
 from dnar2mae.validation import evenly_spaced, fixed_masks, masked_loss
 from tests.modalities.kinds import image as gradients
 
@@ -262,7 +262,7 @@ def test_a_run_leaves_two_pictures_and_reads_labelled_images(folder, tmp_path):
     assert isinstance(again, LabelledSource)
     assert again.labels.tolist() == [0, 0, 0, 1, 1]
     save(tmp_path / "other" / "a.png", digits(4, 4))
-    with pytest.raises(ImageError, match="the model takes images of 8 x 8 with 1 channel, got 4 x 4 with 1 channel"):
+    with pytest.raises(DataError, match="the model takes images of 8 x 8 with 1 channel, got 4 x 4 with 1 channel"):
         trained.modality.read(tmp_path / "other")
     (tmp_path / "run" / "image.json").write_text("{}")
     with pytest.raises(Exception, match="image.json: cannot read the shape of the images"):

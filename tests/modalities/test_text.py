@@ -15,7 +15,7 @@ import torch
 from dnar2mae import ModelConfig, PretrainConfig, pretrain
 from dnar2mae.cli import main
 from dnar2mae.embed.samples import embed_samples, load_run
-from dnar2mae.errors import ConfigError, TextError
+from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.contract import Batch
 from dnar2mae.modalities.registry import build_modality, preset_for
@@ -25,7 +25,7 @@ from dnar2mae.modalities.text.readers import documents, texts
 from dnar2mae.modalities.text.stream import TokenStream, divide
 from dnar2mae.modalities.text.yardstick import markov_bits
 from dnar2mae.tokenizers import ByteTokenizer
-from dnar2mae.trainer import build_model
+from dnar2mae.assemble import build_model
 from tests.modalities.kinds import text_bpe
 
 BYTES = ByteTokenizer()
@@ -92,17 +92,17 @@ class TestReading:
         (tmp_path / "d" / "train").mkdir(parents=True)
         (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train"]}')
         (tmp_path / "d" / "train" / "dataset_info.json").write_text("{}")
-        with pytest.raises(TextError, match=r"in splits; name those to read: .*/d/train"):
+        with pytest.raises(DataError, match=r"in splits; name those to read: .*/d/train"):
             corpus(tmp_path / "d")
-        with pytest.raises(TextError, match="a data set on disk must have a state.json"):
+        with pytest.raises(DataError, match="a data set on disk must have a state.json"):
             corpus(tmp_path / "d" / "train")
-        with pytest.raises(TextError, match="must have body, got text"):
+        with pytest.raises(DataError, match="must have body, got text"):
             corpus(tmp_path, field="body")
         (tmp_path / "0.arrow").write_bytes(b"no arrow")
-        with pytest.raises(TextError, match="0.arrow: cannot be read as an Arrow stream"):
+        with pytest.raises(DataError, match="0.arrow: cannot be read as an Arrow stream"):
             corpus(tmp_path)
         (tmp_path / "state.json").write_text(json.dumps(state | {"_indices_files": ["i"]}))
-        with pytest.raises(TextError, match="a selection by index; save it anew"):
+        with pytest.raises(DataError, match="a selection by index; save it anew"):
             corpus(tmp_path)
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(ConfigError, match="needs the package pyarrow: pip install 'dnar2mae\\[parquet\\]'"):
@@ -117,7 +117,7 @@ class TestReading:
         assert again.tokens.tolist() == first.tokens.tolist()
         lines(path, "one", "three")
         assert decoded(corpus(path).tokens) == "onethree"
-        with pytest.raises(TextError, match="removed or rebuilt during the run"):
+        with pytest.raises(DataError, match="removed or rebuilt during the run"):
             pickle.loads(pickle.dumps(first))
         (first.folder / "tokens.bin").write_bytes(b"")
         assert decoded(corpus(path).tokens) == "onethree"
@@ -132,7 +132,7 @@ class TestReading:
         batch = rows.batch(np.arange(2))
         assert batch.documents.tolist() == [[0] * 8, [0, 0] + [-1] * 6]
         assert decoded(batch.tokens[1]) == "é"
-        with pytest.raises(TextError, match="must have a column body, got id, text"):
+        with pytest.raises(DataError, match="must have a column body, got id, text"):
             texts(tmp_path / "a.csv", "body")
 
 
@@ -150,7 +150,7 @@ class TestSplit:
         a, b = lines(tmp_path / "a.txt", "one", "two"), lines(tmp_path / "b.txt", "two", "three")
         parts = divide([corpus(a)], [corpus(b)], TextConfig())
         assert [decoded(part.read(0, part.num_tokens).tokens) for part in parts[:2]] == ["onetwo", "three"]
-        with pytest.raises(TextError, match="no document is left to hold out: .* 2 of those"):
+        with pytest.raises(DataError, match="no document is left to hold out: .* 2 of those"):
             divide([corpus(a)], [corpus(a)], TextConfig())
 
 
@@ -300,9 +300,9 @@ def test_bad_files_are_named_in_one_line(name, tmp_path, capsys):
 
 
 def test_what_else_is_refused(tmp_path):
-    with pytest.raises(TextError, match="no such file or folder"):
+    with pytest.raises(DataError, match="no such file or folder"):
         modality(tmp_path / "gone.txt").open()
-    with pytest.raises(TextError, match="the folder holds no .txt"):
+    with pytest.raises(DataError, match="the folder holds no .txt"):
         modality(tmp_path).open()
     with pytest.raises(ConfigError, match="no text given"):
         build_modality(preset_for("text", PretrainConfig())).open()
@@ -315,5 +315,5 @@ def test_what_else_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DNAR2MAE_CACHE", str(tmp_path / "file"))
-        with pytest.raises(TextError, match="cannot write .* set DNAR2MAE_CACHE"):
+        with pytest.raises(DataError, match="cannot write .* set DNAR2MAE_CACHE"):
             corpus(path)

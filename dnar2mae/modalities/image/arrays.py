@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.errors import ImageError
+from dnar2mae.errors import DataError
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.folder import read_folder
 from dnar2mae.modalities.image.images import ArrayImages, Images
@@ -20,20 +20,20 @@ def open_images(path: Path, config: ImageConfig) -> Images:
 
     Raises
     ------
-    ImageError
+    DataError
         If it does not exist, is none of the formats, or is damaged; if labels and images differ in number.
     """
     if path.is_dir():
         images = read_folder(path, config)
     elif not path.is_file():
-        raise ImageError(f"{path}: no such file or folder")
+        raise DataError(f"{path}: no such file or folder")
     elif path.suffix in (".npy", ".npz"):
         images = _read_numpy(path, config)
     else:
         images = _read_idx_pair(path, config)
     if config.size and images.shape[:2] != (config.size, config.size):
         height, width, _ = images.shape
-        raise ImageError(f"{path}: --data.size scales folders only: it must be that of the array, {height} x {width}")
+        raise DataError(f"{path}: --data.size scales folders only: it must be that of the array, {height} x {width}")
     return images
 
 
@@ -45,15 +45,15 @@ def _read_numpy(path: Path, config: ImageConfig) -> Images:
             names = file.files
             key = names[0] if len(names) == 1 else config.images_key
             if key not in names:
-                raise ImageError(f"{path}: --data.images-key must be one of {', '.join(names)}, got {key}")
+                raise DataError(f"{path}: --data.images-key must be one of {', '.join(names)}, got {key}")
             images = ArrayImages(f"{path}: {key}", file[key], config.channels)
             if config.labels_key in names and len(names) > 1:
                 _label(images, file[config.labels_key], str(path), f"{path}: {config.labels_key}")
             return images
-    except ImageError:
+    except DataError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ImageError(f"{path}: not a {path.suffix} file of plain numbers: {error}") from error
+        raise DataError(f"{path}: not a {path.suffix} file of plain numbers: {error}") from error
 
 
 def _read_idx_pair(path: Path, config: ImageConfig) -> Images:
@@ -69,7 +69,7 @@ def read_idx(path: Path) -> np.ndarray:
 
     Raises
     ------
-    ImageError
+    DataError
         If it is not one, or shorter or longer than its header says.
     """
     with path.open("rb") as file:
@@ -77,13 +77,13 @@ def read_idx(path: Path) -> np.ndarray:
     try:
         content = gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise ImageError(f"{path}: damaged gzip file: {error}") from error
+        raise DataError(f"{path}: damaged gzip file: {error}") from error
     if content[:3] != bytes((0, 0, _IDX_UINT8)) or len(content) < 4 or len(content) < 4 + 4 * content[3]:
-        raise ImageError(f"{path}: neither a folder, nor .npy or .npz, nor an IDX file of unsigned bytes")
+        raise DataError(f"{path}: neither a folder, nor .npy or .npz, nor an IDX file of unsigned bytes")
     shape = np.frombuffer(content, ">u4", content[3], 4).astype(int)
     start = 4 + 4 * content[3]
     if len(content) - start != shape.prod():
-        raise ImageError(f"{path}: its header says {shape.prod()} bytes of data, got {len(content) - start}")
+        raise DataError(f"{path}: its header says {shape.prod()} bytes of data, got {len(content) - start}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -91,7 +91,7 @@ def _label(images: Images, labels: np.ndarray, images_name: str, labels_name: st
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (len(images),):
-        raise ImageError(
+        raise DataError(
             f"{labels_name}: there must be one label an image, {len(images)} for {images_name}, "
             f"got {' x '.join(map(str, labels.shape))}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dnar2mae.errors import ConfigError, ImageError
+from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.images import ArrayImages, Images, text
 
@@ -32,17 +32,17 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
 
     Raises
     ------
-    ImageError
+    DataError
         If there is no image, the layout is neither of the two, a file cannot be read, or sizes or channels differ.
     ConfigError
         If Pillow is not installed.
     """
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
     if not files:
-        raise ImageError(f"{folder}: no image in this folder (files named {', '.join(sorted(_SUFFIXES))})")
+        raise DataError(f"{folder}: no image in this folder (files named {', '.join(sorted(_SUFFIXES))})")
     owners = [path.relative_to(folder).parts[:-1] for path in files]
     if not all(owners) and any(owners):
-        raise ImageError(f"{folder}: images must all be in subfolders, one a class, or all in the folder itself")
+        raise DataError(f"{folder}: images must all be in subfolders, one a class, or all in the folder itself")
     on_disk = _Files(files, config)
     images: Images = on_disk
     if len(files) * math.prod(on_disk.shape) <= config.memory_mb * 10**6:
@@ -65,7 +65,7 @@ class _Files(Images):
             first = first or shape
             if shape != first:
                 flag = "--data.channels" if shape[:2] == first[:2] else "--data.size"
-                raise ImageError(
+                raise DataError(
                     f"{path}: images must be of one size and kind, got {text(shape)} after {text(first)} "
                     f"({files[0].name}); {flag} makes them alike"
                 )
@@ -76,7 +76,7 @@ class _Files(Images):
         with _opened(path) as image:
             width, height = (self.size, self.size) if self.size else image.size
             if image.mode not in _GREY | _COLOUR:
-                raise ImageError(f"{path}: pixels must have 8 bits a channel, got Pillow mode {image.mode}")
+                raise DataError(f"{path}: pixels must have 8 bits a channel, got Pillow mode {image.mode}")
             return height, width, channels or (1 if image.mode in _GREY else 3)
 
     def __len__(self) -> int:
@@ -99,7 +99,7 @@ class _Files(Images):
             try:
                 picture = image.convert("L" if self.shape[2] == 1 else "RGB")
             except (OSError, SyntaxError, ValueError) as error:
-                raise ImageError(f"{path}: cannot be decoded: {error}") from error
+                raise DataError(f"{path}: cannot be decoded: {error}") from error
         if self.size:
             picture = _middle(picture, self.size)
         return np.asarray(picture)
@@ -123,6 +123,6 @@ def _opened(path: Path) -> Any:
     try:
         return Image.open(path)
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{path}: not an image that Pillow can read") from error
+        raise DataError(f"{path}: not an image that Pillow can read") from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from dnar2mae.errors import ImageError
+from dnar2mae.errors import DataError
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's mode L
 _CHUNK = 1024
@@ -47,7 +47,7 @@ class ArrayImages(Images):
 
     Raises
     ------
-    ImageError
+    DataError
         If the shape or type is another, there is no image, or a number is NaN or out of range.
     """
 
@@ -55,11 +55,11 @@ class ArrayImages(Images):
         array = array[..., None] if array.ndim == 3 else array
         if array.ndim != 4 or array.shape[3] not in (1, 3):
             shape = list(array.shape)
-            raise ImageError(f"{name}: images must be [N,H,W] or [N,H,W,C] with 1 or 3 channels, got {shape}")
+            raise DataError(f"{name}: images must be [N,H,W] or [N,H,W,C] with 1 or 3 channels, got {shape}")
         if array.dtype != np.uint8 and array.dtype.kind != "f":
-            raise ImageError(f"{name}: pixels must be uint8 or floating point, got {array.dtype}")
+            raise DataError(f"{name}: pixels must be uint8 or floating point, got {array.dtype}")
         if not len(array) or 0 in array.shape:
-            raise ImageError(f"{name}: there must be at least one image of at least one pixel, got {list(array.shape)}")
+            raise DataError(f"{name}: there must be at least one image of at least one pixel, got {list(array.shape)}")
         self.array = array
         self.shape = (array.shape[1], array.shape[2], channels or array.shape[3])
         if array.dtype != np.uint8:
@@ -73,7 +73,7 @@ class ArrayImages(Images):
                 first = int(bad.argmax())
                 values = part[first]
                 got = "NaN" if np.isnan(values).any() else f"{values.min():g} to {values.max():g}"
-                raise ImageError(f"{name}: image {start + first}: floating-point pixels must be in [0, 1], got {got}")
+                raise DataError(f"{name}: image {start + first}: floating-point pixels must be in [0, 1], got {got}")
 
     def __len__(self) -> int:
         """Count the images."""
@@ -112,7 +112,7 @@ class JoinedImages(Images):
 
     Raises
     ------
-    ImageError
+    DataError
         If sizes or channels differ.
     """
 
@@ -121,7 +121,7 @@ class JoinedImages(Images):
         self.shape = first.shape
         for other, images in parts[1:]:
             if images.shape != self.shape:
-                raise ImageError(
+                raise DataError(
                     f"{other}: images must be {text(self.shape)} as those of {name}, got {text(images.shape)}"
                 )
         self.parts = [images for _, images in parts]

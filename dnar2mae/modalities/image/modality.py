@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, ImageError, RunError
+from dnar2mae.errors import ConfigError, DataError, RunError
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.contract import Layout, Modality
 from dnar2mae.modalities.image.arrays import open_images
@@ -66,7 +66,7 @@ class ImageModality(Modality):
         ------
         ConfigError
             If none is named.
-        ImageError
+        DataError
             If one cannot be used, or they are not of the shape the model was made for.
         """
         data = self.config.data
@@ -78,7 +78,7 @@ class ImageModality(Modality):
 
     def _of_saved_shape(self, images: Images, name: str) -> Images:
         if self._saved_shape not in (None, images.shape):
-            raise ImageError(f"{name}: the model takes images of {text(self._saved_shape)}, got {text(images.shape)}")
+            raise DataError(f"{name}: the model takes images of {text(self._saved_shape)}, got {text(images.shape)}")
         return images
 
     @cached_property
@@ -126,7 +126,7 @@ class ImageModality(Modality):
 
         Raises
         ------
-        ImageError
+        DataError
             If there is but one image.
         """
         data = self.config.data
@@ -138,7 +138,7 @@ class ImageModality(Modality):
 
         Raises
         ------
-        ImageError
+        DataError
             If there is but one image.
         """
         return self._parts[1]
@@ -200,7 +200,7 @@ class ImageModality(Modality):
 
         Raises
         ------
-        ImageError
+        DataError
             If they cannot be used, or are not of the shape the model was made for.
         """
         images = self._of_saved_shape(open_images(path, self.config.data), str(path))

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dnar2mae.errors import ImageError
+from dnar2mae.errors import DataError
 from dnar2mae.modalities.contract import Batch
 from dnar2mae.modalities.image.images import ArrayImages, Images, JoinedImages
 from dnar2mae.modalities.image.patches import to_patches
@@ -96,11 +96,11 @@ def split(images: Images, share: float) -> tuple[np.ndarray, np.ndarray]:
 
     Raises
     ------
-    ImageError
+    DataError
         If there is but one image.
     """
     if len(images) < 2:
-        raise ImageError("there must be at least 2 images, one to train on and one to hold out, got 1")
+        raise DataError("there must be at least 2 images, one to train on and one to hold out, got 1")
     word, *_ = draw(0, Stream.SPLIT, np.arange(len(images)))
     order = np.argsort(word, kind="stable")
     count = max(round(share * len(images)), 1)

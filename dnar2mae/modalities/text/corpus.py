@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dnar2mae.cache import cached_folder, default_cache, sync
-from dnar2mae.errors import TextError
+from dnar2mae.errors import DataError
 from dnar2mae.genome.progress import progress_bar
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.readers import documents, source_files
@@ -91,7 +91,7 @@ class Corpus:
 
         Raises
         ------
-        TextError
+        DataError
             If a file is missing or wrong, there is no document, or the cache cannot be written.
         """
         files = source_files(path)
@@ -109,7 +109,7 @@ class Corpus:
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
-            raise TextError(
+            raise DataError(
                 f"{folder.parent}: {what} the cache of {path} (two to eight bytes a token); "
                 "set DNAR2MAE_CACHE to a folder with room that you may write to"
             ) from error
@@ -125,7 +125,7 @@ class Corpus:
 
 def _reopen(folder: Path, index: Index) -> Corpus:
     if Index.load(folder) != index:
-        raise TextError(f"{folder}: the cache was removed or rebuilt during the run; start again")
+        raise DataError(f"{folder}: the cache was removed or rebuilt during the run; start again")
     return Corpus(folder, index)
 
 
@@ -151,9 +151,9 @@ class _Pass:
             for file in files.values():
                 sync(file)
         if not index.num_documents:
-            raise TextError(f"{self.path}: no document is left: {self.found()}")
+            raise DataError(f"{self.path}: no document is left: {self.found()}")
         if Index.of([Path(name) for name, _, _ in index.files]).files != index.files:
-            raise TextError(f"{self.path}: a file changed while it was read; try again when it is complete")
+            raise DataError(f"{self.path}: a file changed while it was read; try again when it is complete")
         with (folder / "index.json").open("w", encoding="utf-8") as text:
             json.dump(asdict(index), text)
             sync(text)

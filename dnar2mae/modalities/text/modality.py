@@ -71,7 +71,7 @@ class TextModality(Modality):
 
         Raises
         ------
-        ConfigError, TextError
+        ConfigError, DataError
             If no file is named, one cannot be used, or nothing is left to train on.
         """
         data = self.config.data
@@ -85,7 +85,7 @@ class TextModality(Modality):
 
         Raises
         ------
-        ConfigError, TextError
+        ConfigError, DataError
             As for :attr:`train`.
         """
         data = self.config.data
@@ -138,7 +138,7 @@ class TextModality(Modality):
 
         Raises
         ------
-        TextError
+        DataError
             If the file cannot be used.
 
         Warns

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import ConfigError, TextError
+from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.text.config import TextConfig
 
 _PLAIN, _JSON = (".txt", ".text", ".md"), (".jsonl", ".ndjson")
@@ -20,21 +20,21 @@ def source_files(path: Path) -> list[Path]:
 
     Raises
     ------
-    TextError
+    DataError
         If it is missing, or a folder without a file to read.
     """
     if not path.exists():
-        raise TextError(f"{path}: no such file or folder")
+        raise DataError(f"{path}: no such file or folder")
     if not path.is_dir():
         return [path]
     if (path / "dataset_dict.json").exists():
         splits = ", ".join(str(p.parent) for p in sorted(path.glob("*/dataset_info.json")))
-        raise TextError(f"{path}: a data set in splits; name those to read: {splits}")
+        raise DataError(f"{path}: a data set in splits; name those to read: {splits}")
     if (path / "dataset_info.json").exists():
         return _arrow_files(path)
     files = [p for p in sorted(path.rglob("*")) if p.is_file() and _suffix(p) in _PLAIN + _JSON]
     if not files:
-        raise TextError(f"{path}: the folder holds no {', '.join(_PLAIN + _JSON)} file (nor such with .gz)")
+        raise DataError(f"{path}: the folder holds no {', '.join(_PLAIN + _JSON)} file (nor such with .gz)")
     return files
 
 
@@ -43,7 +43,7 @@ def documents(path: Path, config: TextConfig) -> Iterator[str]:
 
     Raises
     ------
-    TextError
+    DataError
         If it cannot be read, is not UTF-8 (file and byte), or a record is wrong (file and line).
     """
     if path.suffix == ".arrow":
@@ -65,7 +65,7 @@ def texts(path: Path, field: str) -> list[str]:
 
     Raises
     ------
-    TextError
+    DataError
         As :func:`documents`, and if a table lacks the column.
     """
     if _suffix(path) not in (".csv", ".tsv"):
@@ -74,11 +74,11 @@ def texts(path: Path, field: str) -> list[str]:
     reader = csv.DictReader(_lines(path), delimiter="\t" if _suffix(path) == ".tsv" else ",")
     if field not in (reader.fieldnames or []):
         found = ", ".join(reader.fieldnames or []) or "nothing"
-        raise TextError(f"{path}: the table must have a column {field}, got {found}")
+        raise DataError(f"{path}: the table must have a column {field}, got {found}")
     try:
         return [row[field] or "" for row in reader]
     except csv.Error as error:
-        raise TextError(f"{path}:{reader.line_num}: not a table: {error}") from error
+        raise DataError(f"{path}:{reader.line_num}: not a table: {error}") from error
 
 
 def _suffix(path: Path) -> str:
@@ -96,12 +96,12 @@ def _lines(path: Path) -> Iterator[str]:
                     yield line.decode()
                 except UnicodeDecodeError as error:
                     at = position + len(raw) - len(line) + error.start
-                    raise TextError(
+                    raise DataError(
                         f"{path}: text must be UTF-8, got byte 0x{line[error.start]:02x} at {at}"
                     ) from error
                 position += len(raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise TextError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _groups(lines: Iterator[str], is_cut: Callable[[str], Any], *, keep: bool) -> Iterator[str]:
@@ -125,11 +125,11 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
         try:
             record = json.loads(line)
         except ValueError as error:
-            raise TextError(f"{path}:{number}: expected a JSON object, got {line.strip()[:40]!r}: {error}") from error
+            raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:40]!r}: {error}") from error
         text = record.get(field) if isinstance(record, dict) else None
         if not isinstance(text, str):
             what = f"the keys {', '.join(record)}" if isinstance(record, dict) else type(record).__name__
-            raise TextError(f"{path}:{number}: expected a JSON object with a text named {field}, got {what}")
+            raise DataError(f"{path}:{number}: expected a JSON object with a text named {field}, got {what}")
         yield text
 
 
@@ -139,9 +139,9 @@ def _arrow_files(folder: Path) -> list[Path]:
         state = json.loads((folder / "state.json").read_text())
         files = [folder / item["filename"] for item in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TextError(f"{folder}: a data set on disk must have a state.json that lists its files: {error}") from error
+        raise DataError(f"{folder}: a data set on disk must have a state.json that lists its files: {error}") from error
     if state.get("_indices_files"):
-        raise TextError(f"{folder}: the data set is a selection by index; save it anew after flatten_indices()")
+        raise DataError(f"{folder}: the data set is a selection by index; save it anew after flatten_indices()")
     return files
 
 
@@ -153,8 +153,8 @@ def _arrow(path: Path, field: str) -> Iterator[str]:
     try:
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
             if field not in stream.schema.names:
-                raise TextError(f"{path}: the data set must have {field}, got {', '.join(stream.schema.names)}")
+                raise DataError(f"{path}: the data set must have {field}, got {', '.join(stream.schema.names)}")
             for batch in stream:
                 yield from (text or "" for text in batch.column(field).to_pylist())
     except (OSError, pa.ArrowInvalid) as error:
-        raise TextError(f"{path}: cannot be read as an Arrow stream: {' '.join(str(error).split())}") from error
+        raise DataError(f"{path}: cannot be read as an Arrow stream: {' '.join(str(error).split())}") from error

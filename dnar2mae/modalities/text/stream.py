@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from dnar2mae.errors import TextError
+from dnar2mae.errors import DataError
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.corpus import Corpus
 
@@ -108,7 +108,7 @@ def divide(corpora: Sequence[Corpus], validation: Sequence[Corpus], config: Text
 
     Raises
     ------
-    TextError
+    DataError
         If nothing is left to train on or to hold out.
     """
     everything = [*corpora, *validation]
@@ -123,9 +123,9 @@ def divide(corpora: Sequence[Corpus], validation: Sequence[Corpus], config: Text
     duplicates = sum(int(keep.sum()) for keep in held) - held_out.num_documents
     names = ", ".join(config.paths)
     if not training.num_documents:
-        raise TextError(f"{names}: no document is left to train on: there are {len(held[0])}, all held out")
+        raise DataError(f"{names}: no document is left to train on: there are {len(held[0])}, all held out")
     if not held_out.num_documents:
-        raise TextError(
+        raise DataError(
             f"{names}: no document is left to hold out: there are {sum(map(len, held))}, {duplicates} of those to be "
             "held out are also trained on; name files in --data.validation, or split finer with --data.split"
         )

@@ -1,0 +1,1 @@
+"""Single cells: expression of genes, from AnnData and 10x files."""

@@ -1,0 +1,108 @@
+"""From rows of values to batches of tokens: chosen genes, or all of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from dnar2mae.modalities.cell.config import CellConfig
+from dnar2mae.modalities.cell.store import Rows
+from dnar2mae.modalities.contract import Batch
+from dnar2mae.random import Stream, draw
+
+Encoder = Callable[[Rows, Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Batch]
+"""Maps cells, their sample ids, and the ids by which genes without a count are drawn, to a batch."""
+
+
+class WholeEncoder:
+    """Every gene in the order of the vocabulary. Genes that a file lacks read 0 and are never predicted.
+
+    Parameters
+    ----------
+    seed
+        Not used.
+    config
+        ``normalisation``.
+    """
+
+    def __init__(self, seed: int, config: CellConfig) -> None:
+        self.is_counts = config.normalisation == "counts"
+
+    def __call__(self, rows: Rows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Encode cells; one without any count has no token to predict."""
+        values = rows.values.toarray()
+        tokens = torch.arange(values.shape[1], dtype=torch.int32).repeat(len(values), 1)
+        maskable = torch.from_numpy(rows.present & (rows.library > 0)[:, None])
+        shown = _with_library(values, rows.library, self.is_counts)
+        return Batch(tokens, maskable, torch.ones(maskable.shape), torch.from_numpy(sample_ids), values=shown)
+
+
+class GeneEncoder:
+    """A set of genes: those of the highest values, and a share without a count drawn at random.
+
+    A row is padded with genes that belong to no document, which repeat the row's own values.
+
+    Parameters
+    ----------
+    seed
+        Of the draws of genes without a count.
+    config
+        ``num_tokens``, ``zero_share`` and ``normalisation``.
+    """
+
+    def __init__(self, seed: int, config: CellConfig) -> None:
+        self.seed, self.config = seed, config
+        self.is_counts = config.normalisation == "counts"
+
+    def __call__(self, rows: Rows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Encode cells; one without any count has no token to predict."""
+        values = rows.values.toarray()
+        tokens, real = self._chosen(values, rows.present, draw_ids)
+        count = np.maximum(real.sum(1, keepdims=True), 1)
+        repeated = np.arange(tokens.shape[1]) % count
+        shown = np.take_along_axis(values, np.take_along_axis(tokens, repeated, 1), 1)
+        documents = np.where(real, 0, -1).astype(np.int32)
+        documents[:, 0] = 0  # no row is all padding
+        return Batch(
+            torch.from_numpy(tokens.astype(np.int32)),
+            torch.from_numpy(real),
+            torch.ones(tokens.shape),
+            torch.from_numpy(sample_ids),
+            values=_with_library(shown, rows.library, self.is_counts),
+            documents=torch.from_numpy(documents),
+        )
+
+    def _chosen(
+        self, values: Float[np.ndarray, "B G"], present: Bool[np.ndarray, "B G"], draw_ids: Int[np.ndarray, " B"]
+    ) -> tuple[Int[np.ndarray, "B T"], Bool[np.ndarray, "B T"]]:
+        """Genes of each cell in the order of the vocabulary, padded with 0, and which are real."""
+        share, num_genes = self.config.zero_share, values.shape[1]
+        most = min(self.config.num_tokens, num_genes)
+        noise = self._noise(draw_ids, num_genes)
+        expressed = (values != 0) & present
+        silent = (values == 0) & present
+        num_expressed = np.minimum(expressed.sum(1), max(most - int(most * share), 1))
+        asked = np.rint(num_expressed * share / (1 - share)).astype(np.int64)
+        num_silent = np.minimum(np.minimum(asked, silent.sum(1)), most - num_expressed)
+        highest = np.where(expressed, values + 1e-6 * noise, -np.inf)  # ties fall by the draw
+        drawn = np.where(silent, noise, -np.inf)
+        picks = []
+        for score, number in ((highest, num_expressed), (drawn, num_silent)):
+            order = np.argsort(-score, axis=1, kind="stable")[:, :most]
+            picks.append(np.where(np.arange(most) < number[:, None], order, num_genes))
+        tokens = np.sort(np.concatenate(picks, 1), axis=1)[:, :most]
+        real = tokens < num_genes
+        return np.where(real, tokens, 0), real
+
+    def _noise(self, draw_ids: Int[np.ndarray, " B"], num_genes: int) -> Float[np.ndarray, "B G"]:
+        words = draw(self.seed, Stream.GENES, draw_ids[:, None], np.arange(-(-num_genes // 4)))
+        return np.concatenate(words, 1)[:, :num_genes] / 2**32
+
+
+def _with_library(
+    values: Float[np.ndarray, "B T"], library: Float[np.ndarray, " B"], is_counts: bool
+) -> Float[torch.Tensor, "B T P"]:
+    """Values as the model takes them: alone, or a count and its cell's total."""
+    parts = [values, np.broadcast_to(library[:, None], values.shape)] if is_counts else [values]
+    return torch.from_numpy(np.stack(parts, -1).astype(np.float32, copy=False))

@@ -1,0 +1,203 @@
+"""Files of cells, read as rows of a sparse matrix; and AnnData files among them."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from dnar2mae.errors import ConfigError, DataError
+
+
+class CellFile(ABC):
+    """Cells by genes. Opened when rows are asked for, and again in every process it is sent to.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    memory_mb
+        A larger matrix stays on disk, where its form allows.
+    """
+
+    num_cells: int
+    genes: np.ndarray
+    """Name of each column, ``object``."""
+    used: Bool[np.ndarray, " G"]
+    """Columns that are genes (10x files may hold antibodies and guides, too)."""
+    in_memory: bool = True
+    warned: bool = False
+    """Whether the user knows that values are not whole numbers."""
+
+    def __init__(self, path: Path, memory_mb: int) -> None:
+        self.path, self.memory_mb = path, memory_mb
+        self._matrix: Any = None
+        self._handle: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave matrix and open file behind: the other process opens them itself."""
+        return {**self.__dict__, "_matrix": None, "_handle": None}
+
+    def rows(self, start: int, stop: int) -> Any:
+        """Consecutive cells as a SciPy CSR matrix of float32.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged.
+        """
+        try:
+            if not self.in_memory:
+                return self.read(start, stop)
+            if self._matrix is None:
+                self._matrix = self.read(0, self.num_cells)
+        except (OSError, KeyError, ValueError, EOFError) as error:
+            raise DataError(f"{self.path}: cannot be read: {one_line(error)}") from error
+        return self._matrix[start:stop]
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Any:
+        """Read consecutive cells from the file."""
+
+    @abstractmethod
+    def cell_names(self) -> np.ndarray:
+        """Name of each cell, ``object``."""
+
+    def column(self, name: str) -> np.ndarray:
+        """Values of a column that describes cells, as text.
+
+        Raises
+        ------
+        DataError
+            If there is none of this name.
+        """
+        raise DataError(f"{self.path}: a 10x file has no columns, so none named {name}; save it as h5ad with one")
+
+
+class Hdf5File(CellFile):
+    """What HDF5 files share."""
+
+    @property
+    def handle(self) -> Any:
+        """The open file.
+
+        Raises
+        ------
+        DataError
+            If it does not exist or is no HDF5 file.
+        """
+        if self._handle is None:
+            h5py = need("h5py")
+            try:
+                self._handle = h5py.File(self.path, "r")
+            except OSError as error:
+                raise DataError(f"{self.path}: not an HDF5 file that can be read: {one_line(error)}") from error
+        return self._handle
+
+    def rows_of(self, group: Any, start: int, stop: int) -> Any:
+        """Rows of a sparse matrix whose ``indptr`` runs over cells."""
+        from scipy.sparse import csr_matrix
+
+        ends = group["indptr"][start : stop + 1].astype(np.int64)
+        part = slice(ends[0], ends[-1])
+        values = group["data"][part].astype(np.float32, copy=False)
+        return csr_matrix((values, group["indices"][part], ends - ends[0]), shape=(stop - start, len(self.genes)))
+
+
+class H5adFile(Hdf5File):
+    """One matrix of an AnnData file: CSR and dense ones can stay on disk, CSC is read whole.
+
+    Parameters
+    ----------
+    path, memory_mb
+        As for :class:`CellFile`.
+    layer
+        ``X``, ``raw``, or the name of a layer.
+    gene_names
+        Column of ``var``; by default its index.
+
+    Raises
+    ------
+    DataError
+        If it is no h5ad file, or the layer or the column is missing.
+    """
+
+    def __init__(self, path: Path, memory_mb: int, layer: str, gene_names: str | None) -> None:
+        super().__init__(path, memory_mb)
+        file = self.handle
+        if "obs" not in file or "var" not in file:
+            raise DataError(f"{path}: not an h5ad file: it has no obs and var, but {', '.join(file) or 'nothing'}")
+        self.key = {"X": "X", "raw": "raw/X"}.get(layer, f"layers/{layer}")
+        if self.key not in file:
+            there = [name for name, key in (("X", "X"), ("raw", "raw/X")) if key in file] + list(file.get("layers", ()))
+            raise DataError(f"{path}: --data.layer {layer} is not there; it has {', '.join(there) or 'no matrix'}")
+        matrix, var = file[self.key], self._frame("raw/var" if layer == "raw" else "var")
+        if gene_names is not None and gene_names not in var.columns:
+            raise DataError(f"{path}: var has no column {gene_names}; it has {', '.join(var.columns) or 'none'}")
+        names = var.index if gene_names is None else var[gene_names]
+        self.genes = names.astype(str).to_numpy(object)
+        self.used = np.ones(len(self.genes), bool)
+        is_dense = not hasattr(matrix, "keys")
+        self.form = "dense" if is_dense else str(matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format")))
+        self.num_cells = int(
+            matrix.shape[0] if is_dense else matrix.attrs.get("shape", matrix.attrs.get("h5sparse_shape"))[0]
+        )
+        size = matrix.size * 4 if is_dense else matrix["data"].size * 8
+        self.in_memory = size <= memory_mb * 2**20 or self.form.startswith("csc")
+
+    def read(self, start: int, stop: int) -> Any:
+        """Read consecutive cells; the whole matrix where it is CSC."""
+        from scipy.sparse import csc_matrix, csr_matrix
+
+        matrix = self.handle[self.key]
+        if self.form == "dense":
+            return csr_matrix(matrix[start:stop].astype(np.float32, copy=False))
+        if self.form.startswith("csr"):
+            return self.rows_of(matrix, start, stop)
+        parts = (matrix["data"][:].astype(np.float32, copy=False), matrix["indices"][:], matrix["indptr"][:])
+        return csc_matrix(parts, shape=(self.num_cells, len(self.genes))).tocsr()[start:stop]
+
+    def cell_names(self) -> np.ndarray:
+        """Index of obs."""
+        return self._frame("obs").index.astype(str).to_numpy(object)
+
+    def column(self, name: str) -> np.ndarray:
+        """Values of a column of obs, as text."""
+        obs = self._frame("obs")
+        if name not in obs.columns:
+            raise DataError(f"{self.path}: obs has no column {name}; it has {', '.join(obs.columns) or 'none'}")
+        return obs[name].astype(str).to_numpy(object)
+
+    def _frame(self, key: str) -> pd.DataFrame:
+        need("anndata")
+        from anndata.io import read_elem
+
+        found = read_elem(self.handle[key])
+        if isinstance(found, pd.DataFrame):
+            return found
+        table = pd.DataFrame.from_records(found)  # anndata before 0.7
+        table = table.map(lambda cell: cell.decode() if isinstance(cell, bytes) else cell)
+        return table.set_index(table.columns[0])
+
+
+def need(package: str) -> Any:
+    """Import a package of the extra ``cells``.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ConfigError(f"--modality cell needs the package {package}: pip install 'dnar2mae[cells]'") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Give what an exception says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

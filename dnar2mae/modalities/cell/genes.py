@@ -1,0 +1,115 @@
+"""One vocabulary of genes for several files."""
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.modalities.cell.files import CellFile
+
+_LOW_SHARE = 0.5
+
+
+def choose_genes(files: Sequence[CellFile], rule: str) -> list[str]:
+    """Vocabulary of some files, in order of first appearance.
+
+    Parameters
+    ----------
+    files
+        What the run trains on.
+    rule
+        ``union``, ``intersection``, or a text file with one gene a line (further columns are ignored).
+
+    Raises
+    ------
+    ConfigError
+        If the list cannot be read or is empty.
+    DataError
+        If two files that should have genes in common have none, which is how symbols in one and identifiers in the
+        other show.
+    """
+    if rule not in ("union", "intersection"):
+        return _listed(Path(rule))
+    named = [dict.fromkeys(file.genes[file.used].tolist()) for file in files]
+    for number, (file, own) in enumerate(zip(files, named, strict=True)):
+        others = set().union(*(named[:number] + named[number + 1 :]))
+        if len(files) > 1:
+            _judge(file, len(own.keys() & others) / min(len(own), len(others)), own, "the other files")
+    every = dict.fromkeys(gene for own in named for gene in own)
+    if rule == "union":
+        return list(every)
+    shared = [gene for gene in every if all(gene in own for own in named)]
+    if not shared:
+        raise DataError("--data.genes intersection: no gene is in all files; check --data.gene-names")
+    return shared
+
+
+def selection(file: CellFile, genes: Sequence[str], *, may_sum: bool, given: bool) -> Any:
+    """Matrix that takes a file's columns to the vocabulary's.
+
+    Parameters
+    ----------
+    file
+        Whose columns.
+    genes
+        The vocabulary.
+    may_sum
+        Whether columns of one name are counts, whose sum means something.
+    given
+        Whether the vocabulary was not made from this file, so that a low overlap is worth a warning.
+
+    Returns
+    -------
+    csr_matrix [file's genes, G]
+        Zeros and ones; float32.
+
+    Raises
+    ------
+    DataError
+        If no gene is in the vocabulary, or names occur twice and must not be summed.
+    """
+    from scipy.sparse import csr_matrix
+
+    index = {gene: number for number, gene in enumerate(genes)}
+    names = file.genes
+    columns = np.array([index.get(n, -1) if used else -1 for n, used in zip(names, file.used, strict=True)], np.int64)
+    rows = np.flatnonzero(columns >= 0)
+    _name_duplicates(file, Counter(names[rows].tolist()), may_sum)
+    if given:
+        _judge(file, len(set(columns[rows].tolist())) / len(genes), names, "the vocabulary")
+    ones = np.ones(len(rows), np.float32)
+    return csr_matrix((ones, (rows, columns[rows])), shape=(len(names), len(genes)))
+
+
+def _name_duplicates(file: CellFile, counts: Counter, may_sum: bool) -> None:
+    twice = [name for name, number in counts.items() if number > 1]
+    if not twice:
+        return
+    what = f"{file.path}: {len(twice)} genes occur more than once ({', '.join(twice[:5])}{', ...' * (len(twice) > 5)})"
+    if not may_sum:
+        raise DataError(f"{what}; normalised values cannot be summed: make the names unique, or see --data.gene-names")
+    warnings.warn(f"{what}; their counts are summed", stacklevel=2)
+
+
+def _judge(file: CellFile, share: float, names: Any, others: str) -> None:
+    """Refuse a file that shares no gene, warn of one that shares few."""
+    if share == 0:
+        first = ", ".join(list(names)[:3])
+        raise DataError(f"{file.path}: no gene in common with {others}; it names {first}, ...: check --data.gene-names")
+    if share < _LOW_SHARE:
+        warnings.warn(f"{file.path}: only {share:.1%} of genes in common with {others}", stacklevel=3)
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--data.genes must be union, intersection or a readable text file, got {path}") from error
+    genes = list(dict.fromkeys(fields[0] for fields in lines if fields))
+    if not genes:
+        raise ConfigError(f"--data.genes {path}: no gene in this file")
+    return genes

@@ -1,0 +1,244 @@
+"""Single cells: values of genes, with the mean expression of each gene as the yardstick."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import nn
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError, DataError, RunError
+from dnar2mae.modalities.cell.annotate import write_h5ad
+from dnar2mae.modalities.cell.config import CellConfig
+from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
+from dnar2mae.modalities.cell.files import CellFile
+from dnar2mae.modalities.cell.genes import choose_genes
+from dnar2mae.modalities.cell.loss import LOSSES, GeneMeans
+from dnar2mae.modalities.cell.network import ValueNetwork
+from dnar2mae.modalities.cell.opening import open_cells
+from dnar2mae.modalities.cell.order import held_out_cells
+from dnar2mae.modalities.cell.sources import ListedCells, TrainingCells
+from dnar2mae.modalities.cell.store import CellStore
+from dnar2mae.modalities.contract import Layout, Modality
+from dnar2mae.models.embedder import ValueEmbedder
+from dnar2mae.models.head import ValueHead
+from dnar2mae.tokenizers import Vocabulary
+from dnar2mae.validation import evenly_spaced
+
+_GENE_FILE = "genes.json"
+_FIXED_SEED = 0x9E7E5  # of genes without a count that held-out and embedded cells show
+_YARDSTICK_CELLS = 16_384
+_BATCH_CELLS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    store: CellStore
+    training: Int[np.ndarray, " N"]
+    held_out: Int[np.ndarray, " H"]
+    empty: int
+    genes_before: int
+
+
+class CellModality(Modality):
+    """Files of cells to tokens with values.
+
+    Parameters
+    ----------
+    config
+        ``data``, ``model`` and ``seed`` are used.
+    saved
+        Run directory whose gene vocabulary is taken; without one it is made from the files.
+
+    Raises
+    ------
+    RunError
+        If that run's values are normalised in another way.
+    """
+
+    output_suffixes = (".h5ad",)
+
+    def __init__(self, config: PretrainConfig[CellConfig], saved: Path | None = None) -> None:
+        self.config, self.data = config, config.data
+        self.is_counts = self.data.normalisation == "counts"
+        self.loss = self.data.likelihood if self.is_counts else "squared_error"
+        self.unit = "nats per gene" if self.is_counts else "squared error per gene"
+        self.known_genes = None if saved is None else _read_genes(saved / _GENE_FILE, self.data.normalisation)
+
+    @cached_property
+    def files(self) -> tuple[CellFile, ...]:
+        """The files, opened.
+
+        Raises
+        ------
+        ConfigError
+            If none is named.
+        DataError
+            If one cannot be used.
+        """
+        if not self.data.paths:
+            raise ConfigError("no cells given: name at least one .h5ad file, 10x .h5 file or 10x folder")
+        return tuple(self._open(path) for path in self.data.paths)
+
+    def _open(self, path: str | Path) -> CellFile:
+        data = self.data
+        return open_cells(path, layer=data.layer, gene_names=data.gene_names, memory_mb=data.memory_mb)
+
+    @cached_property
+    def _parts(self) -> _Parts:
+        """Split the cells, read them once, and choose the genes.
+
+        Raises
+        ------
+        DataError
+            If values break a rule, or no cell is left to train on or to hold out.
+        """
+        data = self.data
+        is_held_out = held_out_cells(self.files, data)
+        genes = self.known_genes or choose_genes(self.files, data.genes)
+        given = self.known_genes is not None or data.genes not in ("union", "intersection")
+        store = CellStore(self.files, genes, data.normalisation, given=given)
+        survey = store.survey(np.flatnonzero(~is_held_out))
+        if self.known_genes is None and len(genes) > data.num_genes:
+            most_variable = np.argsort(-survey.variance, kind="stable")[: data.num_genes]
+            store = store.narrow(np.sort(most_variable))
+        training = np.flatnonzero(survey.has_counts & ~is_held_out)
+        held_out = np.flatnonzero(survey.has_counts & is_held_out)
+        empty = len(store) - len(training) - len(held_out)
+        if empty:
+            warnings.warn(f"{empty} of {len(store)} cells hold no count and are left out", stacklevel=2)
+        if not (len(training) and len(held_out)):
+            raise DataError(
+                f"cells with counts are needed to train on and to hold out, got {len(training)} and {len(held_out)}"
+            )
+        return _Parts(store, training, held_out, empty, len(genes))
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """The vocabulary: token t is gene t."""
+        return self._parts.store.genes if self.known_genes is None else tuple(self.known_genes)
+
+    @cached_property
+    def layout(self) -> Layout:  # type: ignore[override]
+        """A set; aligned if it is all genes."""
+        num_genes = len(self.genes)
+        if self.data.encoding == "whole":
+            return Layout(axes=(), tokens=num_genes)
+        return Layout(axes=(), tokens=min(self.data.num_tokens, num_genes), aligned=False)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:  # type: ignore[override]
+        """Token t is shown as t + 1."""
+        num = self.layout.tokens
+        return Vocabulary(size=num + 1, pad_id=0, mask_id=0, unk_id=0, first_real=1, num_real=num)
+
+    def _encoder(self, seed: int) -> Encoder:
+        return (WholeEncoder if self.data.encoding == "whole" else GeneEncoder)(seed, self.data)
+
+    @cached_property
+    def train(self) -> TrainingCells:  # type: ignore[override]
+        """Training cells in shuffled blocks."""
+        data, seed = self.data, self.config.seed
+        encode, sizes = self._encoder(seed), {"block": data.block_cells, "buffer": data.buffer_cells}
+        return TrainingCells(self._parts.store, self._parts.training, encode, seed, **sizes)
+
+    @cached_property
+    def validation(self) -> ListedCells:  # type: ignore[override]
+        """Held-out cells."""
+        return ListedCells(self._parts.store, self._parts.held_out, self._encoder(_FIXED_SEED))
+
+    def embedder(self) -> ValueEmbedder:
+        """Build the value network and the table of genes."""
+        width = self.config.model.width
+        return ValueEmbedder(ValueNetwork(width, is_counts=self.is_counts), nn.Embedding(len(self.genes), width), width)
+
+    def head(self) -> ValueHead:
+        """Build what predicts values."""
+        loss, num_outputs = LOSSES[self.loss]
+        return ValueHead(self.config.model.width, num_outputs, loss)
+
+    def report(self) -> dict[str, Any]:
+        """Files, and how many cells and genes each rule left."""
+        parts = self._parts
+        found = zip(self.files, parts.store.present.sum(1).tolist(), strict=True)
+        return {
+            "files": {
+                str(file.path): {"cells": file.num_cells, "genes": len(file.genes), "genes_in_vocabulary": number}
+                for file, number in found
+            },
+            "genes": len(self.genes),
+            "genes_before_selection": parts.genes_before,
+            "training_cells": len(parts.training),
+            "validation_cells": len(parts.held_out),
+            "cells_without_counts": parts.empty,
+        }
+
+    def yardstick(self) -> dict[str, float]:
+        """Held-out loss of predictions that know a value's gene and the cell's total alone.
+
+        They are fitted on the tokens of one epoch of training (at most 16,384 cells), and judged on all tokens of the
+        held-out cells of the final validation, which masks a random part of these.
+        """
+        means = GeneMeans(len(self.genes))
+        number = min(len(self.train.cells), _YARDSTICK_CELLS)
+        for start in range(0, number, _BATCH_CELLS):
+            batch = self.train.batch(np.arange(start, min(start + _BATCH_CELLS, number)))
+            assert batch.values is not None
+            means.add(batch.tokens[batch.maskable].long(), batch.values[batch.maskable])
+        loss, _ = LOSSES[self.loss]
+        predictions = means.predictions(self.loss)
+        total, count = dict.fromkeys(predictions, 0.0), 0
+        ids = evenly_spaced(len(self.validation), 4 * self.config.validation_windows)
+        for start in range(0, len(ids), _BATCH_CELLS):
+            batch = self.validation.batch(ids[start : start + _BATCH_CELLS])
+            assert batch.values is not None
+            genes, values = batch.tokens[batch.maskable].long(), batch.values[batch.maskable]
+            count += len(genes)
+            for name, predicted in predictions.items():
+                total[name] += loss(predicted[genes], values).double().sum().item()
+        return {name: value / count for name, value in total.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write the gene vocabulary and the normalisation."""
+        content = {"normalisation": self.data.normalisation, "genes": list(self.genes)}
+        (folder / _GENE_FILE).write_text(json.dumps(content, indent=0))
+
+    def read(self, path: Path) -> ListedCells:
+        """Cells of a file over the run's genes; the layer, names and normalisation are those of training.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be used, or has no gene of the vocabulary.
+        """
+        store = CellStore([self._open(path)], self.genes, self.data.normalisation, given=True)
+        return ListedCells(store, np.arange(len(store)), self._encoder(_FIXED_SEED), alike=True)
+
+    def write(self, vectors: Float[np.ndarray, "N D"], path: Path, out: Path) -> None:
+        """Write the AnnData at ``path`` with ``obsm["X_dnar2mae"]`` added; for 10x input, one made from it."""
+        write_h5ad(vectors, self._open(path), out)
+
+
+def _read_genes(path: Path, normalisation: str) -> list[str] | None:
+    """Saved vocabulary; None if the run stopped before it was written.
+
+    Raises
+    ------
+    RunError
+        If it is damaged, or of values normalised in another way.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        saved, genes = content["normalisation"], content["genes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: cannot be read as the genes of a run: {error}") from error
+    if saved != normalisation:
+        raise RunError(f"{path}: the model takes --data.normalisation {saved}, got {normalisation}")
+    return genes

@@ -1,0 +1,99 @@
+"""Samples by index: cells of the training set in shuffled order, or a list of cells as it stands."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from dnar2mae.modalities.cell.encode import Encoder
+from dnar2mae.modalities.cell.order import epoch_order
+from dnar2mae.modalities.cell.store import CellStore, Rows, join
+from dnar2mae.modalities.contract import Batch
+
+
+class TrainingCells:
+    """Epoch after epoch of cells; sample ``i`` is place ``i mod N`` of epoch ``i // N``.
+
+    Holds the cells of one buffer at a time, read in blocks of neighbours.
+
+    Parameters
+    ----------
+    store
+        All cells.
+    cells
+        Numbers of the training cells, sorted.
+    encode
+        Makes a batch of rows.
+    seed
+        Of the order.
+    block, buffer
+        See :func:`dnar2mae.modalities.cell.order.epoch_order`.
+    """
+
+    def __init__(
+        self, store: CellStore, cells: Int[np.ndarray, " N"], encode: Encoder, seed: int, *, block: int, buffer: int
+    ) -> None:
+        self.store, self.cells, self.encode, self.seed = store, cells, encode, seed
+        self.block, self.size = block, -(-buffer // block) * block
+        self._order: tuple[int, Any] = (-1, None)
+        self._buffer: tuple[tuple[int, int], Any] = ((-1, -1), None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the buffer behind: another process reads its own."""
+        return {**self.__dict__, "_order": (-1, None), "_buffer": ((-1, -1), None)}
+
+    def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Samples of these indices."""
+        epoch, place = np.divmod(sample_ids, len(self.cells))
+        number = place // self.size
+        cuts = np.flatnonzero((np.diff(epoch) != 0) | (np.diff(number) != 0)) + 1
+        parts = []
+        for stretch in np.split(np.arange(len(sample_ids)), cuts):
+            key = int(epoch[stretch[0]]), int(number[stretch[0]])
+            parts.append(self._rows(key).take(place[stretch] - key[1] * self.size))
+        return self.encode(join(parts), sample_ids, sample_ids)
+
+    def _rows(self, key: tuple[int, int]) -> Rows:
+        if self._buffer[0] != key:
+            epoch, number = key
+            if self._order[0] != epoch:
+                order = epoch_order(self.seed, epoch, len(self.cells), block=self.block, buffer=self.size)
+                self._order = epoch, order
+            places = self._order[1][number * self.size : (number + 1) * self.size]
+            self._buffer = key, None  # frees the last one before the next is read
+            self._buffer = key, self.store.rows(self.cells[places])
+        return self._buffer[1]
+
+
+class ListedCells:
+    """Some cells in their order.
+
+    Parameters
+    ----------
+    store
+        All cells.
+    cells
+        Numbers of the cells.
+    encode
+        Makes a batch of rows.
+    alike
+        Draw the same genes without a count for all, so that a cell's sample does not depend on its place in the file.
+    """
+
+    def __init__(self, store: CellStore, cells: Int[np.ndarray, " N"], encode: Encoder, *, alike: bool = False) -> None:
+        self.store, self.cells, self.encode, self.alike = store, cells, encode, alike
+
+    def __len__(self) -> int:
+        """Count the cells."""
+        return len(self.cells)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Name of each cell."""
+        return pd.DataFrame({"cell": self.store.cell_names[self.cells]})
+
+    def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Cells of these places in the list."""
+        draw_ids = np.zeros_like(sample_ids) if self.alike else sample_ids
+        return self.encode(self.store.rows(self.cells[sample_ids]), sample_ids, draw_ids)

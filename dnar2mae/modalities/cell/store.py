@@ -1,0 +1,214 @@
+"""Cells of several files as one table over one vocabulary, checked and normalised as they are read."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dnar2mae.errors import DataError
+from dnar2mae.modalities.cell.files import CellFile
+from dnar2mae.modalities.cell.genes import selection
+
+PER_CELL = 10_000
+"""Counts a cell is scaled to."""
+_GAP_CELLS = 32  # cells that are read and thrown away rather than asking for two stretches
+_SURVEY_CELLS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some cells."""
+
+    values: Any
+    """SciPy CSR [N, G], float32: normalised values over the vocabulary."""
+    library: Float[np.ndarray, " N"]
+    """Counts of the cell over all genes of its file; where values are taken as they are, how many are not zero."""
+    file: Int[np.ndarray, " N"]
+    """Number of the cell's file."""
+    genes_of_file: Bool[np.ndarray, "F G"]
+    """Genes that each file has."""
+
+    @property
+    def present(self) -> Bool[np.ndarray, "N G"]:
+        """Genes that the cell's file has."""
+        return self.genes_of_file[self.file]
+
+    def take(self, index: Int[np.ndarray, " M"]) -> "Rows":
+        """Some of these cells."""
+        return Rows(self.values[index], self.library[index], self.file[index], self.genes_of_file)
+
+
+def join(parts: Sequence[Rows]) -> Rows:
+    """Cells of several parts, in order."""
+    from scipy.sparse import vstack
+
+    if len(parts) == 1:
+        return parts[0]
+    values = vstack([part.values for part in parts], format="csr")
+    library, file = (np.concatenate([getattr(part, name) for part in parts]) for name in ("library", "file"))
+    return Rows(values, library, file, parts[0].genes_of_file)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one pass over all cells tells."""
+
+    has_counts: Bool[np.ndarray, " N"]
+    """Cells that are not empty."""
+    variance: Float[np.ndarray, " G"]
+    """Of each gene over the cells asked for whose file has it: of log1p_cp10k, or of values taken as they are."""
+
+
+class CellStore:
+    """Several files, one after the other.
+
+    Parameters
+    ----------
+    files
+        Opened files.
+    genes
+        The vocabulary.
+    normalisation
+        ``log1p_cp10k``, ``counts`` or ``none``.
+    given
+        Whether the vocabulary was not made from these files.
+
+    Raises
+    ------
+    DataError
+        If a file's genes do not fit the vocabulary; see :func:`dnar2mae.modalities.cell.genes.selection`.
+    """
+
+    def __init__(
+        self, files: Sequence[CellFile], genes: Sequence[str], normalisation: str, *, given: bool = False
+    ) -> None:
+        self.files, self.genes, self.normalisation = tuple(files), tuple(genes), normalisation
+        may_sum = normalisation != "none"
+        self.selections = [selection(file, genes, may_sum=may_sum, given=given) for file in files]
+        self.present = np.stack([np.asarray(chosen.sum(0)).ravel() > 0 for chosen in self.selections])
+        self.offsets = np.cumsum([0, *(file.num_cells for file in files)])
+
+    def __len__(self) -> int:
+        """Count the cells of all files."""
+        return int(self.offsets[-1])
+
+    def narrow(self, index: Int[np.ndarray, " H"]) -> "CellStore":
+        """Give the same cells over some of the genes."""
+        other = copy(self)
+        other.genes = tuple(self.genes[i] for i in index)
+        other.selections = [chosen[:, index] for chosen in self.selections]
+        other.present = self.present[:, index]
+        return other
+
+    def rows(self, cells: Int[np.ndarray, " N"]) -> Rows:
+        """Read cells.
+
+        Parameters
+        ----------
+        cells
+            Numbers in any order, each at most once.
+
+        Raises
+        ------
+        DataError
+            If a value breaks a rule of the normalisation, or a file is damaged.
+        """
+        order = np.argsort(cells)
+        sorted_cells = cells[order]
+        number = np.searchsorted(self.offsets, sorted_cells, side="right") - 1
+        cuts = np.flatnonzero((np.diff(sorted_cells) > _GAP_CELLS) | (np.diff(number) > 0)) + 1
+        parts = []
+        for stretch in np.split(np.arange(len(cells)), cuts):
+            which = int(number[stretch[0]])
+            parts.append(self._stretch(which, sorted_cells[stretch] - self.offsets[which]))
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return join(parts).take(back)
+
+    def survey(self, among: Int[np.ndarray, " M"]) -> Survey:
+        """Read all cells once, in order; moments are those of the cells ``among``, sorted."""
+        num_genes = len(self.genes)
+        has_counts = np.zeros(len(self), bool)
+        total, squares, seen = np.zeros((3, num_genes))
+        chosen = np.zeros(len(self), bool)
+        chosen[among] = True
+        for cells, rows in self.blocks():
+            has_counts[cells] = rows.library > 0
+            counted = chosen[cells] & has_counts[cells]
+            values = rows.values[counted].astype(np.float64)
+            if self.normalisation == "counts":
+                values = log1p_cp10k(values, rows.library[counted])
+            total += np.asarray(values.sum(0)).ravel()
+            squares += np.asarray(values.multiply(values).sum(0)).ravel()
+            seen += np.bincount(rows.file[counted], minlength=len(self.files)) @ self.present
+        seen = np.maximum(seen, 1)
+        return Survey(has_counts, squares / seen - (total / seen) ** 2)
+
+    def blocks(self) -> Iterator[tuple[Int[np.ndarray, " N"], Rows]]:
+        """All cells in order, some thousands at a time."""
+        for start in range(0, len(self), _SURVEY_CELLS):
+            cells = np.arange(start, min(start + _SURVEY_CELLS, len(self)))
+            yield cells, self.rows(cells)
+
+    @cached_property
+    def cell_names(self) -> np.ndarray:
+        """Names of all cells."""
+        return np.concatenate([file.cell_names() for file in self.files])
+
+    def _stretch(self, which: int, local: Int[np.ndarray, " N"]) -> Rows:
+        file, first = self.files[which], int(local[0])
+        raw = file.rows(first, int(local[-1]) + 1)
+        if len(local) < raw.shape[0]:
+            raw = raw[local - first]
+        self._check(file, raw, local)
+        if self.normalisation == "none":
+            library = np.diff(raw.indptr).astype(np.float32)
+        else:
+            library = np.asarray(raw @ file.used.astype(np.float32)).ravel()
+        values = raw @ self.selections[which]
+        if self.normalisation == "log1p_cp10k":
+            values = log1p_cp10k(values, library)
+        return Rows(values, library, np.full(len(local), which), self.present)
+
+    def _check(self, file: CellFile, raw: Any, local: Int[np.ndarray, " N"]) -> None:
+        data = raw.data
+        if not np.isfinite(data).all():
+            raise DataError(f"{_place(file, raw, local, ~np.isfinite(data))}; values must be finite")
+        if self.normalisation == "none":
+            return
+        advice = "name a layer of counts by --data.layer (raw, or one of layers), or take --data.normalisation none"
+        if len(data) and data.min() < 0:
+            found = _place(file, raw, local, data < 0)
+            raise DataError(f"{found}, but --data.normalisation {self.normalisation} needs counts: {advice}")
+        fraction = data != np.rint(data)
+        if fraction.any():
+            found = _place(file, raw, local, fraction)
+            if self.normalisation == "counts":
+                raise DataError(f"{found}, but --data.normalisation counts needs whole numbers: {advice}")
+            if not file.warned:
+                file.warned = True
+                warnings.warn(
+                    f"{file.path}: values are not whole numbers; if they are no counts, {advice}", stacklevel=2
+                )
+
+
+def log1p_cp10k(values: Any, library: Float[np.ndarray, " N"]) -> Any:
+    r"""Compute :math:`\log(1 + 10^4 c_{ng} / \sum_g c_{ng})` of the stored values of a CSR matrix of counts."""
+    values = values.copy()
+    scale = PER_CELL / np.maximum(library, 1e-12)
+    values.data = np.log1p(values.data * np.repeat(scale, np.diff(values.indptr))).astype(values.dtype, copy=False)
+    return values
+
+
+def _place(file: CellFile, raw: Any, local: Int[np.ndarray, " N"], wrong: Bool[np.ndarray, " M"]) -> str:
+    """Say where the first wrong value is."""
+    at = int(np.argmax(wrong))
+    row = int(np.searchsorted(raw.indptr, at, side="right")) - 1
+    cell, gene = file.cell_names()[local[row]], file.genes[raw.indices[at]]
+    layer = getattr(file, "key", "the matrix")
+    return f"{file.path}: {layer} holds {raw.data[at]:g} (cell {cell}, gene {gene})"

@@ -1,0 +1,120 @@
+"""Files of Cell Ranger: HDF5, and folders of three text files."""
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.modalities.cell.files import CellFile, Hdf5File, one_line
+
+_COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
+_EXPRESSION = "Gene Expression"
+
+
+class TenxH5File(Hdf5File):
+    """Feature-barcode matrix of Cell Ranger 2 and later.
+
+    Parameters
+    ----------
+    path, memory_mb
+        As for :class:`CellFile`.
+    gene_names
+        ``gene_symbols`` or ``gene_ids``.
+
+    Raises
+    ------
+    DataError
+        If it is no such file.
+    """
+
+    def __init__(self, path: Path, memory_mb: int, gene_names: str | None) -> None:
+        super().__init__(path, memory_mb)
+        self.key, column = next(iter(self.handle), "matrix"), _column_10x(gene_names)
+        group = self.handle.get(self.key)
+        if not hasattr(group, "keys") or not {"barcodes", "data", "indices", "indptr", "shape"} <= set(group):
+            raise DataError(f"{path}: not a 10x file: no group with barcodes, data, indices, indptr and shape")
+        features = group.get("features")
+        names = group[{"name": "gene_names", "id": "genes"}[column]] if features is None else features[column]
+        self.genes = names.asstr()[:]
+        self.used = np.ones(len(self.genes), bool)
+        if features is not None and "feature_type" in features:
+            self.used = features["feature_type"].asstr()[:] == _EXPRESSION
+        self.num_cells = int(group["shape"][1])
+        self.in_memory = group["data"].size * 8 <= memory_mb * 2**20
+
+    def read(self, start: int, stop: int) -> Any:
+        """Read consecutive cells."""
+        return self.rows_of(self.handle[self.key], start, stop)
+
+    def cell_names(self) -> np.ndarray:
+        """Barcodes."""
+        return self.handle[self.key]["barcodes"].asstr()[:]
+
+
+class TenxFolder(CellFile):
+    """A folder with matrix.mtx, barcodes.tsv, and features.tsv or genes.tsv, each plain or gzip; read whole.
+
+    Parameters
+    ----------
+    path, memory_mb
+        As for :class:`CellFile`.
+    gene_names
+        ``gene_symbols`` or ``gene_ids``.
+
+    Raises
+    ------
+    DataError
+        If one of the files is missing or damaged, or they do not agree.
+    """
+
+    def __init__(self, path: Path, memory_mb: int, gene_names: str | None) -> None:
+        super().__init__(path, memory_mb)
+        self.matrix_file, self.barcode_file = self._find("matrix.mtx"), self._find("barcodes.tsv")
+        features = self._table(self._find("features.tsv", "genes.tsv"))
+        column = 0 if _column_10x(gene_names) == "id" else min(1, features.shape[1] - 1)
+        self.genes = features[column].to_numpy(object)
+        self.used = np.ones(len(self.genes), bool) if features.shape[1] < 3 else (features[2] == _EXPRESSION).to_numpy()
+        self.num_cells = len(self.cell_names())
+
+    def read(self, start: int, stop: int) -> Any:
+        """Read the matrix."""
+        from scipy.io import mmread
+
+        matrix = mmread(self.matrix_file)
+        if matrix.shape != (len(self.genes), self.num_cells):
+            raise ValueError(
+                f"matrix of {matrix.shape[0]} x {matrix.shape[1]}, but {len(self.genes)} features "
+                f"and {self.num_cells} barcodes"
+            )
+        return matrix.T.tocsr().astype(np.float32)[start:stop]
+
+    def cell_names(self) -> np.ndarray:
+        """Barcodes."""
+        return self._table(self.barcode_file)[0].to_numpy(object)
+
+    def _find(self, *names: str) -> Path:
+        for name in names:
+            for path in (self.path / name, self.path / f"{name}.gz"):
+                if path.is_file():
+                    return path
+        raise DataError(f"{self.path}: a 10x folder needs {' or '.join(names)} (plain or .gz), which is missing")
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        try:
+            content = path.read_bytes()
+            text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
+        except (OSError, EOFError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read: {one_line(error)}") from error
+        rows = [line.split("\t") for line in text.splitlines() if line]
+        if not rows:
+            raise DataError(f"{path}: empty")
+        return pd.DataFrame(rows)
+
+
+def _column_10x(gene_names: str | None) -> str:
+    if gene_names not in _COLUMNS_10X:
+        raise ConfigError(f"--data.gene-names must be gene_symbols or gene_ids for 10x files, got {gene_names}")
+    return _COLUMNS_10X[gene_names]
