@@ -236,7 +236,7 @@ class Trainer:
     ) -> None:
         self.config, self.modality, self.directory = config, modality, run
         self.device, self.autocast = device, autocast
-        self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps)
+        self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps, modality.train)
         self.model = build_model(config, modality).to(device)
         self.parameters = list(self.model.parameters())
         self.optimizer = build_optimizer(self.model, config.optimizer)
@@ -283,7 +283,10 @@ class Trainer:
         dtype = self.autocast or torch.float32
         count = sum(p.numel() for p in self.parameters)
         backend = choose_backend(self.config.attention, self.device, dtype)
-        kernels = "triton" if use_triton(self.config.kernels, self.parameters[0]) else "reference"
+        triton = use_triton(self.config.kernels, self.parameters[0], self.masker.plan(0))
+        kernels = "triton" if triton else "reference"
+        if self.masker.plan(0).placement is not None:
+            kernels += f" (the fused ones do not know --mask.placement {self.config.mask.placement})"
         return (
             f"{count / 1e6:.2f} M parameters on {self.device}, {str(dtype).removeprefix('torch.')}, "
             f"attention {backend}, masking kernels {kernels}; writing to {self.directory.path}"
@@ -316,6 +319,10 @@ class Trainer:
     def training_step(self, batch: Batch) -> dict[str, Any]:
         """Do one optimizer step; the loss is the mean over the predicted tokens of the whole batch.
 
+        Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
+        summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
+        same divisor in every step of full samples, so that a step counts by how much it predicts.
+
         Parameters
         ----------
         batch
@@ -336,8 +343,10 @@ class Trainer:
             total += loss.detach()
             weight += seen
             units += stood_for
-        one = weight.clamp(min=1e-6)
-        norm = scale_and_clip(self.parameters, expected / one * (weight > 0), config.optimizer.clip)
+        one = divisor = weight.clamp(min=1e-6)
+        if config.mask.weighting == "token":
+            divisor = (batch.weight * batch.maskable).sum().clamp(min=1e-6).to(one) * self.masker.expected_share
+        norm = scale_and_clip(self.parameters, expected / divisor * (weight > 0), config.optimizer.clip)
         rate = learning_rate(self.step, config.steps, config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
