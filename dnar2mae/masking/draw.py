@@ -59,8 +59,8 @@ class MaskPlan:
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
         """Give the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
-        fixed = {"intervals": (interval(ratio, ratio),), "mask_below": 2**32, "random_below": 2**32}
-        return replace(self, seed=seed, placement=None, **fixed)
+        fixed = (interval(ratio, ratio),)
+        return replace(self, seed=seed, intervals=fixed, placement=None, mask_below=2**32, random_below=2**32)
 
 
 class Masker:
