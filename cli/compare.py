@@ -46,6 +46,14 @@ class Command(Generic[Data]):
     so that laws that mask less take fewer steps."""
     workers: int = 1
     """Runs at the same time, each with a share of the cores."""
+    suite: Path | None = None
+    """Also probe every run on this benchmark suite (see dnar2mae benchmark build)."""
+    variants: Path | None = None
+    """Also score these variants (VCF, needs --variants-genome) and tell apart 1 and 0 of --variants-field."""
+    variants_genome: Path | None = None
+    """Sequence file that --variants refers to."""
+    variants_field: str = "CLASS"
+    """INFO field of --variants: 1 for variants expected to score low, 0 for the others."""
     preset: Literal["tiny", "small", "base", "large"] = "tiny"
     """As for pretrain."""
     config: Path | None = None
@@ -60,14 +68,24 @@ def run(argv: list[str]) -> int:
     default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
     kind: Any = Command[type(config.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae compare")
-    from dnar2mae.laboratory import Options, compare, parse_law
+    from dnar2mae.laboratory import Options, Variants, compare, parse_law
 
     asked, before = command.run.mask, config.mask
     if replace(asked, replace=before.replace) != before:
         raise ConfigError("--mask: what is masked is set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
     seeds = tuple(range(command.seeds[0])) if len(command.seeds) == 1 else command.seeds
+    variants = None
+    if command.variants:
+        if command.variants_genome is None:
+            raise ConfigError("--variants needs --variants-genome, the sequence file that it refers to")
+        variants = Variants(vcf=command.variants, genome=command.variants_genome, field=command.variants_field)
     options = Options(
-        seeds=seeds, budget_tokens=command.budget_tokens, equal=command.equal, num_workers=command.workers
+        seeds=seeds,
+        budget_tokens=command.budget_tokens,
+        equal=command.equal,
+        num_workers=command.workers,
+        suite=command.suite,
+        variants=variants,
     )
     laws = [parse_law(text, asked) for text in command.laws]
     with _progress() as (planned, advance):

@@ -2,6 +2,6 @@
 
 from dnar2mae.laboratory.compare import Comparison, compare
 from dnar2mae.laboratory.laws import Law, parse_law, with_controls
-from dnar2mae.laboratory.plan import Options
+from dnar2mae.laboratory.plan import Options, Variants
 
-__all__ = ["Comparison", "Law", "Options", "compare", "parse_law", "with_controls"]
+__all__ = ["Comparison", "Law", "Options", "Variants", "compare", "parse_law", "with_controls"]

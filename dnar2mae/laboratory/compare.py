@@ -8,6 +8,7 @@ import pandas as pd
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.laboratory.downstream import probe_rows, variant_rows
 from dnar2mae.laboratory.laws import Law, with_controls
 from dnar2mae.laboratory.plan import Cell, Options, plan_cells
 from dnar2mae.laboratory.report import write_report
@@ -73,7 +74,12 @@ def compare(
     planned(cells, added)
     if not run_cells(cells, options.num_workers, advance):
         return Comparison(finished=False, added=tuple(added))
-    table = pd.DataFrame(loss_rows(cells, tokens, group))
+    rows = loss_rows(cells, tokens, group)
+    if options.suite:
+        rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
+    if options.variants:
+        rows += variant_rows(cells, options.variants, out / "variants")
+    table = pd.DataFrame(rows)
     table.to_csv(out / "compare.csv", index=False, float_format="%.8g")
     write_report(table, everything, added, _about(cells, options, tokens), out)
     return Comparison(finished=True, added=tuple(added), table=table)

@@ -13,6 +13,16 @@ Equal = Literal["steps", "encoder-tokens"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Variants:
+    """Labelled variants, as ``dnar2mae score-variants --evaluate`` takes them."""
+
+    vcf: Path
+    genome: Path
+    field: str
+    """INFO field of the groups: 1 for variants expected to score low, 0 for the others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """How to compare."""
 
@@ -25,6 +35,10 @@ class Options:
     ``mae``, where a law that masks less shows the encoder more and gets fewer steps."""
     num_workers: int = 1
     """Runs at the same time, each with a share of the cores."""
+    suite: Path | None = None
+    """Folder of a benchmark suite, on which every run's frozen vectors are probed."""
+    variants: Variants | None = None
+    """Labelled variants that every run scores."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
