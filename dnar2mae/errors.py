@@ -13,5 +13,9 @@ class SequenceError(Dnar2maeError, ValueError):
     """A sequence file, coordinate or interval breaks its documented rule."""
 
 
+class ImageError(Dnar2maeError, ValueError):
+    """An image, or a file or folder of images, breaks its documented rule."""
+
+
 class RunError(Dnar2maeError, RuntimeError):
     """A run directory or checkpoint cannot be used, or training cannot go on."""

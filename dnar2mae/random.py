@@ -32,6 +32,7 @@ class Stream(IntEnum):
     SPLIT = 5
     SIMULATE = 6
     INIT = 7
+    AUGMENT = 8
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:

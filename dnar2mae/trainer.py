@@ -420,7 +420,9 @@ class Trainer:
         best = all(value < earlier for _, earlier in self.history)
         self.history.append((self.step, value))
         monitor.validation({"step": self.step, "held_out": value})
-        self.modality.illustrate(self.model, self.directory.path / f"held_out-{self.step:08d}")
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            for name in ("last", "best") if best else ("last",):
+                self.modality.illustrate(self.model, self.directory.path / f"held_out-{name}")
         if best and self.step:
             self.save("best")
 

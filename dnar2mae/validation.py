@@ -27,6 +27,11 @@ def evenly_spaced(total: int, number: int) -> np.ndarray:
     return (np.arange(number) * total) // number
 
 
+def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
+    """Masks of every validation at this ratio, whatever the run's law and seed."""
+    return plan.at_ratio(ratio, _SEED)
+
+
 @torch.no_grad()
 def masked_loss(
     model: MaskedModel,
@@ -63,7 +68,7 @@ def masked_loss(
         Summed loss over summed units (of the tokens' ``Batch.units``, else one each); NaN if no token was masked.
     """
     device = next(model.parameters()).device
-    fixed = plan.at_ratio(ratio, _SEED)
+    fixed = fixed_masks(plan, ratio)
     total, count = torch.zeros(2, dtype=torch.float64, device=device)
     for ids in _batches(source, evenly_spaced(len(source), num_samples), batch_tokens):
         batch = source.batch(ids).to(device)

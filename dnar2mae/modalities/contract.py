@@ -94,6 +94,16 @@ class FiniteSource(Source, Protocol):
         """Count the samples."""
 
 
+@runtime_checkable
+class LabelledSource(FiniteSource, Protocol):
+    """A source whose samples may have classes, which probes predict and pretraining never sees."""
+
+    labels: Int[np.ndarray, " N"] | None
+    """Class of each sample as a place in ``classes``; None where they are not known."""
+    classes: tuple[str, ...] | None
+    """Names of the classes, sorted."""
+
+
 class Modality(ABC):
     """One kind of data. A subclass is made from the run's configuration, and opens its data when first asked.
 
@@ -143,10 +153,15 @@ class Modality(ABC):
         """Write into a run directory what a trained model needs besides its weights (a vocabulary, a tokenizer)."""
 
     def illustrate(self, model: "MaskedModel", path: Path) -> None:  # noqa: B027 - nor a picture
-        """Draw at a validation what the model makes of some held-out samples (``path`` has no suffix yet)."""
+        """Draw what the model makes of some held-out samples (``path`` has no suffix yet).
+
+        Called at each validation for ``held_out-last``, and for ``held_out-best`` where the loss is the lowest so far.
+        """
 
     def read(self, path: Path) -> FiniteSource:
         """Samples of a file or folder in their order, unmasked, as embeddings and probes take them.
+
+        Where they may have classes, the source is a :class:`LabelledSource`.
 
         Raises
         ------

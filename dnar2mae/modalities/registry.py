@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from dnar2mae.modalities.contract import Modality
 
 GROUP = "dnar2mae.modalities"
-_BUILT_IN = {"dna": "dnar2mae.modalities.dna.spec:SPEC"}
+_BUILT_IN = {
+    "dna": "dnar2mae.modalities.dna.spec:SPEC",
+    "image": "dnar2mae.modalities.image.spec:SPEC",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
+from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.registry import preset_for
 
 
@@ -35,4 +36,14 @@ def dna(folder: Path) -> PretrainConfig:
     return tiny("dna", DataConfig(genomes=(str(path),), window_bp=64))
 
 
-KINDS = {"dna": dna}
+def image(folder: Path) -> PretrainConfig:
+    """A hundred gradients of 8 x 12 pixels, mostly from left to right."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:8, :12]
+    slope = rng.normal((0.2, 0.6), 0.2, size=(100, 2))[..., None, None]
+    pixels = 1 / (1 + np.exp(-slope[:, 0] * (rows - 4) - slope[:, 1] * (columns - 6)))
+    np.save(folder / "gradients.npy", pixels.astype(np.float32))
+    return tiny("image", ImageConfig(paths=(str(folder / "gradients.npy"),), patch=2, shift=1))
+
+
+KINDS = {"dna": dna, "image": image}

@@ -1,0 +1,1 @@
+"""Images: patches of pixels at places of a grid."""

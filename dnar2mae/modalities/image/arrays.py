@@ -1,0 +1,99 @@
+"""Images and labels in one file: IDX (MNIST's format), .npy and .npz."""
+
+import gzip
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dnar2mae.errors import ImageError
+from dnar2mae.modalities.image.config import ImageConfig
+from dnar2mae.modalities.image.folder import read_folder
+from dnar2mae.modalities.image.images import ArrayImages, Images
+
+_IDX_UINT8 = 8
+
+
+def open_images(path: Path, config: ImageConfig) -> Images:
+    """Open a folder or a file of images.
+
+    Raises
+    ------
+    ImageError
+        If it does not exist, is none of the formats, or is damaged; if labels and images differ in number.
+    """
+    if path.is_dir():
+        images = read_folder(path, config)
+    elif not path.is_file():
+        raise ImageError(f"{path}: no such file or folder")
+    elif path.suffix in (".npy", ".npz"):
+        images = _read_numpy(path, config)
+    else:
+        images = _read_idx_pair(path, config)
+    if config.size and images.shape[:2] != (config.size, config.size):
+        height, width, _ = images.shape
+        raise ImageError(f"{path}: --data.size scales folders only: it must be that of the array, {height} x {width}")
+    return images
+
+
+def _read_numpy(path: Path, config: ImageConfig) -> Images:
+    try:
+        if path.suffix == ".npy":
+            return ArrayImages(str(path), np.load(path, mmap_mode="r"), config.channels)
+        with np.load(path) as file:
+            names = file.files
+            key = names[0] if len(names) == 1 else config.images_key
+            if key not in names:
+                raise ImageError(f"{path}: --data.images-key must be one of {', '.join(names)}, got {key}")
+            images = ArrayImages(f"{path}: {key}", file[key], config.channels)
+            if config.labels_key in names and len(names) > 1:
+                _label(images, file[config.labels_key], str(path), f"{path}: {config.labels_key}")
+            return images
+    except ImageError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ImageError(f"{path}: not a {path.suffix} file of plain numbers: {error}") from error
+
+
+def _read_idx_pair(path: Path, config: ImageConfig) -> Images:
+    images = ArrayImages(str(path), read_idx(path), config.channels)
+    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    if labels != path and labels.is_file():
+        _label(images, read_idx(labels), str(path), str(labels))
+    return images
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, plain or gzipped.
+
+    Raises
+    ------
+    ImageError
+        If it is not one, or shorter or longer than its header says.
+    """
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    try:
+        content = gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ImageError(f"{path}: damaged gzip file: {error}") from error
+    if content[:3] != bytes((0, 0, _IDX_UINT8)) or len(content) < 4 or len(content) < 4 + 4 * content[3]:
+        raise ImageError(f"{path}: neither a folder, nor .npy or .npz, nor an IDX file of unsigned bytes")
+    shape = np.frombuffer(content, ">u4", content[3], 4).astype(int)
+    start = 4 + 4 * content[3]
+    if len(content) - start != shape.prod():
+        raise ImageError(f"{path}: its header says {shape.prod()} bytes of data, got {len(content) - start}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def _label(images: Images, labels: np.ndarray, images_name: str, labels_name: str) -> None:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (len(images),):
+        raise ImageError(
+            f"{labels_name}: there must be one label an image, {len(images)} for {images_name}, "
+            f"got {' x '.join(map(str, labels.shape))}"
+        )
+    names, numbers = np.unique(labels, return_inverse=True)
+    images.labels, images.classes = numbers.astype(np.int64), tuple(str(name) for name in names)

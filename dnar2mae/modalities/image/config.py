@@ -1,0 +1,43 @@
+"""Settings of images; no torch here."""
+
+from dataclasses import dataclass
+
+from dnar2mae.config import Positional, require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageConfig:
+    """From image files to patches."""
+
+    paths: Positional[tuple[str, ...]] = ()
+    """Folders of images (a subfolder a class), IDX files (plain or .gz), .npy or .npz arrays [N,H,W] or [N,H,W,C]."""
+    size: int | None = None
+    """Folders: scale the shorter side to this many pixels and cut out the middle square; by default taken as they are,
+    which must then be of one size."""
+    channels: int | None = None
+    """1 (grey, by luma) or 3 (RGB; grey ones repeated); by default as the images are, which must then agree."""
+    patch: int = 4
+    """Side of a patch in pixels; must divide height and width."""
+    normalise_patches: bool = True
+    """Predict each patch with its own mean taken off and divided by its own standard deviation, as MAE does."""
+    shift: int = 0
+    """Augmentation: move each image by up to this many pixels each way, its edge repeated."""
+    flip: bool = False
+    """Augmentation: show each image or its mirror image (left and right), drawn at random."""
+    validation_share: float = 0.1
+    """Share of the images held out, drawn image by image (at least one), in (0, 0.5]."""
+    images_key: str = "images"
+    """.npz: name of the images; a file's only array is taken whatever its name."""
+    labels_key: str = "labels"
+    """.npz: name of the labels, which only probes use; may be absent."""
+    memory_mb: int = 1024
+    """Folders: decoded images are kept in memory up to this size; past it they are decoded whenever they are used."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require(self.size is None or self.size >= 1, "data.size", "at least 1", self.size)
+        require(self.channels in (None, 1, 3), "data.channels", "1 or 3", self.channels)
+        require(self.patch >= 1, "data.patch", "at least 1", self.patch)
+        require(self.shift >= 0, "data.shift", "at least 0", self.shift)
+        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
+        require(self.memory_mb >= 0, "data.memory-mb", "at least 0", self.memory_mb)

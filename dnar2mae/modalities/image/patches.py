@@ -1,0 +1,99 @@
+"""Patches: cutting and joining, their places, their embedding and their loss.
+
+References
+----------
+.. [1] He et al., "Masked autoencoders are scalable vision learners", CVPR 2022 (normalised patches, fixed positions).
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+_EPS = 1e-6  # added to a patch's variance, of pixels in [0, 1]
+
+
+def to_patches(pixels: Float[np.ndarray, "B H W C"], patch: int) -> Float[np.ndarray, "B T P"]:
+    """Cut images into square patches, row by row; a patch's values run over rows, columns, channels."""
+    batch, height, width, channels = pixels.shape
+    grid = pixels.reshape(batch, height // patch, patch, width // patch, patch, channels)
+    return np.ascontiguousarray(grid.swapaxes(2, 3)).reshape(batch, -1, patch * patch * channels)
+
+
+def to_pixels(patches: Float[np.ndarray, "B T P"], shape: tuple[int, int, int], patch: int) -> np.ndarray:
+    """Join what :func:`to_patches` cut, [B, H, W, C]."""
+    height, width, channels = shape
+    grid = patches.reshape(len(patches), height // patch, width // patch, patch, patch, channels)
+    return grid.swapaxes(2, 3).reshape(len(patches), height, width, channels)
+
+
+def mean_and_deviation(values: Float[Tensor, "*B P"]) -> tuple[Float[Tensor, "*B 1"], Float[Tensor, "*B 1"]]:
+    r"""Mean of each patch, and :math:`\sqrt{\mathrm{var} + 10^{-6}}` (over its P values, not P - 1)."""
+    mean = values.mean(-1, keepdim=True)
+    return mean, ((values - mean).square().mean(-1, keepdim=True) + _EPS).sqrt()
+
+
+def squared_error(predicted: Float[Tensor, "M P"], true: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
+    """Mean squared error of the pixels of each patch."""
+    return (predicted - true).square().mean(-1)
+
+
+def normalised_squared_error(predicted: Float[Tensor, "M P"], true: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
+    """Mean squared error where each true patch has mean 0 and variance 1 (a patch of one colour is all 0)."""
+    return squared_error(predicted, normalised(true))
+
+
+def normalised(values: Float[Tensor, "*B P"]) -> Float[Tensor, "*B P"]:
+    """Patches with their own mean taken off, over their own standard deviation."""
+    mean, deviation = mean_and_deviation(values)
+    return (values - mean) / deviation
+
+
+class GridPlaces(nn.Module):
+    r"""Sines and cosines of a patch's row (first half of the vector) and column (second half).
+
+    .. math:: \sin(i \, \omega_k), \; \cos(i \, \omega_k), \quad \omega_k = 10000^{-4k/D}, \; k < D/4
+
+    Parameters
+    ----------
+    axes
+        Rows and columns of the grid.
+    width
+        D, a multiple of 4.
+    """
+
+    def __init__(self, axes: tuple[int, int], width: int) -> None:
+        super().__init__()
+        frequency = 10_000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
+        row, column = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in axes), indexing="ij")
+        angles = [torch.outer(place.flatten(), frequency) for place in (row, column)]
+        table = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
+        self.register_buffer("table", table.float(), persistent=False)
+        self.table: Tensor
+
+    def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """Vectors of these places."""
+        return self.table[tokens.long()]
+
+
+class PatchProjection(nn.Module):
+    """Linear map of a patch's pixels, which are brought from [0, 1] to mean 0 and to the size of the places first.
+
+    Parameters
+    ----------
+    num_values
+        P.
+    width
+        D.
+    """
+
+    def __init__(self, num_values: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(num_values, width)
+        self.gain = 50.0 / math.sqrt(num_values)  # with initial weights of sd 0.02: +-0.5 becomes vectors of rms 0.5
+
+    def forward(self, values: Float[Tensor, "*B P"]) -> Float[Tensor, "*B D"]:
+        """Project."""
+        return self.linear((values - 0.5) * self.gain)

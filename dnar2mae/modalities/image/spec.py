@@ -1,0 +1,23 @@
+"""What is known of images before a run starts."""
+
+from dataclasses import replace
+
+from dnar2mae.config import MaskConfig, PretrainConfig
+from dnar2mae.modalities.image.config import ImageConfig
+from dnar2mae.modalities.registry import ModalitySpec
+
+_RELATIVE_BATCH = 8  # an image has a tenth of the tokens of a DNA window
+
+
+def adapt(config: PretrainConfig) -> PretrainConfig:
+    """Leave masked patches out of the encoder (mae), draw high ratios, and take larger batches of smaller samples."""
+    return replace(
+        config,
+        model=replace(config.model, objective="mae", global_every=1),
+        mask=MaskConfig(low=0.3, high=0.9, replace=(1.0, 0.0, 0.0)),
+        batch_size=_RELATIVE_BATCH * config.batch_size,
+        micro_batch=config.micro_batch and _RELATIVE_BATCH * config.micro_batch,
+    )
+
+
+SPEC = ModalitySpec(config=ImageConfig, modality="dnar2mae.modalities.image.modality:ImageModality", adapt=adapt)
