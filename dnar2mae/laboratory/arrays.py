@@ -1,6 +1,5 @@
 """Feature matrices, from files of numbers or from any kind of data."""
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ from jaxtyping import Float
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.validation import evenly_spaced
 
@@ -103,10 +103,4 @@ def _load(path: Path) -> np.ndarray:
             from anndata import read_h5ad
 
             return read_h5ad(path).X
-    content = path.read_bytes()
-    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    if content[:3] != b"\0\0\x08":
-        raise ValueError("expected .npy, .npz, .h5ad or IDX of bytes")
-    axes = content[3]
-    shape = np.frombuffer(content, ">u4", axes, 4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return read_idx(path)

@@ -77,7 +77,7 @@ def test_expression_file(tmp_path):
 
 BAD = {
     "text.npy": (b"hello", "cannot be read"),
-    "text.txt": (b"hello", "expected .npy, .npz, .h5ad or IDX"),
+    "text.txt": (b"hello", "nor an IDX file"),
     "none.npy": (None, "No such file"),
 }
 
