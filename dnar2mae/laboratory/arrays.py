@@ -1,6 +1,7 @@
 """Feature matrices, from files of numbers or from any kind of data."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -86,7 +87,7 @@ def _components(columns: Float[np.ndarray, "N P"], most: int) -> Float[np.ndarra
     return centred @ vectors[:, kept] / np.sqrt(variances[kept])
 
 
-def _load(path: Path) -> np.ndarray:
+def _load(path: Path) -> Any:  # an array, dense or sparse
     match path.suffix:
         case ".npy":
             return np.load(path, allow_pickle=False)
