@@ -87,16 +87,14 @@ def _matrix(command: Command) -> "tuple[np.ndarray, str]":
 
     from dnar2mae.laboratory.arrays import read_array, sample_features
     from dnar2mae.laboratory.covariance import estimate
-    from dnar2mae.theory.covariance import correlation, parse_covariance
+    from dnar2mae.theory.covariance import correlation, load_covariance
 
     if command.array and command.matrix:
         raise ConfigError("--array and --matrix exclude each other")
     if command.samples < 2 or command.features < 2:
         raise ConfigError(f"--samples and --features must be at least 2, got {command.samples}, {command.features}")
     if command.matrix:
-        if command.matrix.suffix != ".npy":
-            raise ConfigError(f"--matrix must be a .npy file, got {command.matrix}")
-        given = correlation(parse_covariance(str(command.matrix), 0))
+        given = correlation(load_covariance(command.matrix, "--matrix"))
         return given, f"{len(given)} features of {command.matrix}, scaled to variance 1"
     if command.array:
         values = read_array(command.array, command.samples)

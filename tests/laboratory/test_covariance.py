@@ -128,5 +128,5 @@ def test_what_is_no_covariance(matrix, message, tmp_path, capsys):
     np.save(tmp_path / "s.npy", matrix)
     assert main(["covariance", "--matrix", str(tmp_path / "s.npy"), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+    assert f"--matrix {tmp_path}/s.npy {message}" in line
     assert not (tmp_path / "out").exists()
