@@ -149,5 +149,5 @@ def draw(found: Sequence[Opinion], title: str, path: Path) -> None:
     axis.set(xlabel="mask ratio (dotted: best uniform law, over its interval)", ylim=(None, min(1.3 * top, 2.5)))
     axis.set_ylabel("error on a masked feature")
     axis.set_title(title, fontsize=9)
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(loc="upper left", fontsize=8, frameon=False)
     save_figure(figure, path)
