@@ -115,9 +115,8 @@ def opinions(
     """
     masking = masking or Masking(loss="masked")
     laws = range_grid(0.05, float(_RATIOS[0]))
-    shared = {"masking": masking}
-    of_fixed = reconstruction_equivalent(matrix, [fixed(p) for p in _RATIOS.tolist()], list(aspects), **shared)
-    of_uniform = reconstruction_equivalent(matrix, laws, list(aspects), **shared)
+    of_fixed = reconstruction_equivalent(matrix, [fixed(p) for p in _RATIOS.tolist()], list(aspects), masking)
+    of_uniform = reconstruction_equivalent(matrix, laws, list(aspects), masking)
     best = of_uniform.argmin(0)
     return [
         Opinion(aspect, _RATIOS, of_fixed[:, g], laws[best[g]], float(of_uniform[best[g], g]))
