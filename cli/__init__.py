@@ -9,6 +9,8 @@ COMMANDS = {
     "tokenizer": "Train a BPE, WordPiece or Unigram tokenizer on text or DNA.",
     "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
     "export": "Write a trained model as a Hugging Face folder.",
+    "compare": "Compare mask laws: same model, windows and budget, several seeds.",
+    "covariance": "Estimate the covariance of your data; the linear model's opinion on a mask law.",
     "theory": "Compute what ridgeless regression says about mask ratios, with plots and CSV.",
     "doctor": "Say what this machine has and which backends a run would use.",
     "embed": "Embed the sequences of a FASTA, BED or CSV file.",

@@ -8,9 +8,8 @@ import tyro
 from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
+from dnar2mae.cli.starting_point import starting_config
 from dnar2mae.config import Data, PretrainConfig
-from dnar2mae.modalities.registry import preset_for
-from dnar2mae.presets import PRESETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,8 @@ class Command(Generic[Data]):
 
 def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
-    default = _starting_point(argv)
+    config, out = starting_config(argv)
+    default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
     kind: Any = Command[type(default.run.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
     from dnar2mae.cli.summary import print_summary
@@ -53,33 +53,3 @@ def run(argv: list[str]) -> int:
         return 130
     print_summary(result)
     return 0
-
-
-def _starting_point(argv: list[str]) -> Command:
-    """Defaults that flags then change: the preset, the file, or the run to resume."""
-    given = _peek(argv)
-    config = PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
-    if given["modality"]:
-        config = preset_for(given["modality"], config)
-    if given["resume"] and given["out"] and (saved := Path(given["out"]) / "config.yaml").exists():
-        from dnar2mae.config_file import read_config
-
-        config = read_config(saved)
-    elif given["config"]:
-        from dnar2mae.config_file import read_config
-
-        config = read_config(Path(given["config"]), default=config)
-    out = tyro.MISSING if given["out"] is None else Path(given["out"])
-    return replace(Command(out=Path(), run=config), out=out)
-
-
-def _peek(argv: list[str]) -> dict[str, str | None]:
-    """Values of the flags that decide where the defaults come from."""
-    import argparse
-
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--out", "--modality"):
-        parser.add_argument(name, nargs="?")
-    parser.add_argument("--resume", action="store_true")
-    known, _ = parser.parse_known_args(argv)
-    return vars(known)

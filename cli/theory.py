@@ -289,10 +289,10 @@ class PeffCommand(_Features):
 
         columns = [Masking(), Masking(loss="masked"), Masking(loss="masked-mean"), Masking(scale="inv")]
         names = ["mean", "rows", "masked", "masked-mean", "rows-inv"]
-        task = self.task(1.0)
+        task, laws = self.task(1.0), [parse_law(spec) for spec in self.laws]
         heads = [f"{name:>12}" for name in names] + [f"{f'd/n={aspect:g}':>12}" for aspect in self.aspects]
         print(f"{'law':24}" + "".join(heads))
-        for law in [parse_law(spec) for spec in self.laws]:
+        for law in laws:
             visible = law.high < 1
             values = [law.mean()]
             for masking in columns:

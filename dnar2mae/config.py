@@ -112,6 +112,17 @@ class MaskConfig:
     """Ratios of the choice law, each in (0, 1)."""
     per: Literal["batch", "sample"] = "batch"
     """Draw one ratio for each batch (the paper) or for each sample."""
+    placement: Literal["independent", "spans", "pmi"] = "independent"
+    """Each token by itself; spans of geometric length (SpanBERT); words of high mutual information (GeneMask)."""
+    span_mean: float = 3.0
+    """spans: mean length in tokens, before it is cut at --mask.span-max; at least 1."""
+    span_max: int = 10
+    """spans: longest one, in tokens."""
+    pmi_length: int = 6
+    """pmi: bases (or tokens) of a word, two tokens or more."""
+    weighting: Literal["batch", "token"] = "batch"
+    """batch: a step's loss is its mean, whatever was masked. token: its sum over the number that the law masks on
+    average, so that every masked token of the run weighs the same."""
     replace: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of masked tokens shown as [MASK], as a random real token, as they are; they sum to 1."""
 
@@ -125,6 +136,12 @@ class MaskConfig:
             require(0 < value < 1, f"mask.{name}", "in (0, 1)", value)
         if self.law == "uniform" and self.low > self.high:
             raise ConfigError(f"--mask.low must be at most --mask.high ({self.high}), got {self.low}")
+        placements, weightings = ("independent", "spans", "pmi"), ("batch", "token")
+        require(self.placement in placements, "mask.placement", f"one of {placements}", self.placement)
+        require(self.weighting in weightings, "mask.weighting", "batch or token", self.weighting)
+        require(self.span_mean >= 1, "mask.span-mean", "at least 1", self.span_mean)
+        require(self.span_max >= 1, "mask.span-max", "at least 1", self.span_max)
+        require(self.pmi_length >= 2, "mask.pmi-length", "at least 2", self.pmi_length)
         ratios_ok = len(self.ratios) > 0 and all(0 < r < 1 for r in self.ratios)
         require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
         shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
@@ -303,5 +320,10 @@ class PretrainConfig(Generic[Data]):
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
             require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
+        if self.kernels == "triton" and self.mask.placement != "independent":
+            raise ConfigError(
+                f"--kernels triton draws each token by itself; --mask.placement {self.mask.placement} "
+                "needs reference or auto"
+            )
         precisions = ("auto", "fp32", "bf16")
         require(self.precision in precisions, "precision", f"one of {precisions}", self.precision)

@@ -180,7 +180,7 @@ class Trainer:
     ) -> None:
         self.config, self.modality, self.directory = config, modality, run
         self.device, self.autocast, self.ranks = device, autocast, ranks
-        self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps)
+        self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps, modality.train)
         self.is_sharded = ranks.size > 1 and config.parallel == "fsdp"
         self.model = build_model(config, modality, device, sharded=self.is_sharded)
         self.parameters = list(self.model.parameters())
@@ -235,7 +235,10 @@ class Trainer:
         count = sum(p.numel() for p in self.parameters)
         backend = choose_backend(self.config.attention, self.device, dtype)
         several = f" in {self.ranks.size} ranks ({self.config.parallel})" if self.ranks.size > 1 else ""
-        kernels = "triton" if use_triton(self.config.kernels, self.parameters[0]) else "reference"
+        triton = use_triton(self.config.kernels, self.parameters[0], self.masker.plan(0))
+        kernels = "triton" if triton else "reference"
+        if self.masker.plan(0).placement is not None:
+            kernels += f" (the fused ones do not know --mask.placement {self.config.mask.placement})"
         return (
             f"{count / 1e6:.2f} M parameters on {self.device}{several}, {str(dtype).removeprefix('torch.')}, "
             f"attention {backend}, masking kernels {kernels}; writing to {self.directory.path}"
@@ -280,6 +283,10 @@ class Trainer:
     def training_step(self, batch: Batch) -> dict[str, Any]:
         """Do one optimizer step; the loss is the mean over the predicted tokens of the whole batch.
 
+        Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
+        summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
+        same divisor in every step of full samples, so that a step counts by how much it predicts.
+
         Parameters
         ----------
         batch
@@ -303,9 +310,12 @@ class Trainer:
             total += loss.detach()
             weight += seen
             units += stood_for
-        self.ranks.add(total, weight, units)
-        one = weight.clamp(min=1e-6)
-        factor = self.ranks.size * expected / one * (weight > 0)  # gradients are averaged over ranks
+        maskable = (batch.weight * batch.maskable).sum().to(total)
+        self.ranks.add(total, weight, units, maskable)
+        one = divisor = weight.clamp(min=1e-6)
+        if config.mask.weighting == "token":
+            divisor = maskable.clamp(min=1e-6) * self.masker.expected_share
+        factor = self.ranks.size * expected / divisor * (weight > 0)  # gradients are averaged over ranks
         norm = scale_and_clip(self.parameters, factor, config.optimizer.clip)
         rate = learning_rate(self.step, config.steps, config.optimizer)
         for group in self.optimizer.param_groups:

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.masking import MaskPlan
 
 Backend = Literal["auto", "reference", "triton"]
 """``auto`` is Triton on CUDA and the PyTorch definition elsewhere."""
@@ -14,7 +15,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Triton runs in its interpreter, on any device: for tests. Set before the first import of triton."""
 
 
-def use_triton(backend: str, tensor: Tensor) -> bool:
+def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bool:
     """Tell whether the Triton kernels run for a tensor.
 
     Parameters
@@ -23,16 +24,21 @@ def use_triton(backend: str, tensor: Tensor) -> bool:
         ``auto``, ``reference`` or ``triton``.
     tensor
         Any of the operator's inputs; its device decides.
+    plan
+        Mask plan of an operator that draws masks. Only the definition knows spans and words.
 
     Raises
     ------
     ConfigError
-        If the name is unknown, or if Triton is asked for where it cannot run.
+        If the name is unknown, or if Triton is asked for where it cannot run or for a placement it does not know.
     """
     if backend not in ("auto", "reference", "triton"):
         raise ConfigError(f"backend must be auto, reference or triton, got {backend}")
+    independent = plan is None or plan.placement is None
     if backend != "triton":
-        return backend == "auto" and tensor.is_cuda
+        return backend == "auto" and tensor.is_cuda and independent
+    if not independent:
+        raise ConfigError("backend triton draws each token's mask by itself; spans and words need auto or reference")
     if not (tensor.is_cuda or INTERPRETED):
         raise ConfigError(f"backend triton needs CUDA tensors (or TRITON_INTERPRET=1), got {tensor.device}")
     return True

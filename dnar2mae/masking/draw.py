@@ -2,7 +2,7 @@
 
 Every choice comes from one Philox call at ``(seed, MASK, sample, position)``: word 0 masks, word 1 picks the
 replacement's kind, word 2 the random token. Comparisons are between integers, so the result is bit-equal on every
-device.
+device. A placement (spans, words) takes the part of word 0, and nothing else.
 
 Overlapping tokens (k-mers whose stride is below k) leak a masked base through their neighbours. There, masking works
 on *anchors*: tokens ``group`` apart, where ``group = ceil(k / stride)``, so that no two anchors share a base. A masked
@@ -12,15 +12,21 @@ and every token is an anchor.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dnar2mae.config import MaskConfig
-from dnar2mae.masking.laws import Intervals, interval, ratio_law
+from dnar2mae.masking.laws import Intervals, interval, mean_ratio, ratio_law
+from dnar2mae.masking.placement import Draw, Placement, Spans
 from dnar2mae.random import Stream, draw, scale, threshold
 from dnar2mae.tokenizers.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from dnar2mae.modalities.contract import Source
 
 KEEP, RANDOM, MASK = 0, 1, 2
 """What happens to a masked token, weakest first: where two masked anchors touch a token the strongest wins."""
@@ -48,10 +54,13 @@ class MaskPlan:
     """First id and number of the real tokens, from which random replacements are drawn."""
     group: int = 1
     """Distance between anchors in tokens; above 1 for overlapping tokens."""
+    placement: Placement | None = None
+    """Spans or words; None: each token by itself, which is all that the GPU kernel knows."""
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
-        """Give the same plan at one fixed ratio under another seed, as evaluation uses it."""
-        return replace(self, seed=seed, intervals=(interval(ratio, ratio),), mask_below=2**32, random_below=2**32)
+        """Give the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
+        fixed = (interval(ratio, ratio),)
+        return replace(self, seed=seed, intervals=fixed, placement=None, mask_below=2**32, random_below=2**32)
 
 
 class Masker:
@@ -67,12 +76,39 @@ class Masker:
         Run seed.
     total_steps
         Length of the run, used by scheduled laws.
+    source
+        Training samples, on which the placement ``pmi`` counts words.
+
+    Raises
+    ------
+    ConfigError
+        If the placement does not suit the tokens.
     """
 
-    def __init__(self, config: MaskConfig, vocabulary: Vocabulary, seed: int, total_steps: int) -> None:
+    def __init__(
+        self,
+        config: MaskConfig,
+        vocabulary: Vocabulary,
+        seed: int,
+        total_steps: int,
+        source: "Source | None" = None,
+    ) -> None:
         self.config, self.vocabulary = config, vocabulary
         self.seed, self.total_steps = seed, total_steps
         self._law = ratio_law(config)
+        self._placement: Placement | None = None
+        if config.placement == "spans":
+            self._placement = Spans.geometric(config.span_mean, config.span_max)
+        elif config.placement == "pmi":
+            from dnar2mae.masking.words import words_by_information
+
+            assert source is not None, "words are counted on training samples"
+            self._placement = words_by_information(config, vocabulary, source)
+
+    @cached_property
+    def expected_share(self) -> float:
+        """Share of the maskable tokens that a step predicts, on average over the law and the run."""
+        return mean_ratio(self._law, self.total_steps) / self.vocabulary.group
 
     def plan(self, step: int) -> MaskPlan:
         """Plan of a step (0-based)."""
@@ -87,6 +123,7 @@ class Masker:
             mask_id=self.vocabulary.mask_id,
             real_ids=(self.vocabulary.first_real, self.vocabulary.num_real),
             group=self.vocabulary.group,
+            placement=self._placement,
         )
 
 
@@ -112,7 +149,8 @@ def prediction_capacity(plan: MaskPlan, sample_ids: Int[Tensor, " B"], num_token
     """Most predictions that samples of ``num_tokens`` tokens can ask for, known without waiting for a GPU.
 
     The number is binomial; this is its mean and 8 standard deviations, rounded up to a multiple of 256. The chance
-    that a step asks for more is below 1e-14, and what is past the bound is then left out of that step.
+    that a step asks for more is below 1e-14, and what is past the bound is then left out of that step. Spans and words
+    mask tokens together: the variance is then at most 1 + 2 reach times as large.
 
     Parameters
     ----------
@@ -124,7 +162,8 @@ def prediction_capacity(plan: MaskPlan, sample_ids: Int[Tensor, " B"], num_token
         Tokens in a sample.
     """
     mean = draw_ratio(plan, sample_ids).sum().item() * num_tokens / plan.group + len(sample_ids)
-    return -(-int(mean + 8 * mean**0.5 + 16) // 256) * 256
+    together = 1 if plan.placement is None else 1 + 2 * plan.placement.reach
+    return -(-int(mean + 8 * (together * mean) ** 0.5 + 16 * together) // 256) * 256
 
 
 def corrupt(
@@ -155,7 +194,14 @@ def corrupt(
     """
     position = torch.arange(tokens.shape[1], device=tokens.device)
     choose, kind, pick, _ = draw(plan.seed, Stream.MASK, sample_ids[:, None], position)
-    masked = (choose < draw_threshold(plan, sample_ids)[:, None]) & maskable
+    if plan.placement is None:
+        masked = (choose < draw_threshold(plan, sample_ids)[:, None]) & maskable
+    else:
+        ratio = draw_ratio(plan, sample_ids)
+        drawn = Draw(
+            seed=plan.seed, group=plan.group, ratio=ratio, tokens=tokens, maskable=maskable, sample_ids=sample_ids
+        )
+        masked = plan.placement.masked(drawn) & maskable
     action = torch.where(kind < plan.mask_below, MASK, torch.where(kind < plan.random_below, RANDOM, KEEP))
     if plan.group > 1:
         masked, action, predicted = _spread(plan, masked, action, sample_ids)

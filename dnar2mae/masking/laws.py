@@ -58,6 +58,12 @@ def ratio_law(config: MaskConfig) -> RatioLaw:
     raise AssertionError(f"MaskConfig let the unknown law {config.law!r} through")
 
 
+def mean_ratio(law: RatioLaw, total_steps: int) -> float:
+    """Mask ratio that a law draws on average over a run's steps."""
+    drawn = [law(step, total_steps) for step in range(total_steps)]
+    return sum(sum(low + span / 2 for low, span in step) / len(step) for step in drawn) / total_steps / 2**32
+
+
 def _progress(step: int, total: int) -> float:
     return min(step / max(total - 1, 1), 1.0)
 

@@ -163,7 +163,7 @@ def parse_covariance(spec: str, num_features: int, seed: int = 0) -> Float[np.nd
         If the name is unknown, its numbers cannot be read, or the file does not hold a covariance.
     """
     if spec.endswith(".npy"):
-        return _load(Path(spec))
+        return load_covariance(Path(spec))
     if num_features < 2:
         raise ConfigError(f"--num-features must be at least 2, got {num_features}")
     name, _, rest = spec.partition(":")
@@ -201,14 +201,21 @@ def _family(
     return matrix
 
 
-def _load(path: Path) -> Float[np.ndarray, "d d"]:
+def load_covariance(path: Path, flag: str = "--covariance") -> Float[np.ndarray, "d d"]:
+    """Read a covariance from an ``.npy`` file; ``flag`` is what messages call it.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or does not hold a covariance.
+    """
     try:
         matrix = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"--covariance {path} cannot be read: {error}") from error
+        raise ConfigError(f"{flag} {path} cannot be read: {error}") from error
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "iuf":
-        raise ConfigError(f"--covariance {path} must hold one array of real numbers")
-    return check_covariance(matrix, f"--covariance {path}")
+        raise ConfigError(f"{flag} {path} must hold one array of real numbers")
+    return check_covariance(matrix, f"{flag} {path}")
 
 
 def _symmetric(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:

@@ -30,7 +30,7 @@ def masked_embedding(
     which draws again. Its weight gradient is summed in a fixed order, so it is the same on every run. A token id
     outside [0, V) gives a row of NaN, where the definition raises.
     """
-    if not use_triton(backend, weight):
+    if not use_triton(backend, weight, plan):
         return reference.masked_embedding(weight, tokens, maskable, sample_ids, plan)
     from dnar2mae.kernels.mask_draw import pack
     from dnar2mae.kernels.masked_embedding import triton as impl

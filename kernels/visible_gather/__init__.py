@@ -35,7 +35,7 @@ def visible_gather(
     B samples between them, and one wait of the host for the sizes unless ``padded``. A token id outside [0, V)
     gives a row of NaN, where the definition raises.
     """
-    if not use_triton(backend, weight):
+    if not use_triton(backend, weight, plan):
         return reference.visible_gather(weight, tokens, valid, maskable, sample_ids, plan, padded=padded)
     from dnar2mae.kernels.mask_draw import pack
     from dnar2mae.kernels.visible_gather import triton as impl

@@ -27,16 +27,16 @@ class VisibleTokens(NamedTuple):
 
 
 def hidden_tokens(
-    plan: MaskPlan, maskable: Bool[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
+    plan: MaskPlan, tokens: Int[Tensor, "B T"], maskable: Bool[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
 ) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B T"]]:
     """Tell which tokens a plan hides, and where it asks for a prediction.
 
     Hidden is what :func:`dnar2mae.masking.corrupt` would show as [MASK] if it replaced nothing by anything else:
     masked tokens, and those that share a base with one.
     """
-    always = replace(plan, mask_below=2**32, random_below=2**32, mask_id=1)
-    inputs, predicted = corrupt(always, torch.zeros_like(maskable, dtype=torch.int64), maskable, sample_ids.long())
-    return inputs == 1, predicted
+    always = replace(plan, mask_below=2**32, random_below=2**32, mask_id=-1)
+    inputs, predicted = corrupt(always, tokens.long(), maskable, sample_ids.long())
+    return inputs == -1, predicted
 
 
 def visible_gather(
@@ -78,7 +78,7 @@ def visible_gather(
     VisibleTokens
         The packed rows and where each came from.
     """
-    hidden, predicted = hidden_tokens(plan, maskable, sample_ids)
+    hidden, predicted = hidden_tokens(plan, tokens, maskable, sample_ids)
     visible = valid & ~hidden
     lengths = visible.sum(1)
     cu_seqlens = F.pad(lengths.cumsum(0), (1, 0)).int()

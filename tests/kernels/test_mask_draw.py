@@ -124,8 +124,8 @@ def test_ratios_ids_and_masks_are_bit_equal_to_the_definition(device, case):
 def test_visible_tokens_are_bit_equal_to_the_definition(device, case):
     plan, size, batch = case
     plan = make_plan(**plan)
-    _, valid, maskable, sample_ids = make_batch(*size, **batch, device=device)
-    hidden, predicted = hidden_tokens(plan, maskable, sample_ids)
+    tokens, valid, maskable, sample_ids = make_batch(*size, **batch, device=device)
+    hidden, predicted = hidden_tokens(plan, tokens, maskable, sample_ids)
     rank, asked, lengths = visible_rank(valid, maskable, sample_ids, pack(plan))
     assert torch.equal(rank >= 0, valid & ~hidden)
     assert torch.equal(asked, predicted)

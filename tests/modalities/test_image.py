@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from dnar2mae import pretrain
+from dnar2mae.assemble import build_model
 from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
 from dnar2mae.embed.samples import load_run
@@ -33,7 +34,6 @@ from dnar2mae.modalities.image.reconstruction import reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split
 from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible
 from dnar2mae.modalities.registry import preset_for
-from dnar2mae.assemble import build_model
 from dnar2mae.validation import evenly_spaced, fixed_masks, masked_loss
 from tests.modalities.kinds import image as gradients
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dnar2mae import ModelConfig, PretrainConfig, pretrain
+from dnar2mae.assemble import build_model
 from dnar2mae.cli import main
 from dnar2mae.embed.samples import embed_samples, load_run
 from dnar2mae.errors import ConfigError, DataError
@@ -25,7 +26,6 @@ from dnar2mae.modalities.text.readers import documents, texts
 from dnar2mae.modalities.text.stream import TokenStream, divide
 from dnar2mae.modalities.text.yardstick import markov_bits
 from dnar2mae.tokenizers import ByteTokenizer
-from dnar2mae.assemble import build_model
 from tests.modalities.kinds import text_bpe
 
 BYTES = ByteTokenizer()

@@ -1,0 +1,122 @@
+"""``dnar2mae compare``."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal
+
+import tyro
+from tyro.conf import arg
+
+from dnar2mae.cli.parse import parse
+from dnar2mae.cli.starting_point import starting_config
+from dnar2mae.config import Data, PretrainConfig
+from dnar2mae.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Generic[Data]):
+    """Compare mask laws fairly: the same model, windows and budget under each, with several seeds.
+
+    Example: dnar2mae compare genome.fa.gz --laws fixed:0.15 uniform:0.05,0.5 --seeds 5 --out labs/first
+
+    A law is fixed:P, uniform:LOW,HIGH, choice:P,P,..., linear:FIRST,LAST or cosine:FIRST,LAST; then any of
+    /sample (a ratio for each sample instead of each batch), /spans:MEAN (contiguous spans of geometric length),
+    /pmi:LENGTH (DNA words of high pointwise mutual information), /token (loss weighted by token, not by batch), as in
+    uniform:0.05,0.5/sample/spans:3. The fixed ratio at the mean of every law that varies is added: a gain over 15 %
+    alone may be no more than a higher mean.
+
+    Runs of one seed share windows, strands and initial weights. All are judged on the same held-out masks at ratios
+    0.05 to 0.7; the report has paired differences with intervals over seeds. Given again, the command goes on where
+    it stopped; more laws or seeds may be added. All other flags are those of dnar2mae pretrain.
+    """
+
+    out: Path
+    """Folder: gets runs/, compare.csv (a row a run and measurement), report.md and compare.png."""
+    laws: tuple[str, ...] = ()
+    """Laws to compare."""
+    seeds: tuple[int, ...] = (5,)
+    """One number: how many, from 0 on. Several: these."""
+    budget_tokens: int | None = None
+    """Tokens that every run trains on; by default --steps decides."""
+    equal: Literal["steps", "encoder-tokens"] = "steps"
+    """steps: as many steps for all. encoder-tokens, under --model.objective mae: as many tokens through the encoder,
+    so that laws that mask less take fewer steps."""
+    workers: int = 1
+    """Runs at the same time, each with a share of the cores."""
+    suite: Path | None = None
+    """Also probe every run on this benchmark suite (see dnar2mae benchmark build)."""
+    variants: Path | None = None
+    """Also score these variants (VCF, needs --variants-genome) and tell apart 1 and 0 of --variants-field."""
+    variants_genome: Path | None = None
+    """Sequence file that --variants refers to."""
+    variants_field: str = "CLASS"
+    """INFO field of --variants: 1 for variants expected to score low, 0 for the others."""
+    preset: Literal["tiny", "small", "base", "large"] = "tiny"
+    """As for pretrain."""
+    config: Path | None = None
+    """YAML file of settings."""
+    run: Annotated[PretrainConfig[Data], arg(name="")]
+    """Every run."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, compare, say where the report is."""
+    config, out = starting_config(argv)
+    default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
+    kind: Any = Command[type(config.data)]  # type: ignore[misc]
+    command = parse(kind, argv, default=default, prog="dnar2mae compare")
+    from dnar2mae.laboratory import Options, Variants, compare, parse_law
+
+    asked, before = command.run.mask, config.mask
+    if replace(asked, replace=before.replace) != before:
+        raise ConfigError("--mask: what is masked is set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
+    seeds = tuple(range(command.seeds[0])) if len(command.seeds) == 1 else command.seeds
+    variants = None
+    if command.variants:
+        if command.variants_genome is None:
+            raise ConfigError("--variants needs --variants-genome, the sequence file that it refers to")
+        variants = Variants(vcf=command.variants, genome=command.variants_genome, field=command.variants_field)
+    options = Options(
+        seeds=seeds,
+        budget_tokens=command.budget_tokens,
+        equal=command.equal,
+        num_workers=command.workers,
+        suite=command.suite,
+        variants=variants,
+    )
+    laws = [parse_law(text, asked) for text in command.laws]
+    with _progress() as (planned, advance):
+        found = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
+    if not found.finished:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print((command.out / "report.md").read_text())
+    print(f"Wrote compare.csv, report.md and compare.png in {command.out}")
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Any, Any]]:
+    """Yield what is told the plan, and what is told of every finished run."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("runs", total=None)
+
+        def planned(cells: Any, added: Any) -> None:
+            bar.update(task, total=len(cells))
+            console.print(f"{len(cells)} runs of {cells[0].config.steps:,} steps; output of each in runs/*/seed-*.log")
+            if added:
+                console.print(f"added, the fixed ratio at a law's mean: {', '.join(law.name for law in added)}")
+
+        def advance(cell: Any) -> None:
+            bar.advance(task)
+            console.print(f"finished: {cell.name}")
+
+        yield planned, advance

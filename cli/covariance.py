@@ -1,0 +1,111 @@
+"""``dnar2mae covariance``."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
+
+import tyro
+from tyro.conf import arg
+
+from dnar2mae.cli.parse import parse
+from dnar2mae.cli.starting_point import starting_config
+from dnar2mae.config import Data, PretrainConfig
+from dnar2mae.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Generic[Data]):
+    """Estimate the covariance of your data and ask the linear model for a mask law.
+
+    Example: dnar2mae covariance genome.fa.gz --out labs/covariance
+
+    Reads what dnar2mae pretrain reads (--modality, --data.*, --tokenizer.*; a token by the principal components of
+    its one-hot columns, or of the values it carries), or --array, a file of numbers, or --matrix, a covariance. Every
+    feature is scaled to variance 1 and predicted from the others by a linear masked autoencoder. What it suggests is
+    that model's opinion, not a neural network's: see docs/theory.md for where the two part, and dnar2mae compare for
+    the experiment.
+    """
+
+    out: Path
+    """Folder: gets covariance.npy, curve.csv (error by fixed ratio) and curve.png."""
+    array: Path | None = None
+    """Samples by features instead of data: .npy, .npz, .h5ad, or IDX as MNIST comes in."""
+    matrix: Path | None = None
+    """A covariance instead of data: .npy, symmetric and positive semi-definite."""
+    log: bool = False
+    """Take log(1 + x) of --array, as for counts."""
+    samples: int = 4096
+    """Most samples to estimate from."""
+    features: int = 192
+    """Most features; of an array those that vary most, of a sequence its first places."""
+    aspects: tuple[float, ...] = (0.01, 0.1, 0.5, 0.8, 1.25, 3.0)
+    """Aspect ratios d/n, features over training samples."""
+    num_masks: int | Literal["inf"] = 1
+    """Masks under which each sample is seen."""
+    preset: Literal["tiny", "small", "base", "large"] = "tiny"
+    """As for pretrain."""
+    config: Path | None = None
+    """YAML file of settings."""
+    run: Annotated[PretrainConfig[Data], arg(name="")]
+    """The data."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, estimate, print the opinion, write the curve."""
+    config, out = starting_config(argv)
+    default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
+    kind: Any = Command[type(config.data)]  # type: ignore[misc]
+    command = parse(kind, argv, default=default, prog="dnar2mae covariance")
+    import numpy as np
+    import pandas as pd
+
+    from dnar2mae.laboratory import covariance
+    from dnar2mae.theory import Masking
+
+    matrix, about = _matrix(command)
+    masking = Masking(loss="masked", num_masks=command.num_masks)
+    found = covariance.opinions(matrix, command.aspects, masking)
+    command.out.mkdir(parents=True, exist_ok=True)
+    np.save(command.out / "covariance.npy", matrix)
+    curve = pd.DataFrame([row for opinion in found for row in opinion.rows()])
+    curve.to_csv(command.out / "curve.csv", index=False, float_format="%.6g")
+    covariance.draw(
+        found, f"The linear model's opinion (masks per sample: {command.num_masks})", command.out / "curve.png"
+    )
+    print(about, *map(covariance.describe, found), sep="\n")
+    print("This is the linear model's opinion: Gaussian features, masked one by one, squared loss, no network.")
+    print(f"Wrote covariance.npy, curve.csv and curve.png in {command.out}")
+    return 0
+
+
+def _matrix(command: Command) -> "tuple[np.ndarray, str]":
+    """Correlation matrix of what was named, and a line on how it came about."""
+    import numpy as np
+
+    from dnar2mae.laboratory.arrays import read_array, sample_features
+    from dnar2mae.laboratory.covariance import estimate
+    from dnar2mae.theory.covariance import correlation, load_covariance
+
+    if command.array and command.matrix:
+        raise ConfigError("--array and --matrix exclude each other")
+    if command.samples < 2 or command.features < 2:
+        raise ConfigError(f"--samples and --features must be at least 2, got {command.samples}, {command.features}")
+    if command.matrix:
+        given = correlation(load_covariance(command.matrix, "--matrix"))
+        return given, f"{len(given)} features of {command.matrix}, scaled to variance 1"
+    if command.array:
+        values = read_array(command.array, command.samples)
+        if command.log:
+            if values.min() <= -1:
+                raise ConfigError(f"--log needs values above -1, got {values.min():g}")
+            values = np.log1p(values)
+    else:
+        values = sample_features(command.run, command.samples, command.features)
+    found = estimate(values, command.features)
+    return found.matrix, (
+        f"{len(found.matrix)} features, {found.num_samples:,} samples; shrinkage {found.shrinkage:.3f} towards the "
+        f"identity (Ledoit-Wolf); left out: {found.num_constant} constant, {found.num_left_out} that vary less"
+    )

@@ -1,0 +1,107 @@
+"""Feature matrices, from files of numbers or from any kind of data."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.image.arrays import read_idx
+from dnar2mae.modalities.registry import build_modality
+from dnar2mae.validation import evenly_spaced
+
+_MOST_KINDS = 64
+_AT_ONCE = 256
+
+
+def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
+    """Read samples by features: ``.npy``, ``.npz`` (sparse, or its one array), ``.h5ad`` or IDX (also gzip).
+
+    Parameters
+    ----------
+    path
+        The file. Axes after the first are flattened.
+    most_rows
+        Evenly spaced rows to take, at most.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, does not hold one array of numbers, or these are not finite.
+    """
+    try:
+        found = _load(path)
+    except ImportError as error:
+        raise ConfigError(f"{path}: needs the package anndata: pip install 'dnar2mae[cells]'") from error
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ConfigError(f"--array {path} cannot be read: {reason}") from error
+    if found.ndim < 2 or found.dtype.kind not in "iuf" or found.shape[0] < 2:
+        raise ConfigError(f"--array {path} must be samples by features, got {found.dtype} of shape {found.shape}")
+    rows = found[evenly_spaced(found.shape[0], most_rows)]
+    values = np.asarray(rows.todense() if hasattr(rows, "todense") else rows, float).reshape(rows.shape[0], -1)
+    if not np.isfinite(values).all():
+        raise ConfigError(f"--array {path} must be finite, got {(~np.isfinite(values)).sum()} other numbers")
+    return values
+
+
+def sample_features(config: PretrainConfig, most_rows: int, most_features: int) -> Float[np.ndarray, "N d"]:
+    """Features of a run's first training samples, of any kind of data.
+
+    A token is masked as a whole, so its features must not betray one another: each token is described by its
+    principal components, which are uncorrelated. They are those of the values that it carries, the leading ones so
+    that all tokens fit; else of its one-hot columns, all of them, for as many tokens from the sample's start as fit
+    (a token that cannot be masked has none).
+
+    Raises
+    ------
+    ConfigError
+        If there are more than 64 kinds of tokens.
+    """
+    modality = build_modality(config)
+    vocabulary, parts = modality.vocabulary, []
+    for start in range(0, most_rows, _AT_ONCE):
+        batch = modality.train.batch(np.arange(start, min(start + _AT_ONCE, most_rows)))
+        if batch.values is not None:
+            parts.append(batch.values[:, :most_features].double().numpy())
+            continue
+        kinds = vocabulary.num_real
+        if kinds > _MOST_KINDS:
+            raise ConfigError(f"one-hot features need at most {_MOST_KINDS} tokens, got {kinds}")
+        places = max(most_features // (kinds - 1), 2)
+        digit = (batch.tokens - vocabulary.first_real)[:, :places, None].numpy()
+        real = batch.maskable[:, :places, None].numpy()
+        parts.append(((digit == np.arange(kinds)) & real).astype(float))
+    tokens = np.concatenate(parts)
+    each = max(most_features // tokens.shape[1], 1)
+    return np.concatenate([_components(tokens[:, place], each) for place in range(tokens.shape[1])], axis=1)
+
+
+def _components(columns: Float[np.ndarray, "N P"], most: int) -> Float[np.ndarray, "N C"]:
+    """Leading principal components, each of variance 1; those that do not vary are left out."""
+    centred = columns - columns.mean(0)
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(columns))
+    kept = np.flatnonzero(variances > 1e-6)[::-1][:most]
+    return centred @ vectors[:, kept] / np.sqrt(variances[kept])
+
+
+def _load(path: Path) -> Any:  # an array, dense or sparse
+    match path.suffix:
+        case ".npy":
+            return np.load(path, allow_pickle=False)
+        case ".npz":
+            from scipy.sparse import load_npz
+
+            with np.load(path, allow_pickle=False) as file:
+                if "format" in file:
+                    return load_npz(path).tocsr()
+                if len(file.files) != 1:
+                    raise ValueError(f"expected one array, found {', '.join(file.files)}")
+                return file[file.files[0]]
+        case ".h5ad":
+            from anndata import read_h5ad
+
+            return read_h5ad(path).X
+    return read_idx(path)

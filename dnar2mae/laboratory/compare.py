@@ -1,0 +1,103 @@
+"""A whole comparison: plan, run, evaluate, report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.laboratory.downstream import probe_rows, variant_rows
+from dnar2mae.laboratory.laws import Law, with_controls
+from dnar2mae.laboratory.plan import Cell, Options, plan_cells
+from dnar2mae.laboratory.report import write_report
+from dnar2mae.laboratory.results import loss_rows
+from dnar2mae.laboratory.run import run_cells
+from dnar2mae.modalities.registry import build_modality
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What a comparison leaves behind."""
+
+    finished: bool
+    """False if it was interrupted: the same call goes on with it."""
+    added: tuple[Law, ...]
+    """Controls that were not asked for."""
+    table: pd.DataFrame | None = None
+    """The tidy table of ``compare.csv``."""
+
+
+def compare(
+    config: PretrainConfig,
+    laws: Sequence[Law],
+    out: str | Path,
+    options: Options,
+    *,
+    planned: Callable[[Sequence[Cell], Sequence[Law]], object] = lambda cells, added: None,
+    advance: Callable[[Cell], object] = lambda cell: None,
+) -> Comparison:
+    """Pretrain the same model under every law with every seed, and write the comparison.
+
+    Parameters
+    ----------
+    config
+        The run; its mask law and seed are not used.
+    laws
+        Laws to compare. The fixed ratio at the mean of every law whose ratio varies is added.
+    out
+        Folder: gets ``runs/``, ``compare.csv``, ``report.md`` and ``compare.png``. Runs that are finished there are
+        not run again, interrupted ones go on.
+    options
+        Seeds, budget, workers.
+    planned
+        Called with the runs and the controls that were added, before the first run.
+    advance
+        Called with each finished run.
+
+    Raises
+    ------
+    Dnar2maeError
+        If laws or seeds repeat, the folder holds something else or runs with other settings, or a run fails.
+    """
+    out = Path(out)
+    if not laws:
+        raise ConfigError("--laws must name at least one law")
+    if out.exists() and not (out.is_dir() and ((out / "runs").is_dir() or not any(out.iterdir()))):
+        raise RunError(f"{out}: holds something else than a comparison; choose another --out")
+    everything, added = with_controls(laws)
+    modality = build_modality(config)
+    tokens, group = modality.layout.tokens, modality.vocabulary.group
+    cells = plan_cells(config, everything, out, options, sample_tokens=tokens, group=group)
+    modality.open()  # what is wrong with the data is told before anything is written
+    planned(cells, added)
+    if not run_cells(cells, options.num_workers, advance):
+        return Comparison(finished=False, added=tuple(added))
+    rows = loss_rows(cells, tokens, group)
+    if options.suite:
+        rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
+    if options.variants:
+        rows += variant_rows(cells, options.variants, out / "variants")
+    table = pd.DataFrame(rows)
+    table.to_csv(out / "compare.csv", index=False, float_format="%.8g")
+    write_report(table, everything, added, _about(cells, options, tokens), out)
+    return Comparison(finished=True, added=tuple(added), table=table)
+
+
+def _about(cells: Sequence[Cell], options: Options, sample_tokens: int) -> list[str]:
+    config = cells[0].config
+    step = config.batch_size * sample_tokens
+    equal = (
+        f"Every run takes {config.steps:,} steps of {step:,} tokens"
+        if options.equal == "steps"
+        else "Every encoder sees as many tokens in expectation; laws that mask less take fewer steps"
+    )
+    same = "Runs of one seed share windows, strands and initial weights"
+    if options.equal != "steps":
+        same += " (a longer run sees more windows)"
+    return [
+        f"Modality {config.modality}, backbone {config.model.backbone}, objective {config.model.objective}, "
+        f"width {config.model.width}, depth {config.model.depth}. {equal}. {same}; they differ in their masks and "
+        f"in nothing else. Seeds: {', '.join(map(str, options.seeds))}."
+    ]

@@ -1,0 +1,152 @@
+"""The covariance of your own data, and what the linear model makes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.plots.figure import new_figure, save_figure
+from dnar2mae.theory import Masking, MaskLaw, effective_ratio, fixed
+from dnar2mae.theory.optimum import range_grid
+from dnar2mae.theory.phase import WIN_MARGIN
+from dnar2mae.theory.self_supervised import reconstruction_equivalent
+
+_GUESSING = 0.99
+_RATIOS = np.linspace(0.01, 0.95, 95)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A correlation matrix and how it came about."""
+
+    matrix: Float[np.ndarray, "d d"]
+    """Every feature has variance 1."""
+    num_samples: int
+    shrinkage: float
+    """Weight of the identity, chosen by Ledoit and Wolf's formula."""
+    num_constant: int
+    """Features left out because they do not vary."""
+    num_left_out: int
+    """Further features left out because others vary more."""
+
+
+def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> Estimate:
+    r"""Correlation of the features, shrunk towards the identity.
+
+    .. math:: \hat S = (1 - \lambda) R + \lambda I
+
+    R is the sample correlation; lambda minimises the expected squared error (Ledoit and Wolf 2004).
+
+    Raises
+    ------
+    ConfigError
+        If fewer than two features vary.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    sd = values.std(0)
+    varies = np.flatnonzero(sd > 1e-9 * max(float(sd.max()), 1e-300))
+    if len(varies) < 2:
+        raise ConfigError(f"a covariance needs two features that vary, got {len(varies)} of {values.shape[1]}")
+    kept = np.sort(varies[np.argsort(-sd[varies], kind="stable")][:most_features])
+    scaled = (values[:, kept] - values[:, kept].mean(0)) / sd[kept]
+    matrix, shrinkage = ledoit_wolf(scaled, assume_centered=True)
+    np.fill_diagonal(matrix, 1.0)
+    return Estimate(matrix, len(values), float(shrinkage), values.shape[1] - len(varies), len(varies) - len(kept))
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What the linear masked autoencoder of a covariance predicts at one aspect ratio d/n."""
+
+    aspect: float
+    ratios: Float[np.ndarray, " L"]
+    fixed_error: Float[np.ndarray, " L"]
+    """Error on a masked feature at each fixed ratio; 1 is that of guessing the mean."""
+    best_uniform: MaskLaw
+    """At least 0.1 wide."""
+    uniform_error: float
+
+    @property
+    def best_ratio(self) -> float:
+        """The best fixed ratio."""
+        return float(self.ratios[self.fixed_error.argmin()])
+
+    @property
+    def gain(self) -> float:
+        """Error of the best uniform law over that of the best fixed ratio, less 1; negative where it wins."""
+        return self.uniform_error / float(self.fixed_error.min()) - 1
+
+    @property
+    def law(self) -> str | None:
+        """The law that it suggests: a fixed ratio unless a random one wins by more than 0.1 %.
+
+        None where nothing is learned: the error is above 0.99 of that of guessing the mean.
+        """
+        if min(float(self.fixed_error.min()), self.uniform_error) > _GUESSING:
+            return None
+        return self.best_uniform.name if self.gain < -WIN_MARGIN else f"fixed:{self.best_ratio:g}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The curve as a table."""
+        about = {"aspect": self.aspect, "suggested": self.law or ""}
+        return [
+            about | {"ratio": ratio, "error": error}
+            for ratio, error in zip(self.ratios.tolist(), self.fixed_error.tolist(), strict=True)
+        ]
+
+
+def opinions(
+    matrix: Float[np.ndarray, "d d"], aspects: Sequence[float], masking: Masking | None = None
+) -> list[Opinion]:
+    """Ask the linear model, at each aspect ratio.
+
+    Every feature is predicted from the others under the masked-entries loss, and the error counts with all others
+    visible, averaged over twelve features.
+
+    Raises
+    ------
+    ConfigError
+        If the matrix is not a covariance, or an aspect ratio is not positive.
+    """
+    masking = masking or Masking(loss="masked")
+    laws = range_grid(0.05, float(_RATIOS[0]))
+    of_fixed = reconstruction_equivalent(matrix, [fixed(p) for p in _RATIOS.tolist()], list(aspects), masking)
+    of_uniform = reconstruction_equivalent(matrix, laws, list(aspects), masking)
+    best = of_uniform.argmin(0)
+    return [
+        Opinion(aspect, _RATIOS, of_fixed[:, g], laws[best[g]], float(of_uniform[best[g], g]))
+        for g, aspect in enumerate(aspects)
+    ]
+
+
+def describe(opinion: Opinion) -> str:
+    """Put an opinion in a line."""
+    lowest, uniform = float(opinion.fixed_error.min()), opinion.best_uniform
+    effective = effective_ratio(uniform, Masking(loss="masked"))
+    suggests = f"suggests {opinion.law}" if opinion.law else "no better than guessing the mean: no suggestion"
+    return (
+        f"d/n = {opinion.aspect:<5.3g} best fixed ratio {opinion.best_ratio:.2f}, error {lowest:.4f}; best uniform law "
+        f"{uniform.name}, {100 * opinion.gain:+.2f} %, p_eff {effective:.2f}; {suggests}"
+    )
+
+
+def draw(found: Sequence[Opinion], title: str, path: Path) -> None:
+    """Error against fixed ratio, one line an aspect ratio, the best ratio marked."""
+    figure = new_figure(5.0, 3.6)
+    axis = figure.subplots()
+    for number, opinion in enumerate(found):
+        low = opinion.fixed_error.argmin()
+        axis.plot(opinion.ratios, opinion.fixed_error, color=f"C{number}", label=f"d/n = {opinion.aspect:.3g}")
+        axis.plot(opinion.ratios[low], opinion.fixed_error[low], "o", color=f"C{number}", ms=4)
+        axis.hlines(opinion.uniform_error, *(opinion.best_uniform.interval or (0, 1)), color=f"C{number}", ls=":")
+    top = max(float(np.quantile(opinion.fixed_error, 0.9)) for opinion in found)
+    axis.set(xlabel="mask ratio (dotted: best uniform law, over its interval)", ylim=(None, min(1.3 * top, 2.5)))
+    axis.set_ylabel("error on a masked feature")
+    axis.set_title(title, fontsize=9)
+    axis.legend(loc="upper left", fontsize=8, frameon=False)
+    save_figure(figure, path)

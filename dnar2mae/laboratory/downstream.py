@@ -1,0 +1,66 @@
+"""What finished runs are good for: probes on a suite of tasks, and variants."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.errors import RunError
+from dnar2mae.laboratory.plan import Cell, Variants
+from dnar2mae.laboratory.results import about_cell
+
+
+def probe_rows(cells: Sequence[Cell], suite_folder: Path, out: Path, num_workers: int) -> list[dict[str, Any]]:
+    """Score of a logistic regression on the frozen vectors of every run, on every task of a suite.
+
+    Raises
+    ------
+    RunError
+        If a probe fails.
+    """
+    from dnar2mae.benchmarks.cells import ModelSpec
+    from dnar2mae.benchmarks.protocol import load_protocol
+    from dnar2mae.benchmarks.results import Store
+    from dnar2mae.benchmarks.runner import Options, run_suite
+    from dnar2mae.benchmarks.suite import load_suite
+
+    by_name = {cell.name: cell for cell in cells}
+    models = [ModelSpec(name=name, kind="checkpoint", path=str(cell.path)) for name, cell in by_name.items()]
+    table = run_suite(
+        load_suite(str(suite_folder)),
+        suite_folder,
+        models,
+        load_protocol("dnar2mae-v1"),
+        Store(out),
+        options=Options(baselines=(), num_workers=num_workers),
+    )
+    failed = [row for row in table.rows if row["status"] != "done"]
+    if failed:
+        raise RunError(f"probe of {failed[0]['model']} on {failed[0]['task']}: {failed[0]['error']}")
+    return [
+        about_cell(by_name[row["model"]])
+        | {"measure": "probe", "at": row["task"], "value": row["scores"][row["metric"]], "unit": row["metric"]}
+        for row in table.rows
+    ]
+
+
+def variant_rows(cells: Sequence[Cell], variants: Variants, out: Path) -> list[dict[str, Any]]:
+    """AUROC and AUPRC of every run's scores, kept in ``out`` as TSV files.
+
+    Raises
+    ------
+    Dnar2maeError
+        As :func:`dnar2mae.variants.score_vcf`.
+    """
+    from dnar2mae.hub import Model
+    from dnar2mae.variants import Labels, score_vcf
+
+    labels = Labels(field=variants.field, positive=("1",), negative=("0",))
+    rows = []
+    for cell in cells:
+        path = out / f"{cell.path.parent.name}-{cell.path.name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        model = Model.from_pretrained(cell.path, device=cell.config.device)
+        report = score_vcf(model, variants.vcf, path, genome=variants.genome, labels=labels)
+        for name, score in report.metrics.items():
+            rows.append(about_cell(cell) | {"measure": "variants", "at": name, "value": score.value, "unit": "score"})
+    return rows

@@ -1,0 +1,131 @@
+"""Mask laws by name, and the fixed ratio that each must be compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dnar2mae.config import MaskConfig
+from dnar2mae.errors import ConfigError
+
+_GRAMMAR = (
+    "fixed:P, uniform:LOW,HIGH, choice:P,P,..., linear:FIRST,LAST or cosine:FIRST,LAST, then any of /sample, "
+    "/spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH, /token"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """A ratio law with its placement and weighting."""
+
+    name: str
+    """As :func:`parse_law` reads it, numbers in their shortest form."""
+    mask: MaskConfig
+
+    @property
+    def mean(self) -> float:
+        """Mask ratio on average over the law and the run."""
+        mask = self.mask
+        if mask.law == "fixed":
+            return mask.ratio
+        values = mask.ratios if mask.law == "choice" else (mask.low, mask.high)
+        return sum(values) / len(values)
+
+    @property
+    def control(self) -> "Law":
+        """The law itself if its ratio is fixed; else the fixed ratio at its mean, placed and weighted alike."""
+        if self.mask.law == "fixed":
+            return self
+        _, *modifiers = self.name.split("/")
+        name = "/".join([f"fixed:{self.mean:.6g}", *(m for m in modifiers if m != "sample")])
+        return Law(name, replace(self.mask, law="fixed", ratio=float(f"{self.mean:.6g}"), per="batch"))
+
+
+def parse_law(text: str, base: MaskConfig | None = None) -> Law:
+    """Read a law from its name.
+
+    Parameters
+    ----------
+    text
+        ``NAME:NUMBERS`` and modifiers, as ``uniform:0.05,0.5/sample`` or ``fixed:0.15/spans:3/token``.
+    base
+        Supplies what a name does not say (the shares of replaced tokens).
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read or a number breaks its rule: ratios are in (0, 1), so no law can mask everything.
+    """
+    head, *modifiers = text.split("/")
+    kind, ratios = _numbers(head, text)
+    numbers = {"fixed": 1, "uniform": 2, "linear": 2, "cosine": 2, "choice": max(len(ratios), 1)}
+    if len(ratios) != numbers.get(kind):
+        raise ConfigError(f"--laws must be {_GRAMMAR}, got {text}")
+    values: dict[str, object] = {"law": kind, "per": "batch", "placement": "independent", "weighting": "batch"}
+    if kind == "fixed":
+        values["ratio"] = ratios[0]
+    elif kind == "choice":
+        values["ratios"] = ratios
+    else:
+        values["low"], values["high"] = ratios
+    name = [_name(kind, ratios)]
+    for modifier in sorted(modifiers, key=lambda m: (m.startswith("token"), not m.startswith("sample"))):
+        of_modifier, written = _modifier(modifier, text)
+        name.append(written)
+        values |= of_modifier
+    placed = [part for part in name[1:] if part not in ("sample", "token")]
+    if len(placed) > 1 or len(set(name)) < len(name):
+        raise ConfigError(f"--laws {text}: a law has one placement, and each modifier once")
+    try:
+        return Law("/".join(name), replace(base or MaskConfig(), **values))  # type: ignore[arg-type]
+    except ConfigError as error:
+        raise ConfigError(f"--laws {text}: {error}") from error
+
+
+def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
+    """Add the fixed ratio at the mean of every law whose ratio varies.
+
+    Returns
+    -------
+    laws
+        All of them, the given ones first.
+    added
+        Those that were not given.
+
+    Raises
+    ------
+    ConfigError
+        If a law is given twice.
+    """
+    names = [law.name for law in laws]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"--laws must differ, got {twice[0]} twice")
+    controls = {law.control.name: law.control for law in laws}
+    added = [control for name, control in controls.items() if name not in names]
+    return [*laws, *added], added
+
+
+def _modifier(text: str, law: str) -> tuple[dict[str, object], str]:
+    name, numbers = _numbers(text, law)
+    match name, len(numbers):
+        case "sample", 0:
+            return {"per": "sample"}, "sample"
+        case "token", 0:
+            return {"weighting": "token"}, "token"
+        case "spans", 1 | 2:
+            longest = {"span_max": int(numbers[1])} if len(numbers) == 2 else {}
+            return {"placement": "spans", "span_mean": numbers[0], **longest}, _name("spans", numbers)
+        case "pmi", 1:
+            return {"placement": "pmi", "pmi_length": int(numbers[0])}, _name("pmi", numbers)
+    raise ConfigError(f"--laws must be {_GRAMMAR}, got {law}")
+
+
+def _numbers(part: str, text: str) -> tuple[str, tuple[float, ...]]:
+    name, _, rest = part.partition(":")
+    try:
+        return name, tuple(float(value) for value in rest.split(",")) if rest else ()
+    except ValueError:
+        raise ConfigError(f"--laws must be {_GRAMMAR}, got {text}") from None
+
+
+def _name(kind: str, numbers: tuple[float, ...]) -> str:
+    return f"{kind}:" + ",".join(f"{number:g}" for number in numbers)

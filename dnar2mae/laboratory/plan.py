@@ -1,0 +1,123 @@
+"""Which runs make a comparison: every law with every seed, all else equal."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.laboratory.laws import Law
+
+Equal = Literal["steps", "encoder-tokens"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Variants:
+    """Labelled variants, as ``dnar2mae score-variants --evaluate`` takes them."""
+
+    vcf: Path
+    genome: Path
+    field: str
+    """INFO field of the groups: 1 for variants expected to score low, 0 for the others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How to compare."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """All different."""
+    budget_tokens: int | None = None
+    """Tokens of a run; by default what its steps make."""
+    equal: Equal = "steps"
+    """What all runs have as much of: ``steps``, on the same windows; or ``encoder-tokens``, under the objective
+    ``mae``, where a law that masks less shows the encoder more and gets fewer steps."""
+    num_workers: int = 1
+    """Runs at the same time, each with a share of the cores."""
+    suite: Path | None = None
+    """Folder of a benchmark suite, on which every run's frozen vectors are probed."""
+    variants: Variants | None = None
+    """Labelled variants that every run scores."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"--seeds must be one or more, all different, got {' '.join(map(str, self.seeds))}")
+        if self.num_workers < 1:
+            raise ConfigError(f"--workers must be at least 1, got {self.num_workers}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One run."""
+
+    law: Law
+    seed: int
+    config: PretrainConfig
+    path: Path
+    """Its run directory."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.law.name}, seed {self.seed}"
+
+
+def plan_cells(
+    config: PretrainConfig,
+    laws: Sequence[Law],
+    out: Path,
+    options: Options,
+    *,
+    sample_tokens: int,
+    group: int = 1,
+) -> list[Cell]:
+    """Plan the runs, seed by seed, so that an unfinished comparison is one with fewer seeds.
+
+    Runs of one seed share windows, strands and initial weights; they differ in what is masked and in nothing else.
+
+    Parameters
+    ----------
+    config
+        The run; its mask law and seed are replaced.
+    laws
+        Which to compare; each meets every seed.
+    out
+        Folder of the comparison.
+    options
+        Seeds, and what is equal.
+    sample_tokens
+        Tokens of a sample.
+    group
+        Distance of tokens that do not overlap.
+
+    Raises
+    ------
+    ConfigError
+        If the budget is below one step, or equal encoder tokens make no difference or are not known.
+    """
+    by_encoder = options.equal == "encoder-tokens"
+    if by_encoder and (config.model.objective != "mae" or group > 1):
+        what = "overlapping tokens" if group > 1 else "--model.objective mlm, whose encoder sees every token"
+        raise ConfigError(f"--equal encoder-tokens needs --model.objective mae and tokens apart, got {what}")
+    step_tokens = config.batch_size * sample_tokens
+    shown = {law.name: 1 - law.mean if by_encoder else 1.0 for law in laws}
+    budget = options.budget_tokens or config.steps * step_tokens * shown[laws[0].name]
+    steps = {law.name: round(budget / (step_tokens * shown[law.name])) for law in laws}
+    if min(steps.values()) < 1:
+        raise ConfigError(f"--budget-tokens must be at least one step ({step_tokens} tokens), got {budget:,.0f}")
+    return [
+        Cell(
+            law=law,
+            seed=seed,
+            config=replace(config, mask=law.mask, seed=seed, steps=steps[law.name]),
+            path=out / "runs" / _folder(law.name) / f"seed-{seed}",
+        )
+        for seed in options.seeds
+        for law in laws
+    ]
+
+
+def _folder(name: str) -> str:
+    return name.translate(str.maketrans(":,/", "-_+"))

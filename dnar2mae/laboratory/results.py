@@ -1,0 +1,105 @@
+"""From finished runs to a tidy table, and from that to paired differences."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from dnar2mae.benchmarks.bootstrap import RESAMPLES, Interval, interval
+from dnar2mae.laboratory.laws import Law
+from dnar2mae.laboratory.plan import Cell
+
+MEAN = "mean"
+"""Name of the mean over mask ratios (or tasks) beside the single ones."""
+
+
+def loss_rows(cells: Sequence[Cell], sample_tokens: int, group: int) -> list[dict[str, Any]]:
+    """Give the held-out loss of every finished cell at every mask ratio, one row each.
+
+    Notes
+    -----
+    ``encoder_tokens`` is what the encoder saw in training: under ``mae`` the share that each step left visible, in
+    expectation of its drawn ratio; empty where tokens overlap, which hides more than is masked.
+    """
+    rows = []
+    for cell in cells:
+        summary = json.loads((cell.path / "summary.json").read_text())
+        steps = [json.loads(line) for line in (cell.path / "metrics.jsonl").read_text().splitlines()]
+        ratios = np.array([step["ratio"] for step in steps if step["event"] == "train"])
+        tokens = cell.config.batch_size * sample_tokens * len(ratios)
+        is_mae = cell.config.model.objective == "mae"
+        shown: float | int = tokens * (1 - ratios.mean()) if is_mae else tokens
+        about = about_cell(cell) | {
+            "drawn_ratio": float(ratios.mean()),
+            "tokens": tokens,
+            "encoder_tokens": "" if is_mae and group > 1 else round(shown),
+            "seconds": summary["seconds"],
+            "parameters": summary["parameters"],
+        }
+        for ratio, value in summary["curve"].items():
+            rows.append(about | {"measure": "loss", "at": ratio, "value": value, "unit": summary["unit"]})
+    return rows
+
+
+def about_cell(cell: Cell) -> dict[str, Any]:
+    """What a row says of its cell."""
+    mask = cell.law.mask
+    about = {"law": cell.law.name, "seed": cell.seed, "mean_ratio": cell.law.mean, "steps": cell.config.steps}
+    return about | {"per": mask.per, "placement": mask.placement, "weighting": mask.weighting}
+
+
+def values(table: pd.DataFrame, law: Law, measure: str) -> pd.DataFrame:
+    """Values of a law: a line a seed, a column a mask ratio or task, and their mean."""
+    chosen = table[(table["law"] == law.name) & (table["measure"] == measure)]
+    wide = chosen.pivot_table(index="seed", columns="at", values="value", sort=False).dropna()
+    return wide.assign(**{MEAN: wide.mean(axis=1)}) if len(wide.columns) > 1 else wide
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
+    """Give the mean difference of two laws over the seeds that both have, with 95 % bootstrap intervals.
+
+    Parameters
+    ----------
+    first, second
+        As :func:`values` gives them; the difference is first minus second.
+
+    Returns
+    -------
+    dict
+        By mask ratio or task: seeds are resampled. For the mean over tasks, tasks are resampled as well.
+    """
+    seeds = first.index.intersection(second.index)
+    difference = first.loc[seeds] - second.loc[seeds]
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(seeds), (RESAMPLES, len(seeds)))
+    found = {name: _interval(difference[name].to_numpy(), drawn) for name in difference.columns}
+    single = difference.drop(columns=MEAN, errors="ignore")
+    if MEAN in difference and not _are_ratios(single.columns):
+        tasks = rng.integers(0, single.shape[1], (RESAMPLES, single.shape[1]))
+        resampled = single.to_numpy()[drawn[:, :, None], tasks[:, None, :]].mean((1, 2))
+        found[MEAN] = interval(float(difference[MEAN].mean()), resampled)
+    return found
+
+
+def t_interval(difference: Float[np.ndarray, " S"]) -> Interval:
+    """95 % interval of a mean by Student's t, NaN for one value: wider than the bootstrap's where seeds are few."""
+    from scipy.stats import t
+
+    mean = float(difference.mean())
+    if len(difference) < 2:
+        return Interval(value=mean, low=np.nan, high=np.nan)
+    half = float(t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / len(difference) ** 0.5)
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def _interval(difference: Float[np.ndarray, " S"], drawn: np.ndarray) -> Interval:
+    if len(difference) < 2:
+        return Interval(value=float(difference.mean()), low=np.nan, high=np.nan)
+    return interval(float(difference.mean()), difference[drawn].mean(1))
+
+
+def _are_ratios(names: pd.Index) -> bool:
+    return all(str(name).replace(".", "", 1).isdigit() for name in names)

@@ -1,0 +1,75 @@
+"""Which words (runs of tokens) hold together: normalised pointwise mutual information, counted on training samples."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from dnar2mae.config import MaskConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.masking.placement import Words
+from dnar2mae.modalities.contract import Source
+from dnar2mae.tokenizers.vocabulary import Vocabulary
+
+_MOST_WORDS = 2**20
+_SAMPLES, _AT_ONCE = 8192, 256
+
+
+def words_by_information(config: MaskConfig, vocabulary: Vocabulary, source: Source) -> Words:
+    r"""Rank all words by how much more often they occur than their tokens would have it.
+
+    .. math:: \mathrm{NPMI}(w) = \log\frac{p(w)}{\prod_i p(w_i)} \Big/ -\log p(w)
+
+    Parameters
+    ----------
+    config
+        ``pmi_length`` is used.
+    vocabulary
+        Of the tokens.
+    source
+        Training samples; the first 8,192 are counted. Words that do not occur there rank lowest.
+
+    Raises
+    ------
+    ConfigError
+        If tokens carry values, a word is not two or more whole tokens, or there are more than 2**20 words.
+    """
+    length, rest = divmod(config.pmi_length, vocabulary.bases_per_token)
+    if rest or length < 2:
+        raise ConfigError(
+            f"--mask.pmi-length must be two or more whole tokens of {vocabulary.bases_per_token}, "
+            f"got {config.pmi_length}"
+        )
+    if source.batch(np.zeros(1, np.int64)).values is not None:
+        raise ConfigError("--mask.placement pmi needs tokens that recur, got tokens that carry values")
+    number = vocabulary.num_real**length
+    if number > _MOST_WORDS:
+        raise ConfigError(
+            f"--mask.placement pmi ranks at most 2**20 words, got {vocabulary.num_real} tokens ** {length}"
+        )
+    words, single = np.zeros(number), np.zeros(vocabulary.num_real)
+    for start in range(0, _SAMPLES, _AT_ONCE):
+        batch = source.batch(np.arange(start, start + _AT_ONCE))
+        digits = batch.tokens.numpy().astype(np.int64) - vocabulary.first_real
+        real = batch.maskable.numpy()
+        single += np.bincount(digits[real], minlength=len(single))
+        span = digits.shape[1] - (length - 1) * vocabulary.group
+        if span < 1:
+            raise ConfigError(f"--mask.pmi-length {config.pmi_length} does not fit into a sample")
+        index, whole = np.zeros(digits[:, :span].shape, np.int64), np.ones((len(digits), span), bool)
+        for place in range(0, length * vocabulary.group, vocabulary.group):
+            index = index * vocabulary.num_real + digits[:, place : place + span]
+            whole &= real[:, place : place + span]
+        words += np.bincount(index[whole], minlength=number)
+    order = np.argsort(np.argsort(npmi(words, single), kind="stable"), kind="stable")
+    return Words(torch.from_numpy(order), length, vocabulary.first_real, vocabulary.num_real)
+
+
+def npmi(words: Float[np.ndarray, " W"], single: Float[np.ndarray, " V"]) -> Float[np.ndarray, " W"]:
+    """Normalised pointwise mutual information from counts of words and of tokens; -1 where a word has no count."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        token = np.log(single / single.sum())
+        apart = np.zeros(1)
+        while len(apart) < len(words):
+            apart = np.add.outer(apart, token).ravel()
+        together = np.log(words / words.sum())
+        return np.where(words > 0, (together - apart) / -together, -1.0)
