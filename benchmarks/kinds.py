@@ -19,7 +19,7 @@ from dnar2mae.errors import ConfigError
 if TYPE_CHECKING:
     from dnar2mae.benchmarks.tasks.suite import Task
 
-KINDS = {"dna": "dnar2mae.benchmarks.dna:DNA"}
+KINDS = {"dna": "dnar2mae.benchmarks.dna:DNA", "samples": "dnar2mae.benchmarks.samples:SAMPLES"}
 """Where each kind is defined, as ``module:name``, so that worker processes find it too."""
 ENTRY_POINTS = "dnar2mae.rows"
 """Entry-point group by which an installed package adds kinds."""

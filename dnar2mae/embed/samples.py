@@ -61,8 +61,8 @@ def load_run(path: str | Path, *, device: str = "auto", seed: int | None = None)
 @torch.inference_mode()
 def embed_samples(
     model: MaskedModel, source: FiniteSource, *, batch_tokens: int | None = None, progress: bool = False
-) -> Float[np.ndarray, "N D"]:
-    """Mean of each sample's real tokens after the encoder.
+) -> Float[np.ndarray, "N W"]:
+    """Give the vector of each sample, as :meth:`dnar2mae.models.MaskedModel.pooled` makes it.
 
     Parameters
     ----------
@@ -77,17 +77,17 @@ def embed_samples(
 
     Returns
     -------
-    float32 [N, D]
+    float32 [N, W]
         In the order of the source; NaN for a sample without a real token.
     """
     device = next(model.parameters()).device
     size = max((batch_tokens or (8192 if device.type == "cpu" else 65_536)) // max(model.layout.tokens, 1), 1)
-    rows = np.empty((len(source), model.config.width), np.float32)
+    rows = []
     with progress_bar("embedding", len(source), show=progress) as update:
         for start in range(0, len(source), size):
             batch = source.batch(np.arange(start, min(start + size, len(source)))).to(device)
-            real = batch.maskable[..., None]
-            total = (model.encode(batch).float() * real).sum(1)
-            rows[start : start + size] = (total / real.sum(1)).cpu().numpy()
+            vectors = model.pooled(batch)
+            vectors[~batch.maskable.any(1)] = torch.nan
+            rows.append(vectors.cpu().numpy())
             update(start + len(batch.tokens))
-    return rows
+    return np.concatenate(rows)

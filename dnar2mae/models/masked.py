@@ -15,6 +15,7 @@ from dnar2mae.models.attention import Backend as AttentionBackend
 from dnar2mae.models.backbone import Encoder, build_encoder
 from dnar2mae.models.embedder import Embedder, TokenEmbedder
 from dnar2mae.models.head import Head, TokenHead
+from dnar2mae.models.mlp import Mlp
 from dnar2mae.models.packing import Packing
 from dnar2mae.models.transformer import Transformer, layer_norm
 from dnar2mae.tokenizers import Vocabulary
@@ -189,6 +190,13 @@ class MaskedModel(nn.Module):
     def encode(self, batch: Batch) -> Float[Tensor, "B T D"]:
         """Encode the samples of a batch as they are; zero where there is padding."""
         return self.encoder.encode(self.embedder(batch.tokens, batch.values), batch.documents)
+
+    def pooled(self, batch: Batch) -> Float[Tensor, "B W"]:
+        """One vector a sample, fp32: the mean over its real tokens, or the vector that an mlp has of the sample."""
+        if isinstance(self.encoder, Mlp):
+            return self.encoder.trunk(self.embedder(batch.tokens, batch.values)).float()
+        real = batch.maskable[..., None]
+        return (self.encode(batch).float() * real).sum(1) / real.sum(1)
 
     @property
     def vocabulary(self) -> Vocabulary:

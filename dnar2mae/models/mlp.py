@@ -52,6 +52,13 @@ class Mlp(nn.Module):
         self.channels_out = nn.Linear(channels, config.width, bias=False)
         self.final_norm = layer_norm(config.width)
 
+    def trunk(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B W"]:
+        """Give the normalised vector of each sample."""
+        h = self.trunk_in(self.channels_in(x).flatten(1))
+        for layer in self.layers:
+            h = layer(h)
+        return self.trunk_norm(h)
+
     def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Encode samples of exactly ``num_tokens`` tokens.
 
@@ -65,8 +72,5 @@ class Mlp(nn.Module):
                 f"the mlp backbone takes samples of exactly {self.num_tokens} tokens, as in training; "
                 f"got {x.shape[1]}{'' if documents is None else ' with padding'}"
             )
-        h = self.trunk_in(self.channels_in(x).flatten(1))
-        for layer in self.layers:
-            h = layer(h)
-        back = self.trunk_out(self.trunk_norm(h)).unflatten(1, (self.num_tokens, -1))
+        back = self.trunk_out(self.trunk(x)).unflatten(1, (self.num_tokens, -1))
         return self.final_norm(x + self.channels_out(back))

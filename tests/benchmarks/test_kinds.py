@@ -78,5 +78,30 @@ def test_what_is_for_dna_alone_is_refused(digits, capsys, flags, status, message
 
 def test_an_unknown_kind_is_named(tmp_path):
     (tmp_path / "suite.yaml").write_text("name: x\nrows: smells\ntasks: {a: {}}\n")
-    with pytest.raises(ConfigError, match="rows must be one of dna, got 'smells'"):
+    with pytest.raises(ConfigError, match="rows must be one of dna, samples, got 'smells'"):
         load_suite(str(tmp_path))
+
+
+def test_samples_of_a_run_are_probed(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    pixels = rng.random((120, 8, 8)) * 0.2 + np.where(labels[:, None, None], np.eye(8), np.eye(8)[::-1]) * 0.8
+    (tmp_path / "lines").mkdir()
+    np.savez(tmp_path / "lines" / "x.npz", images=(pixels * 255).astype(np.uint8), labels=labels)
+    task = {"classes": ["0", "1"], "metric": "accuracy", "options": {"modality": "image", "file": "x.npz"}}
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "lines", "rows": "samples", "tasks": {"lines": task}}))
+    sizes = "--model.width 32 --model.depth 1 --model.mlp-width 32 --data.patch 4 --steps 3 --batch-size 8".split()
+    file, run, out = str(tmp_path / "lines" / "x.npz"), str(tmp_path / "run"), str(tmp_path / "out")
+    assert main(["pretrain", "--modality", "image", file, "--out", run, *sizes]) == 0
+    command = ["benchmark", "run", str(tmp_path), "--model", run, "--out", out, "--way", "probe", "knn", "--seeds", "1"]
+    assert main(command) == 0, capsys.readouterr()
+    summary = pd.read_csv(tmp_path / "out" / "summary.csv")
+    assert set(summary["way"]) == {"probe", "knn"}
+    assert set(summary["model"]) == {"run", "run (random weights)"}
+    assert (summary["score"] > 0.7).all()  # two diagonals: any features tell them apart
+
+    task["options"] |= {"label": "digit", "labels": "none.csv"}
+    (tmp_path / "lines" / "none.csv").write_text("sign\na\n")
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "lines", "rows": "samples", "tasks": {"lines": task}}))
+    assert main(command) == 2
+    assert "no labels: expected a column 'digit', got the columns sign" in capsys.readouterr().err
