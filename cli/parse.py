@@ -1,5 +1,7 @@
 """Flags to dataclasses, by tyro, with our own errors in one line."""
 
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 import tyro
@@ -21,7 +23,8 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
     if "-h" in argv or "--help" in argv:
         return tyro.cli(target, args=argv, **settings)
     try:
-        return tyro.cli(target, args=argv, console_outputs=False, **settings)
+        with redirect_stderr(StringIO()):
+            return tyro.cli(target, args=argv, **settings)
     except SystemExit as stop:
         error: BaseException | None = stop
         while error is not None:

@@ -110,7 +110,10 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
         yield Ranks(dist.get_rank(), size, restarts > 0)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=config.timeout_s))
+    timeout = timedelta(seconds=config.timeout_s)
+    store, rank, _ = next(dist.rendezvous("env://", timeout=timeout))
+    fresh = dist.PrefixStore(f"start {restarts}", store)  # torchrun keeps the store, and in it addresses of the dead
+    dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=timeout)
     try:
         yield Ranks(dist.get_rank(), size, restarts > 0)
     finally:
@@ -185,6 +188,9 @@ def shard(model: Any, config: PretrainConfig, device: torch.device) -> None:
     for name in FORWARD_METHODS:
         register_fsdp_forward_method(model, name)
     model.to_empty(device=device)
+    for part in model.modules():
+        if hasattr(part, "reset_buffers"):  # what is computed, not learned, has no checkpoint to come from
+            part.reset_buffers()
 
 
 def place(target: Tensor, value: Tensor) -> None:

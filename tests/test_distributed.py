@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,3 +104,64 @@ def test_a_batch_that_ranks_cannot_share_is_refused(tmp_path, monkeypatch):
         start_ranks(dna(tmp_path), torch.device("cpu")),
     ):
         pass
+
+
+def start_torchrun(size, code, *arguments, restarts=0):
+    """Begin a group of processes that run a piece of code."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
+    line += ["--max-restarts", str(restarts), "--no-python", sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+PRETRAIN = """
+import os, signal, sys
+from dnar2mae import trainer
+from dnar2mae.cli import main
+step = trainer.Trainer.training_step
+def dying(self, batch):
+    fresh = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+    if fresh and self.step == int(sys.argv[1]) and self.ranks.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, batch)
+trainer.Trainer.training_step = dying
+sys.exit(main(["pretrain", "--config", sys.argv[2], "--out", sys.argv[3]]))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_group_that_lost_a_rank_starts_again_and_resumes(tmp_path):
+    config = replace(dna(tmp_path), checkpoint_every=4)
+    write_config(config, tmp_path / "config.yaml")
+    main([[str(tmp_path / "config.yaml"), str(tmp_path / "whole"), "ddp", None, False]])
+    process = start_torchrun(2, PRETRAIN, 10, tmp_path / "config.yaml", tmp_path / "killed", restarts=1)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors[-3000:]
+    assert "resuming from" in errors
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.timeout(300)
+def test_without_restarts_a_lost_rank_ends_the_job_and_is_named(tmp_path):
+    write_config(dna(tmp_path), tmp_path / "config.yaml")
+    process = start_torchrun(2, PRETRAIN, 3, tmp_path / "config.yaml", tmp_path / "run")
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "local_rank: 1" in errors
+    assert "exitcode: -9" in errors.replace("exitcode  :", "exitcode:")
+
+
+@pytest.mark.timeout(300)
+def test_a_preempted_group_saves_and_stops(tmp_path):
+    config = replace(dna(tmp_path), steps=100_000, checkpoint_every=50_000, validate_every=50_000)
+    write_config(config, tmp_path / "config.yaml")
+    run = tmp_path / "run"
+    process = start_torchrun(2, PRETRAIN, -1, tmp_path / "config.yaml", run)
+    while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 20:
+        time.sleep(0.05)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "SIGTERM: saved step" in errors
+    assert len(checkpoints(run)) == 1

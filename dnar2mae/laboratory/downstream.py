@@ -17,16 +17,19 @@ def probe_rows(cells: Sequence[Cell], suite_folder: Path, out: Path, num_workers
     RunError
         If a probe fails.
     """
-    from dnar2mae.benchmarks.cells import ModelSpec
-    from dnar2mae.benchmarks.protocol import load_protocol
-    from dnar2mae.benchmarks.results import Store
-    from dnar2mae.benchmarks.runner import Options, run_suite
-    from dnar2mae.benchmarks.suite import load_suite
+    from dnar2mae.benchmarks.running.cells import ModelSpec
+    from dnar2mae.benchmarks.running.protocol import load_protocol
+    from dnar2mae.benchmarks.running.results import Store
+    from dnar2mae.benchmarks.running.runner import Options, run_suite
+    from dnar2mae.benchmarks.tasks.suite import load_suite
 
+    suite = load_suite(str(suite_folder))
     by_name = {cell.name: cell for cell in cells}
-    models = [ModelSpec(name=name, kind="checkpoint", path=str(cell.path)) for name, cell in by_name.items()]
+    models = [
+        ModelSpec(name=name, kind="checkpoint", path=str(cell.path), rows=suite.rows) for name, cell in by_name.items()
+    ]
     table = run_suite(
-        load_suite(str(suite_folder)),
+        suite,
         suite_folder,
         models,
         load_protocol("dnar2mae-v1"),

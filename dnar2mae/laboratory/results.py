@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from dnar2mae.benchmarks.bootstrap import RESAMPLES, Interval, interval
+from dnar2mae.benchmarks.scoring.bootstrap import RESAMPLES, Interval, interval
 from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.plan import Cell
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from dnar2mae.variants.scores import Scores
 from dnar2mae.variants.vcf import _judge
-from dnar2mae.variants.vcf_io import open_writer, read_header, read_records
+from dnar2mae.variants.vcf_io import VcfFile
 
 from .common import Refused, genome, reading
 
@@ -29,9 +29,9 @@ def check(data: bytes, folder: Path) -> None:
     records = []
     try:
         with reading():
-            header = read_header(path)
-            with open_writer(out, header, distance=False, source="fuzz") as writer:
-                for record in read_records(path):
+            file = VcfFile(path)
+            with file.writer(out, distance=False, source="fuzz") as writer:
+                for record in file.records():
                     site = _judge(record, reference, 64)
                     nothing = np.full(len(site.statuses), np.nan)
                     writer.write(record, Scores(nothing, nothing), site.statuses)

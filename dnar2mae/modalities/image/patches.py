@@ -66,12 +66,19 @@ class GridPlaces(nn.Module):
 
     def __init__(self, axes: tuple[int, int], width: int) -> None:
         super().__init__()
+        self.axes = axes
+        self.register_buffer("table", torch.empty(axes[0] * axes[1], width), persistent=False)
+        self.table: Tensor
+        self.reset_buffers()
+
+    def reset_buffers(self) -> None:
+        """Fill the table where it is now."""
+        width = self.table.shape[1]
         frequency = 10_000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
-        row, column = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in axes), indexing="ij")
+        row, column = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in self.axes), indexing="ij")
         angles = [torch.outer(place.flatten(), frequency) for place in (row, column)]
         table = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
-        self.register_buffer("table", table.float(), persistent=False)
-        self.table: Tensor
+        self.table.copy_(table)
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """Vectors of these places."""
