@@ -38,10 +38,7 @@ def build_encoder(
             return ConvNet(config, layout.axes)
         case "mlp":
             return Mlp(config, layout.tokens)
-    is_sequence = len(layout.axes) == 1
-    return Transformer(
-        config, is_sequence=is_sequence, gradient_checkpointing=gradient_checkpointing, backend=attention
-    )
+    return Transformer(config, axes=layout.axes, gradient_checkpointing=gradient_checkpointing, backend=attention)
 
 
 def refusal(config: ModelConfig, layout: Layout) -> str | None:

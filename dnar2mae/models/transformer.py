@@ -4,6 +4,7 @@ References
 ----------
 .. [1] Warner et al., "Smarter, better, faster, longer: a modern bidirectional encoder", arXiv 2412.13663.
 .. [2] Su et al., "RoFormer: enhanced Transformer with rotary position embedding", arXiv 2104.09864.
+.. [3] Heo et al., "Rotary position embedding for vision transformer", arXiv 2403.13298.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from dnar2mae.models.attention import Backend, attention
 from dnar2mae.models.packing import Packing
 
 NORM_EPS = 1e-5
+_GRID_THETA = 100.0
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
@@ -32,6 +34,23 @@ def rotary_angles(
     """Cosine and sine of ``position * theta ** (-2 i / head_width)``, i < head_width / 2, in fp32."""
     exponent = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
     angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), theta**-exponent)
+    return angle.cos(), angle.sin()
+
+
+def grid_angles(
+    axes: tuple[int, ...], length: int, head_width: int, device: torch.device
+) -> tuple[Float[Tensor, "T R"], Float[Tensor, "T R"]]:
+    """Cosine and sine of row angles, then of column angles; angles of 0 turn nothing where there are no axes."""
+    parts = [torch.zeros(length, head_width // 2, device=device)]
+    if axes:
+        place = torch.arange(length, device=device)
+        rows = head_width // 4  # pairs
+        parts = [
+            torch.outer(coordinate.float(), _GRID_THETA ** -(torch.arange(count, device=device) / count))
+            for coordinate, count in ((place // axes[1], rows), (place % axes[1], head_width // 2 - rows))
+            if count
+        ]
+    angle = torch.cat(parts, dim=1)
     return angle.cos(), angle.sin()
 
 
@@ -133,9 +152,10 @@ class Transformer(nn.Module):
     ----------
     config
         Sizes, local and global layers, rotary bases.
-    is_sequence
-        Whether neighbours in a row are near each other. If not, there are no rotary positions and all layers are
-        global.
+    axes
+        How the tokens lie: (T,) for a sequence of any length; (rows, columns) for a grid, whose rotary positions are
+        those of rows in one half of the pairs and of columns in the other [3]_; () for a set without positions. Grids
+        and sets have no local layers.
     gradient_checkpointing
         Recompute each layer in the backward pass.
     backend
@@ -146,12 +166,12 @@ class Transformer(nn.Module):
         self,
         config: ModelConfig,
         *,
-        is_sequence: bool = True,
+        axes: tuple[int, ...] = (0,),
         gradient_checkpointing: bool = False,
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        self.config, self.backend, self.is_sequence = config, backend, is_sequence
+        self.config, self.backend, self.axes = config, backend, axes
         self.gradient_checkpointing = gradient_checkpointing
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
@@ -209,9 +229,12 @@ class Transformer(nn.Module):
 
     def _scope(self, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
         length = x.shape[1] if packing is None else packing.num_positions
-        cos, sin = rotary_angles(length, self.config.width // self.config.heads, theta, x.device)
-        if not self.is_sequence:
-            cos, sin, window = torch.ones_like(cos), torch.zeros_like(sin), None
+        head_width = self.config.width // self.config.heads
+        if len(self.axes) == 1:
+            cos, sin = rotary_angles(length, head_width, theta, x.device)
+        else:
+            cos, sin = grid_angles(self.axes, length, head_width, x.device)
+            window = None
         if packing is not None:
             cos, sin = cos[packing.positions], sin[packing.positions]
         return Scope(cos, sin, window)

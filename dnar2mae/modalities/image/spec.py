@@ -10,10 +10,10 @@ _RELATIVE_BATCH = 8  # an image has a tenth of the tokens of a DNA window
 
 
 def adapt(config: PretrainConfig) -> PretrainConfig:
-    """Leave masked patches out of the encoder (mae), draw high ratios, and take larger batches of smaller samples."""
+    """Leave masked patches out of the encoder (mae) under a decoder of its width, draw high ratios, and take larger batches of smaller samples."""
     return replace(
         config,
-        model=replace(config.model, objective="mae", global_every=1),
+        model=replace(config.model, objective="mae", global_every=1, decoder_width=config.model.width, decoder_depth=2),
         mask=MaskConfig(low=0.3, high=0.9, replace=(1.0, 0.0, 0.0)),
         batch_size=_RELATIVE_BATCH * config.batch_size,
         micro_batch=config.micro_batch and _RELATIVE_BATCH * config.micro_batch,
