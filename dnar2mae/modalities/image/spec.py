@@ -10,7 +10,7 @@ _RELATIVE_BATCH = 8  # an image has a tenth of the tokens of a DNA window
 
 
 def adapt(config: PretrainConfig) -> PretrainConfig:
-    """Leave masked patches out of the encoder (mae) under a decoder of its width, draw high ratios, and take larger batches of smaller samples."""
+    """Leave masked patches out of the encoder (mae, a decoder of its width), draw high ratios, take larger batches."""
     return replace(
         config,
         model=replace(config.model, objective="mae", global_every=1, decoder_width=config.model.width, decoder_depth=2),
