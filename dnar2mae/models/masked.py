@@ -162,6 +162,8 @@ class MaskedModel(nn.Module):
             else:
                 is_residual = name.endswith(("attention_out.weight", "mlp_out.weight"))
                 sd = base / (math.sqrt(2 * self.config.depth) if is_residual else 1.0)
+                if name == "embedder.embedding.weight":  # tied to the output, which is to start out even
+                    sd = 0.02
                 nn.init.trunc_normal_(value, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
             with torch.no_grad():
                 place(parameter, value)
