@@ -183,5 +183,13 @@ class Modality(ABC):
         raise ConfigError(f"{path}: {type(self).__name__} does not read samples to embed")
 
     def write(self, vectors: Float[np.ndarray, "N D"], path: Path, out: Path) -> None:
-        """Write the vectors of all samples that :meth:`read` gives of ``path``, as the suffix of ``out`` asks."""
-        raise NotImplementedError(f"{type(self).__name__} names output_suffixes and so must write them")
+        """Write the vectors of all samples that :meth:`read` gives of ``path``, as the suffix of ``out`` asks.
+
+        Raises
+        ------
+        ConfigError
+            If this kind of data has no format of its own.
+        """
+        from dnar2mae.errors import ConfigError
+
+        raise ConfigError(f"{out}: {type(self).__name__} writes .npy and .parquet only")
