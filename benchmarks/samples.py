@@ -139,6 +139,8 @@ def _labels(task: Task, source: Any, folder: Path) -> list[str]:
     column, file = str(task.options.get("label", "label")), task.options.get("labels")
     if file is None and getattr(source, "labels", None) is not None:
         return [source.classes[number] for number in source.labels]
+    if file is None and hasattr(source, "column"):
+        return [str(text) for text in source.column(column)]
     table = getattr(source, "table", None) if file is None else pd.read_csv(folder / str(file), dtype=str)
     if table is None or column not in table.columns:
         has = "no table" if table is None else f"the columns {', '.join(map(str, table.columns))}"

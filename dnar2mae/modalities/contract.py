@@ -171,7 +171,8 @@ class Modality(ABC):
         """Samples of a file or folder in their order, unmasked, as embeddings and probes take them.
 
         Where they may have classes, the source is a :class:`LabelledSource`.
-        The source may have a ``table``, a data frame that describes each sample; outputs then hold it.
+        The source may have a ``table``, a data frame that describes each sample; outputs then hold it; and a method
+        ``column(name)`` that gives the texts of one of the file's own columns, from which probes take labels.
 
         Raises
         ------

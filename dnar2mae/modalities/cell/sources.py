@@ -93,6 +93,16 @@ class ListedCells:
         """Name of each cell."""
         return pd.DataFrame({"cell": self.store.cell_names[self.cells]})
 
+    def column(self, name: str) -> np.ndarray:
+        """Texts of a column of obs.
+
+        Raises
+        ------
+        DataError
+            If a file has no such column.
+        """
+        return np.concatenate([file.column(name) for file in self.store.files])[self.cells]
+
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Cells of these places in the list."""
         draw_ids = np.zeros_like(sample_ids) if self.alike else sample_ids
