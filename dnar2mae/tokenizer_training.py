@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dnar2mae.config import Positional, require
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.genome.progress import progress_bar
 from dnar2mae.modalities.text.config import TextConfig
 
@@ -78,14 +78,23 @@ def train_tokenizer(config: TokenizerTraining) -> int:
     chunks = _dna(config) if config.modality == "dna" else _text(config)
     train = {"bpe": _bpe, "wordpiece": _word_piece, "unigram": _unigram}[config.kind]
     with _one_thread():
-        tokenizer = train(_not_empty(chunks, config), config)
+        try:
+            tokenizer = train(_not_empty(chunks, config), config)
+        except Dnar2maeError:
+            raise
+        except Exception as error:  # the package raises bare ones
+            reason = f"{error}; --vocabulary-size is {config.vocabulary_size}"
+            raise ConfigError(f"{', '.join(config.paths)}: no tokenizer can be trained: {reason}") from error
+    size = tokenizer.get_vocab_size()
+    least = f"at least {size} (specials and the input's alphabet)"
+    require(size <= config.vocabulary_size, "vocabulary-size", least, config.vocabulary_size)
     partial = config.out.with_name(config.out.name + ".partial")
     try:
         partial.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         partial.replace(config.out)
     except OSError as error:
         raise ConfigError(f"--out {config.out}: cannot be written: {error.strerror}") from error
-    return tokenizer.get_vocab_size()
+    return size
 
 
 def _bpe(chunks: Iterator[str], config: TokenizerTraining) -> Any:

@@ -208,6 +208,8 @@ class TestCommand:
         ("flags", "message"),
         [
             (["--vocabulary-size", "200"], "--vocabulary-size must be at least 261"),
+            (["--vocabulary-size", "10", "--kind", "wordpiece"], "(specials and the input's alphabet), got 10"),
+            (["--vocabulary-size", "10", "--kind", "unigram"], "not large enough to contain all chars; --vocabulary-"),
             (["--max-letters", "0"], "--max-letters must be at least 1"),
             (["--out", "no/such/folder/t.json"], "cannot be written: No such file"),
         ],
