@@ -77,7 +77,7 @@ def masked_loss(
         batch = source.batch(ids).to(device)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             losses, index = model.masked_losses(fixed, batch)
-        taken = index < real * batch.tokens.shape[1]
+        taken = (index >= 0) & (index < real * batch.tokens.shape[1])
         total += (losses * taken).double().sum()
         count += (taken if batch.units is None else taken * batch.units.flatten()[index]).double().sum()
     ranks.add(total, count)

@@ -20,6 +20,8 @@ from dnar2mae.models.packing import Packing
 from dnar2mae.models.transformer import Transformer, layer_norm
 from dnar2mae.tokenizers import Vocabulary
 
+_PLACES = 128  # predictions come in multiples: oneDNN keeps code and buffers for each size that it has seen
+
 
 class Decoder(nn.Module):
     """The light decoder of the ``mae`` objective: encoded visible tokens, and a mask vector wherever one is missing.
@@ -245,7 +247,7 @@ class MaskedModel(nn.Module):
             The samples.
         capacity
             Most predictions that can be asked for, so that no size waits for the device; by default their number is
-            read from it.
+            read from it, and rounded up.
 
         Returns
         -------
@@ -257,9 +259,8 @@ class MaskedModel(nn.Module):
         hidden, predicted = self.decoded(plan, batch)
         hidden, predicted = hidden.flatten(0, 1), predicted.flatten()
         if capacity is None:
-            index = place = predicted.nonzero().squeeze(1)
-        else:
-            index = predicted.nonzero_static(size=min(capacity, len(predicted)), fill_value=-1).squeeze(1)
-            place = index.clamp(min=0)
+            capacity = -(-int(predicted.sum()) // _PLACES) * _PLACES
+        index = predicted.nonzero_static(size=min(capacity, len(predicted)), fill_value=-1).squeeze(1)
+        place = index.clamp(min=0)
         losses = self.head.losses(hidden[place], batch, place, self.embedder)
         return losses * (index >= 0), index
