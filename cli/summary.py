@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from dnar2mae.trainer import RunResult
+from dnar2mae.run_result import RunResult
 
 
 def print_summary(result: RunResult) -> None:

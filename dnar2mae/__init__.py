@@ -10,7 +10,7 @@ _PUBLIC = {
     "Model": "dnar2mae.hub",
     "Masker": "dnar2mae.masking",
     "pretrain": "dnar2mae.trainer",
-    "RunResult": "dnar2mae.trainer",
+    "RunResult": "dnar2mae.run_result",
     "PretrainConfig": "dnar2mae.config",
     "DataConfig": "dnar2mae.config",
     "TokenizerConfig": "dnar2mae.config",

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from dnar2mae.checkpoint import Snapshot, prune, recover
+from dnar2mae.checkpoint import Snapshot, prune
 from dnar2mae.errors import RunError
 
 
@@ -27,7 +27,6 @@ class CheckpointWriter:
         self._error: BaseException | None = None
 
     def __enter__(self) -> "CheckpointWriter":
-        recover(self._run)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

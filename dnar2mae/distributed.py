@@ -45,13 +45,13 @@ class Ranks:
             for value, total in zip(values, together, strict=True):
                 value.copy_(total)
 
-    def most(self, number: int, device: torch.device) -> int:
-        """Largest of a number over ranks."""
+    def most(self, *numbers: int, device: torch.device) -> list[int]:
+        """Largest of each number over ranks."""
         if self.size == 1:
-            return number
-        found = torch.tensor(number, device=device)
+            return list(numbers)
+        found = torch.tensor(numbers, device=device)
         dist.all_reduce(found, dist.ReduceOp.MAX)
-        return int(found)
+        return found.tolist()
 
     @contextmanager
     def first_on_each_node(self) -> Iterator[None]:

@@ -1,8 +1,6 @@
-"""What a run tells while it goes on: a progress bar, ``metrics.jsonl`` and, on request, TensorBoard."""
+"""What a run tells while it goes on: a progress bar, its metrics and, on request, TensorBoard."""
 
-import json
 import math
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +17,7 @@ from rich.progress import (
 )
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.metrics import MetricsLog
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -30,8 +29,8 @@ class Monitor:
 
     Parameters
     ----------
-    metrics_file
-        JSON lines to append to; None shows and records nothing.
+    run
+        Run directory, which gets the metrics; None shows and records nothing.
     total_steps, first_step
         Length of the run and where it starts (0, or where it resumes).
     tensorboard
@@ -44,9 +43,9 @@ class Monitor:
     """
 
     def __init__(
-        self, metrics_file: Path | None, *, total_steps: int, first_step: int = 0, tensorboard: Path | None = None
+        self, run: Path | None, *, total_steps: int, first_step: int = 0, tensorboard: Path | None = None
     ) -> None:
-        self._console = Console(file=sys.stderr, quiet=metrics_file is None)
+        self._console = Console(file=sys.stderr, quiet=run is None)
         self._progress = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -56,14 +55,14 @@ class Monitor:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal or metrics_file is None,
+            disable=not self._console.is_terminal or run is None,
         )
         self._task = self._progress.add_task("", total=total_steps, completed=first_step)
         self._total, self._first, self._start = total_steps, first_step, time.monotonic()
         self._next_line = self._start
         self._validation = ""
-        self._board = _open_tensorboard(tensorboard) if tensorboard and metrics_file else None
-        self._file = open(metrics_file or os.devnull, "a")
+        self._board = _open_tensorboard(tensorboard) if tensorboard and run else None
+        self._log = MetricsLog(run) if run else None
 
     def __enter__(self) -> "Monitor":
         self._progress.start()
@@ -71,15 +70,14 @@ class Monitor:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        self._file.close()
+        if self._log:
+            self._log.close()
         if self._board:
             self._board.close()
 
     def train(self, rows: list[dict[str, float]]) -> None:
         """Record training steps and show the last one."""
-        for row in rows:
-            self._record("train", row)
-        self._file.flush()
+        self._record("train", rows)
         row = rows[-1]
         step = int(row["step"])
         text = "  ".join(f"{name} {_number(value)}" for name, value in row.items() if name != "step")
@@ -95,21 +93,21 @@ class Monitor:
 
     def validation(self, row: dict[str, Any]) -> None:
         """Record a validation."""
-        self._record("validation", row)
-        self._file.flush()
+        self._record("validation", [row])
         self._validation = f"held-out {row['held_out']:.4f}"
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
-    def _record(self, event: str, row: dict[str, Any]) -> None:
-        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        self._file.write(json.dumps({"event": event, **finite}) + "\n")
+    def _record(self, event: str, rows: list[dict[str, Any]]) -> None:
+        if self._log:
+            self._log.append(event, rows)
         if self._board:
-            for name, value in row.items():
-                if name != "step" and isinstance(value, float):
-                    self._board.add_scalar(f"{event}/{name}", value, row["step"])
+            for row in rows:
+                for name, value in row.items():
+                    if name != "step" and isinstance(value, float):
+                        self._board.add_scalar(f"{event}/{name}", value, row["step"])
 
 
 def _number(value: float) -> str:

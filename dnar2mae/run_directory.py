@@ -18,7 +18,7 @@ import numpy as np
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.config_file import flatten, read_config, write_config
-from dnar2mae.errors import RunError
+from dnar2mae.errors import Dnar2maeError, RunError
 from dnar2mae.safe_files import write_whole
 
 _MAY_CHANGE = {
@@ -55,7 +55,6 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
-        self.metrics_file = path / "metrics.jsonl"
         self.summary_file = path / "summary.json"
         self.plot_file = path / "loss.png"
         self.checkpoint_folder = path / "checkpoints"
@@ -104,6 +103,14 @@ class RunDirectory:
         ]
         if refused:
             raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
+
+    def holds(self, config: PretrainConfig) -> bool:
+        """Whether there is a run with these settings that can be resumed."""
+        try:
+            self._check_resume(config)
+        except Dnar2maeError:
+            return False
+        return True
 
     @contextmanager
     def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> Iterator[None]:
@@ -171,19 +178,6 @@ class RunDirectory:
                 shutil.rmtree(entry)
             elif entry.name != ".lock":
                 entry.unlink()
-
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the rows of steps that a resumed run will do again (a torn last line, too)."""
-        if not self.metrics_file.exists():
-            return
-        kept = []
-        for line in self.metrics_file.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError):
-                continue
-        write_whole(self.metrics_file, "".join(line + "\n" for line in kept))
 
 
 def environment() -> dict[str, Any]:

@@ -5,13 +5,11 @@ from there on what an undisturbed run does.
 """
 
 import errno
-import json
-import math
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
 from dnar2mae.assemble import build_model, choose_device, initial_weights
-from dnar2mae.checkpoint import Snapshot, checkpoints, load_newest, step_name
+from dnar2mae.checkpoint import Snapshot, checkpoints, load_newest, recover, step_name
 from dnar2mae.checkpoint_writer import CheckpointWriter
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local, parallelise, start_ranks
 from dnar2mae.errors import RunError
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
+from dnar2mae.metrics import rewind_metrics
 from dnar2mae.modalities.contract import Batch, Modality, Source
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models.attention import choose_backend
@@ -36,37 +35,11 @@ from dnar2mae.monitor import Monitor
 from dnar2mae.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
 from dnar2mae.plots import plot_run
 from dnar2mae.run_directory import RunDirectory
+from dnar2mae.run_result import RunResult
+from dnar2mae.stopping import StopRequested, StopRequests
 
 _STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
-_TIME_IS_UP = 1000  # beyond every signal number
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunResult:
-    """What a run reached; also saved as ``summary.json``."""
-
-    out: str
-    """Run directory."""
-    steps: int
-    """Steps done."""
-    finished: bool
-    """False if the run was interrupted and can be resumed."""
-    parameters: int
-    """Number of weights."""
-    seconds: float
-    """Wall-clock time of this process's training steps and validations."""
-    unit: str = ""
-    """Unit of the losses below."""
-    held_out: float = math.nan
-    """Held-out loss at mask ratio 0.15."""
-    untrained: float = math.nan
-    """The same of the model before its first step."""
-    curve: dict[str, float] = field(default_factory=dict)
-    """Held-out loss by mask ratio."""
-    yardstick: dict[str, float] = field(default_factory=dict)
-    """Held-out loss of trivial models fitted on the same training data."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """What it was trained on."""
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StepBatches(Dataset):
@@ -94,8 +67,15 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=_leave_signals_to_the_loop,
         pin_memory=pin_memory,
     )
+
+
+def _leave_signals_to_the_loop(worker: int) -> None:
+    """A terminal or a scheduler signals every process; a worker must live until the loop has saved."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False) -> RunResult:
@@ -135,7 +115,8 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         config = replace(config, model=start.model, tokenizer=start.tokenizer)
     device, autocast = choose_device(config)
     with start_ranks(config, device) as ranks:
-        resume = resume or (ranks.restarted and run.config_file.exists())
+        if ranks.restarted and run.holds(config):
+            resume, overwrite = True, False
         if ranks.is_first:
             run.check(config, resume=resume, overwrite=overwrite)
         modality = build_modality(config, run.path if resume else start.saved if start else None)
@@ -146,11 +127,12 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         try:
             with held:
                 if ranks.is_first:
+                    recover(run.path)
                     modality.save(run.path)
                 ranks.wait()
                 return trainer.run(resume=resume)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in _DISK_IS_FULL:
                 raise
             raise RunError(f"{run.path}: no space left on the disk; {_last_good(run)}") from error
 
@@ -192,6 +174,7 @@ class Trainer:
         self.writer = CheckpointWriter(run.path, config.keep_checkpoints)
         self.unit_key = modality.unit.replace(" ", "_")
         self.step = 0
+        self.saved_step = -1
         self.history: list[tuple[int, float]] = []
         self._pending: list[dict[str, Any]] = []
 
@@ -200,33 +183,40 @@ class Trainer:
         found = load_newest(self.directory.path, self.model, self.optimizer) if resume else None
         if found:
             _, state = found
-            self.step, self.history = state["step"], [(s, v) for s, v in state["history"]]
+            self.step = self.saved_step = state["step"]
+            self.history = [(s, v) for s, v in state["history"]]
             self.guard.restore(state["guard"])
         if self.ranks.is_first:
-            self.directory.rewind_metrics(self.step if found else -1)
+            rewind_metrics(self.directory.path, self.saved_step, validated=self._is_validated())
         board = self.directory.path / "tensorboard" if self.config.tensorboard else None
         start = time.monotonic()
         with (
             Monitor(
-                self.directory.metrics_file if self.ranks.is_first else None,
+                self.directory.path if self.ranks.is_first else None,
                 total_steps=self.config.steps,
                 first_step=self.step,
                 tensorboard=board,
             ) as monitor,
             self.writer,
-            _stop_signals() as stop,
+            StopRequests(self.config.max_hours, self.ranks, self.device) as stop,
         ):
             monitor.say(self._describe())
             if found:
                 monitor.say(f"resuming from {found[0]}")
-            if not self.history:
-                self._validate(monitor)
-            self._train(monitor, stop)
-            finished = self.step == self.config.steps
-            result = self._summary(finished, time.monotonic() - start)
-        if finished and self.ranks.is_first:
-            self.directory.summary_file.write_text(json.dumps(_plain(result), indent=1))
-            plot_run(self.directory.metrics_file, _plain(result), self.directory.plot_file)
+            try:
+                if self._validation_is_due():
+                    self._validate(monitor, stop)
+                self._train(monitor, stop)
+                result = self._summary(start, stop)
+            except StopRequested as request:
+                if self.saved_step != self.step:
+                    self.save()
+                self.writer.wait()
+                monitor.say(f"{request}: saved step {self.step}; go on with --resume")
+                return RunResult(finished=False, **self._progress(start))
+        if self.ranks.is_first:
+            result.save(self.directory.summary_file)
+            plot_run(self.directory.path, asdict(result), self.directory.plot_file)
         return result
 
     def _describe(self) -> str:
@@ -244,41 +234,35 @@ class Trainer:
             f"attention {backend}, masking kernels {kernels}; writing to {self.directory.path}"
         )
 
-    def _train(self, monitor: Monitor, stop: list[int]) -> None:
+    def _train(self, monitor: Monitor, stop: StopRequests) -> None:
         config = self.config
         pin = self.device.type == "cuda"
         loader = batches(self.modality.train, config, self.step, pin_memory=pin, ranks=self.ranks)
-        begun = clock = time.monotonic()
+        clock = time.monotonic()
         for batch in loader:
             self._pending.append(self.training_step(batch))
-            last = self.step == config.steps
-            validate = last or self.step % config.validate_every == 0
-            reason = self._reason_to_stop(stop, begun)
-            save = last or reason is not None or self.step % config.checkpoint_every == 0
-            if validate or save or self.step % _STEPS_BETWEEN_READINGS == 0:
+            reason = stop.after_step(self.step)
+            validate = self._validation_is_due()
+            save = self.step == config.steps or self.step % config.checkpoint_every == 0
+            if validate or save or reason or self.step % _STEPS_BETWEEN_READINGS == 0:
                 elapsed, clock = time.monotonic() - clock, time.monotonic()
                 self._read(monitor, elapsed)
+            if reason:
+                raise StopRequested(reason)
             if validate:
-                self._validate(monitor)
+                self._validate(monitor, stop)
             if save:
                 self.save()
-            if reason is not None and not last:
-                self.writer.wait()
-                monitor.say(f"{reason}: saved step {self.step}; go on with --resume")
-                return
             if validate or save:
                 clock = time.monotonic()
 
-    def _reason_to_stop(self, received: list[int], begun: float) -> str | None:
-        """Signal or time limit that ends this process before the last step; ranks agree on it every few steps."""
-        if self.ranks.size > 1 and self.step % _STEPS_BETWEEN_READINGS:
-            return None
-        hours = self.config.max_hours
-        is_late = hours is not None and time.monotonic() - begun > hours * 3600
-        found = self.ranks.most(received[0] if received else _TIME_IS_UP if is_late else 0, self.device)
-        if not found:
-            return None
-        return f"--max-hours {hours}" if found == _TIME_IS_UP else signal.Signals(found).name
+    def _is_validated(self) -> bool:
+        return bool(self.history) and self.history[-1][0] == self.step
+
+    def _validation_is_due(self) -> bool:
+        """Whether the present step has a validation that is still to be done (a stopped run may have left it out)."""
+        is_time = self.step % self.config.validate_every == 0 or self.step == self.config.steps
+        return is_time and not self._is_validated()
 
     def training_step(self, batch: Batch) -> dict[str, Any]:
         """Do one optimizer step; the loss is the mean over the predicted tokens of the whole batch.
@@ -377,8 +361,8 @@ class Trainer:
         self.writer.check()
         monitor.train(rows)
 
-    def held_out(self, ratio: float, num_samples: int) -> float:
-        """Held-out loss at a mask ratio, in the modality's unit."""
+    def held_out(self, ratio: float, num_samples: int, check: Callable[[], object] = lambda: None) -> float:
+        """Held-out loss at a mask ratio, in the modality's unit; ``check`` is called now and then, and may raise."""
         loss = validation.masked_loss(
             self.model,
             self.modality.validation,
@@ -387,11 +371,12 @@ class Trainer:
             num_samples=num_samples,
             autocast=self.autocast,
             ranks=self.ranks,
+            check=check,
         )
         return loss / self.modality.unit_size
 
-    def _validate(self, monitor: Monitor) -> None:
-        value = self.held_out(validation.RATIO, self.config.validation_windows)
+    def _validate(self, monitor: Monitor, stop: StopRequests) -> None:
+        value = self.held_out(validation.RATIO, self.config.validation_windows, stop.check)
         best = all(value < earlier for _, earlier in self.history)
         self.history.append((self.step, value))
         monitor.validation({"step": self.step, "held_out": value})
@@ -411,64 +396,39 @@ class Trainer:
             If a weight is not finite, or the checkpoint before could not be written.
         """
         broken = any(not local(parameter).isfinite().all() for parameter in self.parameters)
-        if self.ranks.most(broken, self.device):
+        if any(self.ranks.most(broken, device=self.device)):
             raise RunError(f"step {self.step}: weights are not finite; {_last_good(self.directory)}")
         state = {"step": self.step, "history": self.history, "guard": self.guard.state()}
         if self.ranks.is_first or self.is_sharded:
             snapshot = Snapshot.take(self.model, self.optimizer, state)
         if self.ranks.is_first:
             self.writer.save(name or step_name(self.step), snapshot)
+        if name is None:
+            self.saved_step = self.step
 
-    def _summary(self, finished: bool, seconds: float) -> RunResult:
-        config = self.config
-        count = sum(p.numel() for p in self.parameters)
-        result: dict[str, Any] = {
+    def _progress(self, start: float) -> dict[str, Any]:
+        """What is known of a run before its end."""
+        return {
             "out": str(self.directory.path),
             "steps": self.step,
-            "finished": finished,
-            "parameters": count,
-            "seconds": seconds,
+            "parameters": sum(p.numel() for p in self.parameters),
+            "seconds": time.monotonic() - start,
         }
-        if not finished:
-            return RunResult(**result)
-        curve = {str(r): self.held_out(r, config.validation_windows) for r in validation.CURVE}
+
+    def _summary(self, start: float, stop: StopRequests) -> RunResult:
+        progress, windows = self._progress(start), self.config.validation_windows
         return RunResult(
-            **result,
+            **progress,
+            finished=True,
             unit=self.modality.unit,
-            held_out=self.held_out(validation.RATIO, 4 * config.validation_windows),
+            held_out=self.held_out(validation.RATIO, 4 * windows, stop.check),
             untrained=self.history[0][1],
-            curve=curve,
+            curve={str(r): self.held_out(r, windows, stop.check) for r in validation.CURVE},
             yardstick=self.modality.yardstick(),
             data=self.modality.report(),
         )
 
 
-def _plain(result: RunResult) -> dict[str, Any]:
-    return {name: getattr(result, name) for name in result.__slots__}
-
-
 def _last_good(run: RunDirectory) -> str:
     saved = checkpoints(run.path)
     return f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written before that"
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGUSR1 instead of dying of them; a second one of a kind does its usual work."""
-    received: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            before[number] = signal.signal(number, note)
-    except ValueError:  # not in the main thread: signals stay the caller's business
-        pass
-    try:
-        yield received
-    finally:
-        for earlier, handler in before.items():
-            signal.signal(earlier, handler)

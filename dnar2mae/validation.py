@@ -4,7 +4,7 @@ Masks are drawn from a seed of their own: they depend on the window and the rati
 every masked token shows [MASK].
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
 
 
 @torch.no_grad()
-def masked_loss(
+def masked_loss(  # noqa: PLR0913
     model: MaskedModel,
     source: FiniteSource,
     plan: MaskPlan,
@@ -44,6 +44,7 @@ def masked_loss(
     num_samples: int = 256,
     autocast: torch.dtype | None = None,
     ranks: Ranks = ALONE,
+    check: Callable[[], object] = lambda: None,
 ) -> float:
     """Mean loss at one mask ratio, per unit of the predicted tokens.
 
@@ -63,6 +64,8 @@ def masked_loss(
         Type of matrix products; by default that of the weights.
     ranks
         Each takes its share of the samples.
+    check
+        Called before every batch; may raise, on all ranks at once.
 
     Returns
     -------
@@ -74,6 +77,7 @@ def masked_loss(
     total, count = torch.zeros(2, dtype=torch.float64, device=device)
     shares, counts = _shares(evenly_spaced(len(source), num_samples), ranks)
     for ids, real in _batches(source, shares, counts):
+        check()
         batch = source.batch(ids).to(device)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             losses, index = model.masked_losses(fixed, batch)

@@ -8,7 +8,7 @@ import torch
 
 from dnar2mae import pretrain
 from dnar2mae.config_file import read_config
-from dnar2mae.trainer import Trainer
+from dnar2mae.stopping import StopRequests
 
 
 def main(jobs):
@@ -16,7 +16,7 @@ def main(jobs):
     if "WORLD_SIZE" in os.environ:
         torch.distributed.init_process_group("gloo")  # noqa: TID251 - one group for all jobs
     for config, out, parallel, stop_at, resume in jobs:
-        Trainer._reason_to_stop = lambda self, received, begun, at=stop_at: "test" if self.step == at else None
+        StopRequests.after_step = lambda self, step, at=stop_at: "test" if step == at else None
         pretrain(replace(read_config(Path(config)), parallel=parallel), out, resume=resume)
     if "WORLD_SIZE" in os.environ:
         torch.distributed.destroy_process_group()  # noqa: TID251

@@ -40,7 +40,7 @@ def write_metrics(folder, unit="bits per base", finished=True):
 def test_one_run(tmp_path):
     run = write_metrics(tmp_path / "a")
     summary = json.loads((run / "summary.json").read_text())
-    plot_run(run / "metrics.jsonl", summary, tmp_path / "x.png")
+    plot_run(run, summary, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 

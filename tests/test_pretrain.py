@@ -27,6 +27,7 @@ from dnar2mae.config_file import write_config
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.run_directory import RunDirectory
+from dnar2mae.stopping import StopRequested, StopRequests
 from dnar2mae.trainer import Trainer, batches
 
 
@@ -123,23 +124,49 @@ def test_killed_and_resumed_equals_undisturbed(config, tmp_path):
     assert comparable_metrics(tmp_path / "whole") == comparable_metrics(run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_signal_saves_and_exits(config, tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stop_signal_saves_and_exits(config, tmp_path, number, workers):
     run = tmp_path / "run"
-    process = subprocess.Popen(
-        command(replace(config, steps=100_000, checkpoint_every=10_000, validate_every=10_000), run),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    config = replace(config, steps=100_000, checkpoint_every=10_000, validate_every=10_000, num_workers=workers)
+    process = subprocess.Popen(command(config, run), stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 30:
         time.sleep(0.01)
         assert process.poll() is None
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # all processes, as a terminal and a scheduler do
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     step = json.loads((checkpoints(run)[-1] / "state.json").read_text())["step"]
     assert f"{number.name}: saved step {step}; go on with --resume" in errors
-    assert "Traceback" not in errors
+    assert step <= comparable_metrics(run)[-1]["step"]
+    if not (workers and number is signal.SIGUSR1):  # of which multiprocessing's tracker dies, with a word
+        assert "Traceback" not in errors
+
+
+def test_a_stop_in_a_validation_leaves_it_to_the_resumed_run(config, tmp_path, monkeypatch):
+    pretrain(config, tmp_path / "whole")
+    reasons = {0: iter("abc"), 20: iter("abc"), config.steps: iter("abcdefgh")}
+
+    def check(self):
+        if reason := next(reasons.get(trainer_of["step"], iter("")), None):
+            raise StopRequested(reason)
+
+    trainer_of = {}
+    real = Trainer.held_out
+
+    def held_out(self, *arguments):
+        trainer_of["step"] = self.step
+        return real(self, *arguments)
+
+    monkeypatch.setattr(StopRequests, "check", check)
+    monkeypatch.setattr(Trainer, "held_out", held_out)
+    run, stops = tmp_path / "stopped", 0
+    while not pretrain(config, run, resume=stops > 0).finished:
+        stops += 1
+        assert not (run / "summary.json").exists()
+    assert stops == 3 + 3 + 8
+    assert same(weights(tmp_path / "whole"), weights(run))
+    assert comparable_metrics(tmp_path / "whole") == comparable_metrics(run)
 
 
 def test_workers_and_order_do_not_change_batches(config):
@@ -215,6 +242,18 @@ def test_a_bad_gradient_costs_its_step_and_nothing_else(config, tmp_path, monkey
         same_weights = all(torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True))
         assert same_weights == (row["step"] == 8)
         assert row["skipped"].item() == (row["step"] == 8)
+
+
+def test_a_run_with_a_step_that_was_left_out_ends_with_a_plot(config, tmp_path, monkeypatch):
+    real = Trainer._loss
+
+    def disturbed(self, plan, part):
+        loss, weight, units = real(self, plan, part)
+        return loss * (math.nan if self.step == 7 else 1.0), weight, units
+
+    monkeypatch.setattr(Trainer, "_loss", disturbed)
+    assert pretrain(replace(config, steps=20), tmp_path / "run").finished
+    assert (tmp_path / "run" / "loss.png").exists()
 
 
 def test_output_folder_rules(config, tmp_path):

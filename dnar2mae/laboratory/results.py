@@ -11,6 +11,7 @@ from jaxtyping import Float
 from dnar2mae.benchmarks.scoring.bootstrap import RESAMPLES, Interval, interval
 from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.plan import Cell
+from dnar2mae.metrics import read_metrics
 
 MEAN = "mean"
 """Name of the mean over mask ratios (or tasks) beside the single ones."""
@@ -27,8 +28,7 @@ def loss_rows(cells: Sequence[Cell], sample_tokens: int, group: int) -> list[dic
     rows = []
     for cell in cells:
         summary = json.loads((cell.path / "summary.json").read_text())
-        steps = [json.loads(line) for line in (cell.path / "metrics.jsonl").read_text().splitlines()]
-        ratios = np.array([step["ratio"] for step in steps if step["event"] == "train"])
+        ratios = np.array([row["ratio"] for row in read_metrics(cell.path) if row["event"] == "train"])
         tokens = cell.config.batch_size * sample_tokens * len(ratios)
         is_mae = cell.config.model.objective == "mae"
         shown: float | int = tokens * (1 - ratios.mean()) if is_mae else tokens

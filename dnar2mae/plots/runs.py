@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import RunError
+from dnar2mae.metrics import read_metrics
 from dnar2mae.plots.figure import new_figure, save_figure
 
 
-def plot_run(metrics_file: Path, summary: dict[str, Any], path: Path) -> None:
+def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     """Draw training and held-out loss by step, and the held-out loss by mask ratio.
 
     Parameters
     ----------
-    metrics_file
-        ``metrics.jsonl`` of a run.
+    run
+        Run directory.
     summary
         Its summary: ``unit``, ``yardstick``, ``curve``.
     path
         PNG, SVG or PDF to write.
     """
-    rows = [json.loads(line) for line in metrics_file.read_text().splitlines()]
-    train = [(r["step"], r[summary["unit"].replace(" ", "_")]) for r in rows if r["event"] == "train"]
+    rows, unit = read_metrics(run), summary["unit"].replace(" ", "_")
+    train = [(r["step"], r[unit]) for r in rows if r["event"] == "train" and r[unit] is not None]
     held_out = [(r["step"], r["held_out"]) for r in rows if r["event"] == "validation"]
     figure = new_figure(10.0, 4.0)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
@@ -86,9 +87,7 @@ def plot_runs(runs: Sequence[Path], path: Path) -> None:
 def _losses(run: Path) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     """Held-out loss by step, and the summary if there is one."""
     try:
-        lines = (run / "metrics.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        held_out = [(row["step"], row["held_out"]) for row in rows if row["event"] == "validation"]
+        held_out = [(row["step"], row["held_out"]) for row in read_metrics(run) if row["event"] == "validation"]
         summary = run / "summary.json"
         found = json.loads(summary.read_text()) if summary.is_file() else {}
     except (OSError, ValueError, KeyError) as error:
