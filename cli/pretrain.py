@@ -1,5 +1,6 @@
 """``dnar2mae pretrain``."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal
@@ -49,7 +50,7 @@ def run(argv: list[str]) -> int:
     from dnar2mae.trainer import pretrain
 
     result = pretrain(command.run, command.out, resume=command.resume, overwrite=command.overwrite)
-    if not result.finished:
-        return 130
-    print_summary(result)
-    return 0
+    if result.finished and os.environ.get("RANK", "0") == "0":
+        print_summary(result)
+    is_failure = not result.finished and "TORCHELASTIC_RUN_ID" not in os.environ  # which torchrun would start again
+    return 130 if is_failure else 0

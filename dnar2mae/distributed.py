@@ -6,9 +6,11 @@ tokens, so a run goes the same way on 1, 2 or 4 ranks. A single process needs no
 """
 
 import os
+import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,10 +19,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, RunError
 
 FORWARD_METHODS = ("masked_losses", "encode", "decoded", "logits")
 """Methods of a model that compute with its weights, besides ``forward``."""
+_LONG = timedelta(days=7)  # of what may well take longer than a step
+_SECONDS_TO_REPORT = 5.0  # in which ranks that wait for the same silent one say so
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +59,17 @@ class Ranks:
 
     @contextmanager
     def first_on_each_node(self) -> Iterator[None]:
-        """Let one process of each node go first, and the others after it."""
+        """Let one process of each node go first, however long it takes, and the others after it."""
         if self.size == 1:
             yield
             return
+        group = dist.new_group(backend="gloo", timeout=_LONG)
         goes_first = os.environ.get("LOCAL_RANK", "0") == "0"
         if not goes_first:
-            self.wait()
+            dist.barrier(group)
         yield
         if goes_first:
-            self.wait()
+            dist.barrier(group)
 
     def wait(self) -> None:
         """Wait for all ranks."""
@@ -97,6 +102,8 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
     ------
     ConfigError
         If the batch cannot be shared by the ranks.
+    RunError
+        If ranks no longer answer; it names them.
     """
     size, restarts = (int(os.environ.get(name, fallback)) for name, fallback in _ENVIRONMENT)
     if size == 1:
@@ -107,19 +114,51 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
         rule = f"a multiple of {size} ranks" + (f" times --micro-batch ({micro})" if micro > 1 else "")
         raise ConfigError(f"--batch-size must be {rule}, got {config.batch_size}")
     if dist.is_initialized():  # by the caller, who also ends it
-        yield Ranks(dist.get_rank(), size, restarts > 0)
+        yield _among(Ranks(dist.get_rank(), size), restarts, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     timeout = timedelta(seconds=config.timeout_s)
     store, rank, _ = next(dist.rendezvous("env://", timeout=timeout))
-    fresh = dist.PrefixStore(f"start {restarts}", store)  # torchrun keeps the store, and in it addresses of the dead
-    dist.init_process_group(backend, store=fresh, rank=rank, world_size=size, timeout=timeout)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # which outlives the group, with addresses of the dead
+        store = dist.PrefixStore(f"start {restarts}", store)
+        if rank == 0 and int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1:
+            warnings.warn(_STORE_OF_ITS_OWN, stacklevel=3)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
+    ranks = _among(Ranks(dist.get_rank(), size), restarts, device)
     try:
-        yield Ranks(dist.get_rank(), size, restarts > 0)
+        yield ranks
+    except (dist.DistError, RuntimeError) as error:
+        silent = _silent(error, ranks, store)
+        if not silent:
+            raise
+        names = ", ".join(map(str, silent))
+        raise RunError(
+            f"rank {names} no longer answers: it died, or hung for --timeout-s {config.timeout_s:.0f}; start again "
+            "with --resume (torchrun's --max-restarts does so by itself)"
+        ) from error
     finally:
         dist.destroy_process_group()
 
 
+def _among(ranks: Ranks, restarts: int, device: torch.device) -> Ranks:
+    """Restarted, if any of them was: each node's torchrun counts for itself."""
+    (most,) = ranks.most(restarts, device=device)
+    return replace(ranks, restarted=most > 0)
+
+
+def _silent(error: Exception, ranks: Ranks, store: dist.Store) -> list[int]:
+    """Ranks that do not say in time that they, too, failed to hear from another one."""
+    if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        return []
+    store.set(f"waited {ranks.rank}", "")
+    time.sleep(_SECONDS_TO_REPORT)
+    return [rank for rank in range(ranks.size) if not store.check([f"waited {rank}"])]
+
+
+_STORE_OF_ITS_OWN = (
+    "several nodes: export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun, or they may not find each other again "
+    "after a restart"
+)
 _ENVIRONMENT = (("WORLD_SIZE", "1"), ("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
@@ -165,14 +204,20 @@ def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
             return nullcontext()
 
         return Parallel(model.masked_losses, accumulate)
-    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
     from torch.nn.parallel import DistributedDataParallel
 
     unused = config.model.objective == "mae"  # what stands for a masked token is not used then
     wrapped = DistributedDataParallel(_Losses(model), find_unused_parameters=unused, gradient_as_bucket_view=True)
     if config.reduce == "bf16":
-        wrapped.register_comm_hook(None, bf16_compress_hook)
+        wrapped.register_comm_hook(None, _in_bf16)
     return Parallel(wrapped, lambda last: nullcontext() if last else wrapped.no_sync())
+
+
+def _in_bf16(group: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """Gradients travel in bf16; under its own name DDP refuses torch's hook on gloo."""
+    from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+
+    return bf16_compress_hook(group, bucket)
 
 
 def shard(model: Any, config: PretrainConfig, device: torch.device) -> None:

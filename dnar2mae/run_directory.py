@@ -18,9 +18,10 @@ import numpy as np
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.config_file import flatten, read_config, write_config
-from dnar2mae.errors import Dnar2maeError, RunError
+from dnar2mae.errors import RunError
 from dnar2mae.safe_files import write_whole
 
+_JOB = "TORCHELASTIC_RUN_ID"
 _MAY_CHANGE = {
     "micro_batch",
     "num_workers",
@@ -104,13 +105,13 @@ class RunDirectory:
         if refused:
             raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
 
-    def holds(self, config: PretrainConfig) -> bool:
-        """Whether there is a run with these settings that can be resumed."""
+    def is_of_this_job(self) -> bool:
+        """Whether the last process here belonged to the torchrun that has started this one."""
         try:
-            self._check_resume(config)
-        except Dnar2maeError:
+            last = json.loads((self.path / "environment.json").read_text())
+        except (OSError, ValueError):
             return False
-        return True
+        return self.config_file.exists() and last.get("job") == os.environ.get(_JOB)
 
     @contextmanager
     def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> Iterator[None]:
@@ -185,6 +186,7 @@ def environment() -> dict[str, Any]:
     packages = ("dnar2mae", "torch", "triton", "safetensors", "flash-attn")
     return {
         "command": sys.argv,
+        "job": os.environ.get(_JOB),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "commit": _commit(),
         "python": platform.python_version(),

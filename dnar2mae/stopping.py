@@ -1,7 +1,9 @@
 """Why a run ends before its last step: a signal or a time limit, on which its ranks agree."""
 
 import signal
+import threading
 import time
+from multiprocessing import forkserver
 from types import FrameType
 from typing import Any
 
@@ -14,6 +16,25 @@ _TIME_IS_UP = 1000  # beyond every signal number
 _MOST_STEPS, _MOST_MS = 10, 2000  # between two agreements of the ranks
 
 
+def ignore_signals(_worker: int = 0) -> None:
+    """Ignore the stop signals: a worker must live until the loop has saved."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def start_forkserver() -> None:
+    """Start the process that workers come from so that it, too, ignores the stop signals, which all processes get."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    ignore_signals()
+    try:
+        forkserver.ensure_running()  # what is ignored stays so over exec
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class StopRequested(Exception):
     """A run is to save and end; the text says why."""
 
@@ -21,7 +42,8 @@ class StopRequested(Exception):
 class StopRequests:
     """Collects SIGINT, SIGTERM and SIGUSR1 instead of dying of them; a context manager.
 
-    A second signal of a kind does its usual work. Outside the main thread signals stay the caller's business.
+    A second SIGINT does its usual work; the others may come more than once. Outside the main thread signals stay the
+    caller's business.
 
     Parameters
     ----------
@@ -52,7 +74,8 @@ class StopRequests:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        signal.signal(number, self._before[number])
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
 
     def check(self) -> None:
         """Raise :class:`StopRequested` if the run is to end; every rank asks at the same time."""

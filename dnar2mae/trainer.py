@@ -5,7 +5,6 @@ from there on what an undisturbed run does.
 """
 
 import errno
-import signal
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -36,7 +35,7 @@ from dnar2mae.optimizer import StepGuard, build_optimizer, learning_rate, scale_
 from dnar2mae.plots import plot_run
 from dnar2mae.run_directory import RunDirectory
 from dnar2mae.run_result import RunResult
-from dnar2mae.stopping import StopRequested, StopRequests
+from dnar2mae.stopping import StopRequested, StopRequests, ignore_signals, start_forkserver
 
 _STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -60,6 +59,8 @@ def batches(
 ) -> DataLoader:
     """Batches of the steps from ``first_step`` on, prepared ahead by ``num_workers`` processes."""
     workers = config.num_workers
+    if workers:
+        start_forkserver()
     return DataLoader(
         StepBatches(source, config.batch_size, ranks),
         batch_size=None,
@@ -67,15 +68,9 @@ def batches(
         num_workers=workers,
         prefetch_factor=4 if workers else None,
         multiprocessing_context="forkserver" if workers else None,
-        worker_init_fn=_leave_signals_to_the_loop,
+        worker_init_fn=ignore_signals,
         pin_memory=pin_memory,
     )
-
-
-def _leave_signals_to_the_loop(worker: int) -> None:
-    """A terminal or a scheduler signals every process; a worker must live until the loop has saved."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False) -> RunResult:
@@ -115,7 +110,7 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         config = replace(config, model=start.model, tokenizer=start.tokenizer)
     device, autocast = choose_device(config)
     with start_ranks(config, device) as ranks:
-        if ranks.restarted and run.holds(config):
+        if ranks.restarted and run.is_of_this_job():
             resume, overwrite = True, False
         if ranks.is_first:
             run.check(config, resume=resume, overwrite=overwrite)
@@ -212,6 +207,7 @@ class Trainer:
                 if self.saved_step != self.step:
                     self.save()
                 self.writer.wait()
+                self.ranks.wait()  # torchrun ends those that outlive another
                 monitor.say(f"{request}: saved step {self.step}; go on with --resume")
                 return RunResult(finished=False, **self._progress(start))
         if self.ranks.is_first:
@@ -307,7 +303,7 @@ class Trainer:
         skipped = self.guard.step(norm)
         self.optimizer.zero_grad()
         self.step += 1
-        ratio = draw_ratio(plan, batch.sample_ids).mean().item()
+        ratio = draw_ratio(plan, torch.arange(config.batch_size) + (self.step - 1) * config.batch_size).mean().item()
         unit_loss = total / units.clamp(min=1e-6) / self.modality.unit_size
         return {
             "step": self.step,

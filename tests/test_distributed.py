@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,13 +14,13 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from dnar2mae import MaskConfig
+from dnar2mae import MaskConfig, distributed
 from dnar2mae.checkpoint import checkpoints
 from dnar2mae.config_file import write_config
 from dnar2mae.distributed import Ranks, start_ranks
 from dnar2mae.errors import ConfigError
 from dnar2mae.trainer import batches
-from tests.modalities.kinds import dna
+from tests.modalities.kinds import dna, image
 from tests.rank_main import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,16 +65,19 @@ def runs(tmp_path_factory):
     config = replace(
         dna(folder), steps=50, validate_every=25, checkpoint_every=25, micro_batch=1, mask=MaskConfig(per="sample")
     )
-    file = folder / "config.yaml"
-    write_config(config, file)
+    pictures = image(folder)
+    pictures = replace(pictures, micro_batch=2, model=replace(pictures.model, objective="mae"))
+    for kind, settings in (("dna", config), ("image", pictures), ("bf16", replace(config, reduce="bf16"))):
+        write_config(settings, folder / f"{kind}.yaml")
 
-    def job(name, parallel="ddp", stop_at=None, resume=False):
-        return [str(file), str(folder / name), parallel, stop_at, resume]
+    def job(name, parallel="ddp", stop_at=None, resume=False, kind="dna"):
+        return [str(folder / f"{kind}.yaml"), str(folder / name), parallel, stop_at, resume]
 
-    main([job("one"), job("begun by one", stop_at=30)])
+    main([job("one"), job("begun by one", stop_at=30), job("pictures", kind="image")])
     torchrun(4, [job("ddp of 4"), job("fsdp of 4", "fsdp"), job("begun by fsdp of 4", "fsdp", stop_at=30)])
     main([job("begun by fsdp of 4", resume=True)])
-    torchrun(2, [job("ddp of 2"), job("fsdp of 2", "fsdp"), job("begun by one", "fsdp", resume=True)])
+    others = [job(f"{kind} {way}", way, kind=kind) for kind in ("image", "bf16") for way in ("ddp", "fsdp")]
+    torchrun(2, [job("ddp of 2"), job("fsdp of 2", "fsdp"), job("begun by one", "fsdp", resume=True), *others])
     return folder
 
 
@@ -83,6 +87,18 @@ def runs(tmp_path_factory):
 )
 def test_a_run_goes_the_same_way_in_any_shape(runs, name):
     assert_same_run(runs / name, runs / "one")
+
+
+@pytest.mark.parametrize("way", ["ddp", "fsdp"])
+def test_so_does_one_whose_encoder_sees_only_what_is_visible(runs, way):
+    assert_same_run(runs / f"image {way}", runs / "pictures")
+
+
+@pytest.mark.parametrize("way", ["ddp", "fsdp"])
+def test_gradients_may_travel_in_bf16(runs, way):
+    ours, theirs = losses(runs / f"bf16 {way}"), losses(runs / "one")
+    assert ours != theirs
+    np.testing.assert_allclose(list(ours.values()), list(theirs.values()), atol=2e-2)
 
 
 def test_ranks_share_every_batch(tmp_path):
@@ -106,27 +122,32 @@ def test_a_batch_that_ranks_cannot_share_is_refused(tmp_path, monkeypatch):
         pass
 
 
-def start_torchrun(size, code, *arguments, restarts=0):
+def start_torchrun(size, code, *arguments, options=("--standalone",), environment=None):
     """Begin a group of processes that run a piece of code."""
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
-    line += ["--max-restarts", str(restarts), "--no-python", sys.executable, "-c", code, *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "torch.distributed.run", *options, "--nproc-per-node", str(size)]
+    line += ["--shutdown-timeout", "5", "--no-python", sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE)
 
 
 PRETRAIN = """
-import os, signal, sys
+import os, signal, sys, time
 from dnar2mae import trainer
 from dnar2mae.cli import main
+end, config, out, *flags = sys.argv[1:]
 step = trainer.Trainer.training_step
-def dying(self, batch):
-    fresh = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-    if fresh and self.step == int(sys.argv[1]) and self.ranks.rank == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+def disturbed(self, batch):
+    if self.step == 10 and self.ranks.rank == 1 and not self.ranks.restarted:
+        if end == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if end == "hangs":
+            time.sleep(3600)
     return step(self, batch)
-trainer.Trainer.training_step = dying
-sys.exit(main(["pretrain", "--config", sys.argv[2], "--out", sys.argv[3]]))
+trainer.Trainer.training_step = disturbed
+if __name__ == "__main__":
+    sys.exit(main(["pretrain", "--config", config, "--out", out, *flags]))
 """
+ONE_RESTART = ("--standalone", "--max-restarts", "1")
 
 
 @pytest.mark.timeout(300)
@@ -134,34 +155,103 @@ def test_a_group_that_lost_a_rank_starts_again_and_resumes(tmp_path):
     config = replace(dna(tmp_path), checkpoint_every=4)
     write_config(config, tmp_path / "config.yaml")
     main([[str(tmp_path / "config.yaml"), str(tmp_path / "whole"), "ddp", None, False]])
-    process = start_torchrun(2, PRETRAIN, 10, tmp_path / "config.yaml", tmp_path / "killed", restarts=1)
+    run = tmp_path / "killed"
+    main([[str(tmp_path / "config.yaml"), str(run), "ddp", 3, False]])  # which --overwrite replaces, once
+    process = start_torchrun(2, PRETRAIN, "dies", tmp_path / "config.yaml", run, "--overwrite", options=ONE_RESTART)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors[-3000:]
     assert "resuming from" in errors
-    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+    assert "step-00000003" not in errors
+    assert_same_run(run, tmp_path / "whole")
 
 
 @pytest.mark.timeout(300)
-def test_without_restarts_a_lost_rank_ends_the_job_and_is_named(tmp_path):
-    write_config(dna(tmp_path), tmp_path / "config.yaml")
-    process = start_torchrun(2, PRETRAIN, 3, tmp_path / "config.yaml", tmp_path / "run")
+def test_nodes_find_each_other_again_and_resume(tmp_path):
+    config = replace(dna(tmp_path), checkpoint_every=4, timeout_s=60.0)
+    write_config(config, tmp_path / "config.yaml")
+    main([[str(tmp_path / "config.yaml"), str(tmp_path / "whole"), "ddp", None, False]])
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    options = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--rdzv-id", "test")
+    own_store = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    nodes = [
+        start_torchrun(
+            1,
+            PRETRAIN,
+            "dies",
+            tmp_path / "config.yaml",
+            tmp_path / "run",
+            options=(*options, "--max-restarts", "3"),
+            environment=own_store,
+        )
+        for _ in range(2)
+    ]
+    errors = [node.communicate(timeout=240)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], "\n".join(text[-3000:] for text in errors)
+    assert "resuming from" in errors[0] + errors[1]
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("end", ["dies", "hangs"])
+def test_a_lost_rank_ends_the_job_and_is_named(tmp_path, end):
+    write_config(replace(dna(tmp_path), timeout_s=10.0), tmp_path / "config.yaml")
+    process = start_torchrun(2, PRETRAIN, end, tmp_path / "config.yaml", tmp_path / "run")
     _, errors = process.communicate(timeout=240)
     assert process.returncode != 0
-    assert "local_rank: 1" in errors
-    assert "exitcode: -9" in errors.replace("exitcode  :", "exitcode:")
+    if end == "dies":
+        assert "local_rank: 1" in errors
+        assert "exitcode: -9" in errors.replace("exitcode  :", "exitcode:")
+    else:
+        assert "rank 1 no longer answers: it died, or hung for --timeout-s 10" in errors
 
 
 @pytest.mark.timeout(300)
-def test_a_preempted_group_saves_and_stops(tmp_path):
-    config = replace(dna(tmp_path), steps=100_000, checkpoint_every=50_000, validate_every=50_000)
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGUSR1, 0)])
+def test_a_preempted_group_saves_and_stops(tmp_path, number, workers):
+    config = replace(dna(tmp_path), steps=100_000, checkpoint_every=50_000, validate_every=50_000, num_workers=workers)
     write_config(config, tmp_path / "config.yaml")
     run = tmp_path / "run"
-    process = start_torchrun(2, PRETRAIN, -1, tmp_path / "config.yaml", run)
+    options = ("--standalone", "--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1", "--shutdown-timeout", "60")
+    process = start_torchrun(2, PRETRAIN, "late", tmp_path / "config.yaml", run, options=options)
     while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").read_text().count("\n") < 20:
         time.sleep(0.05)
         assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "SIGTERM: saved step" in errors
+    assert "saved step" in errors, errors[-3000:]
     assert len(checkpoints(run)) == 1
+
+
+@pytest.mark.timeout(300)
+def test_a_time_limit_is_no_failure_that_would_start_the_group_again(tmp_path):
+    write_config(replace(dna(tmp_path), steps=100_000, validate_every=10), tmp_path / "config.yaml")
+    flags = ("--max-hours", "0.001")
+    process = start_torchrun(
+        2, PRETRAIN, "late", tmp_path / "config.yaml", tmp_path / "run", *flags, options=ONE_RESTART
+    )
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors[-3000:]
+    assert errors.count("--max-hours 0.001: saved step") == 1
+
+
+class _Silent:
+    """A store in which only some ranks have said that they waited."""
+
+    def __init__(self, *ranks):
+        self.keys = {f"waited {rank}" for rank in ranks}
+
+    def set(self, key, value):
+        self.keys.add(key)
+
+    def check(self, keys):
+        return set(keys) <= self.keys
+
+
+def test_only_errors_of_the_group_ask_who_is_silent(monkeypatch):
+    monkeypatch.setattr(distributed, "_SECONDS_TO_REPORT", 0.0)
+    ranks = Ranks(0, 4)
+    assert distributed._silent(RuntimeError("[gloo/transport/tcp] Timed out"), ranks, _Silent(2)) == [1, 3]
+    assert distributed._silent(RuntimeError("out of memory"), ranks, _Silent()) == []
