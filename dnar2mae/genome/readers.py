@@ -18,7 +18,7 @@ _WHITESPACE = b" \t\r\n\v\f"
 _LINE_END = re.compile(rb"[\r\n]")
 _FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
 _GZIP_MAGIC = b"\x1f\x8b"
-BIOPYTHON_ERRORS = (ValueError, AssertionError, LookupError, TypeError, AttributeError)
+BIOPYTHON_ERRORS = (ValueError, AssertionError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What Biopython's scanners raise on damaged files."""
 _BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 

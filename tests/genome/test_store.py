@@ -178,6 +178,10 @@ BAD = {
     "no bases": (b">a\n", "no known base"),
     "letters first": (b"\t>x\nACGT\n", "stands before the first line with '>'"),
     "genbank without fields": (b"ID   \n", "damaged embl file"),
+    "embl of a length beyond all numbers": (
+        b"ID   chr1; SV 1; linear; DNA; STD; PRO; 12 BP.\nSQ   Sequence %s BP;\n//\n" % (b"2" * 40),
+        "damaged embl file",
+    ),
     "cut genbank": (LOCUS + b"ORIGIN\n        1 acgt\n", "damaged genbank file"),
     "no sequence": (
         LOCUS + b"CONTIG      join(A:1..2)\n//\n",
