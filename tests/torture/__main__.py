@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -20,6 +21,13 @@ from dnar2mae.checkpoint import checkpoints
 
 from ..damage import cut, flip_bit
 from .run import Run, write_genome
+
+SIGNALS = (signal.SIGKILL,) * 4 + (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+WITH_WORKERS = 0.15  # of the processes; they take seconds to start
+
+
+class SkippedError(Exception):
+    """A scenario cannot be played on this machine."""
 
 
 class Torture:
@@ -32,22 +40,28 @@ class Torture:
         self.genome = write_genome(folder / "genome.fa")
         whole = Run(folder / "whole", self.genome)
         whole.finish()  # imports, and builds the cache
-        whole.clear()
-        start = time.monotonic()
-        assert whole.finish() == 0, whole.messages()
-        self.seconds = time.monotonic() - start
-        self.expected = whole.weights()
+        self.seconds = {}
+        for num_workers in (1, 0):
+            whole.clear()
+            start = time.monotonic()
+            whole.start(num_workers)
+            assert whole.end() == 0, whole.messages()
+            self.seconds[bool(num_workers)] = time.monotonic() - start
+        self.expected, self.rows = whole.weights(), whole.rows()
 
     def fresh(self, name: str, **places: Path) -> Run:
         """A run of its own."""
         return Run(self.folder / name, places.get("genome", self.genome), places.get("out"))
 
     def compare(self, run: Run) -> None:
-        """The weights are those of the undisturbed run, bit by bit."""
+        """Weights and metrics are those of the undisturbed run, bit by bit."""
         found = run.weights()
         assert found.keys() == self.expected.keys()
         different = [name for name in found if not torch.equal(found[name], self.expected[name])]
         assert not different, f"{run.out}: other weights: {different}"
+        rows = run.rows()
+        other = next((pair for pair in zip_longest(rows, self.rows) if pair[0] != pair[1]), None)
+        assert other is None, f"{run.out}: {len(rows)} rows of metrics, not {len(self.rows)}; got, expected: {other}"
         assert "Traceback" not in run.messages(), run.messages()
 
     def killed(self, name: str, count: int = 3) -> Run:
@@ -55,7 +69,7 @@ class Torture:
         run = self.fresh(name)
         run.start()
         run.wait_for_checkpoints(2)
-        time.sleep(self.draw.uniform(0, self.seconds / 4))
+        time.sleep(self.draw.uniform(0, self.seconds[False] / 4))
         run.kill()
         assert 2 <= len(checkpoints(run.out)) <= count, run.messages()
         return run
@@ -67,26 +81,39 @@ class Torture:
         self.compare(run)
 
     def kills(self, wanted: int) -> str:
-        """SIGKILL and SIGTERM at random points, start to end, run after run."""
-        run, done, finished = self.fresh("kills"), Counter[str](), 0
-        while done.total() < wanted:
-            run.start()
-            time.sleep(self.draw.uniform(0, 1.2 * self.seconds))
-            number = self.draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
-            assert run.process is not None
-            if run.process.is_alive():
-                code = run.kill(number)
-                done[number.name] += 1
-                assert code in (0, 130, -number), f"exit code {code} after {number.name}: {run.messages()}"
+        """Signals at random points, start to end, run after run; some of the runs have worker processes."""
+        run, done, ended, resumed = self.fresh("kills"), Counter[str](), 0, 0
+        while done.total() < wanted or run.out.exists():
+            present = checkpoints(run.out)
+            with_workers = self.draw.random() < WITH_WORKERS
+            run.start(self.draw.choice((1, 2)) if with_workers else 0)
+            number = self.draw.choice(SIGNALS) if done.total() < wanted else None
+            if number:
+                run.process.join(self.draw.uniform(0, 1.2 * self.seconds[with_workers]))
+            if number and run.process.is_alive():
+                code, allowed = run.kill(number), (0, 130, -number)
+                done[f"{number.name}{' with workers' if with_workers else ''}"] += 1
             else:
-                code = run.end()
+                code, allowed = run.end(), (0,)
+            assert code in allowed, f"exit code {code}, signal {number}: {run.messages()}"
+            resumed += self.went_on(run, present)
             if code == 0:
                 self.compare(run)
-                finished += 1
+                ended += 1
                 run.clear()
-        self.ends_well(run)
-        counts = ", ".join(f"{count} {name}" for name, count in done.items())
-        return f"{counts}; {finished + 1} runs ended, each with the weights of the undisturbed one"
+        counts = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
+        return f"{counts}; {resumed} resumptions; {ended} runs ended, each as the undisturbed one"
+
+    def went_on(self, run: Run, before: list[Path]) -> bool:
+        """Tell whether the last process took up the newest checkpoint of those before; no other may be taken up."""
+        said, newest = run.said(), checkpoints(run.out)[-1:]
+        assert "damaged checkpoint" not in said, said
+        if "resuming from" in said:
+            assert before, said
+            assert f"resuming from {before[-1]}\n" in said, f"{before[-1]} is the newest: {said}"
+            return True
+        assert not before or newest == before[-1:], f"{before[-1]} was not taken up: {said}"
+        return False
 
     def flipped_bits(self, times: int = 12) -> str:
         """A bit of a random file of the newest checkpoint, or half of that file gone."""
@@ -110,11 +137,11 @@ class Torture:
             disk.mkdir(exist_ok=True)
             size = f"size={self.draw.randrange(200, 400)}k"
             if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=False).returncode:
-                return "skipped: mounting a tmpfs needs root"
+                raise SkippedError("mounting a tmpfs needs root")
             try:
                 run = self.fresh("full", out=disk / "run")
                 run.start()
-                time.sleep(self.draw.uniform(0, self.seconds / 2))
+                time.sleep(self.draw.uniform(0, self.seconds[False] / 2))
                 with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
                     while True:
                         file.write(bytes(4096))
@@ -215,7 +242,8 @@ def main() -> int:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         torture = Torture(Path(folder), arguments.seed)
-        print(f"an undisturbed run takes {torture.seconds:.2f} s", flush=True)
+        alone, with_worker = torture.seconds[False], torture.seconds[True]
+        print(f"an undisturbed run takes {alone:.2f} s, with a worker {with_worker:.2f} s", flush=True)
         scenarios: dict[str, Callable[[], str]] = {
             "kills": lambda: torture.kills(arguments.kills),
             "flipped bits": torture.flipped_bits,
@@ -225,15 +253,18 @@ def main() -> int:
             "genome removed": torture.genome_removed,
             "two runs": torture.two_runs,
         }
-        failed = 0
+        failed = skipped = 0
         for name, scenario in scenarios.items():
             if arguments.only in (None, name):
                 try:
                     print(f"{name}: {scenario()}", flush=True)
+                except SkippedError as error:
+                    skipped += 1
+                    print(f"{name}: SKIPPED: {error}", flush=True)
                 except AssertionError as error:
                     failed += 1
                     print(f"{name}: FAILED: {error}", flush=True)
-    print(f"{failed} scenarios failed; {time.monotonic() - start:.0f} s")
+    print(f"{failed} scenarios failed, {skipped} skipped; {time.monotonic() - start:.0f} s")
     return 1 if failed else 0
 
 

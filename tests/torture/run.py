@@ -1,5 +1,6 @@
 """A small run that can be started, killed and compared, many times a minute."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,6 +20,7 @@ from dnar2mae.config_file import write_config
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["dnar2mae.trainer", "dnar2mae.cli.pretrain", "tests.torture.preload"])
+_RATES = {"tokens_per_s"}  # of metrics: they depend on the machine
 
 
 def write_genome(path: Path) -> Path:
@@ -47,13 +50,18 @@ class Run:
         write_config(self.config, self._file)
         self.process: multiprocessing.process.BaseProcess | None = None
 
-    def start(self) -> None:
-        """Start, or go on where there is something to go on with."""
+    def start(self, num_workers: int = 0) -> None:
+        """Start, or go on where there is something to go on with, in a process group of its own."""
         resume = ["--resume"] if (self.out / "config.yaml").exists() else []
         line = ["pretrain", "--config", str(self._file), "--out", str(self.out), *resume]
+        line += ["--num-workers", str(num_workers)]
         environment = {name: os.environ[name] for name in ("DNAR2MAE_CACHE",)}
-        self.process = _CONTEXT.Process(target=_work, args=(line, self.log, environment), daemon=True)
+        self._before = len(self.messages())
+        self.process = _CONTEXT.Process(target=_work, args=(line, self.log, environment))
         self.process.start()
+        assert self.process.pid is not None
+        while os.getpgid(self.process.pid) != self.process.pid:
+            time.sleep(0.001)
 
     def end(self, timeout_s: float = 120) -> int:
         """Wait for the process; its exit code, negative for a signal."""
@@ -70,10 +78,10 @@ class Run:
         return self.end()
 
     def kill(self, number: int = signal.SIGKILL) -> int:
-        """Send a signal and wait."""
+        """Send a signal to the process and its workers, as a terminal or a scheduler does, and wait."""
         assert self.process is not None
         assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        os.killpg(self.process.pid, number)
         return self.end()
 
     def wait_for_checkpoints(self, count: int) -> None:
@@ -85,6 +93,15 @@ class Run:
     def messages(self) -> str:
         """What the processes have said so far."""
         return self.log.read_text() if self.log.exists() else ""
+
+    def said(self) -> str:
+        """What the last process has said so far."""
+        return self.messages()[self._before :]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Metrics so far, but for the rates."""
+        rows = map(json.loads, (self.out / "metrics.jsonl").read_text().splitlines())
+        return [{name: value for name, value in row.items() if name not in _RATES} for row in rows]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights after the last step."""
@@ -99,13 +116,17 @@ class Run:
 
 
 def _work(line: list[str], log: Path, environment: dict[str, str]) -> None:
-    os.environ.update(environment)
-    with log.open("a", buffering=1) as file:
-        os.dup2(file.fileno(), 2)
-        os.dup2(file.fileno(), 1)
-    torch.set_num_threads(1)
-    from dnar2mae.cli import main
+    try:
+        os.environ.update(environment)
+        with log.open("a", buffering=1) as file:
+            os.dup2(file.fileno(), 2)
+            os.dup2(file.fileno(), 1)
+        torch.set_num_threads(1)
+        from dnar2mae.cli import main
 
-    code = main(line)
+        os.setpgid(0, 0)
+        code = main(line)
+    except KeyboardInterrupt:  # before the command or after it
+        code = 130
     sys.stderr.flush()
     os._exit(code)  # at once, as if the interpreter had nothing else to do
