@@ -13,7 +13,12 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file: whoever reads it, and whenever the machine stops, finds the old text or the new one."""
+    """Write a text file: whoever reads it, and whenever the machine stops, finds the old text or the new one.
+
+    A file that has the text already is left as it is: a full disk is no matter then.
+    """
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode():
+        return
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)  # of a process that was killed; never write through a link
     with partial.open("x", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.safe_files import write_whole
 from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
 
 FILE_NAME = "tokenizer.json"
@@ -94,7 +95,7 @@ class FileTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json``, with what was added, into a folder."""
-        (folder / FILE_NAME).write_text(self.content, encoding="utf-8")
+        write_whole(folder / FILE_NAME, self.content)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Token ids of each text, without special tokens around it."""

@@ -1,7 +1,9 @@
 """What holds for every kind of data: resuming, workers, micro-batches, and which backbones fit."""
 
+import errno
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dnar2mae import MaskConfig, pretrain
+from dnar2mae import MaskConfig, pretrain, safe_files
 from dnar2mae.assemble import build_model
 from dnar2mae.checkpoint import checkpoints
 from dnar2mae.config_file import read_config, write_config
@@ -77,6 +79,23 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(config, 
     whole, resumed = (load_file(checkpoints(tmp_path / n)[-1] / "model.safetensors") for n in ("whole", "killed"))
     assert whole.keys() == resumed.keys()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_what_a_run_keeps_of_its_kind_is_there_whole_or_not_at_all(config, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, suppress(OSError):
+        patch.setattr(safe_files.os, "fsync", full)
+        build_modality(config).save(run)
+    assert not [file for file in run.iterdir() if not file.name.startswith(".")]
+    build_modality(config, run).save(run)
+    kept = {file: file.stat().st_ino for file in run.iterdir()}
+    build_modality(config, run).save(run)
+    assert {file: file.stat().st_ino for file in run.iterdir()} == kept
 
 
 def test_micro_batches_give_the_same_loss(config, tmp_path):

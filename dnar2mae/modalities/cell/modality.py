@@ -27,6 +27,7 @@ from dnar2mae.modalities.cell.store import CellStore
 from dnar2mae.modalities.contract import Layout, Modality
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
+from dnar2mae.safe_files import write_whole
 from dnar2mae.tokenizers import Vocabulary
 from dnar2mae.validation import evenly_spaced
 
@@ -206,7 +207,7 @@ class CellModality(Modality):
     def save(self, folder: Path) -> None:
         """Write the gene vocabulary and the normalisation."""
         content = {"normalisation": self.data.normalisation, "genes": list(self.genes)}
-        (folder / _GENE_FILE).write_text(json.dumps(content, indent=0))
+        write_whole(folder / _GENE_FILE, json.dumps(content, indent=0))
 
     def read(self, path: Path) -> ListedCells:
         """Cells of a file over the run's genes; the layer, names and normalisation are those of training.

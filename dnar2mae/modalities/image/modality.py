@@ -27,6 +27,7 @@ from dnar2mae.modalities.image.yardstick import pixel_yardstick
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
+from dnar2mae.safe_files import write_whole
 from dnar2mae.tokenizers import Vocabulary
 from dnar2mae.validation import evenly_spaced, fixed_masks
 
@@ -180,7 +181,7 @@ class ImageModality(Modality):
     def save(self, folder: Path) -> None:
         """Write the shape of the images."""
         height, width, channels = self.shape
-        (folder / _SHAPE_FILE).write_text(json.dumps({"height": height, "width": width, "channels": channels}))
+        write_whole(folder / _SHAPE_FILE, json.dumps({"height": height, "width": width, "channels": channels}))
 
     def illustrate(self, model: MaskedModel, path: Path | None) -> None:
         """Draw some held-out images, what is visible of them, and what the model makes of that."""
