@@ -7,10 +7,13 @@ one of the same.
 """
 
 import json
+import os
 import re
+import secrets
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +73,7 @@ class Snapshot:
         """
         partial = folder.with_name(f".{folder.name}.partial")
         try:
-            shutil.rmtree(partial, ignore_errors=True)
+            _make_way(partial)
             partial.mkdir(parents=True)
             save_file(self.weights, partial / "model.safetensors")
             save_file(self.moments, partial / "optimizer.safetensors")
@@ -83,9 +86,9 @@ class Snapshot:
             partial.rename(folder)
             flush(folder.parent)
             if old:
-                shutil.rmtree(old)
+                _remove(old)
         except (OSError, SafetensorError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
             raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
 
 
@@ -115,14 +118,14 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     Returns
     -------
     dict
-        The saved state: ``step`` and ``history``.
+        The saved state: ``step`` and, always where an optimizer is given, ``history`` and ``guard``.
 
     Raises
     ------
     DamagedCheckpointError
         If a file is missing or damaged; model and optimizer are as they were.
     RunError
-        If it is of another format, or the tensors do not fit the model.
+        If a file cannot be read at present, it is of another format, or the tensors do not fit the model.
     """
     try:
         if fault := damage(folder, _FILES if optimizer else _FILES[:2]):
@@ -130,9 +133,14 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         state = json.loads((folder / "state.json").read_text())
         weights = load_file(folder / "model.safetensors")
         moments = load_file(folder / "optimizer.safetensors") if optimizer else {}
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+    except (FileNotFoundError, SafetensorError, ValueError, RecursionError) as error:
         raise DamagedCheckpointError(f"{folder}: not a readable checkpoint: {error}") from error
-    _check_state(folder, state)
+    except OSError as error:  # of the disk, the network or permissions: the files may be good
+        raise RunError(
+            f"{folder}: cannot read the checkpoint: {error.strerror or error}; nothing was changed; make it readable "
+            "and start again, or move it away to go on without it"
+        ) from error
+    _check_state(folder, state, to_train=optimizer is not None)
     _check_fit(folder, model.state_dict(), weights)
     if optimizer:
         _check_moments(folder, model, moments)
@@ -175,11 +183,14 @@ def load_newest(
     UserWarning
         A checkpoint is damaged and was skipped.
     """
-    for folder in reversed(checkpoints(run)):
+    left = checkpoints(run)
+    while left:
+        folder = left.pop()
         try:
             return folder, load_checkpoint(folder, model, optimizer)
         except DamagedCheckpointError as error:
-            warnings.warn(f"{error}; going back to the one before", stacklevel=2)
+            then = "going back to the one before" if left else "starting from the beginning"
+            warnings.warn(f"{error}; {then}", stacklevel=2)
     return None
 
 
@@ -206,7 +217,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path] | None:
 
 
 def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
-    """Keep the last ``keep`` checkpoints.
+    """Keep the last ``keep`` checkpoints; what cannot be removed now goes out of sight, for :func:`recover`.
 
     Parameters
     ----------
@@ -220,50 +231,72 @@ def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
     present = checkpoints(run)
     last = [folder.name for folder in present].index(newest) + 1 if newest else len(present)
     for folder in present[: max(last - keep, 0)] + present[last:]:
-        if old := _hide(folder):
-            shutil.rmtree(old)
+        with suppress(OSError):
+            if old := _hide(folder):
+                _remove(old)
 
 
 def recover(run: Path) -> None:
-    """Tidy up after a process that was killed while it wrote a checkpoint."""
+    """Tidy up after a process that was killed while it wrote a checkpoint; several processes may do so at once."""
     folder = run / "checkpoints"
-    for old in folder.glob(".*.old"):
-        present = folder / old.name[1:-4]
-        if present.name == "best" and not present.exists():
-            old.rename(present)
-        else:
-            shutil.rmtree(old)
-    for partial in folder.glob(".*.partial"):
-        shutil.rmtree(partial)
+    best, old = folder / "best", folder / ".best.old"
+    if old.is_dir() and not old.is_symlink() and not best.exists():
+        with suppress(OSError):
+            old.rename(best)
+    for left in (*folder.glob(".*.old"), *folder.glob(".*.partial")):
+        _remove(left)
 
 
 def _hide(folder: Path) -> Path | None:
     """Take a checkpoint out of sight in one step, for removal; None where there is none."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    _make_way(old)
     try:
         return folder.rename(old)
     except FileNotFoundError:
         return None
 
 
+def _make_way(path: Path) -> None:
+    """Free a name; what cannot be removed now (NFS keeps files that are open) is moved aside."""
+    _remove(path)
+    if os.path.lexists(path):
+        path.rename(path.with_name(f".{secrets.token_hex(4)}.partial"))
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or what is in its place, as far as that is possible now."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # a link or a file
+        path.unlink()
+
+
 def _copied(tensor: Tensor) -> Tensor:
     return whole(tensor.detach()).to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
-def _check_state(folder: Path, state: Any) -> None:
+def _check_state(folder: Path, state: Any, *, to_train: bool) -> None:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else "no mapping"
         raise RunError(f"{folder}: expected checkpoint format {FORMAT}, got {found}")
-    step, history = state.get("step"), state.get("history", [])
+    step = state.get("step")
     if type(step) is not int or step < 0:
         raise RunError(f"{folder}: the step in state.json must be a whole number, got {step!r}")
-    pairs = isinstance(history, list) and all(
-        isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and type(pair[1]) in (int, float)
-        for pair in history
-    )
-    if not pairs:
+    if (to_train or "history" in state) and not _is_history(state.get("history")):
         raise RunError(f"{folder}: the history in state.json must be pairs of step and loss")
+    if (to_train or "guard" in state) and not _is_guard(state.get("guard")):
+        raise RunError(f"{folder}: the guard in state.json must be two floats")
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and type(pair[1]) in (int, float)
+        for pair in value
+    )
+
+
+def _is_guard(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) is float for number in value)
 
 
 def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import threading
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dnar2mae import checkpoint
+from dnar2mae import checkpoint, safe_files
 from dnar2mae.checkpoint import (
     DamagedCheckpointError,
     Snapshot,
@@ -24,6 +26,7 @@ from dnar2mae.safe_files import write_checksums
 
 from .damage import cut, flip_bit
 
+STATE = {"history": [[0, 2.0]], "guard": [0.5, 0.0]}
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "SHA256SUMS")
 
 
@@ -45,9 +48,7 @@ def run(tmp_path):
     history = {}
     for step in (1, 2, 3):
         train(model, optimizer)
-        save_checkpoint(
-            tmp_path / "checkpoints" / step_name(step), model, optimizer, {"step": step, "history": [[0, 2.0]]}
-        )
+        save_checkpoint(tmp_path / "checkpoints" / step_name(step), model, optimizer, {"step": step, **STATE})
         history[step] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return tmp_path, history
 
@@ -88,6 +89,20 @@ def test_damage_is_found_named_and_skipped(run, name, how):
     assert same(model.state_dict(), history[2])
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_what_cannot_be_read_now_is_no_damage(run, monkeypatch, code):
+    folder, _ = run
+
+    def failing(file):
+        raise OSError(code, os.strerror(code), str(file))
+
+    monkeypatch.setattr(safe_files, "_sha256", failing)
+    with pytest.raises(RunError, match="step-00000003: cannot read the checkpoint: .*; nothing was changed") as caught:
+        load_newest(folder, *network())
+    assert not isinstance(caught.value, DamagedCheckpointError)
+    assert len(checkpoints(folder)) == 3
+
+
 def test_every_flipped_bit_of_a_checkpoint_is_found(run):
     folder, _ = run
     newest = checkpoints(folder)[-1]
@@ -107,7 +122,8 @@ def test_no_whole_checkpoint_is_none(run):
         cut(saved / "model.safetensors")
     with pytest.warns(UserWarning, match="damaged") as warned:
         assert load_newest(folder, *network()) is None
-    assert len(warned) == 3
+    then = [str(warning.message).rpartition("; ")[2] for warning in warned]
+    assert then == ["going back to the one before"] * 2 + ["starting from the beginning"]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +132,14 @@ def test_no_whole_checkpoint_is_none(run):
         ({"format": 2, "step": "../../../etc", "history": []}, "the step in state.json must be a whole number"),
         ({"format": 2, "step": -1}, "must be a whole number"),
         ({"format": 2, "step": 3, "history": [[0, "x"]]}, "the history in state.json must be pairs"),
+        ({"format": 2, "step": 3, "guard": [0.5, 0.0]}, "the history in state.json must be pairs"),
+        ({"format": 2, "step": 3, "history": []}, "the guard in state.json must be two floats"),
+        ({"format": 2, "step": 3, "history": [], "guard": "x"}, "the guard in state.json must be two floats"),
+        ({"format": 2, "step": 3, "history": [], "guard": [0.5]}, "the guard in state.json must be two floats"),
+        (
+            {"format": 2, "step": 3, "history": [], "guard": [10**400, 0.0]},
+            "the guard in state.json must be two floats",
+        ),
         ({"format": 1, "step": 3}, "expected checkpoint format 2, got 1"),
         ([], "expected checkpoint format 2, got no mapping"),
     ],
@@ -137,7 +161,7 @@ def test_a_killed_writer_leaves_every_visible_checkpoint_whole(run, monkeypatch)
     folder, _ = run
     model, optimizer = network()
     train(model, optimizer)
-    snapshot = Snapshot.take(model, optimizer, {"step": 4, "history": []})
+    snapshot = Snapshot.take(model, optimizer, {"step": 4, **STATE})
     best = folder / "checkpoints" / "best"
     snapshot.write(best)
     operations = [(checkpoint, "save_file"), (checkpoint, "write_checksums"), (checkpoint, "flush")]
@@ -173,6 +197,43 @@ def test_pruning_keeps_the_last_and_drops_what_was_skipped(run):
     assert [path.name for path in checkpoints(folder)] == ["step-00000002"]
 
 
+def test_what_cannot_be_removed_ends_nothing(run, monkeypatch):
+    """As on NFS, where a folder keeps the files that a process has open."""
+    folder, _ = run
+    snapshot = Snapshot.take(*network(), {"step": 4, **STATE})
+    best = folder / "checkpoints" / "best"
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.shutil, "rmtree", lambda *_, **__: None)
+        for _ in range(3):
+            snapshot.write(best)
+        prune(folder, 1)
+        recover(folder)
+    load_checkpoint(best, *network())
+    assert [path.name for path in checkpoints(folder)] == ["step-00000003"]
+    recover(folder)
+    assert not list((folder / "checkpoints").glob(".*"))
+
+
+def test_recovery_meets_links_and_other_processes(run, monkeypatch):
+    folder, _ = run
+    place = folder / "checkpoints"
+    for name in (".best.old", ".x.partial"):
+        (place / name).symlink_to(checkpoints(folder)[0])
+    (place / ".y.old").write_text("a file")
+    recover(folder)
+    assert [len(checkpoints(folder)), *place.glob(".*")] == [3]
+    checkpoints(folder)[0].rename(place / ".best.old")
+    real = checkpoint.Path.rename
+
+    def second(self, target):
+        real(self, target)
+        return real(self, target)
+
+    monkeypatch.setattr(checkpoint.Path, "rename", second)
+    recover(folder)
+    load_checkpoint(place / "best", *network())
+
+
 class TestWriter:
     def test_training_goes_on_while_it_writes(self, tmp_path, monkeypatch):
         gate = threading.Event()
@@ -183,7 +244,7 @@ class TestWriter:
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         history = [[0, 2.0]]
         with CheckpointWriter(tmp_path, keep=2) as writer:
-            writer.save(step_name(1), Snapshot.take(model, optimizer, {"step": 1, "history": history}))
+            writer.save(step_name(1), Snapshot.take(model, optimizer, {**STATE, "step": 1, "history": history}))
             train(model, optimizer)
             history.append([1, 1.0])
             writer.check()
@@ -252,7 +313,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
         def loop():
             with CheckpointWriter(small, keep=100) as writer:
                 for step in range(1, 50):
-                    writer.save(step_name(step), Snapshot.take(model, optimizer, {"step": step, "history": []}))
+                    writer.save(step_name(step), Snapshot.take(model, optimizer, {"step": step, **STATE}))
 
         with pytest.raises(RunError, match="cannot write the checkpoint: .*No space left"):
             loop()

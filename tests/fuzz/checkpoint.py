@@ -12,12 +12,14 @@ import torch
 from safetensors.torch import save
 
 from dnar2mae.checkpoint import load_checkpoint, save_checkpoint
+from dnar2mae.optimizer import StepGuard
 from dnar2mae.safe_files import CHECKSUMS, write_checksums
 
 from .common import Refused, reading
 
 _FILES = ("state.json", "model.safetensors", "optimizer.safetensors", CHECKSUMS)
-_STATE = json.dumps({"format": 2, "step": 1, "history": [[0, 2.0]]}).encode()
+_RUN = {"step": 1, "history": [[0, 2.0]], "guard": [0.5, 0.0]}
+_STATE = json.dumps({"format": 2, **_RUN}).encode()
 _WEIGHTS = {"weight": torch.zeros(2, 3), "bias": torch.ones(2)}
 _MOMENTS = {f"{kind}/{name}": value.clone() for name, value in _WEIGHTS.items() for kind in ("exp_avg", "exp_avg_sq")}
 _MOMENTS |= {f"step/{name}": torch.tensor(1.0) for name in _WEIGHTS}
@@ -43,7 +45,7 @@ def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def _good(folder: Path) -> Path:
     model, optimizer = _model()
     _step(model, optimizer)
-    save_checkpoint(folder / "good", model, optimizer, {"step": 1, "history": [[0, 2.0]]})
+    save_checkpoint(folder / "good", model, optimizer, _RUN)
     return folder / "good"
 
 
@@ -70,4 +72,5 @@ def check(data: bytes, folder: Path) -> None:
         return
     assert fresh or content == was or name == CHECKSUMS, "damage was not found"
     assert type(state["step"]) is int
+    StepGuard(optimizer, None, torch.device("cpu")).restore(state["guard"])
     _step(model, optimizer)
