@@ -1,12 +1,12 @@
 """From a configuration to a device and a model with its first weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from dnar2mae.checkpoint import find_checkpoint, load_checkpoint, load_weights
+from dnar2mae.checkpoint import checkpoints, find_checkpoint, load_checkpoint, load_weights
 from dnar2mae.config import ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.config_file import read_config
 from dnar2mae.distributed import local_device, place, shard
@@ -45,7 +45,7 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
 def build_model(
     config: PretrainConfig, modality: Modality, device: torch.device = _CPU, *, sharded: bool = False
 ) -> MaskedModel:
-    """Make the model of a run with its initial weights, a pure function of the configuration.
+    """Make the model of a run with the weights of its seed, a pure function of the configuration.
 
     Parameters
     ----------
@@ -70,8 +70,6 @@ def build_model(
     if sharded:
         shard(model, config, device)
     model.reset_parameters(torch.Generator().manual_seed(config.seed), place)
-    if config.init:
-        initial_weights(config).load(model)
     return model.to(device)
 
 
@@ -85,6 +83,42 @@ class InitialWeights:
     """The run directory, if it is one or a checkpoint of one."""
     load: Callable[[MaskedModel], object]
     """Puts the weights into a model."""
+
+
+def starting_point(config: PretrainConfig, run: Path, *, resume: bool) -> tuple[PretrainConfig, InitialWeights | None]:
+    """Settle where a run starts.
+
+    The first checkpoint of a run with ``--init``, of step 0, holds what it began with. From then on ``--init`` is not
+    read: the run there may have moved on, or away.
+
+    Parameters
+    ----------
+    config
+        The run as asked for.
+    run
+        Run directory.
+    resume
+        Whether to go on from a checkpoint in it.
+
+    Returns
+    -------
+    PretrainConfig
+        With the model and tokenizer settings of ``--init``.
+    InitialWeights or None
+        What to begin with; None without ``--init``, and for a run that has a checkpoint.
+
+    Raises
+    ------
+    RunError
+        As :func:`initial_weights`.
+    """
+    if not config.init:
+        return config, None
+    if resume and checkpoints(run):
+        own = read_config(run / "config.yaml")
+        return replace(config, model=own.model, tokenizer=own.tokenizer), None
+    start = initial_weights(config)
+    return replace(config, model=start.model, tokenizer=start.tokenizer), start
 
 
 def initial_weights(config: PretrainConfig) -> InitialWeights:

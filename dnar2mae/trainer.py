@@ -8,7 +8,7 @@ import errno
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
-from dnar2mae.assemble import build_model, choose_device, initial_weights
+from dnar2mae.assemble import InitialWeights, build_model, choose_device, starting_point
 from dnar2mae.checkpoint import Snapshot, checkpoints, load_newest, recover, step_name
 from dnar2mae.checkpoint_writer import CheckpointWriter
 from dnar2mae.config import PretrainConfig
@@ -105,19 +105,17 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     Under torchrun every process calls this; the first writes. A group that torchrun restarts resumes by itself.
     """
     run = RunDirectory(Path(out))
-    start = initial_weights(config) if config.init else None
-    if start is not None:
-        config = replace(config, model=start.model, tokenizer=start.tokenizer)
     device, autocast = choose_device(config)
     with start_ranks(config, device) as ranks:
         if ranks.restarted and run.is_of_this_job():
             resume, overwrite = True, False
+        config, start = starting_point(config, run.path, resume=resume)
         if ranks.is_first:
             run.check(config, resume=resume, overwrite=overwrite)
-        modality = build_modality(config, run.path if resume else start.saved if start else None)
+        modality = build_modality(config, start.saved if start else run.path if resume else None)
         with ranks.first_on_each_node():  # builds caches, which the others then find
             modality.open()
-        trainer = Trainer(config, modality, run, device, autocast, ranks=ranks)
+        trainer = Trainer(config, modality, run, device, autocast, ranks=ranks, start=start)
         held = run.hold(config, resume=resume, overwrite=overwrite) if ranks.is_first else nullcontext()
         try:
             with held:
@@ -143,6 +141,8 @@ class Trainer:
         See :func:`dnar2mae.assemble.choose_device`.
     ranks
         The processes that train together.
+    start
+        What ``--init`` names, for a run without a checkpoint.
     """
 
     def __init__(
@@ -154,12 +154,15 @@ class Trainer:
         autocast: torch.dtype | None,
         *,
         ranks: Ranks = ALONE,
+        start: InitialWeights | None = None,
     ) -> None:
-        self.config, self.modality, self.directory = config, modality, run
+        self.config, self.modality, self.directory, self.start = config, modality, run, start
         self.device, self.autocast, self.ranks = device, autocast, ranks
         self.masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps, modality.train)
         self.is_sharded = ranks.size > 1 and config.parallel == "fsdp"
         self.model = build_model(config, modality, device, sharded=self.is_sharded)
+        if start is not None:
+            start.load(self.model)
         self.parameters = list(self.model.parameters())
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.guard = StepGuard(self.optimizer, config.optimizer.spike, device)
@@ -181,6 +184,11 @@ class Trainer:
             self.step = self.saved_step = state["step"]
             self.history = [(s, v) for s, v in state["history"]]
             self.guard.restore(state["guard"])
+        elif self.config.init and self.start is None:
+            raise RunError(
+                f"{self.directory.path}: no checkpoint is whole, and --init is read only once; "
+                "start again with --overwrite"
+            )
         if self.ranks.is_first:
             rewind_metrics(self.directory.path, self.saved_step, validated=self._is_validated())
         board = self.directory.path / "tensorboard" if self.config.tensorboard else None
@@ -198,6 +206,8 @@ class Trainer:
             monitor.say(self._describe())
             if found:
                 monitor.say(f"resuming from {found[0]}")
+            if self.start is not None:
+                self.save()
             try:
                 if self._validation_is_due():
                     self._validate(monitor, stop)

@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.run_directory import RunDirectory
 from dnar2mae.stopping import StopRequested, StopRequests
 from dnar2mae.trainer import Trainer, batches
+from tests.damage import flip_bit
 
 
 @pytest.fixture
@@ -254,6 +256,65 @@ def test_a_run_with_a_step_that_was_left_out_ends_with_a_plot(config, tmp_path, 
     monkeypatch.setattr(Trainer, "_loss", disturbed)
     assert pretrain(replace(config, steps=20), tmp_path / "run").finished
     assert (tmp_path / "run" / "loss.png").exists()
+
+
+@pytest.fixture
+def source(config, tmp_path):
+    """A run to start from, and a copy of it that lacks its last checkpoint."""
+    pretrain(replace(config, steps=20), tmp_path / "source")
+    shutil.copytree(tmp_path / "source", tmp_path / "younger")
+    shutil.rmtree(checkpoints(tmp_path / "younger")[-1])
+    return tmp_path / "source"
+
+
+def stop_at(step, monkeypatch):
+    """Let the process die in place of this step."""
+    real = Trainer.training_step
+
+    def dying(self, batch):
+        if self.step == step:
+            raise KeyboardInterrupt
+        return real(self, batch)
+
+    monkeypatch.setattr(Trainer, "training_step", dying)
+
+
+@pytest.mark.parametrize("step", [3, 15])
+@pytest.mark.parametrize("fate", ["goes on", "moves away", "is damaged"])
+def test_a_run_that_began_from_another_resumes_whatever_becomes_of_that(
+    config, source, tmp_path, monkeypatch, step, fate
+):
+    config = replace(config, init=str(tmp_path / "from"), seed=3, model=ModelConfig())
+    source.rename(tmp_path / "from") if fate != "goes on" else (tmp_path / "younger").rename(tmp_path / "from")
+    pretrain(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_at(step, patch)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config, tmp_path / "killed")
+    if fate == "goes on":
+        shutil.rmtree(tmp_path / "from")
+        source.rename(tmp_path / "from")
+    elif fate == "moves away":
+        shutil.rmtree(tmp_path / "from")
+    else:
+        flip_bit(checkpoints(tmp_path / "from")[-1] / "model.safetensors", 4000)
+    assert pretrain(config, tmp_path / "killed", resume=True).finished
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    assert comparable_metrics(tmp_path / "whole") == comparable_metrics(tmp_path / "killed")
+
+
+def test_a_run_that_began_from_another_does_not_begin_from_chance(config, source, tmp_path):
+    config = replace(config, init=str(source), steps=10)
+    pretrain(config, tmp_path / "run")
+    for folder in checkpoints(tmp_path / "run"):
+        flip_bit(folder / "model.safetensors", 4000)
+    with (
+        pytest.warns(UserWarning, match="damaged checkpoint"),
+        pytest.raises(
+            RunError, match="run: no checkpoint is whole, and --init is read only once; start again with --ov"
+        ),
+    ):
+        pretrain(config, tmp_path / "run", resume=True)
 
 
 def test_output_folder_rules(config, tmp_path):

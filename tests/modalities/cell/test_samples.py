@@ -16,6 +16,7 @@ from dnar2mae.hub import EmbedOptions
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import GeneEncoder
 from dnar2mae.modalities.cell.loss import GeneMeans, negative_binomial, poisson, squared_error
+from dnar2mae.modalities.cell.modality import CellModality
 from dnar2mae.modalities.cell.order import epoch_order
 from dnar2mae.modalities.cell.store import Rows
 from dnar2mae.modalities.registry import build_modality
@@ -287,3 +288,19 @@ def test_a_run_starts_from_another_with_its_genes_and_normalisation(run, tmp_pat
     assert (tmp_path / "next" / "genes.json").read_text() == (run / "genes.json").read_text()
     with pytest.raises(RunError, match="the model takes --data.normalisation counts, got none"):
         pretrain(replace(config, data=replace(config.data, normalisation="none")), tmp_path / "other")
+
+
+def test_a_run_killed_before_it_kept_the_genes_of_another_takes_them_on_resuming(run, tmp_path, monkeypatch):
+    config = cell_whole(tmp_path)
+    fewer = write_cells(tmp_path / "few.h5ad", cell_counts()[0][:, :20])
+    config = replace(config, init=str(run), steps=1, data=replace(config.data, paths=(str(fewer),)))
+
+    def dying(self, folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CellModality, "save", dying)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(config, tmp_path / "next")
+    pretrain(config, tmp_path / "next", resume=True)
+    assert (tmp_path / "next" / "genes.json").read_text() == (run / "genes.json").read_text()
