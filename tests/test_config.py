@@ -30,7 +30,28 @@ def test_a_partial_file_is_laid_over_the_preset(tmp_path):
         ("stepz: 3\n", "unknown key stepz"),
         ("mask:\n  high: 1.3\n", r"--mask.high must be in \(0, 1\), got 1.3"),
         ("mask:\n  law: zipf\n", "law"),
-        ("steps: many\n", "invalid value .*steps"),
+        ("steps: many\n", r"expected a whole number, got 'many' @ \$.steps"),
+        ("steps: '12'\n", "expected a whole number, got '12'"),
+        ("batch_size: 8.9\n", "expected a whole number, got 8.9"),
+        ("micro_batch: true\n", "expected a whole number, got True"),
+        ("optimizer: {lr: true}\n", "expected a number, got True"),
+        ("optimizer: {lr: fast}\n", "expected a number, got 'fast'"),
+        ("data: {weights: [1, 0x" + "f" * 400 + "]}\n", r"expected a number, got .* @ \$.data.weights"),
+        ("data: {reverse_complement: 'no'}\n", "expected true or false, got 'no'"),
+        ("data: {genomes: genome.fa}\n", r"expected a list, got 'genome.fa' @ \$.data.genomes"),
+        ("data: {validation: '21'}\n", "expected a list, got '21'"),
+        ("data: {validation: [21]}\n", r"expected text \(in quotes, if it looks like a number\), got 21"),
+        ("mask: {replace: [1, 0]}\n", r"expected a list of 3, got \[1, 0\]"),
+        ("mask: [1]\n", r"expected a mapping of settings to values, got \[1\] @ \$.mask"),
+        ("data: ~\n", r"expected a mapping of settings to values, got None @ \$.data"),
+        ("modality: [1]\n", r"modality: expected text .*, got \[1\]"),
+        ("modality: smell\n", "modality: --modality must be one of"),
+        ("'x'\n", "expected a mapping of settings to values, got 'x'"),
+        ("seed: 2020-13-45\n", "not YAML: month must be in 1..12"),
+        ("seed: " + "9" * 5000, "not YAML: Exceeds the limit"),
+        ("seed: !!float 'x'\n", "not YAML: could not convert"),
+        ("seed: !!int ''\n", "not YAML: string index"),
+        ("[" * 3000, "not YAML: maximum recursion"),
         ("- 1\n", "expected a mapping"),
         ("a: [\n", "not YAML"),
         ("mask: {0.9, x: 1}\n", r"unknown key 0.9, x"),
@@ -42,6 +63,25 @@ def test_faults_in_a_file_are_named(text, message, tmp_path):
         read_config(tmp_path / "bad.yaml")
     assert "bad.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "'0.001'", "0.001", "1.0e-3"])
+def test_numbers_may_be_written_as_python_reads_them(text, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"optimizer: {{lr: {text}}}\n")
+    assert read_config(tmp_path / "c.yaml").optimizer.lr == 0.001
+
+
+def test_every_cut_of_a_saved_configuration_is_refused_as_a_run_s_own(tmp_path):
+    path = tmp_path / "config.yaml"
+    write_config(PretrainConfig(), path)
+    text = path.read_text()
+    assert read_config(path, whole=True) == PretrainConfig()
+    for length in range(len(text) - 1):
+        path.write_text(text[:length])
+        with pytest.raises(ConfigError, match="cut short, or of an earlier version: a run's|not YAML"):
+            read_config(path, whole=True)
+    path.write_text(text.removesuffix("...\n"))
+    assert read_config(path) == PretrainConfig()
 
 
 def test_a_missing_file_is_named(tmp_path):
