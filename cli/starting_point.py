@@ -16,7 +16,7 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
     if given["resume"] and given["out"] and (saved := Path(given["out"]) / "config.yaml").exists():
         from dnar2mae.config_file import read_config
 
-        config = read_config(saved)
+        config = read_config(saved, whole=True)
     elif given["config"]:
         from dnar2mae.config_file import read_config
 

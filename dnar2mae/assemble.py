@@ -115,7 +115,7 @@ def starting_point(config: PretrainConfig, run: Path, *, resume: bool) -> tuple[
     if not config.init:
         return config, None
     if resume and checkpoints(run):
-        own = read_config(run / "config.yaml")
+        own = read_config(run / "config.yaml", whole=True)
         return replace(config, model=own.model, tokenizer=own.tokenizer), None
     start = initial_weights(config)
     return replace(config, model=start.model, tokenizer=start.tokenizer), start
@@ -139,7 +139,7 @@ def initial_weights(config: PretrainConfig) -> InitialWeights:
         weights = model.module.state_dict()
         return InitialWeights(model.config, tokenizer, None, lambda to: load_weights(to, weights, path))
     run, checkpoint = found
-    before = read_config(run / "config.yaml")
+    before = read_config(run / "config.yaml", whole=True)
     if before.modality != config.modality:
         raise RunError(f"--init {path}: expected a run on {config.modality}, got one on {before.modality}")
     return InitialWeights(before.model, before.tokenizer, run, lambda to: load_checkpoint(checkpoint, to))

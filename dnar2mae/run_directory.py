@@ -97,7 +97,7 @@ class RunDirectory:
     def _check_resume(self, config: PretrainConfig) -> None:
         if not self.config_file.exists():
             raise RunError(f"{self.path}: nothing to resume here: no config.yaml")
-        was, now = flatten(read_config(self.config_file)), flatten(config)
+        was, now = flatten(read_config(self.config_file, whole=True)), flatten(config)
         changed = [f"--{k.replace('_', '-')} was {was[k]}, got {now[k]}" for k in now if was[k] != now[k]]
         refused = [
             text for text, k in zip(changed, (k for k in now if was[k] != now[k]), strict=True) if k not in _MAY_CHANGE

@@ -24,8 +24,12 @@ from dnar2mae import (
 )
 from dnar2mae.assemble import build_model
 from dnar2mae.checkpoint import checkpoints, load_checkpoint
+from dnar2mae.cli.starting_point import starting_config
 from dnar2mae.config_file import write_config
+from dnar2mae.embed import embed
+from dnar2mae.embed.samples import load_run
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.hub import Model
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.run_directory import RunDirectory
 from dnar2mae.stopping import StopRequested, StopRequests
@@ -315,6 +319,29 @@ def test_a_run_that_began_from_another_does_not_begin_from_chance(config, source
         ),
     ):
         pretrain(config, tmp_path / "run", resume=True)
+
+
+def test_a_run_whose_configuration_was_cut_is_not_completed_with_defaults(config, tmp_path):
+    run = tmp_path / "run"
+    pretrain(replace(config, steps=2), run)
+    file = run / "config.yaml"
+    text = file.read_text()
+    file.write_text(text[: text.index("  global_every")])
+    uses = {
+        "resume": lambda: pretrain(replace(config, steps=2), run, resume=True),
+        "init": lambda: pretrain(replace(config, init=str(run)), tmp_path / "next"),
+        "model": lambda: Model.from_pretrained(run, device="cpu"),
+        "samples": lambda: load_run(run, device="cpu"),
+        "embed": lambda: embed(run, config.data.genomes[0], tmp_path / "x.npy", device="cpu"),
+        "flags": lambda: starting_config(["--resume", "--out", str(run)]),
+    }
+    for use in uses.values():
+        with pytest.raises(ConfigError, match="run/config.yaml: cut short, or of an earlier version"):
+            use()
+    assert not (tmp_path / "next").exists()
+    file.write_text(text)
+    for name in ("model", "samples", "embed", "flags", "resume"):
+        uses[name]()
 
 
 def test_output_folder_rules(config, tmp_path):

@@ -59,7 +59,7 @@ def embed(
         If the model, the input or the output cannot be used, or an option does not fit.
     """
     found = find_checkpoint(Path(model))
-    kind = "dna" if found is None else read_config(found[0] / "config.yaml").modality
+    kind = "dna" if found is None else read_config(found[0] / "config.yaml", whole=True).modality
     if kind == "dna":
         dna = Model.from_pretrained(Path(model), device=device)
         return Written(*embed_file(dna, path, out, options=options, genome=genome, tile_bp=tile_bp), dna.source)

@@ -49,7 +49,7 @@ def load_run(path: str | Path, *, device: str = "auto", seed: int | None = None)
     if found is None:
         raise RunError(f"{path}: neither a run nor a checkpoint of one")
     run, checkpoint = found
-    config = replace(read_config(run / "config.yaml"), device=device, init=None)
+    config = replace(read_config(run / "config.yaml", whole=True), device=device, init=None)
     target, _ = choose_device(config)
     modality = build_modality(config, run)
     model = build_model(replace(config, seed=config.seed if seed is None else seed), modality)

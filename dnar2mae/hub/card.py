@@ -60,7 +60,7 @@ def model_card(model: Model, run: Path | None, license: str, *, name: str) -> st
     unknown = "Not recorded: this model was not exported from a run.\n"
     training = results = unknown
     if run is not None:
-        training = _training(read_config(run / "config.yaml"), model.source)
+        training = _training(read_config(run / "config.yaml", whole=True), model.source)
         summary = run / "summary.json"
         results = _results(json.loads(summary.read_text())) if summary.is_file() else "Not recorded: unfinished run.\n"
     return _CARD.format(

@@ -168,7 +168,7 @@ def _codes(index: int, sequence: str) -> UInt8[np.ndarray, " L"]:
 
 
 def _from_checkpoint(run: Path, folder: Path) -> Model:
-    config = read_config(run / "config.yaml")
+    config = read_config(run / "config.yaml", whole=True)
     if config.modality != "dna":
         raise RunError(f"{run}: expected a run on DNA, got one of --modality {config.modality}")
     if config.tokenizer.file is not None:
