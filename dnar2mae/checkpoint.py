@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dnar2mae.distributed import like, place, whole
+from dnar2mae.distributed import ALONE, Ranks, like, place, whole
 from dnar2mae.errors import RunError
 from dnar2mae.safe_files import damage, flush, write_checksums
 
@@ -54,13 +54,10 @@ class Snapshot:
 
     @classmethod
     def take(cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> "Snapshot":
-        """Copy the present state; of a sharded model, every rank takes part and gets the whole."""
-        moments = {
-            f"{kind}/{name}": _copied(value)
-            for name, parameter in model.named_parameters()
-            for kind, value in optimizer.state.get(parameter, {}).items()
-        }
-        weights = {name: _copied(tensor) for name, tensor in model.state_dict().items()}
+        """Copy the present state; of a sharded model, while all other ranks :func:`give_shards`."""
+        weights, moments = (
+            {name: _copied(tensor) for name, tensor in part.items()} for part in _state(model, optimizer)
+        )
         return cls(weights, moments, json.dumps({"format": FORMAT, **state}, indent=1))
 
     def write(self, folder: Path) -> None:
@@ -90,6 +87,23 @@ class Snapshot:
         except (OSError, SafetensorError) as error:
             _remove(partial)
             raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
+
+
+def give_shards(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take part in the :meth:`Snapshot.take` of another rank, and keep nothing."""
+    for part in _state(model, optimizer):
+        for tensor in part.values():
+            whole(tensor)
+
+
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights by name and AdamW's moments as ``exp_avg/name``, where they are."""
+    moments = {
+        f"{kind}/{name}": value.detach()
+        for name, parameter in model.named_parameters()
+        for kind, value in optimizer.state.get(parameter, {}).items()
+    }
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, moments
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -164,9 +178,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) 
 
 
 def load_newest(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, ranks: Ranks = ALONE
 ) -> tuple[Path, dict[str, Any]] | None:
     """Read the last checkpoint of a run that is whole; each damaged one before it is named in a warning.
+
+    The first rank chooses; the others read the same one, or end the run.
 
     Returns
     -------
@@ -183,6 +199,17 @@ def load_newest(
     UserWarning
         A checkpoint is damaged and was skipped.
     """
+    found = _load_newest(run, model, optimizer) if ranks.is_first else None
+    (step,) = ranks.most(found[1]["step"] if found else -1, device=next(model.parameters()).device)
+    if ranks.is_first or step < 0:
+        return found
+    folder = run / "checkpoints" / step_name(step)
+    return folder, load_checkpoint(folder, model, optimizer)
+
+
+def _load_newest(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None
+) -> tuple[Path, dict[str, Any]] | None:
     left = checkpoints(run)
     while left:
         folder = left.pop()
@@ -190,7 +217,7 @@ def load_newest(
             return folder, load_checkpoint(folder, model, optimizer)
         except DamagedCheckpointError as error:
             then = "going back to the one before" if left else "starting from the beginning"
-            warnings.warn(f"{error}; {then}", stacklevel=2)
+            warnings.warn(f"{error}; {then}", stacklevel=3)
     return None
 
 
@@ -272,7 +299,7 @@ def _remove(path: Path) -> None:
 
 
 def _copied(tensor: Tensor) -> Tensor:
-    return whole(tensor.detach()).to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return whole(tensor).to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _check_state(folder: Path, state: Any, *, to_train: bool) -> None:
@@ -282,6 +309,8 @@ def _check_state(folder: Path, state: Any, *, to_train: bool) -> None:
     step = state.get("step")
     if type(step) is not int or step < 0:
         raise RunError(f"{folder}: the step in state.json must be a whole number, got {step!r}")
+    if _STEP.fullmatch(folder.name) and folder.name != step_name(step):
+        raise RunError(f"{folder}: the step in state.json must be that of the folder's name, got {step}")
     if (to_train or "history" in state) and not _is_history(state.get("history")):
         raise RunError(f"{folder}: the history in state.json must be pairs of step and loss")
     if (to_train or "guard" in state) and not _is_guard(state.get("guard")):

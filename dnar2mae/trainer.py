@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
 from dnar2mae.assemble import InitialWeights, build_model, choose_device, starting_point
-from dnar2mae.checkpoint import Snapshot, checkpoints, load_newest, recover, step_name
+from dnar2mae.checkpoint import Snapshot, checkpoints, give_shards, load_newest, recover, step_name
 from dnar2mae.checkpoint_writer import CheckpointWriter
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local, parallelise, start_ranks
@@ -178,7 +178,7 @@ class Trainer:
 
     def run(self, *, resume: bool) -> RunResult:
         """Train to the last step, validate, and write the summary."""
-        found = load_newest(self.directory.path, self.model, self.optimizer) if resume else None
+        found = load_newest(self.directory.path, self.model, self.optimizer, self.ranks) if resume else None
         if found:
             _, state = found
             self.step = self.saved_step = state["step"]
@@ -405,10 +405,10 @@ class Trainer:
         if any(self.ranks.most(broken, device=self.device)):
             raise RunError(f"step {self.step}: weights are not finite; {_last_good(self.directory)}")
         state = {"step": self.step, "history": self.history, "guard": self.guard.state()}
-        if self.ranks.is_first or self.is_sharded:
-            snapshot = Snapshot.take(self.model, self.optimizer, state)
         if self.ranks.is_first:
-            self.writer.save(name or step_name(self.step), snapshot)
+            self.writer.save(name or step_name(self.step), Snapshot.take(self.model, self.optimizer, state))
+        elif self.is_sharded:
+            give_shards(self.model, self.optimizer)
         if name is None:
             self.saved_step = self.step
 
