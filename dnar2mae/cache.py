@@ -47,7 +47,7 @@ def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Cal
     index = _usable(folder, load)
     if index is not None:
         return index
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # whatever the umask: see foreign
     with _alone(folder.parent):
         index = _usable(folder, load)  # perhaps another process has built it by now
         return _build(folder, load, build) if index is None else index
@@ -101,6 +101,8 @@ def _build(folder: Path, load: Callable[[Path], Index | None], build: Callable[[
     try:
         index = build(scratch)
         write_checksums(scratch)
+        for file in scratch.iterdir():
+            file.chmod(0o644)
         flush(scratch / CHECKSUMS)
         flush(scratch)
         _put_in_place(scratch, folder, lambda: load(folder) == index and not damage(folder))

@@ -76,20 +76,23 @@ def damage(folder: Path, names: tuple[str, ...] | None = None) -> str | None:
 def foreign(folder: Path) -> str | None:
     """Say why the files of a folder may be another user's work; None where only this user (or root) can have made them.
 
-    Where the system has no such users, nothing is said.
+    The folder above counts, since its owner and whoever may write to it can replace the folder. Members of a group
+    count as other users. Where the system has no such users, nothing is said.
     """
     if not hasattr(os, "geteuid"):
         return None
-    for place in (folder, *sorted(folder.iterdir())):
-        status = place.lstat()
+    above, own = folder.parent.stat(), folder.lstat()
+    files = [(file, file.lstat()) for file in sorted(folder.iterdir())]
+    for place, status in ((folder.parent, above), (folder, own), *files):
         if stat.S_ISLNK(status.st_mode):
             return f"{place} is a link"
         if status.st_uid not in (os.geteuid(), 0):
             return f"{place} belongs to another user (uid {status.st_uid})"
-    parent = folder.parent.stat().st_mode
-    if folder.stat().st_mode & 0o022 or parent & stat.S_IWOTH and not parent & stat.S_ISVTX:
-        return f"other users may write to {folder}"
-    return None
+    may_write, may_enter = 0o022, own.st_mode << 1 & 0o022
+    writable = [folder.parent] if above.st_mode & may_write and not above.st_mode & stat.S_ISVTX else []
+    writable += [folder] if own.st_mode & may_write else []
+    writable += [file for file, status in files if status.st_mode & may_enter]
+    return f"other users may write to {writable[0]} (chmod go-w ends that)" if writable else None
 
 
 def _sha256(file: Path) -> str:

@@ -344,8 +344,12 @@ class TestCache:
         [
             ("owner", r"bases.u8 belongs to another user \(uid 12345\), so this cache is not used"),
             ("link", "bases.u8 is a link, so"),
-            ("mode", "other users may write to .*a.fa-.*, so"),
-            ("parent", "other users may write to .*a.fa-.*, so"),
+            ("mode", r"other users may write to .*a.fa-\w+ \(chmod go-w ends that\), so"),
+            ("file", "other users may write to .*bases.u8 .*, so"),
+            ("group", "other users may write to .*bases.u8 .*, so"),
+            ("parent", "other users may write to .*genomes .*, so"),
+            ("parent's group", "other users may write to .*genomes .*, so"),
+            ("parent's owner", r"genomes belongs to another user \(uid 12345\), so"),
         ],
     )
     def test_what_others_may_have_made_is_not_used(self, tmp_path, monkeypatch, how, message):
@@ -363,10 +367,38 @@ class TestCache:
                 bases.symlink_to(tmp_path / "elsewhere")
             case "mode":
                 folder.chmod(0o777)
+            case "file":
+                folder.chmod(0o755)
+                bases.chmod(0o666)
+            case "group":
+                folder.chmod(0o750)
+                bases.chmod(0o660)
             case "parent":
                 folder.parent.chmod(0o777)
+            case "parent's group":
+                folder.parent.chmod(0o770)
+            case "parent's owner" if os.geteuid() == 0:
+                os.chown(folder.parent, 12345, -1)
+            case "parent's owner":
+                pytest.skip("needs root")
         with pytest.raises(RunError, match=message):
             Genome.open(path)
+
+    @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+    def test_a_cache_is_its_users_own_under_any_umask(self, tmp_path, umask):
+        path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
+        before = os.umask(umask)
+        try:
+            folder = Genome.open(path)._folder
+            folder.chmod(0o755)  # to let others read
+            assert Genome.open(path)._folder == folder
+        finally:
+            os.umask(before)
+
+    def test_write_bits_count_only_where_others_may_enter(self, tmp_path):
+        path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
+        (Genome.open(path)._folder / "bases.u8").chmod(0o664)
+        Genome.open(path)
 
     def test_a_file_in_the_place_of_the_folder(self, tmp_path):
         path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
