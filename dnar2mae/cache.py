@@ -25,6 +25,36 @@ def default_cache() -> Path:
     return Path(os.environ.get("DNAR2MAE_CACHE") or "~/.cache/dnar2mae").expanduser()
 
 
+def own_compile_cache() -> None:
+    """Let ``torch.compile`` keep its cache, which holds pickles, in a folder that only this user can write to.
+
+    The default is a predictable name under ``/tmp``; headers are not precompiled, since they would lie there all the
+    same. With a ``TORCHINDUCTOR_CACHE_DIR`` of the user's own, all is as torch has it.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be made, or another user may have made or changed it.
+    """
+    from torch._inductor import config
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):  # torch sets it when imported
+        return
+    folder = default_cache() / "compile" / "inductor"
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot make the cache of --compile ({error.strerror}); "
+            "set DNAR2MAE_CACHE to a folder that you may write to"
+        ) from error
+    _refuse_foreign(folder)
+    config.cpp_cache_precompile_headers = False
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())
+
+
 def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
     """Give what a cache folder holds; build it where it is missing, stale or damaged (which a warning names).
 
@@ -57,13 +87,17 @@ def _usable(folder: Path, load: Callable[[Path], Index | None]) -> Index | None:
     """Give the index of a cache if it is all that was written, by this user, and of the source as it is now."""
     if not folder.exists():
         return None
-    if why := foreign(folder):
-        raise RunError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
+    _refuse_foreign(folder)
     index = load(folder)
     if fault := damage(folder):
         warnings.warn(f"{folder}: damaged cache ({fault}); building it anew", stacklevel=5)
         return None
     return index
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if why := foreign(folder):
+        raise RunError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
 
 
 def sync(file: BufferedWriter | TextIOWrapper) -> None:
