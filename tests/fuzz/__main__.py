@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 TARGETS = ("fasta", "genbank", "bed", "gff", "vcf", "config", "checkpoint")
@@ -19,10 +20,24 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.one:
         return _fuzz(arguments.targets[0], arguments.seconds, arguments.out)
-    line = [sys.executable, "-m", "tests.fuzz", "--one", "--seconds", str(arguments.seconds), "--out", arguments.out]
-    failed = [target for target in arguments.targets if subprocess.run([*line, target], check=False).returncode]
-    print(f"{', '.join(failed)}: see {arguments.out}/TARGET/crash-*" if failed else "no finding", file=sys.stderr)
-    return 1 if failed else 0
+    line = [sys.executable, "-m", "tests.fuzz", "--one"]
+    line += ["--seconds", str(arguments.seconds), "--out", str(arguments.out)]
+    verdicts = [_verdict([*line, target], arguments.out / target, arguments.seconds) for target in arguments.targets]
+    for target, verdict in zip(arguments.targets, verdicts, strict=True):
+        print(f"{target}: {verdict or 'no finding'}", file=sys.stderr)
+    return 1 if any(verdicts) else 0
+
+
+def _verdict(line: list[str], folder: Path, seconds: int) -> str | None:
+    """Fuzz one target; say what was found, or that it did not run to its end."""
+    start = time.time()
+    code = subprocess.run(line, check=False).returncode
+    kept = [file for file in folder.glob("*-*") if file.stat().st_mtime >= start]  # crash-, timeout-, oom-
+    if kept:
+        return f"see {', '.join(map(str, kept))}"
+    if code or time.time() - start < seconds:
+        return f"NOT FUZZED to the end: exit code {code} after {time.time() - start:.0f} of {seconds} s"
+    return None
 
 
 def _fuzz(name: str, seconds: int, out: Path) -> int:

@@ -24,7 +24,7 @@ def check(data: bytes, folder: Path) -> None:
     lengths = dict(zip(reference.names, reference.lengths.tolist(), strict=True))
     is_valid = len(clean) == len(rows) and all(start < end <= lengths[name] for name, start, end in clean)
     try:
-        with reading():
+        with reading(path):
             (regions,) = read_bed(path, [reference])
     except Refused:
         assert not is_valid, "a valid file was refused"

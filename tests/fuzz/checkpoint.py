@@ -63,7 +63,7 @@ def check(data: bytes, folder: Path) -> None:
     model, optimizer = _model()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     try:
-        with reading():
+        with reading(target):
             state = load_checkpoint(target, model, optimizer)
     except Refused:
         assert all(torch.equal(before[key], value) for key, value in model.state_dict().items()), "half loaded"

@@ -16,14 +16,13 @@ class Refused(Exception):
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
     """Turn an error for the user into ``Refused``, after a look at its form; all other errors pass as they are."""
     try:
         yield
     except Dnar2maeError as error:
-        message = str(error)
-        assert message, "an error without a message"
-        assert len(message.splitlines()) == 1, f"a message of several lines: {message!r}"
+        (message,) = error.args
+        assert path.name in message, f"a message that does not name the file: {message!r}"
         raise Refused from error
 
 

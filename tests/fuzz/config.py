@@ -37,7 +37,7 @@ def check(data: bytes, folder: Path) -> None:
     path, again = folder / "input.yaml", folder / "again.yaml"
     path.write_bytes(data)
     try:
-        with reading():
+        with reading(path):
             config = read_config(path)
     except Refused:
         return

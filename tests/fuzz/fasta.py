@@ -46,7 +46,7 @@ def check(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     shutil.rmtree(cache, ignore_errors=True)
     try:
-        with warnings.catch_warnings(), reading():
+        with warnings.catch_warnings(), reading(path):
             warnings.filterwarnings("ignore", message=".*sequences are empty")
             genome = Genome.open(path, cache_dir=cache, progress=False)
             found = [(name, genome.fetch(name, 0, int(genome.lengths[i]))) for i, name in enumerate(genome.names)]

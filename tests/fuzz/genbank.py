@@ -50,7 +50,7 @@ def check(data: bytes, folder: Path) -> None:
         warnings.simplefilter("ignore")
         _check_sequences(path, folder / "cache")
         try:
-            with reading():
+            with reading(path):
                 annotation = read_annotation(path, genome(folder))
         except Refused:
             return
@@ -63,7 +63,7 @@ def check(data: bytes, folder: Path) -> None:
 def _check_sequences(path: Path, cache: Path) -> None:
     shutil.rmtree(cache, ignore_errors=True)
     try:
-        with reading():
+        with reading(path):
             found = Genome.open(path, cache_dir=cache, progress=False)
             letters = {name: found.fetch(name, 0, int(found.lengths[i])) for i, name in enumerate(found.names)}
     except Refused:

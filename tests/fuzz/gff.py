@@ -37,7 +37,7 @@ def check(data: bytes, folder: Path) -> None:
     path = folder / ("input.bed" if kind == b"\1" else "input.gff3")
     path.write_bytes(data)
     try:
-        with reading():
+        with reading(path):
             annotation = read_annotation(path, reference)
     except Refused:
         return

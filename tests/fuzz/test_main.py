@@ -1,0 +1,30 @@
+import sys
+
+import pytest
+
+from .__main__ import _verdict, main
+
+KEEP = "import pathlib, sys; pathlib.Path('fasta/crash-1').write_text('x'); sys.exit(77)"
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("import time; time.sleep(1)", None),
+        ("", "NOT FUZZED to the end: exit code 0 after 0 of 1 s"),
+        ("import sys; sys.exit(1)", "NOT FUZZED to the end: exit code 1 after 0 of 1 s"),
+        (KEEP, "see fasta/crash-1"),
+    ],
+)
+def test_a_target_that_ends_early_is_no_finding_and_no_success(tmp_path, monkeypatch, code, verdict):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "fasta"
+    folder.mkdir()
+    found = _verdict([sys.executable, "-c", code], folder, 1)
+    assert found == (verdict and verdict.replace("fasta/", f"{folder}/"))
+
+
+def test_a_target_that_cannot_be_imported_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzz", "nonsense", "--seconds", "1", "--out", str(tmp_path)])
+    assert main() == 1
+    assert "nonsense: NOT FUZZED to the end: exit code 1" in capsys.readouterr().err
