@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import shutil
 import tempfile
 import time
@@ -78,9 +79,12 @@ def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Cal
     if index is not None:
         return index
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # whatever the umask: see foreign
-    with _alone(folder.parent):
+    with _alone(folder.parent) as is_alone:
         index = _usable(folder, load)  # perhaps another process has built it by now
-        return _build(folder, load, build) if index is None else index
+        if index is not None:
+            return index
+        _tidy(folder.parent, is_alone=is_alone)
+        return _build(folder, load, build)
 
 
 def _usable(folder: Path, load: Callable[[Path], Index | None]) -> Index | None:
@@ -107,8 +111,8 @@ def sync(file: BufferedWriter | TextIOWrapper) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time build in this folder; the lock goes with the process.
+def _alone(folder: Path) -> Iterator[bool]:
+    """Let one process at a time build in this folder; tell whether that holds. The lock goes with the process.
 
     Where locks are unknown (Windows, some network file systems) several may build the same cache: each
     puts a whole one in place, and the last one stays.
@@ -116,22 +120,38 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         import fcntl
     except ImportError:
-        yield
+        yield False
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(handle)
 
 
+def _mark() -> str:
+    """What is in the name of every folder that this machine builds in."""
+    return f".building-{platform.node()}-"
+
+
+def _tidy(folder: Path, *, is_alone: bool) -> None:
+    """Remove what killed processes left: at once what is of this machine, if its lock is held, and all after a day.
+
+    A lock on a network file system may be unknown to other machines.
+    """
+    for left in folder.glob("*.building-*"):
+        with suppress(FileNotFoundError):
+            if is_alone and _mark() in left.name or time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+
 def _build(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
-    for stale in folder.parent.glob("*.building-*"):  # of processes that were killed
-        if time.time() - stale.stat().st_mtime > _STALE_S:
-            shutil.rmtree(stale, ignore_errors=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}{_mark()}", dir=folder.parent))
     try:
         index = build(scratch)
         write_checksums(scratch)

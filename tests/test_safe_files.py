@@ -1,9 +1,15 @@
 import errno
+import os
+from pathlib import Path
 
 import pytest
+import torch
 
 from dnar2mae import safe_files
+from dnar2mae.checkpoint import Snapshot
+from dnar2mae.modalities.registry import build_modality
 from dnar2mae.safe_files import write_whole
+from tests.modalities.kinds import dna, text
 
 
 def test_a_text_that_is_there_is_not_written_again(tmp_path):
@@ -33,3 +39,56 @@ def test_a_full_disk_leaves_the_old_text(tmp_path, monkeypatch):
     write_whole(path, "new")
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "new"
+
+
+@pytest.fixture
+def renames(monkeypatch):
+    """Names that were put in place; what is renamed must be flushed as it is, and the folder above after that."""
+    flushed, owed, done = set(), set(), []
+
+    def state(path):
+        status = os.stat(path)
+        return status.st_ino, None if Path(path).is_dir() else status.st_size
+
+    def fsync(handle, real=os.fsync):
+        real(handle)
+        status = os.fstat(handle)
+        flushed.update({(status.st_ino, status.st_size), (status.st_ino, None)})
+        owed.discard(status.st_ino)
+
+    def watched(real):
+        def rename(source, target):
+            source = Path(source)
+            missing = [path for path in (source, *source.rglob("*")) if state(path) not in flushed]
+            real(source, target)
+            assert not missing, f"renamed before it was flushed: {missing}"
+            owed.add(os.stat(Path(target).parent).st_ino)
+            done.append(Path(target).name)
+
+        return rename
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", watched(os.rename))
+    monkeypatch.setattr(os, "replace", watched(os.replace))
+    yield done
+    assert not owed, "a folder was not flushed after a rename in it"
+
+
+def test_a_text_is_flushed_before_it_is_there(tmp_path, renames):
+    for content in ("old", "new"):
+        write_whole(tmp_path / "a.json", content)
+    assert renames == ["a.json"] * 2
+
+
+def test_a_checkpoint_is_flushed_before_it_is_there(tmp_path, renames):
+    model = torch.nn.Linear(2, 2)
+    snapshot = Snapshot.take(model, torch.optim.AdamW(model.parameters()), {"step": 1})
+    for _ in range(2):
+        snapshot.write(tmp_path / "best")
+    assert renames == ["best", ".best.old", "best"]
+
+
+@pytest.mark.parametrize("kind", [dna, text])
+def test_a_cache_is_flushed_before_it_is_there(tmp_path, renames, kind):
+    build_modality(kind(tmp_path)).open()
+    assert len(renames) == 1

@@ -3,6 +3,9 @@ import gzip
 import multiprocessing
 import os
 import pickle
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -411,13 +414,30 @@ class TestCache:
         with pytest.warns(UserWarning, match="SHA256SUMS is missing"):
             assert Genome.open(path).fetch("a", 0, 4) == "ACGT"
 
-    def test_stale_scratch_is_removed(self, tmp_path):
-        stale, fresh = cache_root() / "x.building-1", cache_root() / "x.building-2"
-        stale.mkdir(parents=True)
-        fresh.mkdir()
+    @pytest.mark.parametrize("locks", [True, False])
+    def test_what_killed_builds_left_is_removed(self, tmp_path, monkeypatch, locks):
+        """Of this machine at once, where the lock shows that nobody builds; of others after a day."""
+        if not locks:
+            monkeypatch.setitem(sys.modules, "fcntl", None)
+        stale, fresh, own = (cache_root() / f"x.building-{n}-1" for n in ("elsewhere", "elsewhere2", platform.node()))
+        for folder in (stale, fresh, own):
+            folder.mkdir(parents=True)
         os.utime(stale, (0, 0))
         genome_of(tmp_path, "ACGT")
-        assert (stale.exists(), fresh.exists()) == (False, True)
+        assert (stale.exists(), fresh.exists(), own.exists()) == (False, True, not locks)
+
+    def test_a_killed_build_leaves_nothing_for_long(self, tmp_path):
+        path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
+        code = (
+            "import os, sys\nfrom dnar2mae.genome import build, store\n"
+            "build.sync = lambda file: os._exit(9)\nstore.Genome.open(sys.argv[1])\n"
+        )
+        for _ in range(2):
+            assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 9
+            assert len(left_behind()) == 1
+        Genome.open(path)
+        assert len(left_behind()) == 1
+        assert "building" not in left_behind()[0]
 
     @pytest.mark.parametrize("locks", [True, False])
     def test_concurrent_builds(self, tmp_path, locks):
