@@ -56,6 +56,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.data_file = path / "data.sha256"
         self.summary_file = path / "summary.json"
         self.plot_file = path / "loss.png"
         self.checkpoint_folder = path / "checkpoints"
@@ -114,13 +115,20 @@ class RunDirectory:
         return self.config_file.exists() and last.get("job") == os.environ.get(_JOB)
 
     @contextmanager
-    def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:
         """Make the folder and let no other process use it; the lock goes with the process, however it ends.
+
+        Parameters
+        ----------
+        config, resume, overwrite
+            See :meth:`check`.
+        data
+            Fingerprint of the data, which a resumed run must have begun with; empty where it is not known.
 
         Raises
         ------
         RunError
-            If another process uses the folder, as :meth:`check`, or as :meth:`create`.
+            If another process uses the folder, the run began with other data, as :meth:`check`, or as :meth:`create`.
 
         Warns
         -----
@@ -135,10 +143,19 @@ class RunDirectory:
         try:
             self._lock(lock)
             self.check(config, resume=resume, overwrite=overwrite)  # again: it may have changed until now
-            self.create(config, overwrite=overwrite)
+            if resume:
+                self._check_data(data)
+            self.create(config, overwrite=overwrite, data=data)
             yield
         finally:
             os.close(lock)
+
+    def _check_data(self, data: str) -> None:
+        if data and self.data_file.exists() and self.data_file.read_bytes().strip() != data.encode():
+            raise RunError(
+                f"{self.path}: the run began with other data: name files of the same content (they may lie elsewhere), "
+                "or start again with --overwrite"
+            )
 
     def _lock(self, lock: int) -> None:
         try:
@@ -154,8 +171,8 @@ class RunDirectory:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
 
-    def create(self, config: PretrainConfig, *, overwrite: bool) -> None:
-        """Make the folder and save the configuration and the environment.
+    def create(self, config: PretrainConfig, *, overwrite: bool, data: str = "") -> None:
+        """Make the folder and save the configuration, the environment and the fingerprint of the data.
 
         Raises
         ------
@@ -169,6 +186,8 @@ class RunDirectory:
             write_config(config, self.config_file)  # first: it makes the folder a run, to resume or to overwrite
             self.checkpoint_folder.mkdir(exist_ok=True)
             write_whole(self.path / "environment.json", json.dumps(environment(), indent=1))
+            if data:
+                write_whole(self.data_file, data + "\n")
         except OSError as error:
             raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
 

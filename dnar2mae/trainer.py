@@ -7,7 +7,7 @@ from there on what an undisturbed run does.
 import errno
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     config
         The whole run.
     out
-        Run directory: gets ``config.yaml``, ``environment.json``, ``metrics.jsonl``, ``checkpoints/``,
+        Run directory: gets ``config.yaml``, ``environment.json``, ``data.sha256``, ``metrics.jsonl``, ``checkpoints/``,
         ``summary.json`` and ``loss.png``.
     resume
         Go on from the last checkpoint in ``out``; with none there yet, start.
@@ -116,7 +116,9 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         with ranks.first_on_each_node():  # builds caches, which the others then find
             modality.open()
         trainer = Trainer(config, modality, run, device, autocast, ranks=ranks, start=start)
-        held = run.hold(config, resume=resume, overwrite=overwrite) if ranks.is_first else nullcontext()
+        held: AbstractContextManager = nullcontext()
+        if ranks.is_first:
+            held = run.hold(config, resume=resume, overwrite=overwrite, data=modality.fingerprint())
         try:
             with held:
                 if ranks.is_first:

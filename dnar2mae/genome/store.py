@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from dnar2mae.errors import SequenceError
+from dnar2mae.fingerprint import of_cache, of_values
 from dnar2mae.genome.alphabet import complement, decode
 from dnar2mae.genome.build import Index, cached
 
@@ -164,6 +165,10 @@ class Genome:
             "soft_masked_share": self._index.soft_masked / self.total_bp,
             "gc_share": (letters["G"] + letters["C"]) / known,
         }
+
+    def fingerprint(self) -> str:
+        """Digest of names, lengths and bases of the sequences, wherever the file lies."""
+        return of_values(self.names, self.lengths.tolist(), of_cache(self._folder))
 
     @property
     def ambiguous(self) -> dict[str, int]:

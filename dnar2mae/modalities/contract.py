@@ -147,6 +147,13 @@ class Modality(ABC):
         """What the run trains on, for the summary."""
         return {}
 
+    def fingerprint(self) -> str:
+        """Digest of the content of all files that a run trains on and is judged by, whatever their names and places.
+
+        A resumed run whose data give another one is refused; by default nothing is compared.
+        """
+        return ""
+
     def yardstick(self) -> dict[str, float]:
         """Held-out loss of trivial models fitted on the training data, by name, in ``unit``."""
         return {}

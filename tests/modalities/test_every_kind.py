@@ -1,10 +1,12 @@
 """What holds for every kind of data: resuming, workers, micro-batches, and which backbones fit."""
 
 import errno
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +18,12 @@ from dnar2mae.assemble import build_model
 from dnar2mae.checkpoint import checkpoints
 from dnar2mae.config_file import read_config, write_config
 from dnar2mae.embed.samples import embed_samples, load_run
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models.backbone import refusal
 from dnar2mae.run_directory import RunDirectory
 from dnar2mae.trainer import Trainer, batches
-from tests.modalities.kinds import KINDS
+from tests.modalities.kinds import KINDS, cell_counts, write_cells
 
 LAWS = {
     "uniform": MaskConfig(low=0.2, high=0.7),
@@ -96,6 +98,40 @@ def test_what_a_run_keeps_of_its_kind_is_there_whole_or_not_at_all(config, tmp_p
     kept = {file: file.stat().st_ino for file in run.iterdir()}
     build_modality(config, run).save(run)
     assert {file: file.stat().st_ino for file in run.iterdir()} == kept
+
+
+def altered(path):
+    """Change one value of a file of data."""
+    if path.suffix == ".h5ad":
+        counts = cell_counts()[0]
+        counts[3, 3] += 1
+        write_cells(path, counts)
+    elif path.suffix == ".npy":
+        pixels = np.load(path)
+        pixels[3, 3, 3] /= 2
+        np.save(path, pixels)
+    else:
+        content = bytearray(path.read_bytes())
+        content[20] = ord("A") if content[20] != ord("A") else ord("C")
+        path.write_bytes(content)
+
+
+def test_a_run_resumes_on_the_same_data_alone_wherever_they_lie(config, tmp_path):
+    config, run = replace(config, steps=1), tmp_path / "run"
+    pretrain(config, run)
+    name = "genomes" if config.modality == "dna" else "paths"
+    here = Path(getattr(config.data, name)[0])
+    there = tmp_path / "elsewhere" / f"other{here.suffix}"
+    there.parent.mkdir()
+    shutil.move(here, there)
+    moved = replace(config, data=replace(config.data, **{name: (str(there),)}))
+    assert pretrain(moved, run, resume=True).finished
+    altered(there)
+    saved = (run / "config.yaml").read_text()
+    shutil.copy(there, here)
+    with pytest.raises(RunError, match=r"run: the run began with other data: name files of the same content"):
+        pretrain(config, run, resume=True)
+    assert (run / "config.yaml").read_text() == saved
 
 
 def test_micro_batches_give_the_same_loss(config, tmp_path):

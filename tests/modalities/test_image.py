@@ -33,9 +33,10 @@ from dnar2mae.modalities.image.patches import (
 from dnar2mae.modalities.image.reconstruction import reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split
 from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible
-from dnar2mae.modalities.registry import preset_for
+from dnar2mae.modalities.registry import build_modality, preset_for
 from dnar2mae.validation import evenly_spaced, fixed_masks, masked_loss
 from tests.modalities.kinds import image as gradients
+from tests.modalities.kinds import tiny
 
 RNG = np.random.default_rng(0)
 SIZES = "--model.width 16 --model.depth 1 --model.heads 1 --model.mlp-width 16 --device cpu --steps 2".split()
@@ -422,3 +423,16 @@ def test_mnist_reads_with_its_labels(data):
         np.bincount(images.labels).tolist()
         == np.bincount(read_idx(path.with_name("t10k-labels-idx1-ubyte.gz"))).tolist()
     )
+
+
+def test_a_folder_is_the_same_data_wherever_it_lies_and_whatever_fits_in_memory(folder, tmp_path):
+    def found(path, memory_mb=1):
+        data = ImageConfig(paths=(str(path),), memory_mb=memory_mb)
+        return build_modality(tiny("image", data)).fingerprint()
+
+    before = found(folder)
+    (folder / "Thumbs.db").write_text("not an image")
+    moved = folder.rename(tmp_path / "moved")
+    assert found(moved) == found(moved, memory_mb=0) == before
+    next(moved.rglob("*.png")).unlink()
+    assert found(moved) != before

@@ -22,6 +22,8 @@ class CellFile(ABC):
         A larger matrix stays on disk, where its form allows.
     """
 
+    parts: tuple[Path, ...]
+    """Files that it consists of."""
     num_cells: int
     genes: np.ndarray
     """Name of each column, ``object``."""
@@ -32,7 +34,7 @@ class CellFile(ABC):
     """Whether the user knows that values are not whole numbers."""
 
     def __init__(self, path: Path, memory_mb: int) -> None:
-        self.path, self.memory_mb = path, memory_mb
+        self.path, self.parts, self.memory_mb = path, (path,), memory_mb
         self._matrix: Any = None
         self._handle: Any = None
 

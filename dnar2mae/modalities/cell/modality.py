@@ -13,6 +13,7 @@ from torch import nn
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
+from dnar2mae.fingerprint import of_file, of_values
 from dnar2mae.modalities.cell.annotate import write_h5ad
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
@@ -178,6 +179,10 @@ class CellModality(Modality):
             "validation_cells": len(parts.held_out),
             "cells_without_counts": parts.empty,
         }
+
+    def fingerprint(self) -> str:
+        """Digest of the files."""
+        return of_values([of_file(part) for file in self.files for part in file.parts])
 
     def yardstick(self) -> dict[str, float]:
         """Held-out loss of predictions that know a value's gene and the cell's total alone.

@@ -73,7 +73,9 @@ class TenxFolder(CellFile):
     def __init__(self, path: Path, memory_mb: int, gene_names: str | None) -> None:
         super().__init__(path, memory_mb)
         self.matrix_file, self.barcode_file = self._find("matrix.mtx"), self._find("barcodes.tsv")
-        features = self._table(self._find("features.tsv", "genes.tsv"))
+        feature_file = self._find("features.tsv", "genes.tsv")
+        self.parts = (self.matrix_file, self.barcode_file, feature_file)
+        features = self._table(feature_file)
         column = 0 if _column_10x(gene_names) == "id" else min(1, features.shape[1] - 1)
         self.genes = features[column].to_numpy(object)
         self.used = np.ones(len(self.genes), bool) if features.shape[1] < 3 else (features[2] == _EXPRESSION).to_numpy()

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.fingerprint import of_file, of_values
 from dnar2mae.genome.markov import markov_yardstick
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
@@ -156,6 +157,11 @@ class DnaModality(Modality):
             "validation_windows": self.validation.windows.report(),
             **self._report_pieces(),
         }
+
+    def fingerprint(self) -> str:
+        """Digest of the genomes, and of the BED files that say where windows may lie."""
+        beds = [bed and of_file(Path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
+        return of_values([genome.fingerprint() for genome in self.genomes], beds)
 
     def _report_pieces(self) -> dict[str, Any]:
         if not isinstance(self.tokenizer, PieceTokenizer):

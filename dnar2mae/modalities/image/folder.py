@@ -37,7 +37,7 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
     ConfigError
         If Pillow is not installed.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    files = image_files(folder)
     if not files:
         raise DataError(f"{folder}: no image in this folder (files named {', '.join(sorted(_SUFFIXES))})")
     owners = [path.relative_to(folder).parts[:-1] for path in files]
@@ -52,6 +52,11 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
         number = {name: label for label, name in enumerate(images.classes)}
         images.labels = np.array([number[parts[0]] for parts in owners], np.int64)
     return images
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Files named as images, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
 
 
 class _Files(Images):

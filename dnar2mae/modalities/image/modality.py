@@ -9,10 +9,12 @@ import numpy as np
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
+from dnar2mae.fingerprint import of_file, of_many, of_values
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.contract import Layout, Modality
 from dnar2mae.modalities.image.arrays import open_images
 from dnar2mae.modalities.image.config import ImageConfig
+from dnar2mae.modalities.image.folder import image_files
 from dnar2mae.modalities.image.images import Images, JoinedImages, text
 from dnar2mae.modalities.image.patches import (
     GridPlaces,
@@ -167,6 +169,11 @@ class ImageModality(Modality):
             "held_out_images": len(held_out),
             "held_out_images_also_in_training": repeated(held_out, train),
         }
+
+    def fingerprint(self) -> str:
+        """Digest of the files; of those in folders, of names, sizes and beginnings."""
+        paths = map(Path, self.config.data.paths)
+        return of_values([of_many(path, image_files(path)) if path.is_dir() else of_file(path) for path in paths])
 
     def yardstick(self) -> dict[str, float]:
         """Loss of trivial predictions on the samples and masks of the run's final validation."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from dnar2mae.config import PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.fingerprint import of_cache, of_values
 from dnar2mae.modalities.contract import Layout, Modality
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.corpus import Corpus, Tokenizer
@@ -122,6 +123,10 @@ class TextModality(Modality):
             },
             "tokens_added_to_the_tokenizer": list(self.tokenizer.added),
         }
+
+    def fingerprint(self) -> str:
+        """Digest of the tokens of all documents."""
+        return of_values([of_cache(corpus.folder) for corpus in self._corpora])
 
     def yardstick(self) -> dict[str, float]:
         """Held-out bits per byte of Markov models over the same tokens, fitted on the training documents."""

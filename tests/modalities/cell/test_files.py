@@ -275,3 +275,16 @@ BAD_SETTINGS = [
 def test_bad_settings(settings, match):
     with pytest.raises(ConfigError, match=match):
         replace(CellConfig(), **settings)
+
+
+def test_the_three_files_of_a_10x_folder_are_its_data(tmp_path):
+    folder = write_folder(tmp_path / "f", cell_counts(20, 12)[0])
+    before = modality(folder).fingerprint()
+    (folder / "web_summary.html").write_text("no data")
+    folder = folder.rename(tmp_path / "moved")
+    assert modality(folder).fingerprint() == before
+    for name in ("features.tsv", "barcodes.tsv", "matrix.mtx"):
+        content = (folder / name).read_text()
+        (folder / name).write_text(content + "\n")
+        assert modality(folder).fingerprint() != before
+        (folder / name).write_text(content)
