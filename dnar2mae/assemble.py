@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dnar2mae.checkpoint import checkpoints, find_checkpoint, load_checkpoint, load_weights
+from dnar2mae.checkpoint import find_checkpoint, load_checkpoint, load_weights
 from dnar2mae.config import ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.config_file import read_config
 from dnar2mae.distributed import local_device, place, shard
@@ -85,7 +85,7 @@ class InitialWeights:
     """Puts the weights into a model."""
 
 
-def starting_point(config: PretrainConfig, run: Path, *, resume: bool) -> tuple[PretrainConfig, InitialWeights | None]:
+def starting_point(config: PretrainConfig, begun: Path | None) -> tuple[PretrainConfig, InitialWeights | None]:
     """Settle where a run starts.
 
     The first checkpoint of a run with ``--init``, of step 0, holds what it began with. From then on ``--init`` is not
@@ -95,10 +95,8 @@ def starting_point(config: PretrainConfig, run: Path, *, resume: bool) -> tuple[
     ----------
     config
         The run as asked for.
-    run
-        Run directory.
-    resume
-        Whether to go on from a checkpoint in it.
+    begun
+        Directory of the run to go on with, if it has a checkpoint.
 
     Returns
     -------
@@ -114,8 +112,8 @@ def starting_point(config: PretrainConfig, run: Path, *, resume: bool) -> tuple[
     """
     if not config.init:
         return config, None
-    if resume and checkpoints(run):
-        own = read_config(run / "config.yaml", whole=True)
+    if begun is not None:
+        own = read_config(begun / "config.yaml", whole=True)
         return replace(config, model=own.model, tokenizer=own.tokenizer), None
     start = initial_weights(config)
     return replace(config, model=start.model, tokenizer=start.tokenizer), start

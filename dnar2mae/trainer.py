@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dnar2mae import validation
 from dnar2mae.assemble import InitialWeights, build_model, choose_device, starting_point
+from dnar2mae.cache import own_compile_cache
 from dnar2mae.checkpoint import Snapshot, checkpoints, give_shards, load_newest, recover, step_name
 from dnar2mae.checkpoint_writer import CheckpointWriter
 from dnar2mae.config import PretrainConfig
@@ -109,10 +110,11 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     with start_ranks(config, device) as ranks:
         if ranks.restarted and run.is_of_this_job():
             resume, overwrite = True, False
-        config, start = starting_point(config, run.path, resume=resume)
+        begun = run.path if resume and checkpoints(run.path) else None  # what it saved before counts for nothing
+        config, start = starting_point(config, begun)
         if ranks.is_first:
             run.check(config, resume=resume, overwrite=overwrite)
-        modality = build_modality(config, start.saved if start else run.path if resume else None)
+        modality = build_modality(config, start.saved if start else begun)
         with ranks.first_on_each_node():  # builds caches, which the others then find
             modality.open()
         trainer = Trainer(config, modality, run, device, autocast, ranks=ranks, start=start)
@@ -169,6 +171,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, config.optimizer)
         self.guard = StepGuard(self.optimizer, config.optimizer.spike, device)
         if config.compile:
+            own_compile_cache()
             self.model.encoder.compile()
         self.parallel = parallelise(self.model, config, ranks)
         self.writer = CheckpointWriter(run.path, config.keep_checkpoints)

@@ -230,16 +230,14 @@ class CellModality(Modality):
         write_h5ad(vectors, self._open(path), out)
 
 
-def _read_genes(path: Path, normalisation: str) -> list[str] | None:
-    """Saved vocabulary; None if the run stopped before it was written.
+def _read_genes(path: Path, normalisation: str) -> list[str]:
+    """Saved vocabulary.
 
     Raises
     ------
     RunError
-        If it is damaged, or of values normalised in another way.
+        If it is missing, damaged, or of values normalised in another way.
     """
-    if not path.exists():
-        return None
     try:
         content = json.loads(path.read_text())
         saved, genes = content["normalisation"], content["genes"]

@@ -1,5 +1,6 @@
 """Order of cells, encodings, losses, yardsticks, and what a trained run does with new cells."""
 
+import errno
 import math
 from dataclasses import replace
 
@@ -288,6 +289,25 @@ def test_a_run_starts_from_another_with_its_genes_and_normalisation(run, tmp_pat
     assert (tmp_path / "next" / "genes.json").read_text() == (run / "genes.json").read_text()
     with pytest.raises(RunError, match="the model takes --data.normalisation counts, got none"):
         pretrain(replace(config, data=replace(config.data, normalisation="none")), tmp_path / "other")
+
+
+def test_genes_count_once_there_is_a_checkpoint(run, tmp_path, monkeypatch):
+    """A start that was cut short leaves what it may: the next makes the genes anew. Later they must be there."""
+    new = replace(cell_whole(tmp_path), steps=1)
+
+    def dying(self, folder):
+        (folder / "genes.json").write_text('{"normalisation": "counts", "genes": ["gene1", "ge')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CellModality, "save", dying)
+        with pytest.raises(RunError, match="no space left on the disk"):
+            pretrain(new, tmp_path / "next")
+    assert pretrain(new, tmp_path / "next", resume=True).finished
+    assert (tmp_path / "next" / "genes.json").read_text() == (run / "genes.json").read_text()
+    (tmp_path / "next" / "genes.json").unlink()
+    with pytest.raises(RunError, match="genes.json: cannot be read as the genes of a run"):
+        pretrain(new, tmp_path / "next", resume=True)
 
 
 def test_a_run_killed_before_it_kept_the_genes_of_another_takes_them_on_resuming(run, tmp_path, monkeypatch):
