@@ -35,7 +35,7 @@ class Command(Generic[Data]):
     resume: bool = False
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
-    """Remove an earlier run in --out first."""
+    """Remove an earlier run in --out first, its checkpoints too; files that no run writes stay."""
     run: Annotated[PretrainConfig[Data], arg(name="")]
     """The run."""
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.config_file import flatten, read_config, write_config
-from dnar2mae.errors import RunError
+from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.safe_files import write_whole
 
 _JOB = "TORCHELASTIC_RUN_ID"
@@ -44,6 +44,23 @@ _MAY_CHANGE = {
 """Settings that do not change what is learned, so that a resumed run may differ in them."""
 
 
+_WRITTEN = (
+    "data.sha256",
+    "metrics.jsonl",
+    "summary.json",
+    "loss.png",
+    "held_out-last.*",
+    "held_out-best.*",
+    "checkpoints",
+    "tensorboard",
+    "tokenizer.json",
+    "genes.json",
+    "image.json",
+    ".*.partial",
+)
+"""What a run writes besides its configuration and environment, and what overwriting it removes."""
+
+
 class RunDirectory:
     """Names and rules of a run's files.
 
@@ -56,6 +73,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config_file = path / "config.yaml"
+        self.environment_file = path / "environment.json"
         self.data_file = path / "data.sha256"
         self.summary_file = path / "summary.json"
         self.plot_file = path / "loss.png"
@@ -81,12 +99,25 @@ class RunDirectory:
             raise RunError(
                 f"{self.path}: not empty; go on with --resume, start again with --overwrite, or choose another --out"
             )
-        elif in_use and not self.config_file.exists():
+        elif in_use and not self._is_run():
             raise RunError(f"{self.path}: holds no dnar2mae run, so --overwrite will not remove it")
         place = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
         if not os.access(place, os.W_OK):
             raise RunError(f"{self.path}: {place} is not writable; choose another --out")
         self._check_links()
+
+    def _is_run(self) -> bool:
+        """Tell a run by its configuration or, where that is damaged, by its environment."""
+        try:
+            read_config(self.config_file, whole=True)
+            return True
+        except ConfigError:
+            pass
+        try:
+            found = json.loads(self.environment_file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(found, dict) and "dnar2mae" in found
 
     def _check_links(self) -> None:
         """Refuse a folder that somebody else has made so that this run would write elsewhere."""
@@ -185,18 +216,18 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             write_config(config, self.config_file)  # first: it makes the folder a run, to resume or to overwrite
             self.checkpoint_folder.mkdir(exist_ok=True)
-            write_whole(self.path / "environment.json", json.dumps(environment(), indent=1))
+            write_whole(self.environment_file, json.dumps(environment(), indent=1))
             if data:
                 write_whole(self.data_file, data + "\n")
         except OSError as error:
             raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
 
     def _clear(self) -> None:
-        """Remove the earlier run, its configuration last: until then it can be overwritten."""
-        for entry in sorted(self.path.iterdir(), key=lambda entry: entry == self.config_file):
+        """Remove the earlier run, but for what the new one replaces at once: it can be overwritten all the while."""
+        for entry in [entry for pattern in _WRITTEN for entry in self.path.glob(pattern)]:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-            elif entry.name != ".lock":
+            else:
                 entry.unlink()
 
 

@@ -87,7 +87,7 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     resume
         Go on from the last checkpoint in ``out``; with none there yet, start.
     overwrite
-        Remove an earlier run in ``out`` first.
+        Remove an earlier run in ``out`` first; other files there stay.
 
     Returns
     -------

@@ -6,8 +6,9 @@ import pytest
 
 from dnar2mae.config import DataConfig, PretrainConfig
 from dnar2mae.config_file import read_config
-from dnar2mae.errors import RunError
+from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.run_directory import RunDirectory
+from tests.damage import cut
 
 CONFIG = PretrainConfig(data=DataConfig(genomes=("genome.fa",)))
 
@@ -99,6 +100,7 @@ def test_a_start_that_is_killed_can_be_started_again(tmp_path, monkeypatch, step
 
     with hold(tmp_path / "old"):
         (tmp_path / "old" / "checkpoints" / "step-00000001").mkdir()
+        (tmp_path / "old" / "notes.txt").write_text("of the user")
     for name in ("new", "old"):
         calls = []
 
@@ -121,4 +123,62 @@ def test_a_start_that_is_killed_can_be_started_again(tmp_path, monkeypatch, step
                 pass
         started = (tmp_path / name / "config.yaml").exists()
         with hold(tmp_path / name, overwrite=started):
-            assert read_config(tmp_path / name / "config.yaml") == CONFIG
+            assert read_config(tmp_path / name / "config.yaml", whole=True) == CONFIG
+            assert not list((tmp_path / name / "checkpoints").iterdir())
+    assert (tmp_path / "old" / "notes.txt").read_text() == "of the user"
+
+
+def test_overwriting_removes_the_run_and_nothing_else(tmp_path):
+    run = tmp_path / "run"
+    with hold(run):
+        pass
+    ours = ["metrics.jsonl", "summary.json", "loss.png", "held_out-best.png", "genes.json", ".metrics.jsonl.partial"]
+    theirs = ["notes.txt", "export/config.json", ".git/HEAD", "held_out-cells.txt", "old.png"]
+    for name in (*ours, *theirs, "checkpoints/step-00000001/state.json", "tensorboard/events"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("x")
+    with hold(run, overwrite=True):
+        left = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    assert left == {*theirs, "config.yaml", "environment.json", ".lock"}
+
+
+@pytest.mark.parametrize("text", ["site: my blog\n", "steps: 7\n", "{}", "[" * 3000])
+@pytest.mark.parametrize("environment", [None, "{}", '"dnar2mae"', "5", "[" * 3000])
+def test_a_folder_with_a_configuration_of_something_else_is_not_overwritten(tmp_path, text, environment):
+    (tmp_path / "metrics.jsonl").write_text("do not lose me")
+    (tmp_path / "config.yaml").write_text(text)
+    if environment is not None:
+        (tmp_path / "environment.json").write_text(environment)
+    before = {path: path.read_text() for path in tmp_path.iterdir()}
+    with pytest.raises(RunError, match="holds no dnar2mae run, so --overwrite will not remove it"):
+        hold(tmp_path, overwrite=True).__enter__()
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_a_run_with_a_damaged_configuration_can_be_overwritten(tmp_path):
+    with hold(tmp_path / "run"):
+        pass
+    cut(tmp_path / "run" / "config.yaml")
+    with pytest.raises(ConfigError, match="cut short"):
+        hold(tmp_path / "run", resume=True).__enter__()
+    with hold(tmp_path / "run", overwrite=True):
+        assert read_config(tmp_path / "run" / "config.yaml", whole=True) == CONFIG
+
+
+@pytest.mark.parametrize("damage", ["other", "not UTF-8"])
+def test_a_run_resumes_on_the_data_it_began_with(tmp_path, damage):
+    def begin(data, **settings):
+        directory = RunDirectory(tmp_path / "run")
+        with directory.hold(CONFIG, **{"resume": False, "overwrite": False, **settings}, data=data):
+            pass
+        return directory.data_file
+
+    assert not begin("").exists()
+    assert begin("aa", resume=True).read_text() == "aa\n"
+    begin("aa", resume=True)
+    begin("", resume=True)
+    if damage == "not UTF-8":
+        (tmp_path / "run" / "data.sha256").write_bytes(b"\xff\n")
+    with pytest.raises(RunError, match="run: the run began with other data: name files of the same content"):
+        begin("aa" if damage == "not UTF-8" else "bb", resume=True)
+    assert begin("bb", overwrite=True).read_text() == "bb\n"
