@@ -1,6 +1,5 @@
 """A small run that can be started, killed and compared, many times a minute."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -17,6 +16,7 @@ from safetensors.torch import load_file
 from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
 from dnar2mae.checkpoint import checkpoints
 from dnar2mae.config_file import write_config
+from dnar2mae.metrics import read_metrics
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["dnar2mae.trainer", "dnar2mae.cli.pretrain", "tests.torture.preload"])
@@ -100,8 +100,7 @@ class Run:
 
     def rows(self) -> list[dict[str, Any]]:
         """Metrics so far, but for the rates."""
-        rows = map(json.loads, (self.out / "metrics.jsonl").read_text().splitlines())
-        return [{name: value for name, value in row.items() if name not in _RATES} for row in rows]
+        return [{k: v for k, v in row.items() if k not in _RATES} for row in read_metrics(self.out)]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Weights after the last step."""
