@@ -12,18 +12,6 @@ def of_values(*values: object) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
-def of_file(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def of_many(folder: Path, files: list[Path], head_bytes: int = 1 << 16) -> str:
     """Digest of names below a folder, sizes and beginnings of files: for so many that reading them all takes long.
 

@@ -47,6 +47,7 @@ _MAY_CHANGE = {
 _WRITTEN = (
     "data.sha256",
     "metrics.jsonl",
+    "metrics-????????.jsonl",
     "summary.json",
     "loss.png",
     "held_out-last.*",

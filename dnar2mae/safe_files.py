@@ -40,7 +40,7 @@ def flush(path: Path) -> None:
 
 def write_checksums(folder: Path) -> None:
     """Write the checksums of all files of a folder."""
-    lines = [f"{_sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()) if file.name != CHECKSUMS]
+    lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()) if file.name != CHECKSUMS]
     (folder / CHECKSUMS).write_text("".join(lines))
 
 
@@ -64,7 +64,7 @@ def damage(folder: Path, names: tuple[str, ...] | None = None) -> str | None:
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in text.splitlines())}
         present = (file.name for file in folder.iterdir() if file.name != CHECKSUMS)
         for name in sorted({*listed, *present}) if names is None else names:
-            if listed.get(name) != _sha256(folder / name):
+            if listed.get(name) != sha256(folder / name):
                 return f"{name} is not what was written: its checksum differs"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
@@ -95,6 +95,13 @@ def foreign(folder: Path) -> str | None:
     return f"other users may write to {writable[0]} (chmod go-w ends that)" if writable else None
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

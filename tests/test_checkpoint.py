@@ -96,7 +96,7 @@ def test_what_cannot_be_read_now_is_no_damage(run, monkeypatch, code):
     def failing(file):
         raise OSError(code, os.strerror(code), str(file))
 
-    monkeypatch.setattr(safe_files, "_sha256", failing)
+    monkeypatch.setattr(safe_files, "sha256", failing)
     with pytest.raises(RunError, match="step-00000003: cannot read the checkpoint: .*; nothing was changed") as caught:
         load_newest(folder, *network())
     assert not isinstance(caught.value, DamagedCheckpointError)

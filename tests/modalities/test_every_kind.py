@@ -94,7 +94,7 @@ def test_what_a_run_keeps_of_its_kind_is_there_whole_or_not_at_all(config, tmp_p
         patch.setattr(safe_files.os, "fsync", full)
         build_modality(config).save(run)
     assert not [file for file in run.iterdir() if not file.name.startswith(".")]
-    build_modality(config, run).save(run)
+    build_modality(config).save(run)
     kept = {file: file.stat().st_ino for file in run.iterdir()}
     build_modality(config, run).save(run)
     assert {file: file.stat().st_ino for file in run.iterdir()} == kept

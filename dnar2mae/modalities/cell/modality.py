@@ -13,7 +13,7 @@ from torch import nn
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
-from dnar2mae.fingerprint import of_file, of_values
+from dnar2mae.fingerprint import of_values
 from dnar2mae.modalities.cell.annotate import write_h5ad
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
@@ -28,7 +28,7 @@ from dnar2mae.modalities.cell.store import CellStore
 from dnar2mae.modalities.contract import Layout, Modality
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
-from dnar2mae.safe_files import write_whole
+from dnar2mae.safe_files import sha256, write_whole
 from dnar2mae.tokenizers import Vocabulary
 from dnar2mae.validation import evenly_spaced
 
@@ -182,7 +182,7 @@ class CellModality(Modality):
 
     def fingerprint(self) -> str:
         """Digest of the files."""
-        return of_values([of_file(part) for file in self.files for part in file.parts])
+        return of_values([sha256(part) for file in self.files for part in file.parts])
 
     def yardstick(self) -> dict[str, float]:
         """Held-out loss of predictions that know a value's gene and the cell's total alone.

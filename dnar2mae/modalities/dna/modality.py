@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.fingerprint import of_file, of_values
+from dnar2mae.fingerprint import of_values
 from dnar2mae.genome.markov import markov_yardstick
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
@@ -20,6 +20,7 @@ from dnar2mae.modalities.contract import Batch, Layout, Modality
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead
+from dnar2mae.safe_files import sha256
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.file import saved_or_named
 from dnar2mae.validation import evenly_spaced
@@ -160,7 +161,7 @@ class DnaModality(Modality):
 
     def fingerprint(self) -> str:
         """Digest of the genomes, and of the BED files that say where windows may lie."""
-        beds = [bed and of_file(Path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
+        beds = [bed and sha256(Path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
         return of_values([genome.fingerprint() for genome in self.genomes], beds)
 
     def _report_pieces(self) -> dict[str, Any]:

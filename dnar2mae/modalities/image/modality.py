@@ -9,7 +9,7 @@ import numpy as np
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
-from dnar2mae.fingerprint import of_file, of_many, of_values
+from dnar2mae.fingerprint import of_many, of_values
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.contract import Layout, Modality
 from dnar2mae.modalities.image.arrays import open_images
@@ -29,7 +29,7 @@ from dnar2mae.modalities.image.yardstick import pixel_yardstick
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
-from dnar2mae.safe_files import write_whole
+from dnar2mae.safe_files import sha256, write_whole
 from dnar2mae.tokenizers import Vocabulary
 from dnar2mae.validation import evenly_spaced, fixed_masks
 
@@ -173,7 +173,7 @@ class ImageModality(Modality):
     def fingerprint(self) -> str:
         """Digest of the files; of those in folders, of names, sizes and beginnings."""
         paths = map(Path, self.config.data.paths)
-        return of_values([of_many(path, image_files(path)) if path.is_dir() else of_file(path) for path in paths])
+        return of_values([of_many(path, image_files(path)) if path.is_dir() else sha256(path) for path in paths])
 
     def yardstick(self) -> dict[str, float]:
         """Loss of trivial predictions on the samples and masks of the run's final validation."""
