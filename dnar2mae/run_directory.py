@@ -141,10 +141,10 @@ class RunDirectory:
     def is_of_this_job(self) -> bool:
         """Whether the last process here belonged to the torchrun that has started this one."""
         try:
-            last = json.loads((self.path / "environment.json").read_text())
-        except (OSError, ValueError):
+            job = json.loads(self.environment_file.read_text())["job"]
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        return self.config_file.exists() and last.get("job") == os.environ.get(_JOB)
+        return self.config_file.exists() and job == os.environ.get(_JOB)
 
     @contextmanager
     def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:

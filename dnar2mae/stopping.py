@@ -82,7 +82,7 @@ class StopRequests:
         if reason := self.now():
             raise StopRequested(reason)
 
-    def after_step(self, step: int) -> str | None:
+    def after_step(self) -> str | None:
         """Give the signal or time limit that ends the run after this step; every rank asks after every step.
 
         Ranks agree every 10 steps, or as often as is needed to do so every 2 seconds.

@@ -252,7 +252,7 @@ class Trainer:
         clock = time.monotonic()
         for batch in loader:
             self._pending.append(self.training_step(batch))
-            reason = stop.after_step(self.step)
+            reason = stop.after_step()
             validate = self._validation_is_due()
             save = self.step == config.steps or self.step % config.checkpoint_every == 0
             if validate or save or reason or self.step % _STEPS_BETWEEN_READINGS == 0:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -16,7 +17,8 @@ def main(jobs):
     if "WORLD_SIZE" in os.environ:
         torch.distributed.init_process_group("gloo")  # noqa: TID251 - one group for all jobs
     for config, out, parallel, stop_at, resume in jobs:
-        StopRequests.after_step = lambda self, step, at=stop_at: "test" if step == at else None
+        steps = count(1)
+        StopRequests.after_step = lambda _, steps=steps, at=stop_at: "test" if next(steps) == at else None
         pretrain(replace(read_config(Path(config)), parallel=parallel), out, resume=resume)
     if "WORLD_SIZE" in os.environ:
         torch.distributed.destroy_process_group()  # noqa: TID251
