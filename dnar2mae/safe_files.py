@@ -62,6 +62,8 @@ def damage(folder: Path, names: tuple[str, ...] | None = None) -> str | None:
     try:
         text = (folder / CHECKSUMS).read_text()
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in text.splitlines())}
+        if any(name in ("", "..") or Path(name).name != name for name in listed):
+            raise ValueError
         present = (file.name for file in folder.iterdir() if file.name != CHECKSUMS)
         for name in sorted({*listed, *present}) if names is None else names:
             if listed.get(name) != sha256(folder / name):

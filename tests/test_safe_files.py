@@ -8,7 +8,7 @@ import torch
 from dnar2mae import safe_files
 from dnar2mae.checkpoint import Snapshot
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.safe_files import write_whole
+from dnar2mae.safe_files import CHECKSUMS, damage, write_checksums, write_whole
 from tests.modalities.kinds import dna, text
 
 
@@ -92,3 +92,15 @@ def test_a_checkpoint_is_flushed_before_it_is_there(tmp_path, renames):
 def test_a_cache_is_flushed_before_it_is_there(tmp_path, renames, kind):
     build_modality(kind(tmp_path)).open()
     assert len(renames) == 1
+
+
+def test_no_cut_of_the_checksums_goes_unnoticed(tmp_path):
+    for name in ("a.bin", "b.json"):
+        (tmp_path / name).write_text(name)
+    write_checksums(tmp_path)
+    sums = tmp_path / CHECKSUMS
+    whole = sums.read_bytes()
+    assert damage(tmp_path) is None
+    for length in range(len(whole) - 1):  # the last line break says nothing
+        sums.write_bytes(whole[:length])
+        assert damage(tmp_path), length
