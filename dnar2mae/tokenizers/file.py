@@ -178,12 +178,11 @@ def _bytes_before(text: str) -> Int64[np.ndarray, " N"]:
 
 
 def saved_or_named(file: str, saved: Path | None, letters: str | None = None) -> FileTokenizer:
-    """Open the tokenizer that a run directory keeps, if there is one, else the file that the run names.
+    """Open the tokenizer that a trained run keeps or, for a new run, the file that it names.
 
     Raises
     ------
     ConfigError
         See :class:`FileTokenizer`.
     """
-    kept = None if saved is None else saved / FILE_NAME
-    return FileTokenizer.open(kept if kept is not None and kept.exists() else file, letters)
+    return FileTokenizer.open(file if saved is None else saved / FILE_NAME, letters)

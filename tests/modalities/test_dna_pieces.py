@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnar2mae import pretrain
-from dnar2mae.errors import RunError
+from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.hub import Model
 from dnar2mae.modalities.registry import build_modality
 from tests.modalities.kinds import dna_bpe
@@ -39,3 +39,11 @@ def test_losses_are_in_bits_per_base(tmp_path):
     assert (tmp_path / "run" / "tokenizer.json").exists()
     with pytest.raises(RunError, match="expected a run on single bases or k-mers, got one with --tokenizer.file"):
         Model.from_pretrained(tmp_path / "run", device="cpu")
+
+
+def test_a_trained_run_that_lost_its_tokenizer_takes_no_other(tmp_path):
+    config = replace(dna_bpe(tmp_path), steps=1)
+    pretrain(config, tmp_path / "run")
+    (tmp_path / "run" / "tokenizer.json").unlink()
+    with pytest.raises(ConfigError, match=r"run/tokenizer.json: cannot read the tokenizer: No such file"):
+        pretrain(config, tmp_path / "run", resume=True)
