@@ -75,7 +75,7 @@ def _last_step(metrics: Path) -> int:
         return 0
     with metrics.open("rb") as file:
         file.seek(max(metrics.stat().st_size - 1000, 0))
-        lines = file.read().splitlines()
+        lines = file.read().rpartition(b"\n")[0].splitlines()  # the last one may be half written
     return json.loads(lines[-1])["step"] if lines else 0
 
 
