@@ -264,7 +264,7 @@ def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
 
 
 def recover(run: Path) -> None:
-    """Tidy up after a process that was killed while it wrote a checkpoint; several processes may do so at once."""
+    """Tidy up after a process that was killed while it wrote a checkpoint."""
     folder = run / "checkpoints"
     best, old = folder / "best", folder / ".best.old"
     if old.is_dir() and not old.is_symlink() and not best.exists():

@@ -127,7 +127,7 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
     ranks = _among(Ranks(dist.get_rank(), size), restarts, device)
     try:
         yield ranks
-    except (dist.DistError, RuntimeError) as error:
+    except RuntimeError as error:
         silent = _silent(error, ranks, store)
         if not silent:
             raise

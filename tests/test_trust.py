@@ -104,7 +104,10 @@ def test_a_run_its_resumption_and_export_load_no_pickle(fasta, tmp_path, monkeyp
         device="cpu",
     )
 
-    def refuse(*_, **__):
+    loaded = []
+
+    def refuse(*arguments, **__):
+        loaded.append(arguments)
         raise AssertionError("a pickle was loaded")
 
     for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
@@ -114,6 +117,7 @@ def test_a_run_its_resumption_and_export_load_no_pickle(fasta, tmp_path, monkeyp
     Model.from_pretrained(tmp_path / "run")
     export(tmp_path / "run", tmp_path / "model")
     Model.from_pretrained(tmp_path / "model")
+    assert not loaded, "whatever became of the error"
 
 
 def test_a_configuration_runs_nothing(tmp_path):

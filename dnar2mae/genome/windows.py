@@ -4,6 +4,7 @@ Both sources are pure: window ``i`` depends on the genomes, the configuration, t
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ class Location(NamedTuple):
     """True on strand ``-``: the window's bases are the reverse complement."""
 
 
-class _Source:
+class _Source(ABC):
     """What both sources share: from (genome, start, strand) to locations and codes."""
 
     genomes: tuple[Genome, ...]
@@ -45,9 +46,9 @@ class _Source:
         self._starts = tuple(part.starts for part in eligible)
         self._report = {str(genome.path): part.report for genome, part in zip(self.genomes, eligible, strict=True)}
 
+    @abstractmethod
     def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give genome, start in concatenated coordinates, and strand of each sample."""
-        raise NotImplementedError
 
     def report(self) -> dict[str, dict[str, int]]:
         """Give for each genome (by path) how many starts are possible, removed by each rule, and eligible."""

@@ -1,7 +1,6 @@
 """Runs of a comparison, in parallel; what is finished is not run again."""
 
 import contextlib
-import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +44,7 @@ def run_cells(cells: Sequence[Cell], num_workers: int, advance: Advance) -> bool
             shutil.rmtree(cell.path, ignore_errors=True)  # killed before it began
         else:
             directory.check(cell.config, resume=True, overwrite=False)
-        if _is_finished(directory):
+        if directory.summary_file.exists():
             advance(cell)
             done += 1
         else:
@@ -57,14 +56,6 @@ def run_cells(cells: Sequence[Cell], num_workers: int, advance: Advance) -> bool
         advance(cell)
         done += 1
     return done == len(cells)
-
-
-def _is_finished(directory: RunDirectory) -> bool:
-    """Tell whether a run has its whole summary; one that was killed while it wrote that goes on and writes it."""
-    try:
-        return bool(json.loads(directory.summary_file.read_text()))
-    except (FileNotFoundError, ValueError):
-        return False
 
 
 def run_cell(cell: Cell) -> bool:

@@ -400,8 +400,11 @@ class TestCache:
 
     def test_write_bits_count_only_where_others_may_enter(self, tmp_path):
         path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
-        (Genome.open(path)._folder / "bases.u8").chmod(0o664)
-        Genome.open(path)
+        bases = Genome.open(path)._folder / "bases.u8"
+        bases.chmod(0o664)
+        inode = bases.stat().st_ino
+        assert Genome.open(path).fetch("a", 0, 4) == "ACGT"
+        assert bases.stat().st_ino == inode, "used as it was, not built anew"
 
     def test_a_file_in_the_place_of_the_folder(self, tmp_path):
         path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})

@@ -65,16 +65,6 @@ def test_workers_give_what_one_process_gives(tmp_path):
     assert one.table["value"].tolist() == two.table["value"].tolist()
 
 
-def test_a_cut_summary_is_written_again(tmp_path):
-    config, laws = small(tmp_path), [parse_law("fixed:0.2"), parse_law("fixed:0.4")]
-    whole = compare(config, laws, tmp_path / "lab", Options(seeds=(0,)))
-    summary = next((tmp_path / "lab").glob("runs/*/*/summary.json"))
-    for left in ("", summary.read_text()[:50]):
-        summary.write_text(left)
-        again = compare(config, laws, tmp_path / "lab", Options(seeds=(0,)))
-        assert again.table["value"].tolist() == whole.table["value"].tolist()
-
-
 def test_an_interrupted_comparison_goes_on_to_the_same_result(tmp_path):
     config, laws = small(tmp_path), [parse_law("fixed:0.2"), parse_law("uniform:0.1,0.5")]
     whole = compare(config, laws, tmp_path / "whole", Options(seeds=(3,)))
