@@ -145,8 +145,7 @@ def test_a_stop_signal_saves_and_exits(config, tmp_path, number, workers):
     step = json.loads((checkpoints(run)[-1] / "state.json").read_text())["step"]
     assert f"{number.name}: saved step {step}; go on with --resume" in errors
     assert step <= comparable_metrics(run)[-1]["step"]
-    if not (workers and number is signal.SIGUSR1):  # of which multiprocessing's tracker dies, with a word
-        assert "Traceback" not in errors
+    assert "Traceback" not in errors
 
 
 def test_a_stop_in_a_validation_leaves_it_to_the_resumed_run(config, tmp_path, monkeypatch):
