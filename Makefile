@@ -65,7 +65,7 @@ torture: $(VENV)/.with-test
 test-gpu:
 	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
 	$(PYTHON) -m pytest -o addopts= -o pythonpath= -o filterwarnings=default --import-mode=importlib \
-		-m "not slow and not multi_gpu" tests/kernels tests/models tests/test_pretrain.py
+		-m "not slow and not multi_gpu" tests/kernels tests/models tests/training/test_pretrain.py
 
 bench:
 	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \

@@ -9,7 +9,7 @@ from tyro.conf import Positional, subcommand
 from dnar2mae.cli.parse import parse
 
 _ABOUT = "Judge models on suites of sequence-classification tasks, and make suites from an annotated genome."
-Way = Literal["probe", "knn", "finetune", "lora"]
+Method = Literal["probe", "knn", "finetune", "lora"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class RunCommand:
     """Folder of the data sets; by default the suite's own folder."""
     model: tuple[str, ...] = ()
     """Runs, checkpoints, exported or local Hugging Face folders, each as PATH or NAME=PATH."""
-    way: tuple[Way, ...] = ("probe",)
+    method: tuple[Method, ...] = ("probe",)
     """probe: logistic regression on frozen vectors; knn: nearest neighbours; finetune: all weights; lora."""
     protocol: str = "dnar2mae-v1"
     """dnar2mae-v1, gue/dnabert2-v1, or a YAML file."""

@@ -17,7 +17,7 @@ def run(argv: list[str]) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from dnar2mae.doctor import attention_report, device_report, kernel_report, version_report
+    from dnar2mae.training.doctor import attention_report, device_report, kernel_report, version_report
 
     console = Console(highlight=False, markup=False)
     for title, rows in (

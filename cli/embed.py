@@ -44,8 +44,7 @@ class Command:
 def run(argv: list[str]) -> int:
     """Parse, embed, say what was written."""
     command = parse(Command, argv, prog="dnar2mae embed")
-    from dnar2mae.embed import embed
-    from dnar2mae.hub import EmbedOptions
+    from dnar2mae.inference import EmbedOptions, embed
 
     shared = {name: getattr(command, name) for name in ("pool", "layer", "both_strands", "window_bp")}
     written = embed(

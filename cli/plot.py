@@ -31,7 +31,7 @@ class Mutagenesis:
     def draw(self) -> None:
         """Score and draw."""
         from dnar2mae.genome.store import Genome
-        from dnar2mae.hub import Model
+        from dnar2mae.inference import Model
         from dnar2mae.plots import plot_mutagenesis
         from dnar2mae.variants import mutagenesis
 
@@ -82,7 +82,7 @@ class Runs:
 
     def draw(self) -> None:
         """Read and draw."""
-        from dnar2mae.plots import plot_runs
+        from dnar2mae.run.plot import plot_runs
 
         plot_runs(self.runs, self.out)
 

@@ -52,7 +52,7 @@ class Command:
 def run(argv: list[str]) -> int:
     """Parse, score, print the counts."""
     command = parse(Command, argv, prog="dnar2mae score-variants")
-    from dnar2mae.hub import Model
+    from dnar2mae.inference import Model
     from dnar2mae.variants import Labels, ScoreOptions, score_vcf
 
     labels = None

@@ -8,17 +8,17 @@ from dnar2mae.presets import PRESETS
 
 
 def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
-    """Give the settings that flags then change, and the value of ``--out``."""
+    """Return the settings that flags then change, and the value of ``--out``."""
     given = _peek(argv)
     config = PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
     if given["modality"]:
         config = preset_for(given["modality"], config)
     if given["resume"] and given["out"] and (saved := Path(given["out"]) / "config.yaml").exists():
-        from dnar2mae.config_file import read_config
+        from dnar2mae.run.config_file import read_config
 
         config = read_config(saved, whole=True)
     elif given["config"]:
-        from dnar2mae.config_file import read_config
+        from dnar2mae.run.config_file import read_config
 
         config = read_config(Path(given["config"]), default=config)
     return config, given["out"]

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from dnar2mae.run_result import RunResult
+from dnar2mae.run.result import RunResult
 
 
 def print_summary(result: RunResult) -> None:

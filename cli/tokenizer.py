@@ -1,7 +1,7 @@
 """``dnar2mae tokenizer``."""
 
 from dnar2mae.cli.parse import parse
-from dnar2mae.tokenizer_training import TokenizerTraining, train_tokenizer
+from dnar2mae.tokenizers.train import TokenizerTraining, train_tokenizer
 
 
 def run(argv: list[str]) -> int:
@@ -11,7 +11,20 @@ def run(argv: list[str]) -> int:
         print("usage: dnar2mae tokenizer train INPUT... --out FILE [options]; see dnar2mae tokenizer train --help")
         return 0 if known else 2
     command = parse(TokenizerTraining, argv[1:], prog="dnar2mae tokenizer train")
-    size = train_tokenizer(command)
+    size = train(command)
     short = f" (of {command.vocabulary_size:,} asked for: the input has no more to merge)"
     print(f"Wrote {command.out}: {size:,} tokens{short if size < command.vocabulary_size else ''}")
     return 0
+
+
+def train(command: TokenizerTraining) -> int:
+    """Open what the command names and train on it; return the number of tokens."""
+    if command.modality == "dna":
+        from dnar2mae.genome.chunks import spaced_chunks
+
+        text = spaced_chunks(command.paths, max_letters=command.max_letters, both_strands=command.both_strands)
+    else:
+        from dnar2mae.modalities.text.readers import spaced_documents
+
+        text = spaced_documents(command.paths, field=command.field, max_letters=command.max_letters)
+    return train_tokenizer(command, text)

@@ -41,7 +41,7 @@ class Ranks:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
-    def add(self, *values: Tensor) -> None:
+    def all_sum_(self, *values: Tensor) -> None:
         """Sum scalars over ranks, in place."""
         if self.size > 1:
             together = torch.stack([value.double() for value in values])
@@ -49,7 +49,7 @@ class Ranks:
             for value, total in zip(values, together, strict=True):
                 value.copy_(total)
 
-    def most(self, *numbers: int, device: torch.device) -> list[int]:
+    def all_max(self, *numbers: int, device: torch.device) -> list[int]:
         """Largest of each number over ranks."""
         if self.size == 1:
             return list(numbers)
@@ -142,7 +142,7 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
 
 def _among(ranks: Ranks, restarts: int, device: torch.device) -> Ranks:
     """Restarted, if any of them was: each node's torchrun counts for itself."""
-    (most,) = ranks.most(restarts, device=device)
+    (most,) = ranks.all_max(restarts, device=device)
     return replace(ranks, restarted=most > 0)
 
 
@@ -238,14 +238,14 @@ def shard(model: Any, config: PretrainConfig, device: torch.device) -> None:
             part.reset_buffers()
 
 
-def place(target: Tensor, value: Tensor) -> None:
+def copy_into(target: Tensor, value: Tensor) -> None:
     """Copy a whole tensor, or this rank's shard of it, into a parameter."""
     with torch.no_grad():
-        local(target).copy_(local(like(target, value)))
+        local_shard(target).copy_(local_shard(shard_like(target, value)))
 
 
-def like(target: Any, value: Tensor) -> Tensor:
-    """Give ``value``, which every rank holds whole, on the device and cut like ``target``."""
+def shard_like(target: Any, value: Tensor) -> Tensor:
+    """Return ``value``, which every rank holds whole, on the device and cut like ``target``."""
     value = value.to(target.device)
     if not _is_shard(target):
         return value
@@ -254,13 +254,13 @@ def like(target: Any, value: Tensor) -> Tensor:
     return distribute_tensor(value, target.device_mesh, target.placements, src_data_rank=None)
 
 
-def whole(tensor: Any) -> Tensor:
-    """Give the tensor that shards make together; every rank must ask."""
+def full_tensor(tensor: Any) -> Tensor:
+    """Return the tensor that shards make together; every rank must ask."""
     return tensor.full_tensor() if _is_shard(tensor) else tensor
 
 
-def local(tensor: Any) -> Tensor:
-    """Give this rank's part of a tensor, in the same memory."""
+def local_shard(tensor: Any) -> Tensor:
+    """Return this rank's part of a tensor, in the same memory."""
     return tensor.to_local() if _is_shard(tensor) else tensor
 
 

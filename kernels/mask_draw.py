@@ -19,10 +19,10 @@ VARYING = ["seed", "step", "low", "span", "mask_below", "random_below", "mask_id
 
 
 def pack(plan: MaskPlan) -> list[int]:
-    """Give a plan as the flat list of integers that an operator's schema can carry."""
+    """Return a plan as the flat list of integers that an operator's schema can carry."""
     replacement = [plan.mask_below, plan.random_below, plan.mask_id, *plan.real_ids]
     intervals = [bound for interval in plan.intervals for bound in interval]
-    return [plan.seed, plan.step, int(plan.per_sample), plan.group, *replacement, *intervals]
+    return [plan.seed, plan.step, int(plan.per_sample), plan.anchor_stride, *replacement, *intervals]
 
 
 @no_type_check  # under torch.compile the integers are symbolic
@@ -32,7 +32,7 @@ def draw_arguments(plan: Sequence[int], device: torch.device) -> dict[str, Any]:
     A single ratio interval travels as two numbers. Several (the ``choice`` law) become a table on the device,
     filled there so that the host never waits.
     """
-    seed, step, per_sample, group = plan[:4]
+    seed, step, per_sample, anchor_stride = plan[:4]
     intervals = plan[9:]
     table = None
     if len(intervals) > 2:
@@ -45,7 +45,7 @@ def draw_arguments(plan: Sequence[int], device: torch.device) -> dict[str, Any]:
         "table": table,
         "NUM_INTERVALS": len(intervals) // 2,
         "PER_SAMPLE": int(per_sample),
-        "GROUP": int(group),
+        "ANCHOR_STRIDE": int(anchor_stride),
     }
 
 
@@ -95,20 +95,22 @@ def _strength(seed, sample, position, maskable, limit, mask_below, random_below)
 
 @triton.jit
 @no_type_check
-def draw_mask(sample, position, maskable_row, length, seed, limit, mask_below, random_below, GROUP: tl.constexpr):
+def draw_mask(
+    sample, position, maskable_row, length, seed, limit, mask_below, random_below, ANCHOR_STRIDE: tl.constexpr
+):
     """Choices for a block of positions of one sample: strength, whether a prediction is asked for, random word.
 
-    With overlapping tokens (``GROUP`` above 1) the choices of the anchors on either side are drawn again here, and
-    the stronger one wins.
+    With overlapping tokens (``ANCHOR_STRIDE`` above 1) the choices of the anchors on either side are drawn again
+    here, and the stronger one wins.
     """
     maskable = tl.load(maskable_row + position, mask=position < length, other=0) != 0
     strength, pick = _strength(seed, sample, position, maskable, limit, mask_below, random_below)
-    if GROUP == 1:
+    if ANCHOR_STRIDE == 1:
         predicted = strength > 0
     else:
-        phase = scale(_words(seed, sample, 0, SPAN)[0], GROUP).to(tl.int32)
-        behind = (position + GROUP - phase) % GROUP
-        before, after = position - behind, position - behind + GROUP
+        phase = scale(_words(seed, sample, 0, SPAN)[0], ANCHOR_STRIDE).to(tl.int32)
+        behind = (position + ANCHOR_STRIDE - phase) % ANCHOR_STRIDE
+        before, after = position - behind, position - behind + ANCHOR_STRIDE
         open_before = tl.load(maskable_row + before, mask=(before >= 0) & (before < length), other=0) != 0
         open_after = tl.load(maskable_row + after, mask=after < length, other=0) != 0
         left, _ = _strength(seed, sample, before, open_before, limit, mask_below, random_below)

@@ -2,10 +2,10 @@
 
 import torch
 
-from dnar2mae.checkpoint import save_checkpoint
 from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig, TokenizerConfig
-from dnar2mae.config_file import write_config
 from dnar2mae.models import MaskedModel
+from dnar2mae.run.checkpoint import save_checkpoint
+from dnar2mae.run.config_file import write_config
 from dnar2mae.tokenizers import KmerTokenizer
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from dnar2mae import pretrain
-from dnar2mae.config_file import read_config
-from dnar2mae.stopping import StopRequests
+from dnar2mae.run.config_file import read_config
+from dnar2mae.training.stopping import StopRequests
 
 
 def main(jobs):

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from dnar2mae.config import DataConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
-from dnar2mae.config_file import flatten, read_config, write_config
 from dnar2mae.errors import ConfigError
-from dnar2mae.optimizer import learning_rate
 from dnar2mae.presets import PRESETS
+from dnar2mae.run.config_file import flatten, read_config, write_config
+from dnar2mae.training.optimizer import learning_rate
 
 
 @pytest.mark.parametrize("preset", PRESETS)

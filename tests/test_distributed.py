@@ -15,11 +15,11 @@ import pytest
 from safetensors.torch import load_file
 
 from dnar2mae import MaskConfig, distributed
-from dnar2mae.checkpoint import checkpoints
-from dnar2mae.config_file import write_config
 from dnar2mae.distributed import Ranks, start_ranks
 from dnar2mae.errors import ConfigError
-from dnar2mae.trainer import batches
+from dnar2mae.run.checkpoint import checkpoints
+from dnar2mae.run.config_file import write_config
+from dnar2mae.training.trainer import batches
 from tests.modalities.kinds import dna, image
 from tests.rank_main import main
 
@@ -132,7 +132,7 @@ def start_torchrun(size, code, *arguments, options=("--standalone",), environmen
 
 PRETRAIN = """
 import os, signal, sys, time
-from dnar2mae import trainer
+from dnar2mae.training import trainer
 from dnar2mae.cli import main
 end, config, out, *flags = sys.argv[1:]
 step = trainer.Trainer.training_step

@@ -25,7 +25,7 @@ class Candidates(NamedTuple):
     examples: Examples
     """Annotated windows first."""
     background: int
-    """Class whose GC and N shares are matched to those of the others."""
+    """Class whose GC and N probabilities are matched to those of the others."""
 
 
 class Source(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
-from dnar2mae.hub import Model
+from dnar2mae.inference import Model
 
 
 def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:

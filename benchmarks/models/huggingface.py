@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dnar2mae.assemble import choose_device
 from dnar2mae.benchmarks.models.checkpoint import digest
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.training.device import choose_device
 
 _NO_LIMIT = 1_000_000
 
@@ -33,7 +33,7 @@ class HiddenStates(nn.Module):
         self.takes_mask = "attention_mask" in inspect.signature(model.forward).parameters
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Give vectors ``[B, T, D]``."""
+        """Return vectors ``[B, T, D]``."""
         mask = {"attention_mask": valid.long()} if self.takes_mask else {}
         output = self.model(input_ids=ids, **mask)
         hidden = getattr(output, "last_hidden_state", None)

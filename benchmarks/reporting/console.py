@@ -29,7 +29,7 @@ def run_and_print(command: "RunCommand") -> int:
     if command.workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {command.workers}")
     options = Options(
-        ways=command.way,
+        methods=command.method,
         baselines=command.baselines,
         num_seeds=command.seeds,
         both_strands=command.both_strands,
@@ -53,7 +53,7 @@ def run_and_print(command: "RunCommand") -> int:
         print(f"Skipped {name}: {why}")
     failed = [row for row in table.rows if row["status"] != "done"]
     for row in failed:
-        print(f"Failed {row['task']}, {row['model']}, {row['way']}: {row['error']}")
+        print(f"Failed {row['task']}, {row['model']}, {row['method']}: {row['error']}")
     if table.num_reused:
         print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
     if len(failed) < len(table.rows):
@@ -71,8 +71,8 @@ def print_list(suite_name: str | None, data: Path | None) -> int:
     if suite_name is None:
         _print_table("Suites", ["name", "tasks", "title", "source"], _suite_rows(map(load_suite, packaged_suites())))
         protocols = map(load_protocol, packaged_protocols())
-        rows = [[p.name, ", ".join(p.ways), str(len(p.seeds)), p.source] for p in protocols]
-        _print_table("Protocols", ["name", "ways", "seeds", "source"], rows)
+        rows = [[p.name, ", ".join(p.methods), str(len(p.seeds)), p.source] for p in protocols]
+        _print_table("Protocols", ["name", "methods", "seeds", "source"], rows)
         return 0
     suite = load_suite(suite_name)
     rows = []
@@ -115,7 +115,7 @@ def build_and_print(command: "BuildCommand") -> int:
 
 
 def _specs(command: "RunCommand") -> list["ModelSpec"]:
-    from dnar2mae.benchmarks.dna import is_ours
+    from dnar2mae.benchmarks.rows.dna import is_ours
     from dnar2mae.benchmarks.running.cells import ModelSpec
 
     specs = []

@@ -79,7 +79,9 @@ def write_report(folder: Path) -> list[Path]:
     if not comparisons.empty:
         sections.append(Section("Paired comparisons", (comparisons.round(4),)))
     sections.append(Section("Mean rank", (_rank_table(summary),)))
-    failed = [f"{row['task']}, {row['model']}, {row['way']}: {row['error']}" for row in rows if row["status"] != "done"]
+    failed = [
+        f"{row['task']}, {row['model']}, {row['method']}: {row['error']}" for row in rows if row["status"] != "done"
+    ]
     if failed:
         sections.append(Section("Cells that failed", tuple(failed)))
     sections.append(Section("Made with", (_provenance(rows),)))
@@ -140,7 +142,7 @@ def _rank_table(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _comparisons(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
-    """Every pretrained model by every way against every baseline, over the tasks that both have."""
+    """Every pretrained model by every method against every baseline, over the tasks that both have."""
     names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
     table = []
     for first in (name for name, kind in names.items() if kind in ("checkpoint", "huggingface")):

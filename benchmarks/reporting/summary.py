@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.benchmarks.running.results import Store
-from dnar2mae.benchmarks.scoring.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
-from dnar2mae.benchmarks.scoring.scores import COUNT_SCORES, confusion
+from dnar2mae.scoring.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
+from dnar2mae.scoring.scores import COUNT_SCORES, confusion
 
 PUBLISHED = Path(__file__).parents[1] / "published"
-_GROUP = ["suite", "task", "protocol", "way", "both_strands", "model"]
+_GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
 
 
 def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row for each task, model and way.
+    """One row for each task, model and method.
 
     Parameters
     ----------
@@ -89,16 +89,16 @@ def remarks(summary: pd.DataFrame) -> list[str]:
 
 def is_seeded(row: Mapping[Any, Any]) -> bool:
     """Whether a result depends on a seed: that of frozen pretrained vectors and of counts does not."""
-    return row["way"] not in ("probe", "knn") or row["kind"] == "random"
+    return row["method"] not in ("probe", "knn") or row["kind"] == "random"
 
 
 def contestant(row: Mapping[Any, Any]) -> str:
-    """Name of a model with its way, as tables show it."""
-    return f"{row['model']}, {row['way']}{', both strands' if row['both_strands'] else ''}"
+    """Name of a model with its method, as tables show it."""
+    return f"{row['model']}, {row['method']}{', both strands' if row['both_strands'] else ''}"
 
 
 def ranks(summary: pd.DataFrame) -> dict[str, float]:
-    """Mean rank of each model and way over the tasks that all of them have."""
+    """Mean rank of each model and method over the tasks that all of them have."""
     scores: dict[str, dict[str, float]] = {}
     for row in summary.to_dict("records"):
         scores.setdefault(contestant(row), {})[f"{row['suite']}:{row['task']}"] = row["score"]

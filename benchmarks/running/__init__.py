@@ -1,1 +1,1 @@
-"""How a table comes about: protocols, cells, ways to learn, results on disk."""
+"""How a table comes about: protocols, cells, methods to learn, results on disk."""

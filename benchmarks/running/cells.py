@@ -1,4 +1,4 @@
-"""One cell of the table: a model, a task, a way, a seed."""
+"""One cell of the table: a model, a task, a method, a seed."""
 
 import math
 import time
@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnar2mae.benchmarks.kinds import Embedder, kind_of
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
+from dnar2mae.benchmarks.rows.kinds import Embedder, kind_of
 from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
 from dnar2mae.benchmarks.running.training import Problem, Rows, fit, tunable
-from dnar2mae.benchmarks.scoring.scores import all_scores
 from dnar2mae.benchmarks.tasks.data import Split, TaskData
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.scoring.scores import all_scores
 
 _CNN_LENGTH_QUANTILE = 0.99
 
@@ -37,7 +37,7 @@ class ModelSpec:
     device: str = "auto"
     trust_remote_code: bool = False
     rows: str = "dna"
-    """Kind of rows that it reads; see :mod:`dnar2mae.benchmarks.kinds`."""
+    """Kind of rows that it reads; see :mod:`dnar2mae.benchmarks.rows.kinds`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class Cell:
     """What to run."""
 
     model: ModelSpec
-    way: str
+    method: str
     """probe, knn, finetune, lora, or scratch (the CNN)."""
     seed: int
     protocol: Protocol
@@ -61,7 +61,7 @@ class Cell:
     @property
     def is_seeded(self) -> bool:
         """Whether the result depends on the seed: that of frozen pretrained vectors and of counts does not."""
-        return self.way not in FROZEN or self.model.kind == "random"
+        return self.method not in FROZEN or self.model.kind == "random"
 
 
 @lru_cache(maxsize=2)
@@ -85,7 +85,7 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
     -------
     row
         Scores and what they rest on.
-    shares
+    probabilities
         ``[N, C]`` class probabilities of the test rows.
 
     Raises
@@ -105,16 +105,18 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
         if spec.kind == "random":
             encoder = encoder.with_random_weights(cell.seed)
         parameters = encoder.num_parameters
-        if cell.way in FROZEN:
+        if cell.method in FROZEN:
             found = _frozen(cell, data, _vectors(encoder, cell, data))
         elif isinstance(encoder, Encoder):
             found = _tuned(encoder, cell, data)
         else:
-            raise ConfigError(f"{spec.name}: way {cell.way} needs an encoder of tokens; {spec.rows} has probe and knn")
-    labels, shares = data.test.labels, found.shares
+            raise ConfigError(
+                f"{spec.name}: method {cell.method} needs an encoder of tokens; {spec.rows} has probe and knn"
+            )
+    labels, probabilities = data.test.labels, found.probabilities
     kept = ~data.is_duplicate
-    scores = all_scores(labels, shares)
-    filtered = all_scores(labels[kept], shares[kept]) if kept.any() else {}
+    scores = all_scores(labels, probabilities)
+    filtered = all_scores(labels[kept], probabilities[kept]) if kept.any() else {}
     row = {
         "status": "done",
         "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
@@ -126,14 +128,14 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
         "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(time.process_time() - cpu_start, 2),
     }
-    assert shares.shape == (len(labels), num_classes)
-    return row, shares
+    assert probabilities.shape == (len(labels), num_classes)
+    return row, probabilities
 
 
 def _frozen(cell: Cell, data: TaskData, features: Features) -> Predicted:
-    settings = cell.protocol.settings(cell.way, data.task.name)
+    settings = cell.protocol.settings(cell.method, data.task.name)
     labels = (data.train.labels, data.dev.labels)
-    return FROZEN[cell.way](features, labels, len(data.task.classes), settings, cell.protocol.select)
+    return FROZEN[cell.method](features, labels, len(data.task.classes), settings, cell.protocol.select)
 
 
 _VECTORS: dict[tuple, Features] = {}
@@ -161,14 +163,14 @@ def _vectors(encoder: Embedder, cell: Cell, data: TaskData) -> Features:
 
 def _limited(encoder: Encoder, cell: Cell, data: TaskData) -> Encoder:
     """Cap the context where the protocol does so for this kind of tokens."""
-    settings = cell.protocol.settings(cell.way, data.task.name)
-    if cell.way in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
+    settings = cell.protocol.settings(cell.method, data.task.name)
+    if cell.method in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
         return encoder
     return replace(encoder, context_tokens=min(settings.max_tokens, encoder.context_tokens or settings.max_tokens))
 
 
 def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
-    settings = cell.protocol.settings(cell.way, data.task.name)
+    settings = cell.protocol.settings(cell.method, data.task.name)
 
     def tokens(sequences: list[str]) -> list[Tokens]:
         return encoder.tokens(sequences, allow_truncation=cell.allow_truncation)
@@ -176,7 +178,7 @@ def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
     problem = _problem(cell, data, tokens, encoder.collate)
 
     def make(seed: int) -> torch.nn.Module:
-        return tunable(encoder, problem.num_classes, settings, lora=cell.way == "lora", seed=seed)
+        return tunable(encoder, problem.num_classes, settings, lora=cell.method == "lora", seed=seed)
 
     return _searched(make, problem, settings, cell)
 
@@ -232,15 +234,15 @@ def _notes(encoder: Embedder | None, data: TaskData) -> list[str]:
 
 def cell_identity(cell: Cell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:
     """What a result must agree with to be that of this cell."""
-    way = "cnn" if cell.way == "scratch" else cell.way
-    settings = asdict(cell.protocol.settings(way, task)) | {"select": cell.protocol.select}
+    method = "cnn" if cell.method == "scratch" else cell.method
+    settings = asdict(cell.protocol.settings(method, task)) | {"select": cell.protocol.select}
     settings |= {"allow_truncation": cell.allow_truncation, "precision": cell.precision}
     return {
         "suite": suite,
         "task": task,
         "model": cell.model.name,
         "kind": cell.model.kind,
-        "way": cell.way,
+        "method": cell.method,
         "seed": cell.seed,
         "protocol": cell.protocol.name,
         "both_strands": cell.both_strands,

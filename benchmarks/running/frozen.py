@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dnar2mae.benchmarks.running.protocol import KnnSettings, ProbeSettings
-from dnar2mae.benchmarks.scoring.scores import confusion, mcc
+from dnar2mae.scoring.scores import confusion, mcc
 
 _MAX_ITERATIONS = 200
 _PATIENCE = 2
@@ -19,7 +19,7 @@ _CHUNK_ROWS = 1024
 class Predicted(NamedTuple):
     """What a classifier makes of the test rows."""
 
-    shares: Float[np.ndarray, "N C"]
+    probabilities: Float[np.ndarray, "N C"]
     """Class probabilities."""
     setting: dict[str, float]
     """What was chosen on dev."""
@@ -35,8 +35,8 @@ class Features(NamedTuple):
     test: Any
 
 
-def selection_value(select: str, labels: Int[np.ndarray, " N"], shares: Float[np.ndarray, "N C"]) -> float:
-    """Give what a protocol maximises on dev.
+def selection_value(select: str, labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"]) -> float:
+    """Return what a protocol maximises on dev.
 
     Parameters
     ----------
@@ -44,12 +44,12 @@ def selection_value(select: str, labels: Int[np.ndarray, " N"], shares: Float[np
         ``mcc``, or ``loss`` for minus the mean cross-entropy.
     labels
         True classes.
-    shares
+    probabilities
         Class probabilities.
     """
     if select == "loss":
-        return float(np.log(np.maximum(shares[np.arange(len(labels)), labels], _MIN_PROBABILITY)).mean())
-    return float(mcc(confusion(labels, shares.argmax(1), shares.shape[1])))
+        return float(np.log(np.maximum(probabilities[np.arange(len(labels)), labels], _MIN_PROBABILITY)).mean())
+    return float(mcc(confusion(labels, probabilities.argmax(1), probabilities.shape[1])))
 
 
 def probe(
@@ -90,12 +90,14 @@ def probe(
             warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties need not converge to be judged on dev
             model.set_params(C=c).fit(train, labels[0])
 
-        def shares(x: Any) -> np.ndarray:
+        def probabilities(x: Any) -> np.ndarray:
             full = np.zeros((x.shape[0], num_classes))
             full[:, model.classes_] = model.predict_proba(x)
             return full
 
-        candidates.append(Predicted(shares(test), {"c": c}, selection_value(select, labels[1], shares(dev))))
+        candidates.append(
+            Predicted(probabilities(test), {"c": c}, selection_value(select, labels[1], probabilities(dev)))
+        )
         if len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates])) >= _PATIENCE:
             break
     return max(candidates, key=lambda candidate: candidate.dev)
@@ -118,13 +120,13 @@ def nearest(
     most = min(max(settings.k), len(train))
     votes_of = {name: _neighbours(x, train, labels[0], most) for name, x in (("dev", dev), ("test", test))}
 
-    def shares(name: str, k: int) -> np.ndarray:
+    def probabilities(name: str, k: int) -> np.ndarray:
         return np.stack([(votes_of[name][:, :k] == c).mean(1) for c in range(num_classes)], axis=1)
 
     usable = sorted({min(k, most) for k in settings.k})
-    judged = [(selection_value(select, labels[1], shares("dev", k)), k) for k in usable]
+    judged = [(selection_value(select, labels[1], probabilities("dev", k)), k) for k in usable]
     best, k = max(judged, key=lambda pair: pair[0])
-    return Predicted(shares("test", k), {"k": k}, best)
+    return Predicted(probabilities("test", k), {"k": k}, best)
 
 
 FROZEN: dict[str, Callable[..., Predicted]] = {"probe": probe, "knn": nearest}

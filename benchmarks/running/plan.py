@@ -13,20 +13,20 @@ BASELINES = ("random", "kmer", "cnn")
 def plan_cells(
     models: Sequence[ModelSpec],
     protocol: Protocol,
-    ways: Sequence[str],
+    methods: Sequence[str],
     baselines: Sequence[str],
     num_seeds: int | None,
 ) -> list[Cell]:
-    """Every model by every way, the baselines by theirs, each with the seeds that its result depends on.
+    """Every model by every method, the baselines by theirs, each with the seeds that its result depends on.
 
     Raises
     ------
     ConfigError
-        A way is not in the protocol, a baseline is unknown, or the number of seeds is below 1.
+        A method is not in the protocol, a baseline is unknown, or the number of seeds is below 1.
     """
-    for way in ways:
-        if way not in protocol.ways:
-            raise ConfigError(f"--way: protocol {protocol.name} has {', '.join(protocol.ways)}, got {way}")
+    for method in methods:
+        if method not in protocol.methods:
+            raise ConfigError(f"--method: protocol {protocol.name} has {', '.join(protocol.methods)}, got {method}")
     for name in baselines:
         if name not in BASELINES:
             raise ConfigError(f"--baselines must be some of {', '.join(BASELINES)}, got {name}")
@@ -36,15 +36,15 @@ def plan_cells(
         specs += [replace(model, name=f"{model.name} (random weights)", kind="random") for model in models]
     cells = []
     for spec in specs:
-        for seed in seeds:  # ways of one seed in a row share their vectors
-            of_ways = [Cell(model=spec, way=way, seed=seed, protocol=protocol) for way in ways]
-            cells += [cell for cell in of_ways if cell.is_seeded or seed == seeds[0]]
+        for seed in seeds:  # methods of one seed in a row share their vectors
+            of_methods = [Cell(model=spec, method=method, seed=seed, protocol=protocol) for method in methods]
+            cells += [cell for cell in of_methods if cell.is_seeded or seed == seeds[0]]
     if "kmer" in baselines:
         counts = ModelSpec(name="k-mer counts", kind="kmer")
-        cells.append(Cell(model=counts, way="probe", seed=seeds[0], protocol=protocol))
+        cells.append(Cell(model=counts, method="probe", seed=seeds[0], protocol=protocol))
     if "cnn" in baselines:
         cnn = ModelSpec(name="small CNN", kind="cnn")
-        cells += [Cell(model=cnn, way="scratch", seed=seed, protocol=protocol) for seed in seeds]
+        cells += [Cell(model=cnn, method="scratch", seed=seed, protocol=protocol) for seed in seeds]
     return cells
 
 

@@ -10,7 +10,7 @@ from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
 PACKAGED = Path(__file__).parents[1] / "protocols"
-WAYS = ("probe", "knn", "finetune", "lora")
+METHODS = ("probe", "knn", "finetune", "lora")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +76,7 @@ class Protocol:
     name: str
     source: str
     notes: str = ""
-    ways: tuple[str, ...] = WAYS
+    methods: tuple[str, ...] = METHODS
     """Ways that it defines."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     select: Literal["mcc", "loss"] = "mcc"
@@ -94,12 +94,12 @@ class Protocol:
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings of the tasks whose name a pattern matches; later patterns win."""
 
-    def settings(self, way: str, task: str) -> Any:
-        """Settings of a way, or of the cnn, for a task."""
-        settings = getattr(self, way)
+    def settings(self, method: str, task: str) -> Any:
+        """Settings of a method, or of the cnn, for a task."""
+        settings = getattr(self, method)
         for pattern, changes in self.tasks.items():
-            if fnmatchcase(task, pattern) and way in changes:
-                settings = replace(settings, **changes[way])
+            if fnmatchcase(task, pattern) and method in changes:
+                settings = replace(settings, **changes[method])
         return settings
 
 
@@ -122,9 +122,9 @@ def load_protocol(name: str) -> Protocol:
         raise ConfigError(f"no protocol {name!r}: name one of {', '.join(packaged)}, or a YAML file")
     protocol = structured(read_yaml(path), Protocol, path)
     for pattern, changes in protocol.tasks.items():
-        for way in changes:
+        for method in changes:
             try:
-                replace(getattr(protocol, way), **changes[way])
+                replace(getattr(protocol, method), **changes[method])
             except (TypeError, AttributeError) as error:
-                raise ConfigError(f"{path}: tasks, {pattern!r}, {way}: {error}") from error
+                raise ConfigError(f"{path}: tasks, {pattern!r}, {method}: {error}") from error
     return protocol

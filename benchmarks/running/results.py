@@ -13,7 +13,7 @@ import pandas as pd
 
 from dnar2mae.errors import RunError
 
-_KEY = ("suite", "task", "model", "way", "seed", "protocol", "both_strands")
+_KEY = ("suite", "task", "model", "method", "seed", "protocol", "both_strands")
 _DIGESTS = ("data_digest", "model_digest", "settings")
 
 
@@ -60,14 +60,14 @@ class Store:
             os.fsync(file.fileno())
 
     def write_predictions(
-        self, cell: Mapping[str, Any], labels: np.ndarray, shares: np.ndarray, is_duplicate: np.ndarray
+        self, cell: Mapping[str, Any], labels: np.ndarray, probabilities: np.ndarray, is_duplicate: np.ndarray
     ) -> str:
         """Write the test rows' label, prediction and probabilities; give the path below the folder."""
-        name = "--".join(_slug(str(cell[key])) for key in ("model", "way", "protocol", "seed"))
+        name = "--".join(_slug(str(cell[key])) for key in ("model", "method", "protocol", "seed"))
         path = Path("predictions", *_slug(cell["suite"]).split("/"), *map(_slug, cell["task"].split("/")))
         path = path / f"{name}{'--both-strands' if cell['both_strands'] else ''}.csv"
-        columns = {"label": labels, "predicted": shares.argmax(1), "duplicate": is_duplicate.astype(int)}
-        columns |= {f"p{c}": shares[:, c] for c in range(shares.shape[1])}
+        columns = {"label": labels, "predicted": probabilities.argmax(1), "duplicate": is_duplicate.astype(int)}
+        columns |= {f"p{c}": probabilities[:, c] for c in range(probabilities.shape[1])}
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(f".{os.getpid()}.partial")
@@ -91,7 +91,7 @@ class Store:
 
 
 def finished(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Give the finished row of a cell on the same data, weights and settings; None where there is none."""
+    """Return the finished row of a cell on the same data, weights and settings; None where there is none."""
     for row in rows:
         if row["status"] == "done" and all(row.get(name) == cell[name] for name in (*_KEY, *_DIGESTS)):
             return row

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dnar2mae.benchmarks.kinds import kind_of
+from dnar2mae.benchmarks.rows.kinds import kind_of
 from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, cell_identity, run_cell
 from dnar2mae.benchmarks.running.plan import BASELINES, plan_cells, weights_digest
 from dnar2mae.benchmarks.running.protocol import Protocol
@@ -23,7 +23,7 @@ from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, Task
 from dnar2mae.errors import ConfigError, Dnar2maeError
-from dnar2mae.run_directory import environment
+from dnar2mae.run.directory import environment
 
 Advance = Callable[[int, int, str], None]
 """Called with the number of cells done, of all cells, and what was done last."""
@@ -46,8 +46,8 @@ class Job:
 class Options:
     """What to run besides the models, and how."""
 
-    ways: tuple[str, ...] = ("probe",)
-    """Which of the protocol's ways."""
+    methods: tuple[str, ...] = ("probe",)
+    """Which of the protocol's methods."""
     baselines: tuple[str, ...] = BASELINES
     """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model (DNA
     only: rows of another kind leave them out)."""
@@ -115,7 +115,7 @@ def run_suite(
         raise ConfigError(f"--both-strands is for DNA; the rows of suite {suite.name} are {suite.rows}")
     baselines = [name for name in options.baselines if name in kind.baselines or name not in BASELINES]
     models = [replace(model, rows=suite.rows) for model in models]
-    cells = plan_cells(models, protocol, options.ways, baselines, options.num_seeds)
+    cells = plan_cells(models, protocol, options.methods, baselines, options.num_seeds)
     changes = {name: getattr(options, name) for name in ("both_strands", "allow_truncation", "precision")}
     cells = [replace(cell, **changes) for cell in cells]
     digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
@@ -151,7 +151,7 @@ def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) 
             for row in execute([job for job in ready if job is not None], store.folder):
                 store.append(row)
                 rows.append(row)
-                advance(len(rows), len(jobs), f"{row['task']} {row['model']} {row['way']}")
+                advance(len(rows), len(jobs), f"{row['task']} {row['model']} {row['method']}")
     return rows, len(found)
 
 
@@ -167,7 +167,7 @@ def _at_found_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
 
 
 class _Workers:
-    """Give a function that runs jobs and yields their rows as they finish."""
+    """Return a function that runs jobs and yields their rows as they finish."""
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
@@ -223,11 +223,11 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
     made = {"date": time.strftime("%Y-%m-%dT%H:%M:%S"), **job.about, **_environment()}
     try:
         data = _task_data(job.task, job.folder, job.cell.protocol.dev_share)
-        row, shares = run_cell(job.cell, data)
+        row, probabilities = run_cell(job.cell, data)
     except Dnar2maeError as error:
         return {**job.identity, **made, "status": "failed", "error": str(error)}
     store = Store(folder)
-    path = store.write_predictions(job.identity, data.test.labels, shares, data.is_duplicate)
+    path = store.write_predictions(job.identity, data.test.labels, probabilities, data.is_duplicate)
     return {**job.identity, **made, **row, "predictions": path}
 
 

@@ -130,8 +130,8 @@ def fit(make: Callable[[int], nn.Module], problem: Problem, settings: FitSetting
             schedule.step()
             if step % every and step != num_steps:
                 continue
-            shares = predict(classifier, problem, problem.dev)
-            value = selection_value(problem.select, problem.dev.labels, shares)
+            probabilities = predict(classifier, problem, problem.dev)
+            value = selection_value(problem.select, problem.dev.labels, probabilities)
             since += 1
             if value > best:
                 best, since = value, 0
@@ -207,7 +207,7 @@ def _add_lora(module: nn.Module, settings: FitSettings) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise ConfigError("way lora needs peft: pip install 'dnar2mae[hf]'") from error
+        raise ConfigError("method lora needs peft: pip install 'dnar2mae[hf]'") from error
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     wanted = [name for name in linear if name.rpartition(".")[2] in settings.lora_targets]
     config = LoraConfig(

@@ -21,7 +21,7 @@ from dnar2mae.benchmarks.speed.bench_genome import peak_rss_mb, seconds
 from dnar2mae.config import PretrainConfig
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.run_directory import environment
+from dnar2mae.run.environment import environment
 
 RESULTS = Path(__file__).parents[1] / "results" / "cells.csv"
 FIELDS = ["what", "cells_per_s", "peak_rss_mb", "cells", "genes", "counts_per_cell", "file_mb", "commit", "date"]

@@ -18,12 +18,12 @@ import pandas as pd
 import torch
 import tyro
 
-from dnar2mae.checkpoint import Snapshot, load_checkpoint
 from dnar2mae.models import MaskedModel
-from dnar2mae.optimizer import build_optimizer
 from dnar2mae.presets import PRESETS
-from dnar2mae.run_directory import environment
+from dnar2mae.run.checkpoint import Snapshot, load_checkpoint
+from dnar2mae.run.directory import environment
 from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.training.optimizer import build_optimizer
 
 RESULTS = Path(__file__).parents[1] / "results" / "checkpoint.csv"
 

@@ -26,7 +26,7 @@ from dnar2mae.config import DataConfig
 from dnar2mae.genome.split import split
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.windows import WindowSource
-from dnar2mae.run_directory import environment
+from dnar2mae.run.directory import environment
 from dnar2mae.tokenizers import KmerTokenizer
 
 RESULTS = Path(__file__).parents[1] / "results" / "genome.csv"

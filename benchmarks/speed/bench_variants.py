@@ -20,13 +20,13 @@ import numpy as np
 import torch
 import tyro
 
-from dnar2mae.assemble import choose_device
 from dnar2mae.genome.store import Genome
-from dnar2mae.hub import Model
+from dnar2mae.inference import Model
 from dnar2mae.models import MaskedModel
 from dnar2mae.presets import PRESETS
-from dnar2mae.run_directory import environment
+from dnar2mae.run.directory import environment
 from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.training.device import choose_device
 from dnar2mae.variants import ScoreOptions, score_vcf
 
 RESULTS = Path(__file__).parents[1] / "results" / "variants.csv"

@@ -25,15 +25,15 @@ import numpy as np
 import torch
 import tyro
 
-from dnar2mae.assemble import choose_device
 from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
-from dnar2mae.hub.modernbert import to_config
-from dnar2mae.hub.tokenizer_json import write_tokenizer
 from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.models.modernbert import to_config
 from dnar2mae.presets import PRESETS
-from dnar2mae.run_directory import RunDirectory, environment
+from dnar2mae.run.directory import RunDirectory, environment
 from dnar2mae.tokenizers import KmerTokenizer
-from dnar2mae.trainer import Trainer, batches
+from dnar2mae.tokenizers.kmer_json import write_tokenizer
+from dnar2mae.training.device import choose_device
+from dnar2mae.training.trainer import Trainer, batches
 
 RESULTS = Path(__file__).parents[1] / "results" / "end_to_end.csv"
 Objective = Literal["mlm", "mae"]
@@ -158,7 +158,7 @@ def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = N
 
 
 def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str | None) -> tuple[Any, bool]:
-    """Give the model, and whether it is a masked one (else causal)."""
+    """Return the model, and whether it is a masked one (else causal)."""
     import transformers
 
     if checkpoint is None:

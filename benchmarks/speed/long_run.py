@@ -23,7 +23,7 @@ import torch
 import tyro
 
 from dnar2mae.benchmarks.speed.end_to_end import random_genome
-from dnar2mae.run_directory import environment
+from dnar2mae.run.directory import environment
 
 RESULTS = Path(__file__).parents[1] / "results" / "long_run.csv"
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -75,7 +75,7 @@ def run(op: str, problem: Callable[[Case, str], Problem]) -> int:
 
 
 def quantiles_ms(function: Callable[[], object], device: str, repeats: int) -> list[float]:
-    """Give the 20th, 50th and 80th percentile of a call in milliseconds, with a cold L2 cache on a GPU."""
+    """Return the 20th, 50th and 80th percentile of a call in milliseconds, with a cold L2 cache on a GPU."""
     for _ in range(3):
         function()
     times = [_time_cuda(function) if device == "cuda" else _time_cpu(function) for _ in range(repeats)]

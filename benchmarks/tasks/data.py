@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dnar2mae.benchmarks.kinds import Kind, kind_of
+from dnar2mae.benchmarks.rows.kinds import Kind, kind_of
 from dnar2mae.benchmarks.tasks.duplicates import Duplicates, find_duplicates
 from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, Task
 from dnar2mae.errors import ConfigError
@@ -25,7 +25,7 @@ class Split:
     """Class ids."""
 
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return len(self.rows)
 
     def take(self, chosen: Bool[np.ndarray, " N"]) -> "Split":

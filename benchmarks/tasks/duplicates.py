@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dnar2mae.benchmarks.kinds import Kind
+from dnar2mae.benchmarks.rows.kinds import Kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,5 +38,5 @@ def reverse_complement(sequence: str) -> str:
 
 
 def canonical(sequence: str) -> str:
-    """Give the first in the alphabet of a sequence and its reverse complement: equal for both strands."""
+    """Return the first in the alphabet of a sequence and its reverse complement: equal for both strands."""
     return min(sequence, reverse_complement(sequence))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.benchmarks.kinds import kind_of
+from dnar2mae.benchmarks.rows.kinds import kind_of
 from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
@@ -34,7 +34,7 @@ class Task:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Official number of rows by split; empty where none is official."""
     rows: str = "dna"
-    """What a row is: the name of a kind in :mod:`dnar2mae.benchmarks.kinds`."""
+    """What a row is: the name of a kind in :mod:`dnar2mae.benchmarks.rows.kinds`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the kind's reader must know besides, such as the names of files; DNA has none."""
 

@@ -33,12 +33,12 @@ _TO_CODE = _encoding()
 
 
 def encode(letters: bytes) -> UInt8[np.ndarray, " L"]:
-    """Give the codes of letters; 255 stands for a byte that is no IUPAC letter."""
+    """Return the codes of letters; 255 stands for a byte that is no IUPAC letter."""
     return np.frombuffer(letters.translate(_TO_CODE), np.uint8)
 
 
 def decode(codes: UInt8[np.ndarray, " L"]) -> str:
-    """Give the letters of codes, soft-masked ones in lower case."""
+    """Return the letters of codes, soft-masked ones in lower case."""
     return codes.tobytes().translate(_TO_LETTER).decode("ascii")
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.cache import cached_folder, default_cache, sync
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import AMBIGUOUS, SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.intervals import intersection, intervals_of, union
-from dnar2mae.genome.progress import progress_bar
 from dnar2mae.genome.readers import SequenceFile, read_fai
+from dnar2mae.storage.cache import cached_folder, default_cache, sync
+from dnar2mae.storage.progress import progress_bar
 
 FORMAT = 2
 """Version of the cache's layout: raise it when the layout or the meaning of a code changes."""
@@ -62,7 +62,7 @@ class Index:
 
 
 def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple[Path, Index]:
-    """Give the cache folder of a sequence file and its index; build it where missing, stale or damaged.
+    """Return the cache folder of a sequence file and its index; build it where missing, stale or damaged.
 
     Raises
     ------

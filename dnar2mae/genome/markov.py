@@ -13,8 +13,8 @@ from jaxtyping import Int32, Int64, UInt8
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN
 from dnar2mae.genome.intervals import Intervals, size
-from dnar2mae.genome.progress import progress_bar
 from dnar2mae.genome.store import Genome
+from dnar2mae.storage.progress import progress_bar
 
 MAX_ORDER = 9
 _K = MAX_ORDER + 1
@@ -122,7 +122,7 @@ def _batches(genomes: Sequence[Genome], intervals: Sequence[Intervals]) -> Itera
 
 
 def _kmers(codes: UInt8[np.ndarray, " L"]) -> Int32[np.ndarray, " K"]:
-    """Give the indices of the 10-mers of known bases, from words of doubling length: 2, 4, 8, 10."""
+    """Return the indices of the 10-mers of known bases, from words of doubling length: 2, 4, 8, 10."""
     bases = codes & np.uint8(SOFT_MASK - 1)
     if len(bases) < _K:
         return np.empty(0, np.int32)

@@ -68,7 +68,7 @@ class SequenceFile:
         return self._raw.tell()
 
     def __iter__(self) -> Iterator[Piece]:
-        """Give the pieces of the file in order."""
+        """Return the pieces of the file in order."""
         with self._stream_errors():
             yield from self._fasta() if self.format == "fasta" else self._annotated()
 

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from dnar2mae.errors import SequenceError
-from dnar2mae.fingerprint import of_cache, of_values
 from dnar2mae.genome.alphabet import complement, decode
 from dnar2mae.genome.build import Index, cached
+from dnar2mae.storage.fingerprint import of_cache, of_values
 
 _RESIDENT_BYTES = 256 << 20
 """A larger genome is never wholly in the process's memory, only in the system's page cache."""
@@ -87,7 +87,7 @@ class Genome:
         return _reopen, (self._folder, self._index)
 
     def __len__(self) -> int:
-        """Give the number of sequences."""
+        """Return the number of sequences."""
         return len(self.names)
 
     @property
@@ -102,7 +102,7 @@ class Genome:
         return name.rpartition(".")[0] or name
 
     def codes(self, name: str, start: int, end: int) -> UInt8[np.ndarray, " L"]:
-        """Give the codes (see ``alphabet``) of ``[start, end)`` of a sequence as a read-only view.
+        """Return the codes (see ``alphabet``) of ``[start, end)`` of a sequence as a read-only view.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class Genome:
         return self.span(offset + start, offset + end)
 
     def fetch(self, name: str, start: int, end: int, strand: str = "+") -> str:
-        """Give the letters of ``[start, end)``, lower case kept; the reverse complement for strand ``-``.
+        """Return the letters of ``[start, end)``, lower case kept; the reverse complement for strand ``-``.
 
         Raises
         ------
@@ -135,7 +135,7 @@ class Genome:
         return decode(complement(codes[::-1]) if strand == "-" else codes)
 
     def span(self, start: int, end: int) -> UInt8[np.ndarray, " L"]:
-        """Give the codes of ``[start, end)`` in concatenated coordinates as a read-only view."""
+        """Return the codes of ``[start, end)`` in concatenated coordinates as a read-only view."""
         self._touched_bytes += end - start
         if self._touched_bytes > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)  # views stay valid: their pages are mapped again when touched
@@ -151,7 +151,7 @@ class Genome:
         return np.frombuffer(bytearray(rows), np.uint8).reshape(len(starts), window_bp)
 
     def sequence_of(self, positions: Int64[np.ndarray, " B"]) -> Int64[np.ndarray, " B"]:
-        """Give the index of the sequence that holds each concatenated coordinate."""
+        """Return the index of the sequence that holds each concatenated coordinate."""
         return np.searchsorted(self.offsets[1:], positions, side="right")
 
     def summary(self) -> dict[str, int | float]:

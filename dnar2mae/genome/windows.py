@@ -48,14 +48,14 @@ class _Source(ABC):
 
     @abstractmethod
     def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give genome, start in concatenated coordinates, and strand of each sample."""
+        """Return genome, start in concatenated coordinates, and strand of each sample."""
 
     def report(self) -> dict[str, dict[str, int]]:
-        """Give for each genome (by path) how many starts are possible, removed by each rule, and eligible."""
+        """Return for each genome (by path) how many starts are possible, removed by each rule, and eligible."""
         return copy.deepcopy(self._report)
 
     def coverage(self) -> tuple[Intervals, ...]:
-        """Give for each genome the bases that lie in a window of this source, in concatenated coordinates."""
+        """Return for each genome the bases that lie in a window of this source, in concatenated coordinates."""
         return tuple(
             intersection(union(intervals_of(starts[:, 0], starts[:, 1] + self.window_bp - 1)), genome.intervals)
             for genome, starts in zip(self.genomes, self._starts, strict=True)
@@ -72,7 +72,7 @@ class _Source(ABC):
         return Location(genome, sequence, start, reverse)
 
     def codes(self, sample_ids: Int64[np.ndarray, " B"]) -> UInt8[np.ndarray, "B L"]:
-        """Give the codes of these samples' windows, reverse-complemented on strand ``-``."""
+        """Return the codes of these samples' windows, reverse-complemented on strand ``-``."""
         genome, start, reverse = self._place(sample_ids)
         if len(self.genomes) == 1:
             codes = self.genomes[0].windows(start, self.window_bp)
@@ -161,11 +161,11 @@ class TiledSource(_Source):
         self._reverse = np.arange(len(self._start)) % self._num_strands == 1
 
     def __len__(self) -> int:
-        """Give the number of windows, both strands counted."""
+        """Return the number of windows, both strands counted."""
         return len(self._start)
 
     def subset(self, num_windows: int) -> "TiledSource":
-        """Give at most this many of the windows, evenly spaced, strands in turn; ``coverage`` stays."""
+        """Return at most this many of the windows, evenly spaced, strands in turn; ``coverage`` stays."""
         if num_windows >= len(self):
             return self
         order = np.arange(num_windows)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.config import MaskConfig, PretrainConfig
-from dnar2mae.config_file import read_config
-from dnar2mae.hub.model import Model
+from dnar2mae.inference.model import Model
+from dnar2mae.run.config_file import read_config
 
 _CARD = """---
 license: {license}

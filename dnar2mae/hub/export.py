@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from dnar2mae.errors import RunError
 from dnar2mae.hub.card import model_card
-from dnar2mae.hub.model import Model
-from dnar2mae.hub.modernbert import to_config, to_modernbert
-from dnar2mae.hub.tokenizer_json import write_tokenizer
+from dnar2mae.inference.model import Model
+from dnar2mae.models.modernbert import to_config, to_modernbert
+from dnar2mae.tokenizers.kmer_json import write_tokenizer
 
 
 def export(source: str | Path, to: str | Path, *, license: str = "unknown", overwrite: bool = False) -> Path:

@@ -8,7 +8,7 @@ import torch
 
 from dnar2mae.errors import RunError
 from dnar2mae.genome.store import Genome
-from dnar2mae.hub.model import Model
+from dnar2mae.inference.model import Model
 
 _WINDOWS = 16
 

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from dnar2mae.batch import evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.validation import evenly_spaced
 
 _MOST_KINDS = 64
 _AT_ONCE = 256

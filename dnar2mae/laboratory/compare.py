@@ -68,13 +68,13 @@ def compare(
         raise RunError(f"{out}: holds something else than a comparison; choose another --out")
     everything, added = with_controls(laws)
     modality = build_modality(config)
-    tokens, group = modality.layout.tokens, modality.vocabulary.group
-    cells = plan_cells(config, everything, out, options, sample_tokens=tokens, group=group)
+    tokens, anchor_stride = modality.layout.tokens, modality.vocabulary.anchor_stride
+    cells = plan_cells(config, everything, out, options, sample_tokens=tokens, anchor_stride=anchor_stride)
     modality.open()  # what is wrong with the data is told before anything is written
     planned(cells, added)
     if not run_cells(cells, options.num_workers, advance):
         return Comparison(finished=False, added=tuple(added))
-    rows = loss_rows(cells, tokens, group)
+    rows = loss_rows(cells, tokens, anchor_stride)
     if options.suite:
         rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
     if options.variants:

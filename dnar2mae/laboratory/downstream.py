@@ -54,7 +54,7 @@ def variant_rows(cells: Sequence[Cell], variants: Variants, out: Path) -> list[d
     Dnar2maeError
         As :func:`dnar2mae.variants.score_vcf`.
     """
-    from dnar2mae.hub import Model
+    from dnar2mae.inference import Model
     from dnar2mae.variants import Labels, score_vcf
 
     labels = Labels(field=variants.field, positive=("1",), negative=("0",))

@@ -71,7 +71,7 @@ def plan_cells(
     options: Options,
     *,
     sample_tokens: int,
-    group: int = 1,
+    anchor_stride: int = 1,
 ) -> list[Cell]:
     """Plan the runs, seed by seed, so that an unfinished comparison is one with fewer seeds.
 
@@ -89,7 +89,7 @@ def plan_cells(
         Seeds, and what is equal.
     sample_tokens
         Tokens of a sample.
-    group
+    anchor_stride
         Distance of tokens that do not overlap.
 
     Raises
@@ -98,8 +98,8 @@ def plan_cells(
         If the budget is below one step, or equal encoder tokens make no difference or are not known.
     """
     by_encoder = options.equal == "encoder-tokens"
-    if by_encoder and (config.model.objective != "mae" or group > 1):
-        what = "overlapping tokens" if group > 1 else "--model.objective mlm, whose encoder sees every token"
+    if by_encoder and (config.model.objective != "mae" or anchor_stride > 1):
+        what = "overlapping tokens" if anchor_stride > 1 else "--model.objective mlm, whose encoder sees every token"
         raise ConfigError(f"--equal encoder-tokens needs --model.objective mae and tokens apart, got {what}")
     step_tokens = config.batch_size * sample_tokens
     shown = {law.name: 1 - law.mean if by_encoder else 1.0 for law in laws}

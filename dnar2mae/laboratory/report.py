@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.benchmarks.scoring.bootstrap import Interval
 from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from dnar2mae.plots.figure import new_figure, save_figure
+from dnar2mae.scoring.bootstrap import Interval
 
 _LOWER_IS_BETTER = {"loss": True, "probe": False, "variants": False}
 

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from dnar2mae.benchmarks.scoring.bootstrap import RESAMPLES, Interval, interval
 from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.plan import Cell
-from dnar2mae.metrics import read_metrics
+from dnar2mae.run.metrics import read_metrics
+from dnar2mae.scoring.bootstrap import RESAMPLES, Interval, interval
 
 MEAN = "mean"
 """Name of the mean over mask ratios (or tasks) beside the single ones."""
 
 
-def loss_rows(cells: Sequence[Cell], sample_tokens: int, group: int) -> list[dict[str, Any]]:
-    """Give the held-out loss of every finished cell at every mask ratio, one row each.
+def loss_rows(cells: Sequence[Cell], sample_tokens: int, anchor_stride: int) -> list[dict[str, Any]]:
+    """Return the held-out loss of every finished cell at every mask ratio, one row each.
 
     Notes
     -----
@@ -35,7 +35,7 @@ def loss_rows(cells: Sequence[Cell], sample_tokens: int, group: int) -> list[dic
         about = about_cell(cell) | {
             "drawn_ratio": float(ratios.mean()),
             "tokens": tokens,
-            "encoder_tokens": "" if is_mae and group > 1 else round(shown),
+            "encoder_tokens": "" if is_mae and anchor_stride > 1 else round(shown),
             "seconds": summary["seconds"],
             "parameters": summary["parameters"],
         }
@@ -59,7 +59,7 @@ def values(table: pd.DataFrame, law: Law, measure: str) -> pd.DataFrame:
 
 
 def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
-    """Give the mean difference of two laws over the seeds that both have, with 95 % bootstrap intervals.
+    """Return the mean difference of two laws over the seeds that both have, with 95 % bootstrap intervals.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from itertools import islice
 from multiprocessing import get_context
 
 from dnar2mae.laboratory.plan import Cell
-from dnar2mae.run_directory import RunDirectory
+from dnar2mae.run.directory import RunDirectory
 
 Advance = Callable[[Cell], object]
 """Called with each cell that is finished."""
@@ -60,7 +60,7 @@ def run_cells(cells: Sequence[Cell], num_workers: int, advance: Advance) -> bool
 
 def run_cell(cell: Cell) -> bool:
     """Run or go on with one cell, its output in ``log.txt``; tell whether it is finished."""
-    from dnar2mae.trainer import pretrain
+    from dnar2mae.training.trainer import pretrain
 
     log = cell.path.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def run_cell(cell: Cell) -> bool:
 
 
 def _in_parallel(cells: Sequence[Cell], num_workers: int) -> Iterator[tuple[Cell, bool]]:
-    """Give each worker its next cell when it has finished one, so that none begins after an interruption."""
+    """Return each worker its next cell when it has finished one, so that none begins after an interruption."""
     import torch
 
     threads = max(1, torch.get_num_threads() // num_workers)

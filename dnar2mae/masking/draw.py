@@ -5,29 +5,29 @@ replacement's kind, word 2 the random token. Comparisons are between integers, s
 device. A placement (spans, words) takes the part of word 0, and nothing else.
 
 Overlapping tokens (k-mers whose stride is below k) leak a masked base through their neighbours. There, masking works
-on *anchors*: tokens ``group`` apart, where ``group = ceil(k / stride)``, so that no two anchors share a base. A masked
-anchor hides every token that touches one of its bases, and only anchors are predicted: each hidden base is predicted
-once, and no visible token holds one. The first anchor of a sample is drawn at random. Without overlap ``group`` is 1
-and every token is an anchor.
+on *anchors*: tokens ``anchor_stride = ceil(k / stride)`` apart, so that no two anchors share a base. A masked anchor
+hides every token that touches one of its bases, and only anchors are predicted: each hidden base is predicted once,
+and no visible token holds one. The first anchor of a sample is drawn at random. Without overlap ``anchor_stride`` is
+1 and every token is an anchor.
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnar2mae.batch import Source
 from dnar2mae.config import MaskConfig
 from dnar2mae.masking.laws import Intervals, interval, mean_ratio, ratio_law
 from dnar2mae.masking.placement import Draw, Placement, Spans
 from dnar2mae.random import Stream, draw, scale, threshold
 from dnar2mae.tokenizers.vocabulary import Vocabulary
 
-if TYPE_CHECKING:
-    from dnar2mae.modalities.contract import Source
-
+RATIO = 0.15
+"""Mask ratio of the validation loss."""
+_EVALUATION_SEED = 0x7A1DA7E  # of the masks of every validation, apart from the seeds of runs
 KEEP, RANDOM, MASK = 0, 1, 2
 """What happens to a masked token, weakest first: where two masked anchors touch a token the strongest wins."""
 
@@ -52,15 +52,20 @@ class MaskPlan:
     """Token id of [MASK]."""
     real_ids: tuple[int, int]
     """First id and number of the real tokens, from which random replacements are drawn."""
-    group: int = 1
+    anchor_stride: int = 1
     """Distance between anchors in tokens; above 1 for overlapping tokens."""
     placement: Placement | None = None
     """Spans or words; None: each token by itself, which is all that the GPU kernel knows."""
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
-        """Give the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
+        """Return the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
         fixed = (interval(ratio, ratio),)
         return replace(self, seed=seed, intervals=fixed, placement=None, mask_below=2**32, random_below=2**32)
+
+
+def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
+    """Masks of every validation at this ratio, whatever the run's law and seed."""
+    return plan.at_ratio(ratio, _EVALUATION_SEED)
 
 
 class Masker:
@@ -91,7 +96,7 @@ class Masker:
         vocabulary: Vocabulary,
         seed: int,
         total_steps: int,
-        source: "Source | None" = None,
+        source: Source | None = None,
     ) -> None:
         self.config, self.vocabulary = config, vocabulary
         self.seed, self.total_steps = seed, total_steps
@@ -108,7 +113,7 @@ class Masker:
     @cached_property
     def expected_share(self) -> float:
         """Share of the maskable tokens that a step predicts, on average over the law and the run."""
-        return mean_ratio(self._law, self.total_steps) / self.vocabulary.group
+        return mean_ratio(self._law, self.total_steps) / self.vocabulary.anchor_stride
 
     def plan(self, step: int) -> MaskPlan:
         """Plan of a step (0-based)."""
@@ -122,7 +127,7 @@ class Masker:
             random_below=_below(to_mask + to_random),
             mask_id=self.vocabulary.mask_id,
             real_ids=(self.vocabulary.first_real, self.vocabulary.num_real),
-            group=self.vocabulary.group,
+            anchor_stride=self.vocabulary.anchor_stride,
             placement=self._placement,
         )
 
@@ -161,7 +166,7 @@ def prediction_capacity(plan: MaskPlan, sample_ids: Int[Tensor, " B"], num_token
     num_tokens
         Tokens in a sample.
     """
-    mean = draw_ratio(plan, sample_ids).sum().item() * num_tokens / plan.group + len(sample_ids)
+    mean = draw_ratio(plan, sample_ids).sum().item() * num_tokens / plan.anchor_stride + len(sample_ids)
     together = 1 if plan.placement is None else 1 + 2 * plan.placement.reach
     return -(-int(mean + 8 * (together * mean) ** 0.5 + 16 * together) // 256) * 256
 
@@ -199,11 +204,16 @@ def corrupt(
     else:
         ratio = draw_ratio(plan, sample_ids)
         drawn = Draw(
-            seed=plan.seed, group=plan.group, ratio=ratio, tokens=tokens, maskable=maskable, sample_ids=sample_ids
+            seed=plan.seed,
+            anchor_stride=plan.anchor_stride,
+            ratio=ratio,
+            tokens=tokens,
+            maskable=maskable,
+            sample_ids=sample_ids,
         )
         masked = plan.placement.masked(drawn) & maskable
     action = torch.where(kind < plan.mask_below, MASK, torch.where(kind < plan.random_below, RANDOM, KEEP))
-    if plan.group > 1:
+    if plan.anchor_stride > 1:
         masked, action, predicted = _spread(plan, masked, action, sample_ids)
         masked = masked & maskable
     else:
@@ -220,9 +230,9 @@ def _spread(
     """Carry the choices of the anchors to all tokens that share a base with them."""
     length = masked.shape[1]
     position = torch.arange(length, device=masked.device)
-    phase = scale(draw(plan.seed, Stream.SPAN, sample_ids)[0], plan.group)[:, None]
-    behind = (position - phase) % plan.group
-    before, after = position - behind, position - behind + plan.group
+    phase = scale(draw(plan.seed, Stream.SPAN, sample_ids)[0], plan.anchor_stride)[:, None]
+    behind = (position - phase) % plan.anchor_stride
+    before, after = position - behind, position - behind + plan.anchor_stride
     is_anchor = behind == 0
     strength = torch.where(masked, action + 1, 0)  # 0: not masked
     left = torch.where(before >= 0, strength.gather(1, before.clamp(min=0)), 0)

@@ -3,7 +3,7 @@
 A placement is orthogonal to the law: the law gives a sample's ratio r, and the placement masks tokens so that a
 token's probability of being masked is r (spans: every token's; words: the sample's mean). Both are coverage
 processes. What may start at a position is drawn from Philox at ``(seed, SPAN, sample, 1 + position)``, and a token is
-masked if anything that was started covers it. Lengths count tokens that share no base (``group`` apart).
+masked if anything that was started covers it. Lengths count tokens that share no base (``anchor_stride`` apart).
 
 Powers are doubles: between two devices a threshold may differ in the last of its 32 bits, which changes about one
 choice in 2**50.
@@ -25,7 +25,7 @@ class Draw:
 
     seed: int
     """64-bit key of all draws."""
-    group: int
+    anchor_stride: int
     """Distance of tokens that share no base."""
     ratio: Float[Tensor, " B"]
     """Mask ratio of each sample, double, in (0, 1)."""
@@ -81,12 +81,12 @@ class Spans:
 
     def masked(self, drawn: Draw) -> Bool[Tensor, "B T"]:
         """Cover the tokens by spans."""
-        length, before = drawn.tokens.shape[1], self.reach * drawn.group
+        length, before = drawn.tokens.shape[1], self.reach * drawn.anchor_stride
         start = drawn.words(before)
         masked = torch.zeros_like(drawn.maskable)
         for k, share in enumerate(self.shares):
             longer = start >= ((1 - drawn.ratio) ** share * 2**32).long()[:, None]
-            first = before - k * drawn.group
+            first = before - k * drawn.anchor_stride
             masked |= longer[:, first : first + length]
         return masked
 
@@ -128,7 +128,7 @@ class Words:
             place = offset + distance
             inside = drawn.maskable & (offset >= 0) & (place >= 0) & (place < self.length)
             alone = drawn.maskable & (offset < 0) if distance == 0 else torch.zeros_like(inside)
-            covers.append((distance * drawn.group, inside | alone))
+            covers.append((distance * drawn.anchor_stride, inside | alone))
             covering += _shift(covers[-1][1], covers[-1][0]).long()
         centre = drawn.words() < (self._centres(drawn, covering) * 2**32).long()[:, None]
         for shift, cover in covers:
@@ -141,12 +141,12 @@ class Words:
         whole = torch.ones_like(drawn.maskable)
         for place in range(self.length):
             digit = (drawn.tokens.long() - self.first_real).clamp(0, self.num_real - 1)
-            word = word * self.num_real + _shift(digit, -place * drawn.group)
-            whole &= _shift(drawn.maskable, -place * drawn.group)
+            word = word * self.num_real + _shift(digit, -place * drawn.anchor_stride)
+            whole &= _shift(drawn.maskable, -place * drawn.anchor_stride)
         rank = torch.where(whole, self.ranks.to(word.device)[word] + 1, 0)
         best, offset = torch.zeros_like(rank), torch.full_like(rank, -1)
         for place in range(self.length):
-            here = _shift(rank, place * drawn.group)
+            here = _shift(rank, place * drawn.anchor_stride)
             offset = torch.where(here > best, place, offset)
             best = torch.maximum(best, here)
         return offset

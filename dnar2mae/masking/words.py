@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from dnar2mae.batch import Source
 from dnar2mae.config import MaskConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking.placement import Words
-from dnar2mae.modalities.contract import Source
 from dnar2mae.tokenizers.vocabulary import Vocabulary
 
 _MOST_WORDS = 2**20
@@ -52,11 +52,11 @@ def words_by_information(config: MaskConfig, vocabulary: Vocabulary, source: Sou
         digits = batch.tokens.numpy().astype(np.int64) - vocabulary.first_real
         real = batch.maskable.numpy()
         single += np.bincount(digits[real], minlength=len(single))
-        span = digits.shape[1] - (length - 1) * vocabulary.group
+        span = digits.shape[1] - (length - 1) * vocabulary.anchor_stride
         if span < 1:
             raise ConfigError(f"--mask.pmi-length {config.pmi_length} does not fit into a sample")
         index, whole = np.zeros(digits[:, :span].shape, np.int64), np.ones((len(digits), span), bool)
-        for place in range(0, length * vocabulary.group, vocabulary.group):
+        for place in range(0, length * vocabulary.anchor_stride, vocabulary.anchor_stride):
             index = index * vocabulary.num_real + digits[:, place : place + span]
             whole &= real[:, place : place + span]
         words += np.bincount(index[whole], minlength=number)

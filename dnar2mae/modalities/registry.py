@@ -63,7 +63,7 @@ def modality_spec(name: str) -> ModalitySpec:
 
 
 def preset_for(name: str, preset: PretrainConfig) -> PretrainConfig:
-    """Give a preset for this kind of data.
+    """Return a preset for this kind of data.
 
     Raises
     ------

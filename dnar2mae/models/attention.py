@@ -42,15 +42,15 @@ def choose_backend(requested: Backend, device: torch.device, dtype: torch.dtype)
     """
     if requested == "auto":
         for name in PREFERENCE:
-            if obstacle(name, device.type, dtype) is None:
+            if why_unavailable(name, device.type, dtype) is None:
                 return name
-    reason = obstacle(requested, device.type, dtype)
+    reason = why_unavailable(requested, device.type, dtype)
     if reason is not None:
         raise ConfigError(f"--attention {requested} cannot run here: {reason}")
     return requested
 
 
-def obstacle(backend: Backend, device_type: str, dtype: torch.dtype) -> str | None:
+def why_unavailable(backend: Backend, device_type: str, dtype: torch.dtype) -> str | None:
     """Why a backend cannot run on a device with a type; None if it can."""
     if backend == "sdpa":
         return None

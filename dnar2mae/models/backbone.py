@@ -1,8 +1,8 @@
 """Which encoder a configuration names, and where it fits."""
 
+from dnar2mae.batch import Layout
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.modalities.contract import Layout
 from dnar2mae.models.attention import Backend
 from dnar2mae.models.cnn import ConvNet
 from dnar2mae.models.mlp import Mlp
@@ -28,9 +28,9 @@ def build_encoder(
     Raises
     ------
     ConfigError
-        If the backbone does not fit the layout or the objective; see :func:`refusal`.
+        If the backbone does not fit the layout or the objective; see :func:`why_unsupported`.
     """
-    reason = refusal(config, layout)
+    reason = why_unsupported(config, layout)
     if reason is not None:
         raise ConfigError(f"--model.backbone {config.backbone} cannot be used here: {reason}")
     match config.backbone:
@@ -41,7 +41,7 @@ def build_encoder(
     return Transformer(config, axes=layout.axes, gradient_checkpointing=gradient_checkpointing, backend=attention)
 
 
-def refusal(config: ModelConfig, layout: Layout) -> str | None:
+def why_unsupported(config: ModelConfig, layout: Layout) -> str | None:
     """Why a backbone does not fit a layout or an objective; None if it does."""
     if config.backbone == "transformer":
         return None

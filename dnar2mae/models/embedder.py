@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dnar2mae.batch import Batch
 from dnar2mae.kernels.backend import Backend
 from dnar2mae.kernels.masked_embedding import masked_embedding
 from dnar2mae.kernels.visible_gather import VisibleTokens, visible_gather
 from dnar2mae.masking import MaskPlan, corrupt
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.models.transformer import NORM_EPS, layer_norm
 from dnar2mae.tokenizers import Vocabulary
 

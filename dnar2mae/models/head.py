@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.modalities.contract import Batch
+from dnar2mae.batch import Batch
 from dnar2mae.models.embedder import Embedder, TokenEmbedder
 from dnar2mae.models.transformer import layer_norm
 from dnar2mae.tokenizers import Vocabulary
@@ -107,7 +107,7 @@ class ValueHead(_Transform):
         self.loss = loss
 
     def predict(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... Q"]:
-        """Give the predicted numbers, fp32."""
+        """Return the predicted numbers, fp32."""
         return self.output(self.transform(hidden)).float()
 
     def losses(

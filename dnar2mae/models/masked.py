@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dnar2mae.batch import Batch, Layout
 from dnar2mae.config import ModelConfig
 from dnar2mae.kernels.backend import Backend as KernelBackend
 from dnar2mae.masking import MaskPlan
-from dnar2mae.modalities.contract import Batch, Layout
 from dnar2mae.models.attention import Backend as AttentionBackend
 from dnar2mae.models.backbone import Encoder, build_encoder
 from dnar2mae.models.embedder import Embedder, TokenEmbedder

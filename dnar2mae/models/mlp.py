@@ -53,7 +53,7 @@ class Mlp(nn.Module):
         self.final_norm = layer_norm(config.width)
 
     def trunk(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B W"]:
-        """Give the normalised vector of each sample."""
+        """Return the normalised vector of each sample."""
         h = self.trunk_in(self.channels_in(x).flatten(1))
         for layer in self.layers:
             h = layer(h)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dnar2mae.models.backbone import Encoder
-from dnar2mae.models.transformer import Layer, Scope, Transformer, turn
+from dnar2mae.models.transformer import Layer, Scope, Transformer, rotate
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def _layer_span(
     query = F.linear(normed[:, own], layer.qkv.weight[:width]).unflatten(-1, (layer.heads, -1))
     key, value = F.linear(normed, layer.qkv.weight[width:]).unflatten(-1, (2, layer.heads, -1)).unbind(-3)
     cos, sin = (angle.to(key.dtype)[:, None] for angle in (scope.cos, scope.sin))
-    query, key = turn(query, cos[queries], sin[queries]), turn(key, cos[keys], sin[keys])
+    query, key = rotate(query, cos[queries], sin[queries]), rotate(key, cos[keys], sin[keys])
     visible = None
     if scope.window is not None:
         position = torch.arange(len(scope.cos), device=x.device)

@@ -65,21 +65,21 @@ class RotateQueriesAndKeys(torch.autograd.Function):
     def forward(
         ctx: Any, qkv: Float[Tensor, "*N 3 H K"], cos: Float[Tensor, "*P R"], sin: Float[Tensor, "*P R"]
     ) -> tuple[Float[Tensor, "*N H K"], Float[Tensor, "*N H K"], Float[Tensor, "*N H K"]]:
-        """Give queries, keys and values; ``cos`` and ``sin`` broadcast over heads."""
+        """Return queries, keys and values; ``cos`` and ``sin`` broadcast over heads."""
         cos, sin = (x.to(qkv.dtype)[..., None, None, :] for x in (cos, sin))
         ctx.save_for_backward(cos, sin)
-        query, key = turn(qkv[..., :2, :, :], cos, sin).unbind(-3)
+        query, key = rotate(qkv[..., :2, :, :], cos, sin).unbind(-3)
         return query, key, qkv[..., 2, :, :].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Turn the gradients of queries and keys back."""
         cos, sin = ctx.saved_tensors
-        turned = turn(torch.stack(grads[:2], dim=-3), cos, -sin)
+        turned = rotate(torch.stack(grads[:2], dim=-3), cos, -sin)
         return torch.cat([turned, grads[2].unsqueeze(-3)], dim=-3), None, None
 
 
-def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the pairs (i, i + K/2) of the last axis by angles whose cosine and sine are given."""
     first, second = x.chunk(2, dim=-1)
     if torch.compiler.is_compiling():  # the compiler fuses this, and cannot write into parts

@@ -70,7 +70,7 @@ def levels(
 
 
 def spiked(num_features: int, share: float, ratio: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
-    """Give a share of the directions ``ratio`` times the variance of the others."""
+    """Return a share of the directions ``ratio`` times the variance of the others."""
     return levels(num_features, (ratio, 1.0), (share, 1.0), seed)
 
 

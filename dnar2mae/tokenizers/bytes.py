@@ -29,7 +29,7 @@ class ByteTokenizer:
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(
-            size=264, pad_id=0, mask_id=1, unk_id=2, first_real=_FIRST_REAL, num_real=256, group=1
+            size=264, pad_id=0, mask_id=1, unk_id=2, first_real=_FIRST_REAL, num_real=256, anchor_stride=1
         )
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.safe_files import write_whole
+from dnar2mae.storage.safe_files import write_whole
 from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
 
 FILE_NAME = "tokenizer.json"

@@ -50,7 +50,7 @@ class KmerTokenizer:
             unk_id=2,
             first_real=_FIRST_REAL,
             num_real=4**k,
-            group=-(-k // self.stride),
+            anchor_stride=-(-k // self.stride),
             bases_per_token=k,
         )
         codes = np.arange(16, dtype=np.uint8) & ~np.uint8(SOFT_MASK)

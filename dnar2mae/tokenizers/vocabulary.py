@@ -23,7 +23,7 @@ class Vocabulary:
     """Lowest id of a real token."""
     num_real: int
     """Number of real tokens."""
-    group: int = 1
+    anchor_stride: int = 1
     """Tokens from one anchor to the next that shares no base with it (``ceil(k / stride)``)."""
     bases_per_token: int = 1
     """Base pairs that one predicted token stands for, so that losses can be given in bits per base."""

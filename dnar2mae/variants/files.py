@@ -37,7 +37,7 @@ class Variants(Protocol):
         """Whether records can have a label of this name."""
 
     def label(self, record: Any, name: str, allele: int) -> str | None:
-        """Give an alternative allele's label, if it has one."""
+        """Return an alternative allele's label, if it has one."""
 
     def writer(self, out: Path, *, distance: bool, source: str) -> AbstractContextManager[Writer]:
         """Open the output; it appears under its name when all went well."""
@@ -45,7 +45,7 @@ class Variants(Protocol):
 
 @contextmanager
 def atomic(out: Path) -> Iterator[Path]:
-    """Give the path to write to, which gets its name when all went well.
+    """Return the path to write to, which gets its name when all went well.
 
     Raises
     ------

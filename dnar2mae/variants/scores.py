@@ -28,8 +28,8 @@ from jaxtyping import Float, Int, UInt8
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, encode
 from dnar2mae.genome.store import Genome
-from dnar2mae.hub import Model
-from dnar2mae.hub.predictions import masked_log_probabilities
+from dnar2mae.inference import Model
+from dnar2mae.inference.predictions import masked_log_probabilities
 
 Codes = UInt8[np.ndarray, " L"]
 
@@ -251,7 +251,7 @@ def _ratio(questions: _Questions, ref: Codes, alt: Codes, share: float) -> list[
     if not changed.size:
         return []
     question = questions.ask(ref_ids, changed, changed)
-    weight = share / tokenizer.vocabulary.group
+    weight = share / tokenizer.vocabulary.anchor_stride
     return [_Term(question, alt_ids[changed], weight), _Term(question, ref_ids[changed], -weight)]
 
 
@@ -267,9 +267,9 @@ def _pseudo_likelihood(
     touched = np.flatnonzero((starts + k > span[0] - flank_bp) & (starts < span[1] + flank_bp) & real)
     terms = []
     for token in touched.tolist():
-        near = np.arange(max(token - vocabulary.group + 1, 0), min(token + vocabulary.group, len(ids)))
+        near = np.arange(max(token - vocabulary.anchor_stride + 1, 0), min(token + vocabulary.anchor_stride, len(ids)))
         question = questions.ask(ids, near[real[near]], np.array([token]))
-        terms.append(_Term(question, ids[[token]], share / vocabulary.group))
+        terms.append(_Term(question, ids[[token]], share / vocabulary.anchor_stride))
     return terms
 
 

@@ -85,7 +85,7 @@ class Table:
         return name in self.header
 
     def label(self, record: Row, name: str, allele: int) -> str | None:
-        """Give the value of a column."""
+        """Return the value of a column."""
         return record.values[self.header.index(name)]
 
     @contextmanager

@@ -14,10 +14,10 @@ from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
-from dnar2mae.genome.progress import progress_bar
 from dnar2mae.genome.store import Genome
-from dnar2mae.hub import Model
-from dnar2mae.variants.evaluate import Interval, evaluate
+from dnar2mae.inference import Model
+from dnar2mae.scoring.bootstrap import Interval, evaluate_groups
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.variants.files import Variants
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
 from dnar2mae.variants.table import SUFFIXES, Table
@@ -264,4 +264,4 @@ def _metrics(groups: dict[bool, list[float]], labels: Labels) -> dict[str, Inter
     _need_both(groups, labels)
     positives, negatives = groups[True], groups[False]
     is_positive = np.arange(len(positives) + len(negatives)) < len(positives)
-    return evaluate(np.array(positives + negatives), is_positive)
+    return evaluate_groups(np.array(positives + negatives), is_positive)

@@ -52,7 +52,7 @@ class VcfFile:
         return f"##INFO=<ID={name}," in self.header
 
     def label(self, record: Any, name: str, allele: int) -> str | None:
-        """Give the value of an INFO field, the allele's own for Number=A; a flag is 1 where it is set and 0 else."""
+        """Return the value of an INFO field, the allele's own for Number=A; a flag is 1 where it is set and 0 else."""
         number = record.header.info[name].number
         if number == 0:
             return str(int(name in record.info))

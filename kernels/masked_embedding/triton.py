@@ -49,7 +49,7 @@ def _masked_embedding_kernel(
     num_real,
     NUM_INTERVALS: tl.constexpr,
     PER_SAMPLE: tl.constexpr,
-    GROUP: tl.constexpr,
+    ANCHOR_STRIDE: tl.constexpr,
     EMBED: tl.constexpr,
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
@@ -62,7 +62,7 @@ def _masked_embedding_kernel(
     sample = tl.load(sample_ids + row).to(tl.int64)
     limit = mask_limit(sample, seed, step, low, span, table, NUM_INTERVALS, PER_SAMPLE)
     strength, asked, pick = draw_mask(
-        sample, position, maskable + row * length, length, seed, limit, mask_below, random_below, GROUP
+        sample, position, maskable + row * length, length, seed, limit, mask_below, random_below, ANCHOR_STRIDE
     )
     token = tl.load(tokens + row * length + position, mask=inside, other=0).to(tl.int64)
     token = tl.where(strength == 2, first_real + scale(pick, num_real), token)

@@ -38,7 +38,7 @@ def _visible_rank_kernel(
     table,
     NUM_INTERVALS: tl.constexpr,
     PER_SAMPLE: tl.constexpr,
-    GROUP: tl.constexpr,
+    ANCHOR_STRIDE: tl.constexpr,
     BLOCK_T: tl.constexpr,
 ):
     """rank[b, t] = visible tokens of sample b before t, as ~rank where t is not visible; lengths[b] = all of them."""
@@ -49,7 +49,9 @@ def _visible_rank_kernel(
     for start in range(0, length, BLOCK_T):
         position = start + tl.arange(0, BLOCK_T)
         inside = position < length
-        strength, asked, _ = draw_mask(sample, position, maskable + row * length, length, seed, limit, 0, 0, GROUP)
+        strength, asked, _ = draw_mask(
+            sample, position, maskable + row * length, length, seed, limit, 0, 0, ANCHOR_STRIDE
+        )
         exists = tl.load(valid + row * length + position, mask=inside, other=0) != 0
         visible = exists & (strength == 0)
         one = visible.to(tl.int32)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.benchmarks.kinds import Kind, LabelledRows
+from dnar2mae.benchmarks.rows.kinds import Kind, LabelledRows
 
 
 @dataclass(frozen=True, kw_only=True)

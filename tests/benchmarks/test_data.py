@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnar2mae.benchmarks.dna import DNA
+from dnar2mae.benchmarks.rows.dna import DNA
 from dnar2mae.benchmarks.tasks.data import find_task, load_task
 from dnar2mae.benchmarks.tasks.duplicates import find_duplicates
 from dnar2mae.benchmarks.tasks.sequences import canonical, clean, reverse_complement

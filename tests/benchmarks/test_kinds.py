@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks import kinds
+from dnar2mae.benchmarks.rows import kinds
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
@@ -49,11 +49,11 @@ def test_splits_and_duplicates_of_other_rows(digits):
 def test_a_model_of_other_rows_is_probed_beside_its_random_control(digits, capsys):
     out = digits / "out"
     command = ["benchmark", "run", str(digits), "--model", str(digits / "model"), "--out", str(out)]
-    assert main([*command, "--way", "probe", "knn", "--seeds", "2"]) == 0
+    assert main([*command, "--method", "probe", "knn", "--seeds", "2"]) == 0
     printed = capsys.readouterr().out
     assert "small CNN" not in printed
     assert "k-mer" not in printed
-    summary = pd.read_csv(out / "summary.csv").set_index(["model", "way"])
+    summary = pd.read_csv(out / "summary.csv").set_index(["model", "method"])
     assert set(summary.index.get_level_values("model")) == {"model", "model (random weights)"}
     assert summary.loc[("model", "probe"), "score"] > 0.85
     assert summary.loc[("model", "knn"), "score"] > 0.85
@@ -66,7 +66,7 @@ def test_a_model_of_other_rows_is_probed_beside_its_random_control(digits, capsy
     ("flags", "status", "message"),
     [
         (["--both-strands"], 2, "--both-strands is for DNA; the rows of suite digits are arrays"),
-        (["--way", "finetune"], 1, "model: way finetune needs an encoder of tokens; arrays has probe and knn"),
+        (["--method", "finetune"], 1, "model: method finetune needs an encoder of tokens; arrays has probe and knn"),
     ],
 )
 def test_what_is_for_dna_alone_is_refused(digits, capsys, flags, status, message):
@@ -93,10 +93,23 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
     sizes = "--model.width 32 --model.depth 1 --model.mlp-width 32 --data.patch 4 --steps 3 --batch-size 8".split()
     file, run, out = str(tmp_path / "lines" / "x.npz"), str(tmp_path / "run"), str(tmp_path / "out")
     assert main(["pretrain", "--modality", "image", file, "--out", run, *sizes]) == 0
-    command = ["benchmark", "run", str(tmp_path), "--model", run, "--out", out, "--way", "probe", "knn", "--seeds", "1"]
+    command = [
+        "benchmark",
+        "run",
+        str(tmp_path),
+        "--model",
+        run,
+        "--out",
+        out,
+        "--method",
+        "probe",
+        "knn",
+        "--seeds",
+        "1",
+    ]
     assert main(command) == 0, capsys.readouterr()
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
-    assert set(summary["way"]) == {"probe", "knn"}
+    assert set(summary["method"]) == {"probe", "knn"}
     assert set(summary["model"]) == {"run", "run (random weights)"}
     assert (summary["score"] > 0.7).all()  # two diagonals: any features tell them apart
 

@@ -42,22 +42,22 @@ def run(suite, protocol, out, *flags):
 
 def test_a_run_from_data_to_report(motif_suite, protocol, tiny_run, tmp_path, capsys):
     out = tmp_path / "out"
-    flags = ("--model", f"tiny={tiny_run}", "--way", "probe", "knn", "finetune", "--device", "cpu")
+    flags = ("--model", f"tiny={tiny_run}", "--method", "probe", "knn", "finetune", "--device", "cpu")
     assert run(motif_suite, protocol, out, *flags) == 0
     printed = capsys.readouterr().out
     for text in ("tiny (random weights), probe", "k-mer counts, probe", "small CNN, scratch", "Mean rank"):
         assert text in printed
     rows = pd.read_json(out / "results.jsonl", lines=True)
-    counts = rows.groupby(["model", "way"]).size().to_dict()
+    counts = rows.groupby(["model", "method"]).size().to_dict()
     assert counts == {
         ("tiny", "probe"): 1,
         ("tiny", "knn"): 1,
         ("tiny", "finetune"): 2,
-        **{("tiny (random weights)", way): 2 for way in ("probe", "knn", "finetune")},
+        **{("tiny (random weights)", method): 2 for method in ("probe", "knn", "finetune")},
         ("k-mer counts", "probe"): 1,
         ("small CNN", "scratch"): 2,
     }
-    tuned = rows[(rows["model"] == "tiny") & (rows["way"] == "finetune")]
+    tuned = rows[(rows["model"] == "tiny") & (rows["method"] == "finetune")]
     assert len({json.dumps(chosen) for chosen in tuned["chosen"]}) == 1
     assert (rows["num_duplicates"] == 2).all()
     table = pd.read_csv(out / rows["predictions"][0])
@@ -133,7 +133,7 @@ def test_missing_tasks_are_named_and_failed_cells_too(motif_suite, protocol, tmp
 
 def test_a_protocol_limits_the_tokenizer_that_it_counts_for(motif_suite, protocol, tiny_run, tmp_path, capsys):
     protocol.write_text(QUICK.replace("finetune: {", "finetune: {tokenization: base, max_tokens: 20, "))
-    flags = ("--model", tiny_run, "--way", "finetune", "--baselines", "random", "--seeds", 1, "--device", "cpu")
+    flags = ("--model", tiny_run, "--method", "finetune", "--baselines", "random", "--seeds", 1, "--device", "cpu")
     assert run(motif_suite, protocol, tmp_path / "out", *flags) == 1
     printed = capsys.readouterr().out
     assert printed.count("120 of 120 sequences are longer than its context of 20 tokens") == 2
@@ -159,7 +159,7 @@ def test_what_a_reader_must_know_is_printed_and_reported(motif_suite, protocol, 
 
 
 def test_precision_is_part_of_what_a_result_is_of(motif_suite, protocol, tiny_run, tmp_path, capsys):
-    flags = ("--model", tiny_run, "--baselines", "random", "--seeds", 1, "--way", "finetune", "--device", "cpu")
+    flags = ("--model", tiny_run, "--baselines", "random", "--seeds", 1, "--method", "finetune", "--device", "cpu")
     assert run(motif_suite, protocol, tmp_path / "out", *flags) == 0
     assert run(motif_suite, protocol, tmp_path / "out", *flags, "--precision", "bf16") == 0
     assert "finished before" not in capsys.readouterr().out
@@ -213,7 +213,7 @@ def test_comparisons_and_ranks_read_predictions(motif_suite, protocol, tmp_path)
 def test_which_cells_are_planned():
     spec, protocol = ModelSpec(name="m", kind="checkpoint", path="x"), load_protocol("dnar2mae-v1")
     cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "kmer", "cnn"], 2)
-    planned = [(cell.model.kind, cell.way, cell.seed) for cell in cells]
+    planned = [(cell.model.kind, cell.method, cell.seed) for cell in cells]
     assert planned == [
         ("checkpoint", "probe", 0),
         ("checkpoint", "lora", 0),
@@ -227,7 +227,7 @@ def test_which_cells_are_planned():
         ("cnn", "scratch", 1),
     ]
     assert [cell.seed for cell in plan_cells([], protocol, [], ["cnn"], 7)] == [0, 1, 2, 3, 4, 5, 6]
-    with pytest.raises(ConfigError, match="--way: protocol gue/dnabert2-v1 has finetune, lora, got probe"):
+    with pytest.raises(ConfigError, match="--method: protocol gue/dnabert2-v1 has finetune, lora, got probe"):
         plan_cells([], load_protocol("gue/dnabert2-v1"), ["probe"], [], None)
     with pytest.raises(ConfigError, match="--baselines must be some of"):
         plan_cells([], protocol, [], ["lstm"], None)

@@ -51,7 +51,7 @@ def test_protocol_has_the_published_settings():
     for task, epochs in GUE_EPOCHS.items():
         assert protocol.settings("finetune", task).epochs == epochs
     for task in load_suite("gue").tasks:
-        full, lora = (protocol.settings(way, task.name) for way in ("finetune", "lora"))
+        full, lora = (protocol.settings(method, task.name) for method in ("finetune", "lora"))
         assert (full.lr, full.weight_decay, full.schedule) == ((3e-5,), 0.01, "linear")
         assert (lora.lr, lora.lora_rank, lora.lora_alpha, lora.lora_dropout) == ((1e-4,), 8, 16, 0.05)
         assert lora.lora_targets == ("query", "value", "key", "dense")

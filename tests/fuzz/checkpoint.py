@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from dnar2mae.checkpoint import load_checkpoint, save_checkpoint
-from dnar2mae.optimizer import StepGuard
-from dnar2mae.safe_files import CHECKSUMS, write_checksums
+from dnar2mae.run.checkpoint import load_checkpoint, save_checkpoint
+from dnar2mae.storage.safe_files import CHECKSUMS, write_checksums
+from dnar2mae.training.optimizer import StepGuard
 
 from .common import Refused, reading
 

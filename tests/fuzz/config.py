@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.config_file import read_config, to_dict, write_config
+from dnar2mae.run.config_file import read_config, to_dict, write_config
 
 from .common import Refused, reading
 

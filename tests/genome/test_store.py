@@ -20,7 +20,7 @@ from dnar2mae.errors import RunError, SequenceError
 from dnar2mae.genome import build, readers, store
 from dnar2mae.genome.alphabet import complement, decode, encode
 from dnar2mae.genome.store import Genome
-from dnar2mae.safe_files import write_checksums
+from dnar2mae.storage.safe_files import write_checksums
 
 from ..damage import flip_bit
 from .helpers import genome_of, random_bases, with_n, write_fasta

@@ -15,7 +15,7 @@ SPECIAL = 3  # [PAD], [MASK], [UNK]
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 
-def make_plan(*, group=1, num_real=5, seed=7, step=3, **config):
+def make_plan(*, anchor_stride=1, num_real=5, seed=7, step=3, **config):
     """Plan of one step of a run of 10 steps, by default the paper's law with a ratio for each sample."""
     config = {"per": "sample", "replace": (0.5, 0.3, 0.2), **config}
     vocabulary = Vocabulary(
@@ -25,7 +25,7 @@ def make_plan(*, group=1, num_real=5, seed=7, step=3, **config):
         unk_id=2,
         first_real=SPECIAL,
         num_real=num_real,
-        group=group,
+        anchor_stride=anchor_stride,
     )
     return Masker(MaskConfig(**config), vocabulary, seed, total_steps=10).plan(step)
 

@@ -86,7 +86,7 @@ def cases(draw):
         "high": high,
         "ratio": high,
         "ratios": tuple(draw(st.lists(ratio, min_size=1, max_size=5))),
-        "group": draw(st.just(1) | st.integers(2, 8)),
+        "anchor_stride": draw(st.just(1) | st.integers(2, 8)),
         "num_real": num_real,
         "seed": draw(st.integers(0, 2**63 - 1)),
         "step": draw(st.integers(0, 2**40)),
@@ -132,10 +132,10 @@ def test_visible_tokens_are_bit_equal_to_the_definition(device, case):
     assert torch.equal(lengths, (valid & ~hidden).sum(1).int())
 
 
-@pytest.mark.parametrize("group", [1, 3])
+@pytest.mark.parametrize("anchor_stride", [1, 3])
 @pytest.mark.parametrize("per", ["batch", "sample"])
-def test_same_whatever_the_batch_split(group, per, device):
-    plan = make_plan(group=group, per=per)
+def test_same_whatever_the_batch_split(anchor_stride, per, device):
+    plan = make_plan(anchor_stride=anchor_stride, per=per)
     tokens, _, maskable, sample_ids = make_batch(4, 70, device=device)
     whole = corrupted_ids(tokens, maskable, sample_ids, pack(plan))
     for rows in (slice(0, 1), slice(1, 4), torch.tensor([3, 0])):

@@ -7,7 +7,7 @@ from dnar2mae.kernels.masked_embedding import masked_embedding, reference
 from tests.kernels.cases import FLOATS, make_batch, make_plan, make_weight
 from tests.tolerances import assert_matches
 
-CASES = [  # batch, length, width, real tokens (a vocabulary above 64 sums its gradient by runs), group
+CASES = [  # batch, length, width, real tokens (a vocabulary above 64 sums its gradient by runs), anchor_stride
     (1, 1, 1, 1, 1),
     (2, 63, 5, 5, 1),
     (1, 200, 130, 5, 3),
@@ -28,8 +28,8 @@ def run(function, weight, batch, plan, dtype, grad):
 @pytest.mark.parametrize("case", CASES, ids=lambda c: "B{}-T{}-D{}-R{}-G{}".format(*c))
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_matches_reference(case, dtype, device):
-    batch, length, width, num_real, group = case
-    plan = make_plan(group=group, num_real=num_real)
+    batch, length, width, num_real, anchor_stride = case
+    plan = make_plan(anchor_stride=anchor_stride, num_real=num_real)
     inputs = make_batch(batch, length, num_real=num_real, device=device)
     weight = make_weight(num_real, width, dtype, device)
     grad = torch.randn(batch, length, width, device=device).to(dtype)
@@ -41,9 +41,9 @@ def test_matches_reference(case, dtype, device):
     assert_matches("dweight", out[2], exact[2], plain[2])
 
 
-@pytest.mark.parametrize(("group", "num_real"), [(1, 5), (3, 62)])
-def test_gradcheck(group, num_real, device):
-    plan = make_plan(group=group, num_real=num_real)
+@pytest.mark.parametrize(("anchor_stride", "num_real"), [(1, 5), (3, 62)])
+def test_gradcheck(anchor_stride, num_real, device):
+    plan = make_plan(anchor_stride=anchor_stride, num_real=num_real)
     tokens, _, maskable, sample_ids = make_batch(2, 20, num_real=num_real, device=device)
     weight = make_weight(num_real, 3, torch.float64, device)
     function = partial(triton, tokens=tokens, maskable=maskable, sample_ids=sample_ids, plan=plan)
@@ -91,10 +91,10 @@ def test_empty_batch(device):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("num_real", [5, 4096])
-@pytest.mark.parametrize("group", [1, 6])
+@pytest.mark.parametrize("anchor_stride", [1, 6])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_large(num_real, group, dtype):
-    plan = make_plan(group=group, num_real=num_real)
+def test_large(num_real, anchor_stride, dtype):
+    plan = make_plan(anchor_stride=anchor_stride, num_real=num_real)
     inputs = make_batch(512, 1024, num_real=num_real, device="cuda")
     weight = make_weight(num_real, 768, dtype, "cuda")
     grad = torch.randn(512, 1024, 768, device="cuda", dtype=dtype)

@@ -8,7 +8,7 @@ from dnar2mae.masking import corrupt
 from tests.kernels.cases import FLOATS, make_batch, make_plan, make_weight
 from tests.tolerances import assert_matches
 
-CASES = [  # batch, length, width, real tokens, group
+CASES = [  # batch, length, width, real tokens, anchor_stride
     (1, 1, 1, 1, 1),
     (2, 63, 5, 5, 1),
     (1, 600, 70, 5, 3),
@@ -28,8 +28,8 @@ def run(function, weight, batch, plan, grad, padded):
 @pytest.mark.parametrize("case", CASES, ids=lambda c: "B{}-T{}-D{}-R{}-G{}".format(*c))
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_matches_reference(case, dtype, padded, device):
-    batch, length, width, num_real, group = case
-    plan = make_plan(group=group, num_real=num_real)
+    batch, length, width, num_real, anchor_stride = case
+    plan = make_plan(anchor_stride=anchor_stride, num_real=num_real)
     inputs = make_batch(batch, length, num_real=num_real, device=device)
     weight = make_weight(num_real, width, dtype, device)
     grad = torch.randn(batch * length, width, device=device).to(dtype)
@@ -43,9 +43,9 @@ def test_matches_reference(case, dtype, padded, device):
 
 
 @pytest.mark.parametrize("backend", ["reference", "triton"])
-@pytest.mark.parametrize("group", [1, 3])
-def test_what_is_visible(group, backend, device):
-    plan = make_plan(group=group, replace=(1.0, 0.0, 0.0))
+@pytest.mark.parametrize("anchor_stride", [1, 3])
+def test_what_is_visible(anchor_stride, backend, device):
+    plan = make_plan(anchor_stride=anchor_stride, replace=(1.0, 0.0, 0.0))
     tokens, valid, maskable, sample_ids = make_batch(4, 90, device=device)
     weight = torch.arange(8, dtype=torch.float64, device=device)[:, None]
     out = visible_gather(weight, tokens, valid, maskable, sample_ids, plan, backend=backend)
@@ -73,7 +73,7 @@ def test_a_padded_buffer_ends_in_zeros_that_pass_no_gradient(device):
 
 
 def test_gradcheck(device):
-    plan = make_plan(group=2)
+    plan = make_plan(anchor_stride=2)
     batch = make_batch(2, 15, device=device)
     weight = make_weight(5, 3, torch.float64, device)
     function = partial(triton, padded=True)
@@ -89,9 +89,9 @@ def test_non_contiguous_inputs(device):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("group", [1, 6])
-def test_large(group, padded):
-    plan = make_plan(group=group, num_real=4096)
+@pytest.mark.parametrize("anchor_stride", [1, 6])
+def test_large(anchor_stride, padded):
+    plan = make_plan(anchor_stride=anchor_stride, num_real=4096)
     inputs = make_batch(512, 1024, num_real=4096, device="cuda")
     weight = make_weight(4096, 768, torch.bfloat16, "cuda")
     grad = torch.randn(512 * 1024, 768, device="cuda", dtype=torch.bfloat16)

@@ -88,7 +88,7 @@ def test_every_token_is_an_anchor_somewhere(k, stride):
     tokens, maskable, ids = random_tokens(tokenizer, 400, 120)
     _, predicted = corrupt(plan_for(tokenizer, law="fixed", ratio=0.5), tokens, maskable, ids)
     assert predicted.any(0).all()
-    expected = 0.5 / tokenizer.vocabulary.group
+    expected = 0.5 / tokenizer.vocabulary.anchor_stride
     assert predicted.double().mean().item() == pytest.approx(expected, rel=0.1)
 
 

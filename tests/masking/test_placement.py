@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dnar2mae.batch import Batch
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import use_triton
@@ -11,7 +12,6 @@ from dnar2mae.kernels.visible_gather.reference import hidden_tokens
 from dnar2mae.masking import Masker, corrupt, draw_ratio, prediction_capacity
 from dnar2mae.masking.placement import Spans
 from dnar2mae.masking.words import npmi
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.tokenizers import KmerTokenizer, Vocabulary
 
 
@@ -56,7 +56,7 @@ def test_spans_mask_the_drawn_share_at_every_position(ratio, k, stride):
     vocabulary = source.tokenizer.vocabulary
     tokens = torch.full((6000, source.tokenizer.num_tokens(80)), vocabulary.first_real, dtype=torch.int32)
     _, predicted = corrupt(plan, tokens, torch.ones_like(tokens, dtype=torch.bool), torch.arange(6000))
-    expected = ratio / vocabulary.group
+    expected = ratio / vocabulary.anchor_stride
     by_position = predicted.double().mean(0).numpy()
     assert by_position.mean() == pytest.approx(
         expected, abs=5 * (4 * expected * (1 - expected) / tokens.numel()) ** 0.5
@@ -91,7 +91,7 @@ def test_words_mask_the_drawn_share_of_a_sample(ratio, k, stride):
     one = source.batch(np.zeros(1, np.int64))
     tokens, maskable = one.tokens.expand(3000, -1), one.maskable.expand(3000, -1)
     _, predicted = corrupt(plan, tokens, maskable, torch.arange(3000))
-    share = predicted.sum(1).double() / maskable.sum(1) * plan.group
+    share = predicted.sum(1).double() / maskable.sum(1) * plan.anchor_stride
     assert share.mean().item() == pytest.approx(ratio, abs=5 * share.std().item() / 3000**0.5)
     assert not predicted[~maskable].any()
 

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from dnar2mae import MaskConfig, pretrain, trainer
+from dnar2mae import MaskConfig, pretrain
+from dnar2mae.training import trainer
 from tests.modalities.kinds import dna
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.cli.tokenizer import train
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.modalities.text.config import TextConfig
-from dnar2mae.tokenizer_training import TokenizerTraining, train_tokenizer
+from dnar2mae.tokenizers.train import TokenizerTraining
 
 
 def tiny(modality, data):
@@ -44,7 +45,7 @@ def dna_bpe(folder: Path) -> PretrainConfig:
     config = dna(folder)
     file = folder / "bpe.json"
     genome = config.data.genomes
-    train_tokenizer(TokenizerTraining(paths=genome, out=file, modality="dna", vocabulary_size=32, overwrite=True))
+    train(TokenizerTraining(paths=genome, out=file, modality="dna", vocabulary_size=32, overwrite=True))
     return replace(config, tokenizer=TokenizerConfig(file=str(file)))
 
 
@@ -62,7 +63,7 @@ def text_bpe(folder: Path) -> PretrainConfig:
     """The same, as tokens, a line a row."""
     config = text(folder)
     file = folder / "bpe.json"
-    train_tokenizer(TokenizerTraining(paths=config.data.paths, out=file, vocabulary_size=280, overwrite=True))
+    train(TokenizerTraining(paths=config.data.paths, out=file, vocabulary_size=280, overwrite=True))
     data = replace(config.data, window_tokens=24, pack=False)
     return replace(config, data=data, tokenizer=TokenizerConfig(file=str(file)))
 

@@ -8,7 +8,7 @@ import pytest
 
 from dnar2mae import pretrain
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.hub import Model
+from dnar2mae.inference import Model
 from dnar2mae.modalities.registry import build_modality
 from tests.modalities.kinds import dna_bpe
 

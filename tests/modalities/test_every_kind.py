@@ -14,15 +14,16 @@ import torch
 from safetensors.torch import load_file
 
 from dnar2mae import MaskConfig, pretrain, safe_files
-from dnar2mae.assemble import build_model
-from dnar2mae.checkpoint import checkpoints
-from dnar2mae.config_file import read_config, write_config
-from dnar2mae.embed.samples import embed_samples, load_run
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.inference.samples import embed_samples
+from dnar2mae.inference.trained_run import load_run
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.models.backbone import refusal
-from dnar2mae.run_directory import RunDirectory
-from dnar2mae.trainer import Trainer, batches
+from dnar2mae.models.backbone import why_unsupported
+from dnar2mae.run.checkpoint import checkpoints
+from dnar2mae.run.config_file import read_config, write_config
+from dnar2mae.run.directory import RunDirectory
+from dnar2mae.training.build import build_model
+from dnar2mae.training.trainer import Trainer, batches
 from tests.modalities.kinds import KINDS, cell_counts, write_cells
 
 LAWS = {
@@ -64,8 +65,8 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(config, 
     run = tmp_path / "killed"
     write_config(config, tmp_path / "c.yaml")
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom dnar2mae.config_file import read_config\n"
-        "from dnar2mae import trainer\nsave = trainer.Trainer.save\n"
+        "import os, sys\nfrom pathlib import Path\nfrom dnar2mae.run.config_file import read_config\n"
+        "from dnar2mae.training import trainer\nsave = trainer.Trainer.save\n"
         "def dying(self, name=None):\n    save(self, name)\n    self.writer.wait()\n"
         "    if self.step == 8: os._exit(9)\n"
         "trainer.Trainer.save = dying\n"
@@ -152,7 +153,7 @@ def test_a_backbone_learns_or_says_why_it_does_not_fit(config, tmp_path, backbon
     model = replace(config.model, backbone=backbone, objective=objective)
     config = replace(config, model=model, mask=LAWS[law], steps=20)
     modality = build_modality(config)
-    reason = refusal(model, modality.layout)
+    reason = why_unsupported(model, modality.layout)
     if reason is not None:
         with pytest.raises(ConfigError, match=f"--model.backbone {backbone} cannot be used here: {reason[:20]}"):
             build_model(config, modality)

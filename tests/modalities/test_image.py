@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from dnar2mae import pretrain
-from dnar2mae.assemble import build_model
+from dnar2mae.batch import LabelledSource, evenly_spaced
 from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
-from dnar2mae.embed.samples import load_run
 from dnar2mae.errors import ConfigError, DataError
-from dnar2mae.modalities.contract import LabelledSource
+from dnar2mae.inference.trained_run import load_run
+from dnar2mae.masking import fixed_masks
 from dnar2mae.modalities.image.arrays import open_images, read_idx
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.images import ArrayImages, JoinedImages
@@ -34,7 +34,8 @@ from dnar2mae.modalities.image.reconstruction import reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split
 from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible
 from dnar2mae.modalities.registry import build_modality, preset_for
-from dnar2mae.validation import evenly_spaced, fixed_masks, masked_loss
+from dnar2mae.training.build import build_model
+from dnar2mae.training.validation import masked_loss
 from tests.modalities.kinds import image as gradients
 from tests.modalities.kinds import tiny
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from dnar2mae import ModelConfig, PretrainConfig, pretrain
-from dnar2mae.assemble import build_model
+from dnar2mae.batch import Batch
 from dnar2mae.cli import main
-from dnar2mae.embed.samples import embed_samples, load_run
 from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.inference.samples import embed_samples
+from dnar2mae.inference.trained_run import load_run
 from dnar2mae.masking import Masker
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.modalities.registry import build_modality, preset_for
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.corpus import Corpus
@@ -26,6 +26,7 @@ from dnar2mae.modalities.text.readers import documents, texts
 from dnar2mae.modalities.text.stream import TokenStream, divide
 from dnar2mae.modalities.text.yardstick import markov_bits
 from dnar2mae.tokenizers import ByteTokenizer
+from dnar2mae.training.build import build_model
 from tests.modalities.kinds import text_bpe
 
 BYTES = ByteTokenizer()

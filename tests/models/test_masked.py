@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dnar2mae.batch import Batch
 from dnar2mae.config import MaskConfig, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import Masker, corrupt
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.models import MaskedModel, head, transformer
-from dnar2mae.models.attention import obstacle
+from dnar2mae.models.attention import why_unavailable
 from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -79,7 +79,7 @@ def test_the_mae_encoder_never_sees_a_masked_token(k, stride):
         hook = model.decoder.register_forward_hook(lambda module, args, out: seen.append(out))
         model.masked_losses(plan, dataclasses.replace(batch, tokens=tokens))
         hook.remove()
-    if vocabulary.group == 1:  # with overlap, hidden neighbours of the changed tokens differ too
+    if vocabulary.anchor_stride == 1:  # with overlap, hidden neighbours of the changed tokens differ too
         torch.testing.assert_close(seen[0], seen[1])
     losses.sum().backward()
     assert all(p.grad is not None for name, p in model.named_parameters())
@@ -207,8 +207,8 @@ def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
 @pytest.mark.parametrize("backend", ["flash_attn", "varlen"])
 def test_a_hundred_steps_go_the_same_way_on_every_gpu_backend(backend, objective):
-    if obstacle(backend, "cuda", torch.bfloat16):
-        pytest.skip(obstacle(backend, "cuda", torch.bfloat16))
+    if why_unavailable(backend, "cuda", torch.bfloat16):
+        pytest.skip(why_unavailable(backend, "cuda", torch.bfloat16))
     runs = [
         loss_trajectory(
             objective,

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from dnar2mae.cli import main
+from dnar2mae.cli.tokenizer import train as train_tokens
 from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
-from dnar2mae.tokenizer_training import TokenizerTraining, train_tokenizer
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 from dnar2mae.tokenizers.file import MAX_ID
+from dnar2mae.tokenizers.train import TokenizerTraining
 
 KINDS = ("bpe", "wordpiece", "unigram")
 TEXT = "the model reads the masked text, and the text is née:\nread it again and again 漢字 🙂\n\n" * 20
@@ -34,7 +35,7 @@ def train(tmp_path):
     def one(kind, text=TEXT, name="t.json", **settings):
         (tmp_path / "in.txt").write_text(text)
         out = tmp_path / name
-        size = train_tokenizer(
+        size = train_tokens(
             TokenizerTraining(
                 paths=(str(tmp_path / "in.txt"),), out=out, kind=kind, **{"vocabulary_size": 300, **settings}
             )
@@ -145,7 +146,7 @@ class TestDna:
         (tmp_path / "g.fa").write_text(f">a\n{bases[:3000]}NNNNNNN{bases[3000:].lower()}\n")
         out = tmp_path / "t.json"
         settings = {"modality": "dna", "vocabulary_size": 40, "kind": request.param}
-        train_tokenizer(TokenizerTraining(paths=(str(tmp_path / "g.fa"),), out=out, **settings))
+        train_tokens(TokenizerTraining(paths=(str(tmp_path / "g.fa"),), out=out, **settings))
         return PieceTokenizer(FileTokenizer.open(out, "ACGT"), 64)
 
     def test_tokens_tile_the_window_and_none_holds_an_n(self, tokenizer):

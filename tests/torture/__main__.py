@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from dnar2mae.checkpoint import checkpoints
+from dnar2mae.run.checkpoint import checkpoints
 
 from ..damage import cut, flip_bit
 from .run import Run, write_genome

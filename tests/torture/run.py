@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from dnar2mae import DataConfig, ModelConfig, OptimizerConfig, PretrainConfig
-from dnar2mae.checkpoint import checkpoints
-from dnar2mae.config_file import write_config
-from dnar2mae.metrics import read_metrics
+from dnar2mae.run.checkpoint import checkpoints
+from dnar2mae.run.config_file import write_config
+from dnar2mae.run.metrics import read_metrics
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["dnar2mae.trainer", "dnar2mae.cli.pretrain", "tests.torture.preload"])
+_CONTEXT.set_forkserver_preload(["dnar2mae.training.trainer", "dnar2mae.cli.pretrain", "tests.torture.preload"])
 _RATES = {"tokens_per_s"}  # of metrics: they depend on the machine
 
 

@@ -13,7 +13,7 @@ _IUPAC = {"A": "A", "C": "C", "G": "G", "T": "T", "R": "AG", "Y": "CT", "S": "CG
 
 
 def pwm(consensus: str, strong: float = 0.97, weak: float = 0.7) -> Float[np.ndarray, "L 4"]:
-    """Give base probabilities (A C G T) at each position of a consensus; rows sum to 1."""
+    """Return base probabilities (A C G T) at each position of a consensus; rows sum to 1."""
     rows = np.zeros((len(consensus), 4))
     for row, letter in zip(rows, consensus, strict=True):
         allowed = np.array([base in _IUPAC[letter.upper()] for base in "ACGT"])
@@ -24,7 +24,7 @@ def pwm(consensus: str, strong: float = 0.97, weak: float = 0.7) -> Float[np.nda
 
 
 def encode(text: str) -> UInt8[np.ndarray, " L"]:
-    """Give the base codes of an upper-case sequence over A C G T."""
+    """Return the base codes of an upper-case sequence over A C G T."""
     return np.array(["ACGT".index(base) for base in text], dtype=np.uint8)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from dnar2mae.batch import Batch
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.store import Rows
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.random import Stream, draw
 
 Encoder = Callable[[Rows, Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Batch]

@@ -201,5 +201,5 @@ def need(package: str) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """Give what an exception says, on one line."""
+    """Return what an exception says, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

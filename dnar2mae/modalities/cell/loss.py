@@ -20,7 +20,7 @@ def squared_error(predicted: Float[Tensor, "M Q"], values: Float[Tensor, "M P"])
 
 
 def poisson(predicted: Float[Tensor, "M Q"], values: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
-    r"""Give :math:`\mu - c \log\mu + \log c!` with :math:`\mu = e^{q_0} L / 10^4`, for a count c and its total L."""
+    r"""Return :math:`\mu - c \log\mu + \log c!` with :math:`\mu = e^{q_0} L / 10^4`, for a count c and its total L."""
     count, log_mean = values[:, 0], _log_mean(predicted, values)
     return log_mean.exp() - count * log_mean + torch.lgamma(count + 1)
 

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import nn
 
+from dnar2mae.batch import Layout, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
-from dnar2mae.fingerprint import of_values
 from dnar2mae.modalities.cell.annotate import write_h5ad
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
@@ -25,12 +25,12 @@ from dnar2mae.modalities.cell.opening import open_cells
 from dnar2mae.modalities.cell.order import held_out_cells
 from dnar2mae.modalities.cell.sources import ListedCells, TrainingCells
 from dnar2mae.modalities.cell.store import CellStore
-from dnar2mae.modalities.contract import Layout, Modality
+from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
-from dnar2mae.safe_files import sha256, write_whole
+from dnar2mae.storage.fingerprint import of_values
+from dnar2mae.storage.safe_files import sha256, write_whole
 from dnar2mae.tokenizers import Vocabulary
-from dnar2mae.validation import evenly_spaced
 
 _GENE_FILE = "genes.json"
 _FIXED_SEED = 0x9E7E5  # of genes without a count that held-out and embedded cells show

@@ -27,7 +27,7 @@ class ValueNetwork(nn.Module):
         self.curve = nn.Linear(width, width, bias=False)
 
     def forward(self, values: Float[Tensor, "B T P"]) -> Float[Tensor, "B T D"]:
-        """Give a vector a value."""
+        """Return a vector a value."""
         x = values[..., :1]
         if self.is_counts:
             x = (x * PER_CELL / values[..., 1:].clamp(min=1)).log1p()

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
+from dnar2mae.batch import Batch
 from dnar2mae.modalities.cell.encode import Encoder
 from dnar2mae.modalities.cell.order import epoch_order
 from dnar2mae.modalities.cell.store import CellStore, Rows, join
-from dnar2mae.modalities.contract import Batch
 
 
 class TrainingCells:

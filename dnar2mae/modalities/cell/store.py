@@ -98,7 +98,7 @@ class CellStore:
         return int(self.offsets[-1])
 
     def narrow(self, index: Int[np.ndarray, " H"]) -> "CellStore":
-        """Give the same cells over some of the genes."""
+        """Return the same cells over some of the genes."""
         other = copy(self)
         other.genes = tuple(self.genes[i] for i in index)
         other.selections = [chosen[:, index] for chosen in self.selections]

@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from dnar2mae.batch import Batch, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.fingerprint import of_values
 from dnar2mae.genome.markov import markov_yardstick
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.windows import TiledSource, WindowSource
-from dnar2mae.modalities.contract import Batch, Layout, Modality
+from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead
-from dnar2mae.safe_files import sha256
+from dnar2mae.storage.fingerprint import of_values
+from dnar2mae.storage.safe_files import sha256
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.file import saved_or_named
-from dnar2mae.validation import evenly_spaced
 
 DnaTokenizer = KmerTokenizer | PieceTokenizer
 _WINDOWS_COUNTED = 1024

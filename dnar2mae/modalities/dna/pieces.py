@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from dnar2mae.batch import Batch
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, decode
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.tokenizers import Encoded, FileTokenizer
 
 _PROBE_BP = 1 << 15

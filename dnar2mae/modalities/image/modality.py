@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from dnar2mae.batch import Layout, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
-from dnar2mae.fingerprint import of_many, of_values
-from dnar2mae.masking import Masker
-from dnar2mae.modalities.contract import Layout, Modality
+from dnar2mae.masking import Masker, fixed_masks
+from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.image.arrays import open_images
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.folder import image_files
@@ -29,9 +29,9 @@ from dnar2mae.modalities.image.yardstick import pixel_yardstick
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
-from dnar2mae.safe_files import sha256, write_whole
+from dnar2mae.storage.fingerprint import of_many, of_values
+from dnar2mae.storage.safe_files import sha256, write_whole
 from dnar2mae.tokenizers import Vocabulary
-from dnar2mae.validation import evenly_spaced, fixed_masks
 
 _SHAPE_FILE = "image.json"
 

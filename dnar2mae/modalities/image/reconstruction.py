@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dnar2mae.batch import Batch
 from dnar2mae.masking import MaskPlan
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.modalities.image.patches import mean_and_deviation, to_pixels
 from dnar2mae.modalities.image.source import values_of
 from dnar2mae.modalities.image.yardstick import distances

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dnar2mae.batch import Batch
 from dnar2mae.errors import DataError
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.modalities.image.images import ArrayImages, Images, JoinedImages
 from dnar2mae.modalities.image.patches import to_patches
 from dnar2mae.random import Stream, draw, scale

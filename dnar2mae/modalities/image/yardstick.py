@@ -7,10 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dnar2mae.batch import Batch, evenly_spaced
 from dnar2mae.masking import MaskPlan, corrupt
-from dnar2mae.modalities.contract import Batch
 from dnar2mae.modalities.image.source import ImageSource, values_of
-from dnar2mae.validation import evenly_spaced
 
 _CHUNK = 512
 _MOST = 10_000  # images that the mean is taken of

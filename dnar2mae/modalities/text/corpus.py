@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.cache import cached_folder, default_cache, sync
 from dnar2mae.errors import DataError
-from dnar2mae.genome.progress import progress_bar
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.readers import documents, source_files
+from dnar2mae.storage.cache import cached_folder, default_cache, sync
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 
 FORMAT = 1

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dnar2mae.batch import Layout
 from dnar2mae.config import PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.fingerprint import of_cache, of_values
-from dnar2mae.modalities.contract import Layout, Modality
+from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.corpus import Corpus, Tokenizer
 from dnar2mae.modalities.text.readers import texts
@@ -18,6 +18,7 @@ from dnar2mae.modalities.text.stream import Parts, divide
 from dnar2mae.modalities.text.yardstick import markov_bits
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead
+from dnar2mae.storage.fingerprint import of_cache, of_values
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 from dnar2mae.tokenizers.file import saved_or_named
 

@@ -5,18 +5,19 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.text.config import TextConfig
+from dnar2mae.storage.progress import progress_bar
 
 _PLAIN, _JSON = (".txt", ".text", ".md"), (".jsonl", ".ndjson")
 
 
 def source_files(path: Path) -> list[Path]:
-    """Give the files that a path stands for, in a fixed order.
+    """Return the files that a path stands for, in a fixed order.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def source_files(path: Path) -> list[Path]:
 
 
 def documents(path: Path, config: TextConfig) -> Iterator[str]:
-    """Give the documents of a file in its order, empty ones too, holding one at a time.
+    """Return the documents of a file in its order, empty ones too, holding one at a time.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def documents(path: Path, config: TextConfig) -> Iterator[str]:
 
 
 def texts(path: Path, field: str) -> list[str]:
-    """Give the texts to embed: the records of a .csv, .tsv or .jsonl file or a data set, or the lines of a text file.
+    """Return the texts to embed: the records of a .csv, .tsv or .jsonl file or a data set, or the lines of a text file.
 
     Raises
     ------
@@ -158,3 +159,25 @@ def _arrow(path: Path, field: str) -> Iterator[str]:
                 yield from (text or "" for text in batch.column(field).to_pylist())
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: cannot be read as an Arrow stream: {' '.join(str(error).split())}") from error
+
+
+def spaced_documents(paths: Sequence[str], *, field: str, max_letters: int) -> Iterator[str]:
+    """Read the documents of files and folders; of a longer input every n-th, so that about ``max_letters`` are given.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    files = [file for path in paths for file in source_files(Path(path))]
+    total = sum(file.stat().st_size for file in files)
+    step = max(-(-total // max_letters), 1)
+    read = TextConfig(field=field)
+    with progress_bar("Reading text", total) as update:
+        done = number = 0
+        for file in files:
+            for text in documents(file, read):
+                if number % step == 0:
+                    yield text
+                number, done = number + 1, done + len(text)
+                update(done)

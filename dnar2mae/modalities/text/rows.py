@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from dnar2mae.modalities.contract import Batch
+from dnar2mae.batch import Batch
 from dnar2mae.modalities.text.corpus import Tokenizer
 from dnar2mae.modalities.text.stream import Piece, TokenStream
 from dnar2mae.random import Stream, draw, unit
@@ -43,7 +43,7 @@ class _Rows(ABC):
 
     @abstractmethod
     def place(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
-        """Give the first token of each row in the stream, and the number of its tokens."""
+        """Return the first token of each row in the stream, and the number of its tokens."""
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Rows of these samples."""

@@ -51,7 +51,7 @@ class TokenStream:
         self.num_documents, self.num_tokens = int(self._before[-1]), int(self._ends[-1]) if runs else 0
 
     def read(self, start: int, count: int) -> Piece:
-        """Give the tokens ``[start, start + count)``."""
+        """Return the tokens ``[start, start + count)``."""
         parts = []
         while count > 0:
             run, corpus, at, end = self._find(start)
@@ -70,14 +70,14 @@ class TokenStream:
         return Piece(np.concatenate(tokens), joined, np.concatenate(number))
 
     def document_at(self, position: int) -> tuple[int, int]:
-        """Give where the document that holds this token starts and ends in the stream."""
+        """Return where the document that holds this token starts and ends in the stream."""
         _, corpus, at, _ = self._find(position)
         document = int(np.searchsorted(corpus.starts, at, side="right")) - 1
         shift = position - at
         return int(corpus.starts[document]) + shift, int(corpus.starts[document + 1]) + shift
 
     def lengths(self) -> Int64[np.ndarray, " D"]:
-        """Give the tokens of each document, in order."""
+        """Return the tokens of each document, in order."""
         parts = [np.diff(self.corpora[i].starts[first : end + 1]) for i, first, end in self._runs.tolist()]
         return np.concatenate([np.empty(0, np.int64), *parts])
 

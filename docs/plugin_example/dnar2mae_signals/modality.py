@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from dnar2mae.batch import Batch, Layout
 from dnar2mae.errors import ConfigError
-from dnar2mae.modalities.contract import Batch, Layout, Modality
+from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
 from dnar2mae.random import Stream, draw, scale

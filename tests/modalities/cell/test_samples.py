@@ -10,10 +10,10 @@ import torch
 
 from dnar2mae import pretrain
 from dnar2mae.cli import main
-from dnar2mae.embed import embed
-from dnar2mae.embed.samples import embed_samples, load_run
 from dnar2mae.errors import ConfigError, DataError, RunError
-from dnar2mae.hub import EmbedOptions
+from dnar2mae.inference import EmbedOptions, embed
+from dnar2mae.inference.samples import embed_samples
+from dnar2mae.inference.trained_run import load_run
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import GeneEncoder
 from dnar2mae.modalities.cell.loss import GeneMeans, negative_binomial, poisson, squared_error
@@ -21,7 +21,7 @@ from dnar2mae.modalities.cell.modality import CellModality
 from dnar2mae.modalities.cell.order import epoch_order
 from dnar2mae.modalities.cell.store import Rows
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.validation import masked_loss
+from dnar2mae.training.validation import masked_loss
 from tests.modalities.kinds import cell_counts, cell_whole, tiny, write_cells
 
 sp = pytest.importorskip("scipy.sparse")

@@ -1,0 +1,1 @@
+"""Rows of a benchmark: what the benchmarks ask of each modality."""

@@ -1,0 +1,160 @@
+"""Samples of any other kind of data as rows: images, texts, cells, and what installed packages register.
+
+A task's ``options`` say what to read::
+
+    rows: samples
+    tasks:
+      digits:
+        classes: ["0", "1", "2"]
+        options: {modality: image, file: digits.npz}
+      types:
+        classes: [B, T, NK]
+        options: {modality: cell, file: cells.h5ad, label: cell_type, data: {layer: counts}}
+
+Labels are those of the files (folders of classes, a labels file or array), a column of the cells' ``obs``, or, with
+``labels: FILE.csv``, the column ``label`` of a table with a row a sample. Rows go to train, dev and test (7, 1 and 2
+tenths) by a hash of their content, so equal samples stay together.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from dnar2mae.batch import Batch, FiniteSource
+from dnar2mae.benchmarks.models.checkpoint import digest
+from dnar2mae.benchmarks.rows.kinds import Kind, LabelledRows
+from dnar2mae.benchmarks.tasks.suite import Task
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError
+from dnar2mae.inference.samples import embed_samples
+from dnar2mae.inference.trained_run import TrainedRun, load_run
+from dnar2mae.modalities.registry import build_modality, preset_for
+
+_READ = 256  # samples hashed at once
+_TENTHS = ("train",) * 7 + ("dev",) + ("test",) * 2
+
+
+class Sample(NamedTuple):
+    """A sample of a file, which stays on disk."""
+
+    file: str
+    number: int
+    content: bytes
+    """Hash of its tokens and values."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Some samples of a source."""
+
+    source: FiniteSource
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, sample_ids: np.ndarray) -> Batch:
+        return self.source.batch(self.ids[sample_ids])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleEncoder:
+    """The model of a run on any kind of data; implements :class:`dnar2mae.benchmarks.rows.kinds.Embedder`."""
+
+    path: str
+    device: str
+    trained: TrainedRun
+    digest: str
+    kind: str = "checkpoint"
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.trained.model.parameters())
+
+    def embed(self, rows: Sequence[Sample]) -> Float[np.ndarray, "N D"]:
+        """One vector a sample."""
+        files = {row.file for row in rows}
+        assert len(files) == 1, "a task has one file"
+        source = self.trained.modality.read(Path(files.pop()))
+        return embed_samples(self.trained.model, _Chosen(source, np.array([row.number for row in rows])))
+
+    def with_random_weights(self, seed: int) -> "SampleEncoder":
+        """Return the same architecture with the initial weights of this seed."""
+        return replace(self, trained=load_run(self.path, device=self.device, seed=seed), kind="random")
+
+
+def _load(path: str, device: str, trust_remote_code: bool) -> SampleEncoder:
+    trained = load_run(path, device=device)
+    return SampleEncoder(path=path, device=device, trained=trained, digest=digest(trained.model))
+
+
+def _file(task: Task, folder: Path) -> Path:
+    if not {"modality", "file"} <= task.options.keys():
+        raise ConfigError(f"task {task.name}: options must name modality and file, got {dict(task.options)}")
+    file = Path(str(task.options["file"]))
+    return file if file.is_absolute() else folder / file
+
+
+def _read(task: Task, folder: Path) -> dict[str, LabelledRows]:
+    file, options = _file(task, folder), task.options
+    preset = preset_for(str(options["modality"]), PretrainConfig())
+    try:
+        data = replace(preset.data, paths=(str(file),), **options.get("data", {}))
+    except TypeError as error:
+        raise ConfigError(f"task {task.name}: options.data does not fit {options['modality']}: {error}") from error
+    source = build_modality(replace(preset, data=data)).read(file)
+    ids = task.label_map()
+    rows: dict[str, list[Sample]] = {"train": [], "dev": [], "test": []}
+    labels: dict[str, list[int]] = {"train": [], "dev": [], "test": []}
+    for index, (content, text) in enumerate(zip(_contents(source), _labels(task, source, folder), strict=True)):
+        if text not in ids:
+            raise ConfigError(f"{file}: sample {index + 1}: label {text!r} is not in the task's map ({', '.join(ids)})")
+        split = _TENTHS[int.from_bytes(content[:8], "little") % 10]
+        rows[split].append(Sample(str(file), index, content))
+        labels[split].append(ids[text])
+    return {split: LabelledRows(rows[split], labels[split]) for split in rows}
+
+
+def _contents(source: FiniteSource) -> list[bytes]:
+    """Hash of each sample's tokens and values."""
+    found = []
+    for start in range(0, len(source), _READ):
+        batch = source.batch(np.arange(start, min(start + _READ, len(source))))
+        parts = [part.numpy() for part in (batch.tokens, batch.values) if part is not None]
+        found += [
+            hashlib.blake2b(b"".join(part[row].tobytes() for part in parts), digest_size=16).digest()
+            for row in range(len(batch.tokens))
+        ]
+    return found
+
+
+def _labels(task: Task, source: Any, folder: Path) -> list[str]:
+    """Label text of each sample."""
+    column, file = str(task.options.get("label", "label")), task.options.get("labels")
+    if file is None and getattr(source, "labels", None) is not None:
+        return [source.classes[number] for number in source.labels]
+    if file is None and hasattr(source, "column"):
+        return [str(text) for text in source.column(column)]
+    table = getattr(source, "table", None) if file is None else pd.read_csv(folder / str(file), dtype=str)
+    if table is None or column not in table.columns:
+        has = "no table" if table is None else f"the columns {', '.join(map(str, table.columns))}"
+        raise ConfigError(f"task {task.name}: no labels: expected a column {column!r}, got {has}; see options.labels")
+    if len(table) != len(source):
+        raise ConfigError(f"task {task.name}: {len(table)} labels for {len(source)} samples")
+    return table[column].astype(str).tolist()
+
+
+SAMPLES = Kind(
+    find=lambda task, folder: _file(task, folder).exists(),
+    read=_read,
+    key=lambda row: row.content,
+    load=_load,
+)
+"""Rows are :class:`Sample`."""

@@ -1,0 +1,216 @@
+"""Weights and sizes as Hugging Face's ``ModernBertForMaskedLM`` names them, both ways.
+
+References
+----------
+.. [1] https://huggingface.co/docs/transformers/model_doc/modernbert
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dnar2mae.config import ModelConfig
+from dnar2mae.errors import RunError
+from dnar2mae.models.transformer import NORM_EPS
+from dnar2mae.tokenizers import KmerTokenizer
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_NAMES = {
+    "embedder.embedding.weight": "model.embeddings.tok_embeddings.weight",
+    "embedder.norm.weight": "model.embeddings.norm.weight",
+    "encoder.final_norm.weight": "model.final_norm.weight",
+    "head.dense.weight": "head.dense.weight",
+    "head.norm.weight": "head.norm.weight",
+    "head.bias": "decoder.bias",
+}
+_LAYER_NAMES = {
+    "attention_norm": "attn_norm",
+    "qkv": "attn.Wqkv",
+    "attention_out": "attn.Wo",
+    "mlp_norm": "mlp_norm",
+    "mlp_in": "mlp.Wi",
+    "mlp_out": "mlp.Wo",
+}
+_TIED = "decoder.weight"
+_WANTED: dict[str, Any] = {
+    "hidden_activation": "gelu",
+    "norm_eps": NORM_EPS,
+    "norm_bias": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "classifier_activation": "gelu",
+    "classifier_bias": False,
+    "decoder_bias": True,
+    "tie_word_embeddings": True,
+}
+"""What this package's encoder has built in; the published defaults."""
+
+
+def to_modernbert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the weights of a :class:`dnar2mae.models.MaskedModel`; the tied decoder matrix is left out."""
+    return {_their_name(name): tensor for name, tensor in weights.items()}
+
+
+def from_modernbert(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
+    """Rename the weights of a ModernBERT of ``depth`` layers; what has no counterpart keeps its name."""
+    parts = [f"encoder.layers.{i}.{part}.weight" for i in range(depth) for part in _LAYER_NAMES]
+    ours = {_their_name(name): name for name in (*_NAMES, *parts)}
+    return {ours.get(name, name): tensor for name, tensor in weights.items() if name != _TIED}
+
+
+def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) -> dict[str, Any]:
+    """Return the ``config.json`` of a ``ModernBertForMaskedLM``.
+
+    Rotary bases and layer kinds are written as transformers 5 names them and as 4.48 to 4.57 did.
+
+    Parameters
+    ----------
+    config, tokenizer
+        Of the model.
+    max_tokens
+        Tokens of the longest window it was trained on.
+    """
+    kinds = ["full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)]
+    thetas = {
+        "full_attention": config.global_rope_theta,
+        "sliding_attention": config.local_rope_theta,
+    }
+    vocabulary = tokenizer.vocabulary
+    return {
+        "architectures": ["ModernBertForMaskedLM"],
+        "model_type": "modernbert",
+        "vocab_size": vocabulary.size,
+        "hidden_size": config.width,
+        "intermediate_size": config.mlp_width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.heads,
+        "max_position_embeddings": max_tokens,
+        "layer_types": kinds,
+        "global_attn_every_n_layers": config.global_every,
+        "local_attention": config.local_tokens,
+        "rope_parameters": {k: {"rope_type": "default", "rope_theta": v} for k, v in thetas.items()},
+        "global_rope_theta": config.global_rope_theta,
+        "local_rope_theta": config.local_rope_theta,
+        **_WANTED,
+        "attention_dropout": 0.0,
+        "embedding_dropout": 0.0,
+        "mlp_dropout": 0.0,
+        "classifier_pooling": "mean",
+        "pad_token_id": vocabulary.pad_id,
+        "sep_token_id": tokenizer.tokens().index("[SEP]"),
+        "bos_token_id": None,
+        "cls_token_id": None,
+        "eos_token_id": None,
+        "dtype": "float32",
+    }
+
+
+def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
+    """Read the sizes in a ModernBERT ``config.json`` of any version.
+
+    Parameters
+    ----------
+    content
+        The parsed file.
+    where
+        Names the file in messages.
+
+    Raises
+    ------
+    RunError
+        If the model is no ModernBERT, or one with biases, another activation, or an irregular order of local and
+        global layers.
+    """
+    if content.get("model_type") != "modernbert":
+        raise RunError(f"{where}: expected model_type modernbert, got {content.get('model_type')}")
+    for name, wanted in _WANTED.items():
+        if content.get(name, wanted) != wanted:
+            raise RunError(f"{where}: {name} must be {wanted}, got {content[name]}")
+    try:
+        depth, kinds = content["num_hidden_layers"], content.get("layer_types")
+        every = _global_every(kinds, depth) if kinds else content.get("global_attn_every_n_layers", 3)
+        if kinds and [k == "full_attention" for k in kinds] != [i % every == 0 for i in range(depth)]:
+            raise RunError(f"{where}: layer_types must have a full_attention layer first and every n-th, got {kinds}")
+        rope = content.get("rope_parameters") or {}
+        return ModelConfig(
+            width=content["hidden_size"],
+            depth=depth,
+            heads=content["num_attention_heads"],
+            mlp_width=content["intermediate_size"],
+            global_every=every,
+            local_tokens=content.get("local_attention", 128),
+            global_rope_theta=_theta(rope, "full_attention", content.get("global_rope_theta", 160_000.0)),
+            local_rope_theta=_theta(rope, "sliding_attention", content.get("local_rope_theta", 10_000.0)),
+        )
+    except KeyError as error:
+        raise RunError(f"{where}: {error.args[0]} is missing") from error
+
+
+def _their_name(name: str) -> str:
+    if not name.startswith("encoder.layers."):
+        return _NAMES[name]
+    _, _, index, part, _ = name.split(".")
+    return f"model.layers.{index}.{_LAYER_NAMES[part]}.weight"
+
+
+def _global_every(kinds: list[str], depth: int) -> int:
+    """Distance of the first two global layers; ``depth`` if there is one."""
+    return kinds.index("full_attention", 1) if "full_attention" in kinds[1:] else depth
+
+
+def _theta(rope: Mapping[str, Any], kind: str, default: float) -> float:
+    return float((rope.get(kind) or {}).get("rope_theta", default))
+
+
+def read_modernbert(folder: Path) -> tuple[ModelConfig, dict[str, Tensor], int]:
+    """Read the configuration and weights of a folder that ``save_pretrained`` or ``export`` wrote.
+
+    Returns
+    -------
+    config, weights, max_tokens
+        Sizes, tensors by our names (fp32), and the longest input that the folder names.
+
+    Raises
+    ------
+    RunError
+        If a file is missing, damaged or a pickle, or the architecture is another.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        refuse_pickles(folder)
+        raise RunError(f"{folder}: neither a run, nor a checkpoint of one, nor a ModernBERT folder with config.json")
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{file}: not readable JSON: {error}") from error
+    config = from_config(content, str(file))
+    weights = from_modernbert(_read_safetensors(folder), config.depth)
+    return config, weights, content.get("max_position_embeddings", 512)
+
+
+def _read_safetensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of the (perhaps sharded) weights, in fp32."""
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        refuse_pickles(folder)
+        raise RunError(f"{folder}: no model.safetensors in this folder")
+    try:
+        return {name: tensor.float() for file in files for name, tensor in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{folder}: the weights cannot be read: {error}") from error
+
+
+def refuse_pickles(path: Path) -> None:
+    """Say of a folder that holds weights as pickles why they are not read."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    pickles = [file.name for file in files if file.is_file() and file.suffix in _PICKLES]
+    if pickles:
+        raise RunError(
+            f"{path}: {', '.join(pickles)} may hold a pickle, which can run code when it is read; "
+            "only safetensors are read (save the model again with save_pretrained)"
+        )

@@ -1,0 +1,368 @@
+"""Checkpoints: a folder of safetensors and JSON, complete or absent. Nothing is ever pickled.
+
+``RUN/checkpoints/step-00000500/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and their
+checksums, ``SHA256SUMS``. The folder is written under a temporary name, flushed to disk and renamed, and what it
+replaces is removed after that, so that at every instant each visible folder is complete. ``RUN/checkpoints/best`` is
+one of the same.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from dnar2mae.distributed import ALONE, Ranks, copy_into, full_tensor, shard_like
+from dnar2mae.errors import RunError
+from dnar2mae.storage.safe_files import find_damage, flush, write_checksums
+
+FORMAT = 2
+_STEP = re.compile(r"step-(\d{8})")
+_FILES = ("state.json", "model.safetensors", "optimizer.safetensors")
+
+
+class DamagedCheckpointError(RunError):
+    """A checkpoint is not what was written: a file is missing, truncated or has other bits."""
+
+
+def step_name(step: int) -> str:
+    """Folder name of a checkpoint taken after this many steps."""
+    return f"step-{step:08d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a checkpoint holds, copied to CPU memory: training may go on while it is written."""
+
+    weights: dict[str, Tensor]
+    """By name in the model."""
+    moments: dict[str, Tensor]
+    """AdamW's moments as ``exp_avg/name``."""
+    state: str
+    """JSON values that the loop needs to go on."""
+
+    @classmethod
+    def take(cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> "Snapshot":
+        """Copy the present state; of a sharded model, while all other ranks :func:`give_shards`."""
+        weights, moments = (
+            {name: _copied(tensor) for name, tensor in part.items()} for part in _state(model, optimizer)
+        )
+        return cls(weights, moments, json.dumps({"format": FORMAT, **state}, indent=1))
+
+    def write(self, folder: Path) -> None:
+        """Write a checkpoint, all or nothing; an older one of this name is replaced.
+
+        Raises
+        ------
+        RunError
+            If the disk is full or the folder cannot be written; nothing is left half-written, nothing is lost.
+        """
+        partial = folder.with_name(f".{folder.name}.partial")
+        try:
+            _make_way(partial)
+            partial.mkdir(parents=True)
+            save_file(self.weights, partial / "model.safetensors")
+            save_file(self.moments, partial / "optimizer.safetensors")
+            (partial / "state.json").write_text(self.state)
+            write_checksums(partial)
+            for file in partial.iterdir():
+                flush(file)
+            flush(partial)
+            old = _hide(folder)
+            partial.rename(folder)
+            flush(folder.parent)
+            if old:
+                _remove(old)
+        except (OSError, SafetensorError) as error:
+            _remove(partial)
+            raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
+
+
+def give_shards(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Take part in the :meth:`Snapshot.take` of another rank, and keep nothing."""
+    for part in _state(model, optimizer):
+        for tensor in part.values():
+            full_tensor(tensor)
+
+
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights by name and AdamW's moments as ``exp_avg/name``, where they are."""
+    moments = {
+        f"{kind}/{name}": value.detach()
+        for name, parameter in model.named_parameters()
+        for kind, value in optimizer.state.get(parameter, {}).items()
+    }
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, moments
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint now (see :class:`dnar2mae.run.checkpoint_writer.CheckpointWriter` for one that does not wait).
+
+    Parameters
+    ----------
+    folder
+        Where it will be; an older one there is replaced.
+    model, optimizer
+        What to save.
+    state
+        JSON values that the loop needs to go on (the step and the validation history).
+
+    Raises
+    ------
+    RunError
+        If the disk is full or the folder cannot be written; nothing is left half-written.
+    """
+    Snapshot.take(model, optimizer, state).write(folder)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+    """Read a checkpoint into a model and, to go on training, its optimizer.
+
+    Returns
+    -------
+    dict
+        The saved state: ``step`` and, always where an optimizer is given, ``history`` and ``guard``.
+
+    Raises
+    ------
+    DamagedCheckpointError
+        If a file is missing or damaged; model and optimizer are as they were.
+    RunError
+        If a file cannot be read at present, it is of another format, or the tensors do not fit the model.
+    """
+    try:
+        if fault := find_damage(folder, _FILES if optimizer else _FILES[:2]):
+            raise DamagedCheckpointError(f"{folder}: damaged checkpoint: {fault}")
+        state = json.loads((folder / "state.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+        moments = load_file(folder / "optimizer.safetensors") if optimizer else {}
+    except (FileNotFoundError, SafetensorError, ValueError, RecursionError) as error:
+        raise DamagedCheckpointError(f"{folder}: not a readable checkpoint: {error}") from error
+    except OSError as error:  # of the disk, the network or permissions: the files may be good
+        raise RunError(
+            f"{folder}: cannot read the checkpoint: {error.strerror or error}; nothing was changed; make it readable "
+            "and start again, or move it away to go on without it"
+        ) from error
+    _check_state(folder, state, to_train=optimizer is not None)
+    _check_fit(folder, model.state_dict(), weights)
+    if optimizer:
+        _check_moments(folder, model, moments)
+        _load_optimizer(model, optimizer, moments)
+    load_weights(model, weights, folder)
+    return state
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Copy weights by name into a model, whole or sharded.
+
+    Raises
+    ------
+    RunError
+        If they do not fit; the message names ``source``.
+    """
+    present = model.state_dict()
+    _check_fit(source, present, weights)
+    for name, target in present.items():
+        copy_into(target, weights[name])
+
+
+def load_newest(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, ranks: Ranks = ALONE
+) -> tuple[Path, dict[str, Any]] | None:
+    """Read the last checkpoint of a run that is whole; each damaged one before it is named in a warning.
+
+    The first rank chooses; the others read the same one, or end the run.
+
+    Returns
+    -------
+    (Path, dict) or None
+        Its folder and the saved state; None where the run has no whole checkpoint.
+
+    Raises
+    ------
+    RunError
+        As :func:`load_checkpoint`, damage aside.
+
+    Warns
+    -----
+    UserWarning
+        A checkpoint is damaged and was skipped.
+    """
+    found = _load_newest(run, model, optimizer) if ranks.is_first else None
+    (step,) = ranks.all_max(found[1]["step"] if found else -1, device=next(model.parameters()).device)
+    if ranks.is_first or step < 0:
+        return found
+    folder = run / "checkpoints" / step_name(step)
+    return folder, load_checkpoint(folder, model, optimizer)
+
+
+def _load_newest(
+    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None
+) -> tuple[Path, dict[str, Any]] | None:
+    left = checkpoints(run)
+    while left:
+        folder = left.pop()
+        try:
+            return folder, load_checkpoint(folder, model, optimizer)
+        except DamagedCheckpointError as error:
+            then = "going back to the one before" if left else "starting from the beginning"
+            warnings.warn(f"{error}; {then}", stacklevel=3)
+    return None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Return the checkpoints of a run by step, oldest first (``best`` not among them)."""
+    return sorted(p for p in (run / "checkpoints").glob("step-*") if _STEP.fullmatch(p.name))
+
+
+def find_checkpoint(path: Path) -> tuple[Path, Path] | None:
+    """Run directory and checkpoint that a path names: a run (its last checkpoint) or one of its checkpoints.
+
+    Raises
+    ------
+    RunError
+        If it is a run without a checkpoint.
+    """
+    if (path / "config.yaml").is_file():
+        saved = checkpoints(path)
+        if not saved:
+            raise RunError(f"{path}: this run has no checkpoint yet")
+        return path, saved[-1]
+    run = path.absolute().parent.parent
+    return (run, path) if (path / "state.json").is_file() and (run / "config.yaml").is_file() else None
+
+
+def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
+    """Keep the last ``keep`` checkpoints; what cannot be removed now goes out of sight, for :func:`recover`.
+
+    Parameters
+    ----------
+    run
+        Run directory.
+    keep
+        How many.
+    newest
+        Name of the one just written: later ones go too, since the run found them damaged and went back.
+    """
+    present = checkpoints(run)
+    last = [folder.name for folder in present].index(newest) + 1 if newest else len(present)
+    for folder in present[: max(last - keep, 0)] + present[last:]:
+        with suppress(OSError):
+            if old := _hide(folder):
+                _remove(old)
+
+
+def recover(run: Path) -> None:
+    """Tidy up after a process that was killed while it wrote a checkpoint."""
+    folder = run / "checkpoints"
+    best, old = folder / "best", folder / ".best.old"
+    if old.is_dir() and not old.is_symlink() and not best.exists():
+        with suppress(OSError):
+            old.rename(best)
+    for left in (*folder.glob(".*.old"), *folder.glob(".*.partial")):
+        _remove(left)
+
+
+def _hide(folder: Path) -> Path | None:
+    """Take a checkpoint out of sight in one step, for removal; None where there is none."""
+    old = folder.with_name(f".{folder.name}.old")
+    _make_way(old)
+    try:
+        return folder.rename(old)
+    except FileNotFoundError:
+        return None
+
+
+def _make_way(path: Path) -> None:
+    """Free a name; what cannot be removed now (NFS keeps files that are open) is moved aside."""
+    _remove(path)
+    if os.path.lexists(path):
+        path.rename(path.with_name(f".{secrets.token_hex(4)}.partial"))
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or what is in its place, as far as that is possible now."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # a link or a file
+        path.unlink()
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return full_tensor(tensor).to("cpu", copy=True, memory_format=torch.contiguous_format)
+
+
+def _check_state(folder: Path, state: Any, *, to_train: bool) -> None:
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        found = state.get("format") if isinstance(state, dict) else "no mapping"
+        raise RunError(f"{folder}: expected checkpoint format {FORMAT}, got {found}")
+    step = state.get("step")
+    if type(step) is not int or step < 0:
+        raise RunError(f"{folder}: the step in state.json must be a whole number, got {step!r}")
+    if _STEP.fullmatch(folder.name) and folder.name != step_name(step):
+        raise RunError(f"{folder}: the step in state.json must be that of the folder's name, got {step}")
+    if (to_train or "history" in state) and not _is_history(state.get("history")):
+        raise RunError(f"{folder}: the history in state.json must be pairs of step and loss")
+    if (to_train or "guard" in state) and not _is_guard(state.get("guard")):
+        raise RunError(f"{folder}: the guard in state.json must be two floats")
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and type(pair[0]) is int and type(pair[1]) in (int, float)
+        for pair in value
+    )
+
+
+def _is_guard(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(number) is float for number in value)
+
+
+def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for key, value in moments.items():
+        kind, name = key.split("/", 1)
+        parameter = parameters[name]
+        own = value.clone()  # what was read is mapped from the file
+        if kind == "step":
+            optimizer.state[parameter][kind] = own.to(parameter.device if parameter.is_cuda else "cpu")
+        else:
+            optimizer.state[parameter][kind] = shard_like(parameter, own)
+
+
+def _check_moments(folder: Path, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
+    """Every parameter that has one of AdamW's moments has all of them."""
+    own = {key.partition("/")[2] for key in moments}
+    wanted = {
+        f"{kind}/{name}": parameter if kind != "step" else torch.empty(())
+        for name, parameter in model.named_parameters()
+        for kind in ("exp_avg", "exp_avg_sq", "step")
+        if name in own
+    }
+    _check_fit(folder, wanted, moments)
+
+
+def _check_fit(folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in wanted.keys() - found.keys()]
+    problems += [f"{name} is not in the model" for name in found.keys() - wanted.keys()]
+    problems += [
+        f"{name} is {_layout(found[name])}, not {_layout(wanted[name])}"
+        for name in wanted.keys() & found.keys()
+        if _layout(wanted[name]) != _layout(found[name])
+    ]
+    if problems:
+        raise RunError(f"{folder}: does not fit the model: {'; '.join(sorted(problems)[:5])}")
+
+
+def _layout(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)}" if tensor.dtype == torch.float32 else f"{list(tensor.shape)} of {tensor.dtype}"

@@ -1,0 +1,78 @@
+"""Checkpoints written in the background, while training goes on."""
+
+import threading
+from pathlib import Path
+
+from dnar2mae.errors import RunError
+from dnar2mae.run.checkpoint import Snapshot, prune
+
+
+class CheckpointWriter:
+    """Writes checkpoints of one run in a thread of its own, one at a time; a context manager.
+
+    Leaving the context waits for the last checkpoint. An error of the thread is raised in the loop: by the next
+    :meth:`save`, :meth:`check` or, at the latest, on leaving the context (where an earlier error goes first).
+
+    Parameters
+    ----------
+    run
+        Run directory.
+    keep
+        How many of the last checkpoints to keep, beside ``best``.
+    """
+
+    def __init__(self, run: Path, keep: int) -> None:
+        self._run, self._keep = run, keep
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.wait()
+        except RunError:
+            if kind is None:
+                raise
+
+    def save(self, name: str, snapshot: Snapshot) -> None:
+        """Write a snapshot to ``checkpoints/name`` while the caller goes on.
+
+        Raises
+        ------
+        RunError
+            If the checkpoint before this one could not be written.
+        """
+        self.wait()
+        self._thread = threading.Thread(target=self._write, args=(name, snapshot), name="checkpoint")
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise the error of a checkpoint that could not be written, if there is one, without waiting."""
+        if self._thread and not self._thread.is_alive():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when the last checkpoint is on disk.
+
+        Raises
+        ------
+        RunError
+            If it could not be written.
+        """
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error:
+            raise error
+
+    def _write(self, name: str, snapshot: Snapshot) -> None:
+        folder = self._run / "checkpoints" / name
+        try:
+            snapshot.write(folder)
+            if name != "best":
+                prune(self._run, self._keep, newest=name)
+        except BaseException as error:  # noqa: BLE001 (raised in the loop)
+            self._error = error

@@ -1,0 +1,225 @@
+"""The folder of one run: configuration, metrics, checkpoints and summary."""
+
+import json
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.run.config_file import flatten, read_config, write_config
+from dnar2mae.run.environment import JOB, environment
+from dnar2mae.storage.safe_files import write_whole
+
+_MAY_CHANGE = {
+    "micro_batch",
+    "num_workers",
+    "device",
+    "attention",
+    "kernels",
+    "compile",
+    "gradient_checkpointing",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+    "max_hours",
+    "parallel",
+    "reduce",
+    "timeout_s",
+    "data.genomes",
+    "data.paths",
+    "data.memory_mb",
+}
+"""Settings that do not change what is learned, so that a resumed run may differ in them."""
+
+
+_WRITTEN = (
+    "data.sha256",
+    "metrics.jsonl",
+    "metrics-????????.jsonl",
+    "summary.json",
+    "loss.png",
+    "held_out-last.*",
+    "held_out-best.*",
+    "checkpoints",
+    "tensorboard",
+    "tokenizer.json",
+    "genes.json",
+    "image.json",
+    ".*.partial",
+)
+"""What a run writes besides its configuration and environment, and what overwriting it removes."""
+
+
+class RunDirectory:
+    """Names and rules of a run's files.
+
+    Parameters
+    ----------
+    path
+        The folder; created by :meth:`hold`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.environment_file = path / "environment.json"
+        self.data_file = path / "data.sha256"
+        self.summary_file = path / "summary.json"
+        self.plot_file = path / "loss.png"
+        self.checkpoint_folder = path / "checkpoints"
+
+    def check(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> None:
+        """Say before any work whether a run may be written here.
+
+        Raises
+        ------
+        RunError
+            If the folder is in use without ``resume`` or ``overwrite``, holds something else than a run,
+            cannot be written, or ``resume`` is given with settings that change the result.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path}: the output must be a folder, but a file has that name")
+        in_use = self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir())
+        if resume and overwrite:
+            raise RunError("--resume and --overwrite exclude each other")
+        if resume:
+            self._check_resume(config)
+        elif in_use and not overwrite:
+            raise RunError(
+                f"{self.path}: not empty; go on with --resume, start again with --overwrite, or choose another --out"
+            )
+        elif in_use and not self._is_run():
+            raise RunError(f"{self.path}: holds no dnar2mae run, so --overwrite will not remove it")
+        place = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
+        if not os.access(place, os.W_OK):
+            raise RunError(f"{self.path}: {place} is not writable; choose another --out")
+        self._check_links()
+
+    def _is_run(self) -> bool:
+        """Tell a run by its configuration or, where that is damaged, by its environment."""
+        try:
+            read_config(self.config_file, whole=True)
+            return True
+        except ConfigError:
+            pass
+        try:
+            found = json.loads(self.environment_file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(found, dict) and "dnar2mae" in found
+
+    def _check_links(self) -> None:
+        """Refuse a folder that somebody else has made so that this run would write elsewhere."""
+        inside = self.path.resolve()
+        for entry in self.path.iterdir() if self.path.is_dir() else ():
+            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+                raise RunError(f"{entry}: a link out of the run directory, to {entry.resolve()}; remove it")
+
+    def _check_resume(self, config: PretrainConfig) -> None:
+        if not self.config_file.exists():
+            raise RunError(f"{self.path}: nothing to resume here: no config.yaml")
+        was, now = flatten(read_config(self.config_file, whole=True)), flatten(config)
+        changed = [f"--{k.replace('_', '-')} was {was[k]}, got {now[k]}" for k in now if was[k] != now[k]]
+        refused = [
+            text for text, k in zip(changed, (k for k in now if was[k] != now[k]), strict=True) if k not in _MAY_CHANGE
+        ]
+        if refused:
+            raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
+
+    def is_of_this_job(self) -> bool:
+        """Whether the last process here belonged to the torchrun that has started this one."""
+        try:
+            job = json.loads(self.environment_file.read_text())["job"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return self.config_file.exists() and job == os.environ.get(JOB)
+
+    @contextmanager
+    def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:
+        """Make the folder and let no other process use it; the lock goes with the process, however it ends.
+
+        Parameters
+        ----------
+        config, resume, overwrite
+            See :meth:`check`.
+        data
+            Fingerprint of the data, which a resumed run must have begun with; empty where it is not known.
+
+        Raises
+        ------
+        RunError
+            If another process uses the folder, the run began with other data, as :meth:`check`, or as :meth:`create`.
+
+        Warns
+        -----
+        UserWarning
+            The file system knows no locks.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
+        try:
+            self._lock(lock)
+            self.check(config, resume=resume, overwrite=overwrite)  # again: it may have changed until now
+            if resume:
+                self._check_data(data)
+            self.create(config, overwrite=overwrite, data=data)
+            yield
+        finally:
+            os.close(lock)
+
+    def _check_data(self, data: str) -> None:
+        if data and self.data_file.exists() and self.data_file.read_bytes().strip() != data.encode():
+            raise RunError(
+                f"{self.path}: the run began with other data: name files of the same content (they may lie elsewhere), "
+                "or start again with --overwrite"
+            )
+
+    def _lock(self, lock: int) -> None:
+        try:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            raise RunError(f"{self.path}: in use by {holder}; wait for its end or choose another --out") from error
+        except (ImportError, OSError):
+            warnings.warn(f"{self.path}: no locks here; see to it that no other process uses this folder", stacklevel=4)
+            return
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+
+    def create(self, config: PretrainConfig, *, overwrite: bool, data: str = "") -> None:
+        """Make the folder and save the configuration, the environment and the fingerprint of the data.
+
+        Raises
+        ------
+        RunError
+            If the folder cannot be written.
+        """
+        try:
+            if overwrite and self.path.exists():
+                self._clear()
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_config(config, self.config_file)  # first: it makes the folder a run, to resume or to overwrite
+            self.checkpoint_folder.mkdir(exist_ok=True)
+            write_whole(self.environment_file, json.dumps(environment(), indent=1))
+            if data:
+                write_whole(self.data_file, data + "\n")
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
+
+    def _clear(self) -> None:
+        """Remove the earlier run, but for what the new one replaces at once: it can be overwritten all the while."""
+        for entry in [entry for pattern in _WRITTEN for entry in self.path.glob(pattern)]:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()

@@ -1,0 +1,102 @@
+"""Losses of one run, and of several side by side."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.errors import RunError
+from dnar2mae.plots.figure import new_figure, save_figure
+from dnar2mae.run.metrics import read_metrics
+
+
+def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
+    """Draw training and held-out loss by step, and the held-out loss by mask ratio.
+
+    Parameters
+    ----------
+    run
+        Run directory.
+    summary
+        Its summary: ``unit``, ``yardstick``, ``curve``.
+    path
+        PNG, SVG or PDF to write.
+    """
+    rows, unit = read_metrics(run), summary["unit"].replace(" ", "_")
+    train = [(r["step"], r[unit]) for r in rows if r["event"] == "train" and r[unit] is not None]
+    held_out = [(r["step"], r["held_out"]) for r in rows if r["event"] == "validation"]
+    figure = new_figure(10.0, 4.0)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    if train:
+        steps, losses = zip(*train, strict=True)
+        left.plot(steps, _smooth(losses), color="0.6", lw=1, label="training (under the run's mask law)")
+    if held_out:
+        left.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
+    for number, (name, value) in enumerate(sorted(summary["yardstick"].items(), key=lambda item: item[1])):
+        left.axhline(value, color="C3", lw=1, ls="--" if number == 0 else ":", label=f"{name}: {value:.3f}")
+        if number == 1:
+            break
+    left.set(xlabel="step", ylabel=summary["unit"], title="Loss")
+    left.legend(fontsize=8, frameon=False)
+    ratios, losses = zip(*((float(r), v) for r, v in summary["curve"].items()), strict=True)
+    right.plot(ratios, losses, marker="o", ms=4)
+    right.set(xlabel="mask ratio", ylabel=summary["unit"], title="Held-out loss by mask ratio")
+    figure.savefig(path)
+
+
+def plot_runs(runs: Sequence[Path], path: Path) -> None:
+    """Draw the held-out loss of several runs by step, and by mask ratio, side by side.
+
+    Held-out losses are taken under the same masks whatever a run's law, so that runs on the same data compare.
+
+    Parameters
+    ----------
+    runs
+        Run directories; one that is not finished has no curve by mask ratio.
+    path
+        PNG, SVG or PDF to write.
+
+    Raises
+    ------
+    RunError
+        If a folder is no run or has no validation yet, or the losses are in different units.
+    """
+    figure = new_figure(10.0, 4.0)
+    left, right = figure.subplots(1, 2)
+    units: set[str] = set()
+    yardsticks: set[tuple[str, float]] = set()
+    for number, run in enumerate(runs):
+        held_out, summary = _losses(run)
+        look = {"label": run.name, "color": f"C{number % 10}", "marker": "o", "ms": 3}
+        left.plot(*zip(*held_out, strict=True), **look)
+        if summary:
+            units.add(summary["unit"])
+            right.plot([float(r) for r in summary["curve"]], list(summary["curve"].values()), **look)
+            for name, value in sorted(summary["yardstick"].items(), key=lambda item: item[1])[:1]:
+                if (name, value) not in yardsticks:  # runs on the same data share it
+                    left.axhline(value, color=look["color"], lw=1, ls="--", label=f"{name}: {value:.3f}")
+                yardsticks.add((name, value))
+    if len(units) > 1:
+        raise RunError(f"the runs' losses are in different units: {', '.join(sorted(units))}")
+    left.set(xlabel="step", ylabel="".join(units) or "held-out loss", title="Held-out loss, mask ratio 0.15")
+    right.set(xlabel="mask ratio", ylabel="".join(units), title="Held-out loss of the last step by mask ratio")
+    left.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+def _losses(run: Path) -> tuple[list[tuple[int, float]], dict[str, Any]]:
+    """Held-out loss by step, and the summary if there is one."""
+    try:
+        held_out = [(row["step"], row["held_out"]) for row in read_metrics(run) if row["event"] == "validation"]
+        summary = run / "summary.json"
+        found = json.loads(summary.read_text()) if summary.is_file() else {}
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{run}: not a run whose metrics can be read: {error}") from error
+    if not held_out:
+        raise RunError(f"{run}: no validation loss yet")
+    return held_out, found
+
+
+def _smooth(values: tuple[float, ...], window: int = 25) -> list[float]:
+    """Trailing mean."""
+    return [sum(part) / len(part) for i in range(len(values)) if (part := values[max(0, i - window + 1) : i + 1])]

@@ -1,0 +1,185 @@
+"""Caches of what is read once from large files: put in place whole, made by one process at a time."""
+
+import errno
+import os
+import platform
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedWriter, TextIOWrapper
+from pathlib import Path
+from typing import TypeVar
+
+from dnar2mae.errors import RunError
+from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted_owner, write_checksums
+
+Index = TypeVar("Index")
+
+_STALE_S = 24 * 3600
+
+
+def default_cache() -> Path:
+    """Return the folder of all caches: ``$DNAR2MAE_CACHE``, else ``~/.cache/dnar2mae``."""
+    return Path(os.environ.get("DNAR2MAE_CACHE") or "~/.cache/dnar2mae").expanduser()
+
+
+def own_compile_cache() -> None:
+    """Let ``torch.compile`` keep its cache, which holds pickles, in a folder that only this user can write to.
+
+    The default is a predictable name under ``/tmp``; headers are not precompiled, since they would lie there all the
+    same. With a ``TORCHINDUCTOR_CACHE_DIR`` of the user's own, all is as torch has it.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be made, or another user may have made or changed it.
+    """
+    from torch._inductor import config
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):  # torch sets it when imported
+        return
+    folder = default_cache() / "compile" / "inductor"
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot make the cache of --compile ({error.strerror}); "
+            "set DNAR2MAE_CACHE to a folder that you may write to"
+        ) from error
+    _refuse_foreign(folder)
+    config.cpp_cache_precompile_headers = False
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())
+
+
+def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
+    """Return what a cache folder holds; build it where it is missing, stale or damaged (which a warning names).
+
+    Parameters
+    ----------
+    folder
+        The cache.
+    load
+        Reads the index of a cache; None where any part is missing, damaged, or not of the source as it is now.
+    build
+        Fills an empty folder and gives the index that ``load`` will read.
+
+    Raises
+    ------
+    OSError
+        If the cache cannot be written; nothing is left behind. ``build`` may raise what it likes.
+    RunError
+        If another user may have made or changed the cache.
+    """
+    index = _usable(folder, load)
+    if index is not None:
+        return index
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # whatever the umask: see untrusted_owner
+    with _alone(folder.parent) as is_alone:
+        index = _usable(folder, load)  # perhaps another process has built it by now
+        if index is not None:
+            return index
+        _tidy(folder.parent, is_alone=is_alone)
+        return _build(folder, load, build)
+
+
+def _usable(folder: Path, load: Callable[[Path], Index | None]) -> Index | None:
+    """Return the index of a cache if it is all that was written, by this user, and of the source as it is now."""
+    if not folder.exists():
+        return None
+    _refuse_foreign(folder)
+    index = load(folder)
+    if fault := find_damage(folder):
+        warnings.warn(f"{folder}: damaged cache ({fault}); building it anew", stacklevel=5)
+        return None
+    return index
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if why := untrusted_owner(folder):
+        raise RunError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
+
+
+def sync(file: BufferedWriter | TextIOWrapper) -> None:
+    """Put a file's content on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Let one process at a time build in this folder; tell whether that holds. The lock goes with the process.
+
+    Where locks are unknown (Windows, some network file systems) several may build the same cache: each
+    puts a whole one in place, and the last one stays.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+def _mark() -> str:
+    """What is in the name of every folder that this machine builds in."""
+    return f".building-{platform.node()}-"
+
+
+def _tidy(folder: Path, *, is_alone: bool) -> None:
+    """Remove what killed processes left: at once what is of this machine, if its lock is held, and all after a day.
+
+    A lock on a network file system may be unknown to other machines.
+    """
+    for left in folder.glob("*.building-*"):
+        with suppress(FileNotFoundError):
+            if is_alone and _mark() in left.name or time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _build(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
+    scratch = Path(tempfile.mkdtemp(prefix=f"{folder.name}{_mark()}", dir=folder.parent))
+    try:
+        index = build(scratch)
+        write_checksums(scratch)
+        for file in scratch.iterdir():
+            file.chmod(0o644)
+        flush(scratch / CHECKSUMS)
+        flush(scratch)
+        _put_in_place(scratch, folder, lambda: load(folder) == index and not find_damage(folder))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return index
+
+
+def _put_in_place(scratch: Path, folder: Path, is_done: Callable[[], bool]) -> None:
+    """Move a finished cache to its name, replacing an older one; processes that map that one keep it."""
+    old = scratch.with_name(scratch.name + "-old")
+    for _ in range(10):
+        try:
+            os.rename(scratch, folder)
+            flush(folder.parent)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR):
+                raise
+        if is_done():  # another process was first
+            break
+        with suppress(FileNotFoundError):  # another process may have moved it away first
+            os.rename(folder, old)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        raise OSError(errno.EBUSY, "other processes keep replacing the cache")

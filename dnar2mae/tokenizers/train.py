@@ -1,0 +1,221 @@
+"""Train a tokenizer on text or DNA: a ``tokenizer.json`` by the ``tokenizers`` package."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from dnar2mae.config import Positional, require
+from dnar2mae.errors import ConfigError, Dnar2maeError
+
+SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
+_NUM_BYTES = 256
+_PRIVATE, _MOVABLE = 0xF0000, "\U00020000"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenizerTraining:
+    """Train a tokenizer: a tokenizer.json for --tokenizer.file, on text or DNA.
+
+    Example: dnar2mae tokenizer train genome.fa.gz --out bpe.json --modality dna --vocabulary-size 4096
+    """
+
+    paths: Positional[tuple[str, ...]]
+    """Text (files, .jsonl, folders, data sets on disk), or FASTA and GenBank files with --modality dna."""
+    out: Path
+    """File to write, such as bpe.json."""
+    kind: Literal["bpe", "wordpiece", "unigram"] = "bpe"
+    """bpe (of text: byte-level, nothing is unknown), wordpiece (white space is dropped), unigram."""
+    vocabulary_size: int = 4096
+    """Number of tokens, [PAD] [MASK] [UNK] [CLS] [SEP] and the alphabet included."""
+    modality: Literal["text", "dna"] = "text"
+    """What the input is."""
+    both_strands: bool = True
+    """dna: learn from the reverse complement, too."""
+    max_letters: int = 50_000_000
+    """Learn from about this many letters, chunks evenly spaced over the input; more need more memory."""
+    field: str = "text"
+    """Name of the text in JSON lines and data sets."""
+    overwrite: bool = False
+    """Replace --out."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        kinds = ("bpe", "wordpiece", "unigram")
+        require(self.kind in kinds, "kind", f"one of {', '.join(kinds)}", self.kind)
+        require(self.modality in ("text", "dna"), "modality", "text or dna", self.modality)
+        least = len(SPECIAL_TOKENS) + (4 if self.modality == "dna" else _NUM_BYTES if self.kind == "bpe" else 1)
+        what = f"at least {least} (specials and alphabet)"
+        require(self.vocabulary_size >= least, "vocabulary-size", what, self.vocabulary_size)
+        require(self.max_letters >= 1, "max-letters", "at least 1", self.max_letters)
+        require(len(self.paths) > 0, "paths", "one or more files", self.paths)
+
+
+def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
+    """Train and write a tokenizer; the same input gives the same file.
+
+    Parameters
+    ----------
+    config
+        What to train, and where to write it.
+    chunks
+        Texts to learn from, such as :func:`dnar2mae.modalities.text.readers.spaced_documents` or
+        :func:`dnar2mae.genome.chunks.spaced_chunks` reads them.
+
+    Returns
+    -------
+    int
+        Number of its tokens: fewer than asked for where the input has no more to merge.
+
+    Raises
+    ------
+    Dnar2maeError
+        If the input is missing, wrong or empty, or the file exists or cannot be written.
+    """
+    if config.out.exists() and not config.overwrite:
+        raise ConfigError(f"--out {config.out} exists; give --overwrite to replace it")
+    train = {"bpe": _bpe, "wordpiece": _word_piece, "unigram": _unigram}[config.kind]
+    with _one_thread():
+        try:
+            tokenizer = train(_not_empty(chunks, config), config)
+        except Dnar2maeError:
+            raise
+        except Exception as error:  # the package raises bare ones
+            reason = f"{error}; --vocabulary-size is {config.vocabulary_size}"
+            raise ConfigError(f"{', '.join(config.paths)}: no tokenizer can be trained: {reason}") from error
+    size = tokenizer.get_vocab_size()
+    least = f"at least {size} (specials and the input's alphabet)"
+    require(size <= config.vocabulary_size, "vocabulary-size", least, config.vocabulary_size)
+    partial = config.out.with_name(config.out.name + ".partial")
+    try:
+        partial.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        partial.replace(config.out)
+    except OSError as error:
+        raise ConfigError(f"--out {config.out}: cannot be written: {error.strerror}") from error
+    return size
+
+
+def _bpe(chunks: Iterator[str], config: TokenizerTraining) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    if config.modality == "dna":
+        tokenizer.decoder = decoders.Fuse()
+        alphabet = list("ACGT")
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator(chunks, _bpe_trainer(config, alphabet))
+    return tokenizer
+
+
+def _bpe_trainer(config: TokenizerTraining, alphabet: list[str]) -> Any:
+    from tokenizers import trainers
+
+    return trainers.BpeTrainer(
+        vocab_size=config.vocabulary_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=alphabet,
+        show_progress=sys.stderr.isatty(),
+    )
+
+
+def _word_piece(chunks: Iterator[str], config: TokenizerTraining) -> Any:
+    """Merge pairs as for BPE, letters inside a word being others than at its start.
+
+    The package's own trainer does so too, but numbers the letters inside words in the order of a hash table, which
+    differs from run to run and decides between pairs that are equally frequent. So they are moved to a range of
+    private letters, and back afterwards.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    words = None if config.modality == "dna" else pre_tokenizers.BertPreTokenizer()
+
+    def moved() -> Iterator[str]:
+        for text in chunks:
+            parts = [text] if words is None else [word for word, _ in words.pre_tokenize_str(text)]
+            yield " ".join(
+                word[0] + "".join(chr(ord(x) + _PRIVATE) for x in word[1:]) for word in parts if max(word) < _MOVABLE
+            )
+
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    bare.train_from_iterator(moved(), _bpe_trainer(config, list("ACGT") if words is None else []))
+    vocabulary = {}
+    for token, number in bare.get_vocab().items():
+        is_inside = ord(token[0]) >= _PRIVATE
+        letters = "".join(chr(ord(x) - _PRIVATE if ord(x) >= _PRIVATE else ord(x)) for x in token)
+        vocabulary["##" * is_inside + letters] = number
+    most = 100 if words else 1 << 20
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=most))
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+    tokenizer.decoder = decoders.WordPiece()
+    if words:
+        tokenizer.pre_tokenizer = words
+    return tokenizer
+
+
+def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
+    """Fit pieces with probabilities.
+
+    The package adds numbers in the order of a hash table, so these are rounded; and it puts rare letters that are no
+    piece at the end in that order, at most 0.0001 apart, so these are sorted.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.Unigram())
+    if config.modality == "dna":
+        tokenizer.decoder = decoders.Fuse()
+    else:
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=config.vocabulary_size,
+        special_tokens=list(SPECIAL_TOKENS),
+        unk_token="[UNK]",
+        initial_alphabet=list("ACGT") if config.modality == "dna" else [],
+        show_progress=sys.stderr.isatty(),
+    )
+    tokenizer.train_from_iterator(chunks, trainer)
+    content = json.loads(tokenizer.to_str())
+    pieces = [(piece, round(score, 6)) for piece, score in content["model"]["vocab"]]
+    special, real = pieces[: len(SPECIAL_TOKENS)], pieces[len(SPECIAL_TOKENS) :]
+    real.sort(key=lambda pair: (-pair[1], pair[0]))
+    rare = len(real) - 1
+    while rare > 0 and len(real[rare - 1][0]) == 1 and real[rare - 1][1] - real[rare][1] < 1.03e-4:
+        rare -= 1
+    letters = sorted(piece for piece, _ in real[rare:])
+    real[rare:] = [(letter, score) for letter, (_, score) in zip(letters, real[rare:], strict=True)]
+    content["model"]["vocab"] = special + real
+    return Tokenizer.from_str(json.dumps(content))
+
+
+def _not_empty(chunks: Iterator[str], config: TokenizerTraining) -> Iterator[str]:
+    """Pass the chunks on, and refuse none."""
+    from dnar2mae.errors import DataError
+
+    found = False
+    for chunk in chunks:
+        found = found or bool(chunk.strip())
+        yield chunk
+    if not found:
+        raise DataError(f"{', '.join(config.paths)}: the input is empty: there is nothing to learn from")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the package from adding numbers in the order in which its threads end."""
+    name = "TOKENIZERS_PARALLELISM"
+    before = os.environ.get(name)
+    os.environ[name] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

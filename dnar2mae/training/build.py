@@ -1,0 +1,41 @@
+"""The model of a run with its first weights."""
+
+import torch
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.distributed import copy_into, shard
+from dnar2mae.modalities.contract import Modality
+from dnar2mae.models import MaskedModel
+
+_CPU = torch.device("cpu")
+
+
+def build_model(
+    config: PretrainConfig, modality: Modality, device: torch.device = _CPU, *, sharded: bool = False
+) -> MaskedModel:
+    """Make the model of a run with the weights of its seed, a pure function of the configuration.
+
+    Parameters
+    ----------
+    config, modality
+        The run.
+    device
+        Where to.
+    sharded
+        Cut it into shards over the ranks of the group. No rank ever holds more of it than its shards and one
+        parameter.
+    """
+    with torch.device("meta" if sharded else "cpu"):
+        model = MaskedModel(
+            config.model,
+            modality.embedder(),
+            modality.head(),
+            modality.layout,
+            gradient_checkpointing=config.gradient_checkpointing,
+            attention=config.attention,
+            kernels=config.kernels,
+        )
+    if sharded:
+        shard(model, config, device)
+    model.reset_parameters(torch.Generator().manual_seed(config.seed), copy_into)
+    return model.to(device)

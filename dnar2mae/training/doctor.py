@@ -1,0 +1,60 @@
+"""What a machine has, and what a run would use of it."""
+
+import torch
+
+from dnar2mae.kernels.backend import use_triton
+from dnar2mae.models.attention import PREFERENCE, choose_backend, why_unavailable
+from dnar2mae.run.directory import environment
+
+Rows = list[tuple[str, str]]
+
+_OPTIONAL = {
+    "flash-attn": "attention on CUDA: pip install 'dnar2mae[flash]'",
+    "triton": "masking kernels on CUDA; comes with the package on Linux",
+}
+
+
+def version_report() -> Rows:
+    """Versions of what matters, and how to install what is missing."""
+    found = environment()
+    names = ("dnar2mae", "python", "torch", "numpy", "safetensors", "triton", "flash-attn")
+    return [(name, found[name] or f"not installed ({_OPTIONAL.get(name, 'needed')})") for name in names]
+
+
+def device_report() -> Rows:
+    """Devices, and the type of matrix products that ``--precision auto`` takes on each."""
+    cpu = "bfloat16 (AMX)" if torch.cpu._is_amx_tile_supported() else "float32 (no AMX)"
+    rows = [("cpu", f"{torch.get_num_threads()} threads, {cpu}")]
+    for index in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(index)
+        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        rows.append((f"cuda:{index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB, {dtype}"))
+    if len(rows) == 1:
+        rows.append(("cuda", "none seen by this torch build: --device auto takes the CPU"))
+    return rows
+
+
+def attention_report() -> Rows:
+    """Each backend on the default device: chosen, possible, or why not."""
+    device, dtype = _default()
+    chosen = choose_backend("auto", device, dtype)
+    rows: Rows = []
+    for name in PREFERENCE:
+        reason = why_unavailable(name, device.type, dtype)
+        state = f"not here: {reason}" if reason else "chosen by auto" if name == chosen else "possible"
+        rows.append((name, state))
+    return rows
+
+
+def kernel_report() -> Rows:
+    """Which implementation the masking kernels run with on the default device."""
+    device, _ = _default()
+    triton = use_triton("auto", torch.empty(0, device=device))
+    why = "CUDA tensors" if triton else f"the tensors are on {device.type}; the Triton kernels need CUDA"
+    return [("masked_embedding, visible_gather", f"{'triton' if triton else 'reference'} ({why})")]
+
+
+def _default() -> tuple[torch.device, torch.dtype]:
+    if torch.cuda.is_available():
+        return torch.device("cuda"), torch.bfloat16
+    return torch.device("cpu"), torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32

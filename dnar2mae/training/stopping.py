@@ -1,0 +1,106 @@
+"""Why a run ends before its last step: a signal or a time limit, on which its ranks agree."""
+
+import signal
+import threading
+import time
+from multiprocessing import forkserver
+from types import FrameType
+from typing import Any
+
+import torch
+
+from dnar2mae.distributed import Ranks
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_TIME_IS_UP = 1000  # beyond every signal number
+_MOST_STEPS, _MOST_MS = 10, 2000  # between two agreements of the ranks
+
+
+def ignore_signals(_worker: int = 0) -> None:
+    """Ignore the stop signals: a worker must live until the loop has saved."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def start_forkserver() -> None:
+    """Start the process that workers come from so that it, too, ignores the stop signals, which all processes get."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    ignore_signals()
+    try:
+        forkserver.ensure_running()  # what is ignored stays so over exec
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class StopRequested(Exception):
+    """A run is to save and end; the text says why."""
+
+
+class StopRequests:
+    """Collects SIGINT, SIGTERM and SIGUSR1 instead of dying of them; a context manager.
+
+    A second SIGINT does its usual work; the others may come more than once. Outside the main thread signals stay the
+    caller's business.
+
+    Parameters
+    ----------
+    max_hours
+        Time after which the run is to end; None for no limit.
+    ranks, device
+        Ranks agree by a collective on the device.
+    """
+
+    def __init__(self, max_hours: float | None, ranks: Ranks, device: torch.device) -> None:
+        self._hours, self._ranks, self._device = max_hours, ranks, device
+        self._received = 0
+        self._before: dict[int, Any] = {}
+        self._steps, self._interval = 0, 1
+        self._begun = self._agreed = time.monotonic()
+
+    def __enter__(self) -> "StopRequests":
+        try:
+            for number in _SIGNALS:
+                self._before[number] = signal.signal(number, self._note)
+        except ValueError:
+            pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])
+
+    def check(self) -> None:
+        """Raise :class:`StopRequested` if the run is to end; every rank asks at the same time."""
+        if reason := self.now():
+            raise StopRequested(reason)
+
+    def after_step(self) -> str | None:
+        """Return the signal or time limit that ends the run after this step; every rank asks after every step.
+
+        Ranks agree every 10 steps, or as often as is needed to do so every 2 seconds.
+        """
+        self._steps += 1
+        if self._ranks.size > 1 and self._steps < self._interval:
+            return None
+        return self.now()
+
+    def now(self) -> str | None:
+        """Return the signal or time limit that is to end the run; every rank asks at the same time."""
+        late = self._hours is not None and time.monotonic() - self._begun > self._hours * 3600
+        mine = self._received or (_TIME_IS_UP if late else 0)
+        elapsed = int((time.monotonic() - self._agreed) * 1000)
+        found, elapsed = self._ranks.all_max(mine, elapsed, device=self._device)
+        steps_in_time = max(self._steps, 1) * _MOST_MS // max(elapsed, 1)
+        self._interval = min(max(steps_in_time, 1), _MOST_STEPS)
+        self._steps, self._agreed = 0, time.monotonic()
+        if not found:
+            return None
+        return f"--max-hours {self._hours}" if found == _TIME_IS_UP else signal.Signals(found).name

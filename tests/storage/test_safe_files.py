@@ -1,0 +1,106 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from dnar2mae import safe_files
+from dnar2mae.modalities.registry import build_modality
+from dnar2mae.run.checkpoint import Snapshot
+from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, write_checksums, write_whole
+from tests.modalities.kinds import dna, text
+
+
+def test_a_text_that_is_there_is_not_written_again(tmp_path):
+    path = tmp_path / "a.json"
+    write_whole(path, "é")
+    inode = path.stat().st_ino
+    write_whole(path, "é")
+    assert path.stat().st_ino == inode
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    write_whole(path, "é")
+    assert not path.is_symlink()
+
+
+def test_a_full_disk_leaves_the_old_text(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(safe_files.os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            write_whole(path, "new")
+    assert path.read_text() == "old"
+    write_whole(path, "new")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "new"
+
+
+@pytest.fixture
+def renames(monkeypatch):
+    """Names that were put in place; what is renamed must be flushed as it is, and the folder above after that."""
+    flushed, owed, done = set(), set(), []
+
+    def state(path):
+        status = os.stat(path)
+        return status.st_ino, None if Path(path).is_dir() else status.st_size
+
+    def fsync(handle, real=os.fsync):
+        real(handle)
+        status = os.fstat(handle)
+        flushed.update({(status.st_ino, status.st_size), (status.st_ino, None)})
+        owed.discard(status.st_ino)
+
+    def watched(real):
+        def rename(source, target):
+            source = Path(source)
+            missing = [path for path in (source, *source.rglob("*")) if state(path) not in flushed]
+            real(source, target)
+            assert not missing, f"renamed before it was flushed: {missing}"
+            owed.add(os.stat(Path(target).parent).st_ino)
+            done.append(Path(target).name)
+
+        return rename
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", watched(os.rename))
+    monkeypatch.setattr(os, "replace", watched(os.replace))
+    yield done
+    assert not owed, "a folder was not flushed after a rename in it"
+
+
+def test_a_text_is_flushed_before_it_is_there(tmp_path, renames):
+    for content in ("old", "new"):
+        write_whole(tmp_path / "a.json", content)
+    assert renames == ["a.json"] * 2
+
+
+def test_a_checkpoint_is_flushed_before_it_is_there(tmp_path, renames):
+    model = torch.nn.Linear(2, 2)
+    snapshot = Snapshot.take(model, torch.optim.AdamW(model.parameters()), {"step": 1})
+    for _ in range(2):
+        snapshot.write(tmp_path / "best")
+    assert renames == ["best", ".best.old", "best"]
+
+
+@pytest.mark.parametrize("kind", [dna, text])
+def test_a_cache_is_flushed_before_it_is_there(tmp_path, renames, kind):
+    build_modality(kind(tmp_path)).open()
+    assert len(renames) == 1
+
+
+def test_no_cut_of_the_checksums_goes_unnoticed(tmp_path):
+    for name in ("a.bin", "b.json"):
+        (tmp_path / name).write_text(name)
+    write_checksums(tmp_path)
+    sums = tmp_path / CHECKSUMS
+    whole = sums.read_bytes()
+    assert find_damage(tmp_path) is None
+    for length in range(len(whole) - 1):  # the last line break says nothing
+        sums.write_bytes(whole[:length])
+        assert find_damage(tmp_path), length

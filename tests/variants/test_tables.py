@@ -1,0 +1,104 @@
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.store import Genome
+from dnar2mae.inference import Model
+from dnar2mae.variants import Labels, ScoreOptions, score_vcf
+from tests.random_run import write_run
+
+
+@pytest.fixture
+def model(tmp_path):
+    return Model.from_pretrained(write_run(tmp_path / "run"), device="cpu")
+
+
+@pytest.fixture
+def table(fasta):
+    """Rows of every kind, on GRCh-like names of columns."""
+    genome = Genome.open(fasta)
+    rows = []
+    for start in range(100, 140):
+        ref = genome.fetch("one", start, start + 1)
+        rows.append(["chrone", start + 1, ref, "ACGT".replace(ref, "")[0], ["benign", "likely harmful"][start % 2]])
+    rows[3][3] = "".join("ACGT".replace(rows[3][2], ""))[0] + "," + "<DEL>"
+    rows[4][3] = "-"
+    rows[5][3] = ""
+    return pd.DataFrame(rows, columns=["Chromosome", "start", "reference", "alternative", 'what "it" does'])
+
+
+def test_rows_and_columns_are_kept(model, table, fasta, tmp_path):
+    table.to_csv(tmp_path / "in.csv.gz", index=False)
+    table.to_csv(tmp_path / "in.tsv", index=False, sep="\t")
+    distance = ScoreOptions(distance=True)
+    labels = Labels(field='what "it" does', positive=("likely harmful",), negative=("benign",))
+    for name in ("in.csv.gz", "in.tsv"):
+        report = score_vcf(
+            model,
+            tmp_path / name,
+            tmp_path / "out.tsv",
+            genome=fasta,
+            labels=labels,
+            options=distance,
+        )
+        out = pd.read_csv(tmp_path / "out.tsv", sep="\t", keep_default_na=False)
+        assert list(out) == [*table, "R2MAE_LLR", "R2MAE_DIST", "R2MAE_STATUS"]
+        pd.testing.assert_frame_equal(out[list(table)], table)
+        assert out["R2MAE_STATUS"][3:7].tolist() == ["scored,alt_unknown", "alt_unknown", "no_alt", "scored"]
+        assert out["R2MAE_LLR"][4:6].tolist() == ["NA", "NA"]
+        assert out["R2MAE_LLR"][3].endswith(",NA")
+        assert report.groups == (19, 19)
+        assert set(report.metrics) == {"AUROC", "AUPRC"}
+
+
+def test_a_table_gives_the_scores_of_the_vcf(model, table, fasta, tmp_path):
+    pytest.importorskip("pysam")
+    rows = table.iloc[6:]
+    rows.to_csv(tmp_path / "in.tsv", index=False, sep="\t")
+    lines = [f"{r[0]}\t{r[1]}\t.\t{r[2]}\t{r[3]}\t.\t.\t.\n" for r in rows.itertuples(index=False)]
+    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+    (tmp_path / "in.vcf").write_text("##fileformat=VCFv4.2\n" + columns + "".join(lines))
+    score_vcf(model, tmp_path / "in.tsv", tmp_path / "a.tsv", genome=fasta)
+    score_vcf(model, tmp_path / "in.vcf", tmp_path / "b.tsv", genome=fasta)
+    a, b = (pd.read_csv(tmp_path / name, sep="\t") for name in ("a.tsv", "b.tsv"))
+    np.testing.assert_allclose(a["R2MAE_LLR"], b["llr"], atol=1e-6)
+    score_vcf(model, tmp_path / "a.tsv", tmp_path / "c.tsv", genome=fasta)
+    assert (tmp_path / "c.tsv").read_text() == (tmp_path / "a.tsv").read_text()
+
+
+def test_bad_tables(model, fasta, tmp_path):
+    cases = {
+        "a.tsv": ("chrom\tpos\tref\n", "expected a column alt or alternative or alternate"),
+        "b.tsv": ("chrom\tpos\tref\talt\none\tx\tA\tC\n", "b.tsv:2: a position is a whole number from 1, got 'x'"),
+        "c.csv": ("chrom,pos,ref,alt\none,5,A\n", "c.csv:2: expected 4 columns, got 3"),
+        "d.csv": ("chrom,pos,ref,alt\n", "no record in this file"),
+        "e.csv": (None, "cannot be read as a table: No such file"),
+        "f.tsv": ("", "expected a column chrom"),
+    }
+    for name, (content, match) in cases.items():
+        if content is not None:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(SequenceError, match=match):
+            score_vcf(model, tmp_path / name, tmp_path / "out.tsv", genome=fasta)
+    (tmp_path / "g.csv.gz").write_bytes(gzip.compress(b"chrom,pos,ref,alt\none,5,A,C\n" * 50)[:30])
+    with pytest.raises(SequenceError, match="cannot be read as a table"):
+        score_vcf(model, tmp_path / "g.csv.gz", tmp_path / "out.tsv", genome=fasta)
+    (tmp_path / "h.csv").write_text(f"chrom,pos,ref,alt\none,1,{Genome.open(fasta).fetch('one', 0, 1)},N\n")
+    with pytest.raises(ConfigError, match="--out must end in .tsv when the variants come as a table, got .*out.vcf"):
+        score_vcf(model, tmp_path / "h.csv", tmp_path / "out.vcf", genome=fasta)
+    with pytest.raises(ConfigError, match="--evaluate must name a column of .*h.csv, got class"):
+        score_vcf(model, tmp_path / "h.csv", tmp_path / "out.tsv", genome=fasta, labels=Labels(field="class"))
+
+
+def test_clinvar(model, data, tmp_path):
+    folder = data / "variants"
+    rows = pd.read_csv(folder / "clinvar_hg19_chr1_1000.tsv.gz", sep="\t").iloc[::40]
+    rows.to_csv(tmp_path / "some.tsv.gz", sep="\t", index=False)
+    genome = folder / "hg19_chr1_1-3004950.fa.gz"
+    report = score_vcf(model, tmp_path / "some.tsv.gz", tmp_path / "out.tsv", genome=genome)
+    assert (report.records, report.mismatches) == (25, 0)
+    out = pd.read_csv(tmp_path / "out.tsv", sep="\t")
+    assert out["details"].tolist() == rows["details"].tolist()
