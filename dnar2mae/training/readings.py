@@ -40,7 +40,7 @@ class Readings:
         """Keep the result of a step as :class:`dnar2mae.training.step.TrainingStep` gives it."""
         self._pending.append(result)
 
-    def take(self) -> list[dict[str, float]]:
+    def take(self) -> list[dict[str, Any]]:
         """Return the rows of all steps added since the last call; waits for the device.
 
         Raises
@@ -55,7 +55,7 @@ class Readings:
         self._pending.clear()
         return rows
 
-    def _row(self, result: dict[str, Any]) -> dict[str, float]:
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         row = {name: value.item() if isinstance(value, Tensor) else value for name, value in result.items()}
         if row["skipped"] >= self._max_skipped:
             raise RunError(
