@@ -47,7 +47,7 @@ def run(argv: list[str]) -> int:
     kind: Any = Command[type(default.run.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
     from dnar2mae.cli.summary import print_summary
-    from dnar2mae.training.trainer import pretrain
+    from dnar2mae.training.pretrain import pretrain
 
     result = pretrain(command.run, command.out, resume=command.resume, overwrite=command.overwrite)
     if result.finished and os.environ.get("RANK", "0") == "0":

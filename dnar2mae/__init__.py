@@ -9,7 +9,7 @@ _PUBLIC = {
     "MaskedModel": "dnar2mae.models",
     "Model": "dnar2mae.inference",
     "Masker": "dnar2mae.masking",
-    "pretrain": "dnar2mae.training.trainer",
+    "pretrain": "dnar2mae.training.pretrain",
     "RunResult": "dnar2mae.run.result",
     "PretrainConfig": "dnar2mae.config",
     "DataConfig": "dnar2mae.config",

@@ -1,4 +1,4 @@
-"""Everything a run can be told, as frozen dataclasses; no torch here, so that ``--help`` stays quick.
+"""All settings of a run, as frozen dataclasses; no torch here, so that ``--help`` stays quick.
 
 The docstring under a field is its help text on the command line and states its unit and range.
 """
@@ -245,7 +245,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainConfig(Generic[Data]):
-    """A whole run. What is not named here is the same in every run."""
+    """All settings of a run."""
 
     modality: str = "dna"
     """Kind of data: dna, text, image, cell, or one that an installed package registers."""

@@ -23,13 +23,13 @@ from dnar2mae.errors import ConfigError, RunError
 
 FORWARD_METHODS = ("masked_losses", "encode", "decoded", "logits")
 """Methods of a model that compute with its weights, besides ``forward``."""
-_LONG = timedelta(days=7)  # of what may well take longer than a step
-_SECONDS_TO_REPORT = 5.0  # in which ranks that wait for the same silent one say so
+_LONG = timedelta(days=7)  # while one rank indexes a genome, the others must not count it as hung
+_SECONDS_TO_REPORT = 5.0  # for the ranks that wait for a lost one to say that they are alive
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Which of the run's processes this one is."""
+    """The place of this process among the processes of the run."""
 
     rank: int = 0
     size: int = 1
@@ -38,7 +38,7 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes the files and prints."""
         return self.rank == 0
 
     def all_sum_(self, *values: Tensor) -> None:
@@ -59,7 +59,7 @@ class Ranks:
 
     @contextmanager
     def first_on_each_node(self) -> Iterator[None]:
-        """Let one process of each node go first, however long it takes, and the others after it."""
+        """Run the block in one process of each node first, however long it takes, then in the others."""
         if self.size == 1:
             yield
             return
@@ -88,7 +88,7 @@ def local_device(name: str) -> str:
 
 @contextmanager
 def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]:
-    """Join the group that torchrun's environment names; a single process is a group of its own.
+    """Join the process group that torchrun's environment describes; a single process needs none.
 
     Parameters
     ----------
@@ -114,17 +114,18 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
         rule = f"a multiple of {size} ranks" + (f" times --micro-batch ({micro})" if micro > 1 else "")
         raise ConfigError(f"--batch-size must be {rule}, got {config.batch_size}")
     if dist.is_initialized():  # by the caller, who also ends it
-        yield _among(Ranks(dist.get_rank(), size), restarts, device)
+        yield _agree_on_restart(Ranks(dist.get_rank(), size), restarts, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
     timeout = timedelta(seconds=config.timeout_s)
     store, rank, _ = next(dist.rendezvous("env://", timeout=timeout))
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # which outlives the group, with addresses of the dead
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun's store outlives a group and keeps the addresses of its lost ranks: each start gets its own keys
         store = dist.PrefixStore(f"start {restarts}", store)
         if rank == 0 and int(os.environ.get("GROUP_WORLD_SIZE", "1")) > 1:
-            warnings.warn(_STORE_OF_ITS_OWN, stacklevel=3)
+            warnings.warn(_SHARED_STORE_WARNING, stacklevel=3)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
-    ranks = _among(Ranks(dist.get_rank(), size), restarts, device)
+    ranks = _agree_on_restart(Ranks(dist.get_rank(), size), restarts, device)
     try:
         yield ranks
     except RuntimeError as error:
@@ -140,14 +141,14 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
         dist.destroy_process_group()
 
 
-def _among(ranks: Ranks, restarts: int, device: torch.device) -> Ranks:
-    """Restarted, if any of them was: each node's torchrun counts for itself."""
+def _agree_on_restart(ranks: Ranks, restarts: int, device: torch.device) -> Ranks:
+    """Mark the ranks as restarted if any of them was: each node's torchrun counts its own restarts."""
     (most,) = ranks.all_max(restarts, device=device)
     return replace(ranks, restarted=most > 0)
 
 
 def _silent(error: Exception, ranks: Ranks, store: dist.Store) -> list[int]:
-    """Ranks that do not say in time that they, too, failed to hear from another one."""
+    """Return the ranks that did not report, after an error of a collective; the others all report that they wait."""
     if not isinstance(error, dist.DistError) and "gloo" not in str(error):
         return []
     store.set(f"waited {ranks.rank}", "")
@@ -155,7 +156,7 @@ def _silent(error: Exception, ranks: Ranks, store: dist.Store) -> list[int]:
     return [rank for rank in range(ranks.size) if not store.check([f"waited {rank}"])]
 
 
-_STORE_OF_ITS_OWN = (
+_SHARED_STORE_WARNING = (
     "several nodes: export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun, or they may not find each other again "
     "after a restart"
 )
@@ -173,7 +174,7 @@ class Parallel:
 
 
 class _Losses(nn.Module):
-    """DDP watches calls of ``forward`` only."""
+    """The losses as a ``forward`` method: DDP synchronises gradients of calls of ``forward`` only."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -214,14 +215,14 @@ def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
 
 
 def _in_bf16(group: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
-    """Gradients travel in bf16; under its own name DDP refuses torch's hook on gloo."""
+    """Exchange gradients in bf16; DDP knows torch's hook by its name and refuses it on gloo."""
     from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 
     return bf16_compress_hook(group, bucket)
 
 
 def shard(model: Any, config: PretrainConfig, device: torch.device) -> None:
-    """Cut a model on the meta device into shards by layer (FSDP2), and give each rank memory for its own."""
+    """Shard a model on the meta device by layer (FSDP2), and allocate this rank's shards."""
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     reduce = torch.bfloat16 if config.reduce == "bf16" else None

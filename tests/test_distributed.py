@@ -19,7 +19,7 @@ from dnar2mae.distributed import Ranks, start_ranks
 from dnar2mae.errors import ConfigError
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.config_file import write_config
-from dnar2mae.training.trainer import batches
+from dnar2mae.training.loader import batches
 from tests.modalities.kinds import dna, image
 from tests.rank_main import main
 

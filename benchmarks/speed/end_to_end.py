@@ -33,7 +33,8 @@ from dnar2mae.run.directory import RunDirectory, environment
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.kmer_json import write_tokenizer
 from dnar2mae.training.device import choose_device
-from dnar2mae.training.trainer import Trainer, batches
+from dnar2mae.training.loader import batches
+from dnar2mae.training.trainer import Trainer
 
 RESULTS = Path(__file__).parents[1] / "results" / "end_to_end.csv"
 Objective = Literal["mlm", "mae"]

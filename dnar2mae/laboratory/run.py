@@ -60,7 +60,7 @@ def run_cells(cells: Sequence[Cell], num_workers: int, advance: Advance) -> bool
 
 def run_cell(cell: Cell) -> bool:
     """Run or go on with one cell, its output in ``log.txt``; tell whether it is finished."""
-    from dnar2mae.training.trainer import pretrain
+    from dnar2mae.training.pretrain import pretrain
 
     log = cell.path.with_suffix(".log")
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class DamagedCheckpointError(RunError):
 
 
 def step_name(step: int) -> str:
-    """Folder name of a checkpoint taken after this many steps."""
+    """Return the folder name of a checkpoint taken after this many steps."""
     return f"step-{step:08d}"
 
 
@@ -54,7 +54,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> "Snapshot":
-        """Copy the present state; of a sharded model, while all other ranks :func:`give_shards`."""
+        """Copy the present state; of a sharded model all other ranks must call :func:`send_shards` meanwhile."""
         weights, moments = (
             {name: _copied(tensor) for name, tensor in part.items()} for part in _state(model, optimizer)
         )
@@ -70,7 +70,7 @@ class Snapshot:
         """
         partial = folder.with_name(f".{folder.name}.partial")
         try:
-            _make_way(partial)
+            _clear_name(partial)
             partial.mkdir(parents=True)
             save_file(self.weights, partial / "model.safetensors")
             save_file(self.moments, partial / "optimizer.safetensors")
@@ -89,15 +89,15 @@ class Snapshot:
             raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
 
 
-def give_shards(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Take part in the :meth:`Snapshot.take` of another rank, and keep nothing."""
+def send_shards(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Send this rank's shards to the :meth:`Snapshot.take` of the first rank."""
     for part in _state(model, optimizer):
         for tensor in part.values():
             full_tensor(tensor)
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights by name and AdamW's moments as ``exp_avg/name``, where they are."""
+    """Return weights by name and AdamW's moments as ``exp_avg/name``, on their device."""
     moments = {
         f"{kind}/{name}": value.detach()
         for name, parameter in model.named_parameters()
@@ -199,6 +199,7 @@ def load_newest(
     UserWarning
         A checkpoint is damaged and was skipped.
     """
+    # one rank chooses: another might see a file system's older state, or damage of its own
     found = _load_newest(run, model, optimizer) if ranks.is_first else None
     (step,) = ranks.all_max(found[1]["step"] if found else -1, device=next(model.parameters()).device)
     if ranks.is_first or step < 0:
@@ -226,8 +227,14 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(p for p in (run / "checkpoints").glob("step-*") if _STEP.fullmatch(p.name))
 
 
+def last_good(run: Path) -> str:
+    """Say where a run that failed can go on from."""
+    saved = checkpoints(run)
+    return f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written before that"
+
+
 def find_checkpoint(path: Path) -> tuple[Path, Path] | None:
-    """Run directory and checkpoint that a path names: a run (its last checkpoint) or one of its checkpoints.
+    """Return the run directory and checkpoint that a path names: a run (its last checkpoint) or one of its checkpoints.
 
     Raises
     ------
@@ -244,7 +251,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path] | None:
 
 
 def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
-    """Keep the last ``keep`` checkpoints; what cannot be removed now goes out of sight, for :func:`recover`.
+    """Keep the last ``keep`` checkpoints; what cannot be removed now is hidden, for :func:`recover` to remove.
 
     Parameters
     ----------
@@ -275,24 +282,27 @@ def recover(run: Path) -> None:
 
 
 def _hide(folder: Path) -> Path | None:
-    """Take a checkpoint out of sight in one step, for removal; None where there is none."""
+    """Rename a checkpoint to a hidden name, which is atomic, and return that; None where there is none.
+
+    Removing a folder is not atomic: a process killed while it does would leave half a checkpoint under a visible name.
+    """
     old = folder.with_name(f".{folder.name}.old")
-    _make_way(old)
+    _clear_name(old)
     try:
         return folder.rename(old)
     except FileNotFoundError:
         return None
 
 
-def _make_way(path: Path) -> None:
-    """Free a name; what cannot be removed now (NFS keeps files that are open) is moved aside."""
+def _clear_name(path: Path) -> None:
+    """Remove what has this name, or rename it where it cannot be removed now (NFS keeps files that are open)."""
     _remove(path)
     if os.path.lexists(path):
         path.rename(path.with_name(f".{secrets.token_hex(4)}.partial"))
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder, or what is in its place, as far as that is possible now."""
+    """Remove a folder, or the link or file of that name, as far as that is possible now."""
     shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):  # a link or a file
         path.unlink()
@@ -333,7 +343,7 @@ def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, moments:
     for key, value in moments.items():
         kind, name = key.split("/", 1)
         parameter = parameters[name]
-        own = value.clone()  # what was read is mapped from the file
+        own = value.clone()  # what was read is mapped from the file, which may be removed
         if kind == "step":
             optimizer.state[parameter][kind] = own.to(parameter.device if parameter.is_cuda else "cpu")
         else:

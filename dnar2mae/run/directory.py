@@ -1,4 +1,4 @@
-"""The folder of one run: configuration, metrics, checkpoints and summary."""
+"""The folder of one run: which files it has, who may write there, and what a resumed run may change."""
 
 import json
 import os
@@ -74,7 +74,7 @@ class RunDirectory:
         self.checkpoint_folder = path / "checkpoints"
 
     def check(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> None:
-        """Say before any work whether a run may be written here.
+        """Check, before any work is done, that a run may be written here.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class RunDirectory:
         self._check_links()
 
     def _is_run(self) -> bool:
-        """Tell a run by its configuration or, where that is damaged, by its environment."""
+        """Return whether the folder holds a run: it has a configuration or, where that is damaged, an environment."""
         try:
             read_config(self.config_file, whole=True)
             return True
@@ -114,7 +114,7 @@ class RunDirectory:
         return isinstance(found, dict) and "dnar2mae" in found
 
     def _check_links(self) -> None:
-        """Refuse a folder that somebody else has made so that this run would write elsewhere."""
+        """Refuse links that lead out of the folder: the run would write to a place that another user chose."""
         inside = self.path.resolve()
         for entry in self.path.iterdir() if self.path.is_dir() else ():
             if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
@@ -132,7 +132,7 @@ class RunDirectory:
             raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
 
     def is_of_this_job(self) -> bool:
-        """Whether the last process here belonged to the torchrun that has started this one."""
+        """Return whether the last process here belonged to the torchrun job of this one."""
         try:
             job = json.loads(self.environment_file.read_text())["job"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -141,7 +141,7 @@ class RunDirectory:
 
     @contextmanager
     def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:
-        """Make the folder and let no other process use it; the lock goes with the process, however it ends.
+        """Make the folder and lock it against other processes; the system releases the lock however this process ends.
 
         Parameters
         ----------
@@ -191,7 +191,7 @@ class RunDirectory:
             holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
             raise RunError(f"{self.path}: in use by {holder}; wait for its end or choose another --out") from error
         except (ImportError, OSError):
-            warnings.warn(f"{self.path}: no locks here; see to it that no other process uses this folder", stacklevel=4)
+            warnings.warn(f"{self.path}: no locks here; make sure that no other process uses this folder", stacklevel=4)
             return
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
@@ -217,7 +217,11 @@ class RunDirectory:
             raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
 
     def _clear(self) -> None:
-        """Remove the earlier run, but for what the new one replaces at once: it can be overwritten all the while."""
+        """Remove the earlier run's files.
+
+        Configuration and environment stay until they are replaced: if this process is killed in between, the folder
+        is still known as a run and can be overwritten again.
+        """
         for entry in [entry for pattern in _WRITTEN for entry in self.path.glob(pattern)]:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)

@@ -29,8 +29,9 @@ def default_cache() -> Path:
 def own_compile_cache() -> None:
     """Let ``torch.compile`` keep its cache, which holds pickles, in a folder that only this user can write to.
 
-    The default is a predictable name under ``/tmp``; headers are not precompiled, since they would lie there all the
-    same. With a ``TORCHINDUCTOR_CACHE_DIR`` of the user's own, all is as torch has it.
+    torch's default has a predictable name under ``/tmp``, where another user could put pickles of theirs first.
+    Precompiled headers would be written there whatever the setting, so they are turned off. A user's own
+    ``TORCHINDUCTOR_CACHE_DIR`` is left as it is.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Cal
     Raises
     ------
     OSError
-        If the cache cannot be written; nothing is left behind. ``build`` may raise what it likes.
+        If the cache cannot be written; nothing is left behind. Errors of ``build`` are passed on.
     RunError
         If another user may have made or changed the cache.
     """

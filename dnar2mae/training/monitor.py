@@ -75,7 +75,7 @@ class Monitor:
         if self._board:
             self._board.close()
 
-    def train(self, rows: list[dict[str, float]]) -> None:
+    def train(self, rows: list[dict[str, Any]]) -> None:
         """Record training steps and show the last one."""
         self._record("train", rows)
         row = rows[-1]

@@ -13,7 +13,7 @@ _MEMORY = 0.98  # share of the running mean of gradient norms that a step keeps
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Fused AdamW; matrices are decayed, norms and biases are not."""
+    """Return fused AdamW; matrices are decayed, norms and biases are not."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [
@@ -24,7 +24,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 
 
 def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float:
-    """Learning rate of a step (0-based): linear warm-up, then the schedule; a pure function of the step."""
+    """Return the learning rate of a step (0-based): linear warm-up, then the schedule."""
     warmup = min(config.warmup_steps, total_steps)
     if step < warmup:
         return config.lr * (step + 1) / warmup
@@ -84,21 +84,23 @@ class StepGuard:
         self.mean_norm, self.in_a_row = torch.zeros(2, device=device)
 
     def step(self, norm: Tensor) -> Tensor:
-        """Let the optimizer step unless the norm forbids it; give how many steps in a row were left out."""
+        """Step, unless the norm is not finite or spikes; return how many steps in a row were left out."""
         bad = ~norm.isfinite()
         if self.spike is not None:
             bad |= (self.mean_norm > 0) & (norm > self.spike * self.mean_norm)
         seen = torch.where(self.mean_norm > 0, _MEMORY * self.mean_norm + (1 - _MEMORY) * norm, norm)
         self.mean_norm = torch.where(bad, self.mean_norm, seen)
         self.in_a_row = torch.where(bad, self.in_a_row + 1, 0.0)
+        # Fused AdamW reads these attributes on the device (they are meant for gradient scalers): an ``if`` on the
+        # host would have to wait for the norm.
         self.optimizer.found_inf, self.optimizer.grad_scale = bad.float(), None  # type: ignore[attr-defined]
         self.optimizer.step()
         return self.in_a_row
 
     def state(self) -> list[float]:
-        """What a resumed run must know, as JSON values."""
+        """Return what a resumed run must know, as JSON values."""
         return [self.mean_norm.item(), self.in_a_row.item()]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Take up what :meth:`state` gave."""
+        """Set what :meth:`state` returned."""
         self.mean_norm, self.in_a_row = self.mean_norm.new_tensor(list(state))

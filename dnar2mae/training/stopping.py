@@ -36,14 +36,14 @@ def start_forkserver() -> None:
 
 
 class StopRequested(Exception):
-    """A run is to save and end; the text says why."""
+    """Raised where a run is to save and end; the message is the reason."""
 
 
 class StopRequests:
-    """Collects SIGINT, SIGTERM and SIGUSR1 instead of dying of them; a context manager.
+    """Catches SIGINT, SIGTERM and SIGUSR1, so that the run can save before it ends; a context manager.
 
-    A second SIGINT does its usual work; the others may come more than once. Outside the main thread signals stay the
-    caller's business.
+    A second SIGINT interrupts at once; the others may come more than once. Outside the main thread, where Python
+    lets nobody set handlers, signals do what the caller has set.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class StopRequests:
         try:
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
-        except ValueError:
+        except ValueError:  # not the main thread
             pass
         return self
 
@@ -94,6 +94,7 @@ class StopRequests:
 
     def now(self) -> str | None:
         """Return the signal or time limit that is to end the run; every rank asks at the same time."""
+        # A rank that stopped alone would leave the others waiting in a collective, so all take the largest answer.
         late = self._hours is not None and time.monotonic() - self._begun > self._hours * 3600
         mine = self._received or (_TIME_IS_UP if late else 0)
         elapsed = int((time.monotonic() - self._agreed) * 1000)

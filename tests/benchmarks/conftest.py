@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig
-from dnar2mae.training.trainer import pretrain
+from dnar2mae.training.pretrain import pretrain
 
 
 def write_rows(path, rows):

@@ -14,7 +14,7 @@ from dnar2mae.models.modernbert import from_config, to_config
 from dnar2mae.presets import PRESETS
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.kmer_json import read_tokenizer, to_tokenizers, write_tokenizer
-from dnar2mae.training.trainer import pretrain
+from dnar2mae.training.pretrain import pretrain
 from tests.random_run import write_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dnar2mae import MaskConfig, pretrain, safe_files
+from dnar2mae import MaskConfig, pretrain
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.inference.samples import embed_samples
 from dnar2mae.inference.trained_run import load_run
@@ -22,8 +22,10 @@ from dnar2mae.models.backbone import why_unsupported
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.config_file import read_config, write_config
 from dnar2mae.run.directory import RunDirectory
+from dnar2mae.storage import safe_files
 from dnar2mae.training.build import build_model
-from dnar2mae.training.trainer import Trainer, batches
+from dnar2mae.training.loader import batches
+from dnar2mae.training.trainer import Trainer
 from tests.modalities.kinds import KINDS, cell_counts, write_cells
 
 LAWS = {

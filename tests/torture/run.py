@@ -19,7 +19,7 @@ from dnar2mae.run.config_file import write_config
 from dnar2mae.run.metrics import read_metrics
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["dnar2mae.training.trainer", "dnar2mae.cli.pretrain", "tests.torture.preload"])
+_CONTEXT.set_forkserver_preload(["dnar2mae.training.pretrain", "dnar2mae.cli.pretrain", "tests.torture.preload"])
 _RATES = {"tokens_per_s"}  # of metrics: they depend on the machine
 
 

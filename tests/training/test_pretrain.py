@@ -31,8 +31,10 @@ from dnar2mae.run.checkpoint import checkpoints, load_checkpoint
 from dnar2mae.run.config_file import write_config
 from dnar2mae.run.directory import RunDirectory
 from dnar2mae.training.build import build_model
+from dnar2mae.training.loader import batches
+from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.trainer import Trainer, batches
+from dnar2mae.training.trainer import Trainer
 from tests.damage import flip_bit
 
 
@@ -230,13 +232,13 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path, monkeypat
 
 @pytest.mark.parametrize(("bad", "spike"), [(math.inf, None), (1e6, 20.0)])
 def test_a_bad_gradient_costs_its_step_and_nothing_else(config, tmp_path, monkeypatch, bad, spike):
-    real = Trainer._loss
+    real = TrainingStep._loss
 
     def disturbed(self, plan, part):
         loss, weight, units = real(self, plan, part)
-        return loss * (bad if self.step == 7 else 1.0), weight, units
+        return loss * (bad if plan.step == 7 else 1.0), weight, units
 
-    monkeypatch.setattr(Trainer, "_loss", disturbed)
+    monkeypatch.setattr(TrainingStep, "_loss", disturbed)
     config = replace(config, optimizer=replace(config.optimizer, spike=spike), steps=20)
     run = RunDirectory(tmp_path / "run")
     trainer = Trainer(config, DnaModality(config), run, torch.device("cpu"), None)
@@ -249,13 +251,13 @@ def test_a_bad_gradient_costs_its_step_and_nothing_else(config, tmp_path, monkey
 
 
 def test_a_run_with_a_step_that_was_left_out_ends_with_a_plot(config, tmp_path, monkeypatch):
-    real = Trainer._loss
+    real = TrainingStep._loss
 
     def disturbed(self, plan, part):
         loss, weight, units = real(self, plan, part)
-        return loss * (math.nan if self.step == 7 else 1.0), weight, units
+        return loss * (math.nan if plan.step == 7 else 1.0), weight, units
 
-    monkeypatch.setattr(Trainer, "_loss", disturbed)
+    monkeypatch.setattr(TrainingStep, "_loss", disturbed)
     assert pretrain(replace(config, steps=20), tmp_path / "run").finished
     assert (tmp_path / "run" / "loss.png").exists()
 

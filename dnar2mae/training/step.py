@@ -1,0 +1,139 @@
+"""One training step: masks, losses, their gradient, and what the optimizer makes of it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnar2mae.batch import Batch
+from dnar2mae.config import PretrainConfig
+from dnar2mae.distributed import Ranks, parallelise
+from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
+from dnar2mae.models import MaskedModel
+from dnar2mae.training.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
+
+_TYPICAL_RATIO = 0.15  # any constant would do: it keeps gradients of sums in the range of gradients of means
+
+
+class TrainingStep:
+    """Trains a model by one batch at a time; the loss is the mean over the predicted tokens of the whole batch.
+
+    Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
+    summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
+    same divisor in every step of full samples, so that a step counts by how much it predicts.
+
+    Parameters
+    ----------
+    config
+        The run.
+    model
+        On its device; with ``--parallel fsdp`` in shards.
+    masker
+        Gives the mask plan of each step.
+    unit_size
+        Of the modality, see :class:`dnar2mae.modalities.contract.Modality`.
+    autocast
+        Type of matrix products; None: that of the weights.
+    ranks
+        The processes that train together.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        model: MaskedModel,
+        masker: Masker,
+        *,
+        unit_size: float,
+        autocast: torch.dtype | None,
+        ranks: Ranks,
+    ) -> None:
+        self.config, self.masker, self.unit_size = config, masker, unit_size
+        self.autocast, self.ranks = autocast, ranks
+        self.parameters = list(model.parameters())
+        self.device = self.parameters[0].device
+        self.optimizer = build_optimizer(model, config.optimizer)
+        self.guard = StepGuard(self.optimizer, config.optimizer.spike, self.device)
+        self.parallel = parallelise(model, config, ranks)
+
+    def __call__(self, step: int, batch: Batch) -> dict[str, Any]:
+        """Do a step (0-based) on a batch.
+
+        Parameters
+        ----------
+        step
+            Decides masks and learning rate.
+        batch
+            On the CPU.
+
+        Returns
+        -------
+        dict
+            ``step`` (1-based), ``loss`` (mean over predicted tokens), ``unit_loss`` (the same in the modality's unit),
+            ``ratio``, ``lr``, ``grad_norm``, and ``skipped``, how many steps in a row were left out; losses, norm and
+            the last are tensors still on the device.
+        """
+        plan = self.masker.plan(step)
+        scale = batch.tokens.numel() * _TYPICAL_RATIO
+        total, weight, units = self._accumulate(plan, batch, scale)
+        maskable = (batch.weight * batch.maskable).sum().to(total)
+        self.ranks.all_sum_(total, weight, units, maskable)
+        mean_of = weight.clamp(min=1e-6)
+        factor = self.ranks.size * scale / self._divisor(mean_of, maskable)  # gradients are averaged over ranks
+        norm = scale_and_clip(self.parameters, factor * (weight > 0), self.config.optimizer.clip)
+        rate, skipped = self._update(step, norm)
+        return {
+            "step": step + 1,
+            "loss": total / mean_of,
+            "unit_loss": total / units.clamp(min=1e-6) / self.unit_size,
+            "ratio": self._mean_ratio(plan, step),
+            "lr": rate,
+            "grad_norm": norm,
+            "skipped": skipped,
+        }
+
+    def _accumulate(self, plan: MaskPlan, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Add up losses, weights and units of the micro-batches, and the gradient of their losses over ``scale``."""
+        total, weight, units = torch.zeros(3, device=self.device)
+        parts = batch.split(self.config.micro_batch or self.config.batch_size)
+        for part in parts:
+            with self.parallel.accumulate(part is parts[-1]):
+                loss, seen, stood_for = self._loss(plan, part)
+                (loss / scale).backward()
+            total += loss.detach()
+            weight += seen
+            units += stood_for
+        return total, weight, units
+
+    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the weighted sum of a micro-batch's losses, of the weights, and of the units they stand for."""
+        capacity = None  # on the CPU sizes are known; elsewhere they must not be asked for
+        if self.device.type != "cpu":
+            capacity = prediction_capacity(plan, part.sample_ids, part.tokens.shape[1])
+        part = part.to(self.device)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            losses, index = self.parallel.losses(plan, part, capacity=capacity)
+        place = index.clamp(min=0)
+        weights = part.weight.flatten()[place] * (index >= 0)
+        units = weights if part.units is None else weights * part.units.flatten()[place]
+        return (losses * weights).sum(), weights.sum(), units.sum()
+
+    def _divisor(self, predicted: Tensor, maskable: Tensor) -> Tensor:
+        """Return what the summed loss is divided by, from the summed weights of predicted and of maskable tokens."""
+        if self.config.mask.weighting == "batch":
+            return predicted
+        return maskable.clamp(min=1e-6) * self.masker.expected_share
+
+    def _update(self, step: int, norm: Tensor) -> tuple[float, Tensor]:
+        """Let the optimizer step; return the learning rate and how many steps in a row were left out."""
+        rate = learning_rate(step, self.config.steps, self.config.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        skipped = self.guard.step(norm)
+        self.optimizer.zero_grad()
+        return rate, skipped
+
+    def _mean_ratio(self, plan: MaskPlan, step: int) -> float:
+        """Return the mean mask ratio of the step's samples, of all ranks."""
+        first = step * self.config.batch_size
+        return draw_ratio(plan, torch.arange(first, first + self.config.batch_size)).mean().item()
