@@ -28,7 +28,7 @@ def _simulate(
     """
     from rich.console import Console
 
-    from dnar2mae.genome.simulate.genome import refuse_existing, simulate, write_whole
+    from dnar2mae.genome.simulate.genome import refuse_existing, simulate, write_lines
     from dnar2mae.genome.simulate.variants import planted_variants, vcf_lines
 
     fasta, gff, vcf = (Path(f"{out}.{suffix}") for suffix in ("fa", "gff3", "vcf"))
@@ -37,7 +37,7 @@ def _simulate(
     planted = planted_variants(genome, variants) if variants else []
     genome.write(fasta, gff, overwrite)
     if variants:
-        write_whole({vcf: vcf_lines(genome, planted)}, overwrite)
+        write_lines({vcf: vcf_lines(genome, planted)}, overwrite)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     sizes = ", ".join(f"{name} {len(sequence):,}" for name, sequence in genome.sequences.items())
     console.print(f"Sequences (bp): {sizes}")

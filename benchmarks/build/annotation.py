@@ -1,22 +1,20 @@
 """Transcripts and genes from GFF3, GTF, BED and GenBank files, on a genome's coordinates."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnar2mae.errors import SequenceError
-from dnar2mae.genome.bed import find_sequences
+from dnar2mae.genome.bed import bed_lines
 from dnar2mae.genome.readers import BIOPYTHON_ERRORS
 from dnar2mae.genome.store import Genome
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 
 _GENIC = re.compile(r"(gene|RNA|transcript|CDS|exon|UTR|mobile_genetic_element|transposable_element)$")
 _GTF_ATTRIBUTE = re.compile(r'(\w+) "([^"]*)"')
 _STOPS, _STARTS = ("TAA", "TAG", "TGA"), ("ATG", "GTG", "TTG")
-_MITOCHONDRION = frozenset({"M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", "chrmt"})
 Span = tuple[int, int]
 LEAST_INTRON_BP = 20
 """Shorter gaps between exons are frameshifts and annotation artefacts."""
@@ -121,16 +119,14 @@ def _format(path: Path) -> str:
 def _text(path: Path) -> Iterator[tuple[str, str]]:
     """Lines with their place, comments and blank ones left out, up to the sequences of a GFF3."""
     try:
-        with path.open("rb") as raw:
-            is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
-            with gzip.open(raw) if is_gzip else raw as stream:
-                for number, line in enumerate(stream, 1):
-                    text = line.decode("utf-8", "replace").rstrip("\r\n")
-                    if text.startswith("##FASTA"):
-                        return
-                    if text.strip() and not text.startswith(("#", "track", "browser")):
-                        yield f"{path}:{number}", text
-    except (OSError, EOFError, zlib.error) as error:
+        with open_maybe_gzip_text(path, errors="replace", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                text = line.rstrip("\r\n")
+                if text.startswith("##FASTA"):
+                    return
+                if text.strip() and not text.startswith(("#", "track", "browser")):
+                    yield f"{path}:{number}", text
+    except READ_ERRORS as error:
         raise SequenceError(f"{path}: cannot be read ({error}); check the path and the file") from error
 
 
@@ -153,12 +149,10 @@ def _gff_lines(path: Path) -> Iterator[Line]:
 
 
 def _bed_lines(path: Path) -> Iterator[Line]:
-    for where, text in _text(path):
-        fields = text.split("\t") if "\t" in text else text.split()
+    for where, name, start, end, fields in bed_lines(path):
+        strand = fields[5] if len(fields) > 5 else "."
+        yield Line(where, name, start, end, strand, "transcript", where, ())
         try:
-            name, start, end = fields[0], int(fields[1]), int(fields[2])
-            strand = fields[5] if len(fields) > 5 else "."
-            yield Line(where, name, start, end, strand, "transcript", where, ())
             if len(fields) >= 12:
                 sizes, starts = ([int(x) for x in fields[i].rstrip(",").split(",")] for i in (10, 11))
                 thick = int(fields[6]), int(fields[7])
@@ -169,7 +163,9 @@ def _bed_lines(path: Path) -> Iterator[Line]:
                     if coding[0] < coding[1]:
                         yield Line(where, name, *coding, strand, "CDS", "", (where,))
         except (IndexError, ValueError) as error:
-            raise SequenceError(f"{where}: a BED line is name, start, end, ..., got {text[:60]!r}") from error
+            raise SequenceError(
+                f"{where}: a BED line is name, start, end, ..., got {' '.join(fields)[:60]!r}"
+            ) from error
 
 
 def _genbank_lines(path: Path) -> Iterator[Line]:
@@ -199,7 +195,7 @@ def _genbank_records(path: Path) -> Iterator[Any]:
     from Bio import BiopythonWarning, SeqIO
 
     try:
-        with gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace") as file:
+        with open_maybe_gzip_text(path, errors="replace") as file:
             records = SeqIO.parse(file, "genbank")
             while True:
                 with warnings.catch_warnings():
@@ -208,7 +204,7 @@ def _genbank_records(path: Path) -> Iterator[Any]:
                 if record is None:
                     return
                 yield record
-    except (OSError, EOFError, zlib.error, BiopythonWarning, *BIOPYTHON_ERRORS) as error:
+    except (*READ_ERRORS, BiopythonWarning, *BIOPYTHON_ERRORS) as error:
         raise SequenceError(f"{path}: damaged GenBank file ({error}); get it again") from error
 
 
@@ -217,7 +213,7 @@ def _placed(lines: Iterable[Line], genome: Genome, unknown: dict[str, int]) -> I
     found: dict[str, str | None] = {}
     for line in lines:
         if line.name not in found:
-            found[line.name] = _name_in(genome, line.name)
+            found[line.name] = genome.find(line.name)
         name = found[line.name]
         if name is None:
             unknown[line.name] = unknown.get(line.name, 0) + 1
@@ -230,15 +226,6 @@ def _placed(lines: Iterable[Line], genome: Genome, unknown: dict[str, int]) -> I
             place = f"{line.start}-{line.end} (0-based) of {length} bp"
             raise SequenceError(f"{line.where}: outside sequence {name}: {place}; is this its assembly?")
         yield line._replace(name=name)
-
-
-def _name_in(genome: Genome, name: str) -> str | None:
-    other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
-    candidates = [name, other, *(sorted(_MITOCHONDRION) if name in _MITOCHONDRION else ())]
-    for candidate in candidates:
-        if find_sequences(candidate, [genome]):
-            return candidate
-    return None
 
 
 def _transcripts(lines: Sequence[Line]) -> list[Transcript]:

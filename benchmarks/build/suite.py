@@ -1,8 +1,6 @@
 """From an annotated genome to a suite on disk."""
 
 import csv
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from dnar2mae.benchmarks.tasks.suite import CUSTOM_FILE
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.store import Genome
+from dnar2mae.storage.safe_files import folder_written_whole
 
 LEAST_EXAMPLES = {"train": 40, "dev": 10, "test": 10}
 """Examples of every class that a task needs."""
@@ -150,9 +149,7 @@ def _assert_apart(task: _Task, length_bp: int) -> None:
 
 
 def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, about: dict[str, Any]) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with folder_written_whole(out) as scratch:
         described = {}
         for name, task in tasks.items():
             (scratch / name).mkdir()
@@ -170,12 +167,6 @@ def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, a
         made = {"made_by": "dnar2mae benchmark build", **about}
         made["settings"] = {k: list(v) if isinstance(v, tuple) else v for k, v in about["settings"].items()}
         (scratch / CUSTOM_FILE).write_text(yaml.safe_dump(content | made, sort_keys=False))
-        if out.exists():
-            shutil.rmtree(out)
-        scratch.chmod(0o755)
-        scratch.rename(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_split(path: Path, genome: Genome, examples: Examples, texts: list[str], length_bp: int) -> None:

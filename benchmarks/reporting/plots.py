@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.benchmarks.reporting.summary import contestant
+from dnar2mae.storage.safe_files import written_whole
 
 _COLUMNS = 3
 _PUBLISHED_SHOWN = 2
@@ -48,7 +49,8 @@ def plot_suite(summary: pd.DataFrame, numbers: pd.DataFrame, path: Path) -> Path
     for panel in panels[len(tasks) :]:
         panel.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial)
     return path
 
 

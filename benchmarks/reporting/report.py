@@ -20,6 +20,7 @@ from dnar2mae.benchmarks.reporting.summary import (
 )
 from dnar2mae.benchmarks.running.results import Store, flat
 from dnar2mae.errors import RunError
+from dnar2mae.storage.safe_files import write_whole, written_whole
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:left}
@@ -63,7 +64,8 @@ def write_report(folder: Path) -> list[Path]:
     comparisons = _comparisons(store, rows, summary)
     tables = {"results.csv": flat(rows), "summary.csv": summary, "comparisons.csv": comparisons}
     for name, table in tables.items():
-        table.to_csv(folder / name, index=False)
+        with written_whole(folder / name) as partial:
+            table.to_csv(partial, index=False)
     sections = []
     for suite, part in summary.groupby("suite", sort=False):
         plot = plot_suite(part, published(str(suite)), folder / "plots" / f"{Path(str(suite)).name}.png")
@@ -85,8 +87,8 @@ def write_report(folder: Path) -> list[Path]:
     if failed:
         sections.append(Section("Cells that failed", tuple(failed)))
     sections.append(Section("Made with", (_provenance(rows),)))
-    (folder / "report.md").write_text(_markdown(sections, folder))
-    (folder / "report.html").write_text(_html(sections, folder))
+    write_whole(folder / "report.md", _markdown(sections, folder))
+    write_whole(folder / "report.html", _html(sections, folder))
     return [folder / name for name in ("report.md", "report.html", *tables)]
 
 

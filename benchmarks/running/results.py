@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.errors import RunError
+from dnar2mae.storage.safe_files import written_whole
 
 _KEY = ("suite", "task", "model", "method", "seed", "protocol", "both_strands")
 _DIGESTS = ("data_digest", "model_digest", "settings")
@@ -70,9 +71,8 @@ class Store:
         columns |= {f"p{c}": probabilities[:, c] for c in range(probabilities.shape[1])}
         target = self.folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(f".{os.getpid()}.partial")
-        pd.DataFrame(columns).to_csv(partial, index_label="row", float_format="%.6g")
-        partial.replace(target)
+        with written_whole(target) as partial:
+            pd.DataFrame(columns).to_csv(partial, index_label="row", float_format="%.6g")
         return str(path)
 
     def read_predictions(self, row: Mapping[str, Any]) -> pd.DataFrame:

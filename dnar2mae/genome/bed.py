@@ -1,22 +1,98 @@
 """Regions from BED files, and sequences by name, in one or several genomes."""
 
-import gzip
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.intervals import Intervals, intersection, union
+from dnar2mae.genome.names import aliases
 from dnar2mae.genome.store import Genome
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
+
+
+class BedLine(NamedTuple):
+    """A line of a BED file; 0-based, half-open, not yet known to lie in a sequence."""
+
+    where: str
+    """File and line number."""
+    name: str
+    start: int
+    end: int
+    fields: list[str]
+    """All columns."""
+
+
+class Region(NamedTuple):
+    """A line of a BED file that lies in a sequence."""
+
+    genome: int
+    """Which of the genomes."""
+    sequence: int
+    """Index of the sequence in it."""
+    start: int
+    """0-based."""
+    end: int
+    fields: list[str]
+    """All columns of the line."""
+
+
+def bed_lines(path: Path) -> Iterator[BedLine]:
+    """Read the lines of a BED file (three or more columns; plain or gzip).
+
+    Comments, ``track`` and ``browser`` lines and blank lines are skipped. Columns are separated by tabs, or by white
+    space in lines with fewer than two tabs.
+
+    Raises
+    ------
+    SequenceError
+        The file cannot be read, or a line has fewer than three columns or other than integers.
+    """
+    try:
+        with open_maybe_gzip_text(path, errors="replace", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                fields = line.strip().split("\t")
+                fields = fields if len(fields) > 2 else line.split()
+                if not fields or fields[0].startswith("#") or fields[0].split()[0] in ("track", "browser"):
+                    continue
+                try:
+                    yield BedLine(f"{path}:{number}", fields[0].strip(), int(fields[1]), int(fields[2]), fields)
+                except (IndexError, ValueError) as error:
+                    raise SequenceError(
+                        f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}"
+                    ) from error
+    except READ_ERRORS as error:
+        raise SequenceError(f"{path}: cannot be read as BED ({error}); check the path and the file") from error
+
+
+def read_regions(path: Path, genomes: Sequence[Genome]) -> Iterator[Region]:
+    """Read the regions of a BED file in its order; see :func:`read_bed` for names and errors."""
+    found: dict[str, tuple[int, int]] = {}
+    for where, name, start, end, fields in bed_lines(path):
+        if name not in found:
+            try:
+                found[name] = _find(name, genomes)
+            except SequenceError as error:
+                raise SequenceError(f"{where}: {error}") from error
+        genome, sequence = found[name]
+        length = genomes[genome].lengths[sequence]
+        if not 0 <= start < end <= length:
+            raise SequenceError(
+                f"{where}: a region needs 0 <= start < end <= {length} "
+                f"(length of {genomes[genome].names[sequence]}), got {start}-{end}"
+            )
+        yield Region(genome, sequence, start, end, fields)
+    if not found:
+        raise SequenceError(f"{path}: no region in this BED file")
 
 
 def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ...]:
-    """Read a BED file (three or more columns; plain or gzip) onto genomes.
+    """Read a BED file onto genomes.
 
-    Comments, ``track`` and ``browser`` lines and blank lines are skipped; columns after the third are not
-    used. A name that differs from a sequence's only by the prefix ``chr`` is taken for it.
+    Columns after the third are not used. A sequence that the file calls by another usual name (``1`` for ``chr1``,
+    ``MT`` for ``chrM``) is found; see :func:`dnar2mae.genome.names.aliases`.
 
     Parameters
     ----------
@@ -38,27 +114,9 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
         gives file and line.
     """
     regions: list[list[tuple[int, int]]] = [[] for _ in genomes]
-    found: dict[str, tuple[int, int]] = {}
-    for number, line in enumerate(_lines(Path(path)), 1):
-        fields = line.split()
-        if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
-            continue
-        try:
-            name, start, end = fields[0], int(fields[1]), int(fields[2])
-            where = found.get(name) or found.setdefault(name, _find(name, genomes))
-        except (IndexError, ValueError) as error:
-            rule = error if isinstance(error, SequenceError) else "a BED line is name, start, end"
-            raise SequenceError(f"{path}:{number}: {rule}, got {line.strip()[:80]!r}") from error
-        genome, sequence = genomes[where[0]], where[1]
-        if not 0 <= start < end <= genome.lengths[sequence]:
-            raise SequenceError(
-                f"{path}:{number}: a region needs 0 <= start < end <= {genome.lengths[sequence]} "
-                f"(length of {genome.names[sequence]}), got {start}-{end}"
-            )
-        offset = int(genome.offsets[sequence])
-        regions[where[0]].append((start + offset, end + offset))
-    if not any(regions):
-        raise SequenceError(f"{path}: no region in this BED file")
+    for region in read_regions(Path(path), genomes):
+        offset = int(genomes[region.genome].offsets[region.sequence])
+        regions[region.genome].append((region.start + offset, region.end + offset))
     return tuple(
         intersection(union(np.array(pairs, np.int64).reshape(-1, 2)), genome.intervals)
         for pairs, genome in zip(regions, genomes, strict=True)
@@ -82,22 +140,11 @@ def find_sequences(name: str, genomes: Sequence[Genome]) -> list[tuple[int, int]
 
 def _find(name: str, genomes: Sequence[Genome]) -> tuple[int, int]:
     stem, colon, rest = name.rpartition(":")
-    other = rest.removeprefix("chr") if rest.startswith("chr") else f"chr{rest}"
-    matches = find_sequences(name, genomes) or find_sequences(f"{stem}{colon}{other}", genomes)
+    tried = (find_sequences(f"{stem}{colon}{alias}", genomes) for alias in aliases(rest))
+    matches = next((matches for matches in tried if matches), [])
     if not matches:
         raise SequenceError("; ".join(genome.unknown(name) for genome in genomes))
     if len(matches) > 1:
         stems = ", ".join(genomes[i].stem for i, _ in matches)
         raise SequenceError(f"{name} is a sequence of several genomes ({stems}); write {genomes[0].stem}:{name}")
     return matches[0]
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open("rb") as raw:
-            is_gzip = raw.peek(2)[:2] == b"\x1f\x8b"
-            with gzip.open(raw) if is_gzip else raw as stream:
-                for line in stream:
-                    yield line.decode("utf-8", "replace")
-    except (OSError, EOFError, zlib.error) as error:
-        raise SequenceError(f"{path}: cannot be read as BED ({error}); check the path and the file") from error

@@ -1,14 +1,13 @@
 """Sequence files as a stream of letters: FASTA, GenBank and EMBL, plain or gzip, told apart by content."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
 
 from dnar2mae.errors import SequenceError
+from dnar2mae.storage.compressed import READ_ERRORS, decompressed
 
 Piece = tuple[str | None, bytes]
 """The header where a sequence begins (None where it goes on), and letters without white space."""
@@ -17,7 +16,6 @@ _CHUNK = 1 << 20
 _WHITESPACE = b" \t\r\n\v\f"
 _LINE_END = re.compile(rb"[\r\n]")
 _FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
-_GZIP_MAGIC = b"\x1f\x8b"
 BIOPYTHON_ERRORS = (ValueError, AssertionError, LookupError, TypeError, AttributeError, ArithmeticError)
 """What Biopython's scanners raise on damaged files."""
 _BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
@@ -73,15 +71,13 @@ class SequenceFile:
             yield from self._fasta() if self.format == "fasta" else self._annotated()
 
     def _decompressed(self) -> BufferedIOBase:
-        head = self._raw.peek(18)[:18]
-        if head[:2] != _GZIP_MAGIC:
-            return self._raw
-        if head[12:14] == b"BC":
+        stream = decompressed(self._raw)
+        if stream is not self._raw and self._raw.peek(18)[12:14] == b"BC":  # bgzip: blocks, the last one empty
             self._raw.seek(-min(len(_BGZF_EOF), self.size), 2)
             if self._raw.read() != _BGZF_EOF:
                 raise SequenceError(f"{self.path}: bgzip file without its end-of-file block: truncated; get it again")
             self._raw.seek(0)
-        return gzip.GzipFile(fileobj=self._raw)
+        return stream
 
     def _detect(self) -> str:
         with self._stream_errors():
@@ -104,7 +100,7 @@ class SequenceFile:
             yield
         except EOFError as error:
             raise SequenceError(f"{self.path}: truncated gzip file; get it again") from error
-        except (zlib.error, OSError) as error:
+        except READ_ERRORS as error:
             raise SequenceError(f"{self.path}: damaged or unreadable file ({error}); get it again") from error
 
     def _fasta(self) -> Iterator[Piece]:

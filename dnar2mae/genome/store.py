@@ -12,11 +12,11 @@ from jaxtyping import Int64, UInt8
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import complement, decode
 from dnar2mae.genome.build import Index, cached
+from dnar2mae.genome.names import aliases
 from dnar2mae.storage.fingerprint import of_cache, of_values
 
 _RESIDENT_BYTES = 256 << 20
 """A larger genome is never wholly in the process's memory, only in the system's page cache."""
-_MITOCHONDRION = ("M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", "chrmt")
 
 
 class Genome:
@@ -175,11 +175,13 @@ class Genome:
         """Number of each IUPAC letter, other than N, that was read as N."""
         return dict(self._index.iupac)
 
+    def find(self, name: str) -> str | None:
+        """Return the name here of a sequence that another file may call differently; None where there is none."""
+        return next((alias for alias in aliases(name) if alias in self.index), None)
+
     def unknown(self, name: str) -> str:
         """Say that no sequence has this name, and which ones may have been meant."""
-        bare = name.removeprefix("chr")
-        aliases = _MITOCHONDRION if name in _MITOCHONDRION else (bare, f"chr{bare}")
-        near = [alias for alias in aliases if alias in self.index]
+        near = [alias for alias in aliases(name) if alias in self.index]
         near += difflib.get_close_matches(name, self.names[:10_000], n=3)
         hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "it has " + ", ".join(self.names[:5])
         return f"{self.path}: no sequence {name!r}; {hint}{'' if near or len(self) <= 5 else ', ...'}"

@@ -1,7 +1,6 @@
 """A trained model as a stock ``ModernBertForMaskedLM`` folder."""
 
 import json
-import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -11,6 +10,7 @@ from dnar2mae.errors import RunError
 from dnar2mae.hub.card import model_card
 from dnar2mae.inference.model import Model
 from dnar2mae.models.modernbert import to_config, to_modernbert
+from dnar2mae.storage.safe_files import folder_written_whole
 from dnar2mae.tokenizers.kmer_json import write_tokenizer
 
 
@@ -47,23 +47,16 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
         if not (to / "config.json").is_file():
             raise RunError(f"{to}: holds no exported model, so --overwrite will not remove it")
     max_tokens = model.tokenizer.num_tokens(model.window_bp)
-    partial = to.absolute().with_name(f".{to.absolute().name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        weights = to_modernbert(model.module.state_dict())
-        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
-        config = to_config(model.config, model.tokenizer, max_tokens)
-        (partial / "config.json").write_text(json.dumps(config, indent=1))
-        write_tokenizer(model.tokenizer, partial, max_tokens)
-        (partial / "README.md").write_text(model_card(model, run_of(source), license, name=to.absolute().name))
-        if to.exists():
-            shutil.rmtree(to)
-        partial.rename(to)
+        with folder_written_whole(to) as partial:
+            weights = to_modernbert(model.module.state_dict())
+            save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+            config = to_config(model.config, model.tokenizer, max_tokens)
+            (partial / "config.json").write_text(json.dumps(config, indent=1))
+            write_tokenizer(model.tokenizer, partial, max_tokens)
+            (partial / "README.md").write_text(model_card(model, run_of(source), license, name=to.absolute().name))
     except (OSError, SafetensorError) as error:
         raise RunError(f"{to}: cannot write the model: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return to
 
 

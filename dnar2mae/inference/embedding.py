@@ -18,6 +18,7 @@ from dnar2mae.inference.trained_run import load_run
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.run.checkpoint import find_checkpoint
 from dnar2mae.run.config_file import read_config
+from dnar2mae.storage.safe_files import output_file, written_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +82,11 @@ def _embed_samples_of(model: Path, path: Path, out: Path, device: str) -> Writte
             f"{path}: {empty} of {len(vectors)} samples hold nothing to embed: their rows are NaN", stacklevel=2
         )
     table = getattr(source, "table", pd.DataFrame({"sample": np.arange(len(vectors))}))
-    partial = out.with_name(f".{out.name}.partial{out.suffix}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+    with output_file(out) as partial:
         _write(trained.modality, vectors, table, path, partial)
         if out.suffix == ".npy":
-            table.to_csv(out.with_suffix(".tsv"), sep="\t", index=False)
-        partial.replace(out)
-    except OSError as error:
-        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+            with written_whole(out.with_suffix(".tsv")) as described:
+                table.to_csv(described, sep="\t", index=False)
     rows, width = vectors.shape
     return Written(rows, width, str(trained.checkpoint))
 

@@ -1,8 +1,10 @@
 """From a file of sequences to a file of embeddings; memory does not grow with the input."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ from dnar2mae.inference.hidden_states import EmbedOptions
 from dnar2mae.inference.inputs import Sequences, read_sequences
 from dnar2mae.inference.model import Model
 from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.safe_files import output_file, written_whole
 
 _BLOCK_TOKENS = 1 << 18
 _CHUNK_ROWS = 4096
@@ -70,19 +73,8 @@ def embed_file(
         counts = num_tokens
         table = table.assign(first_row=np.cumsum(counts) - counts, num_rows=counts)
     rows, width = int(counts.sum()), model.config.width
-    partial = out.with_name(f".{out.name}.partial.npy")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for block in _blocks(model, sequences, num_tokens, options):
-                file.write(block.astype("<f4").tobytes())
-        _finish(partial, table, out)
-    except OSError as error:
-        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with output_file(out) as partial:
+        _write(_blocks(model, sequences, num_tokens, options), (rows, width), table, out, partial)
     return rows, width
 
 
@@ -146,19 +138,27 @@ def _stretches(
         yield pooled
 
 
-def _finish(array: Path, table: pd.DataFrame, out: Path) -> None:
-    """Turn the streamed array into the output."""
+def _write(
+    blocks: Iterable[Float[np.ndarray, "_ D"]], shape: tuple[int, int], table: pd.DataFrame, out: Path, partial: Path
+) -> None:
+    """Write blocks of rows as they come, to ``partial``; what needs the whole array reads it from a temporary file."""
     if out.suffix == ".npy":
-        table.to_csv(out.with_suffix(".tsv"), sep="\t", index=False)
-        array.replace(out)
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            _append(file, blocks)
+        with written_whole(out.with_suffix(".tsv")) as described:
+            table.to_csv(described, sep="\t", index=False)
         return
     write = write_parquet if out.suffix == ".parquet" else _write_h5ad
-    partial = out.with_name(f".{out.name}.partial{out.suffix}")
-    try:
-        write(np.load(array, mmap_mode="r").view(np.ndarray), table, partial)
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with TemporaryFile(dir=out.parent) as file:  # beside the output: there is room for the one as for the other
+        _append(file, blocks)
+        file.flush()
+        write(np.memmap(file, "<f4", "r", shape=shape).view(np.ndarray), table, partial)
+
+
+def _append(file: IO[bytes], blocks: Iterable[Float[np.ndarray, "_ D"]]) -> None:
+    for block in blocks:
+        file.write(block.astype("<f4").tobytes())
 
 
 def _write_h5ad(vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, out: Path) -> None:

@@ -1,6 +1,5 @@
 """Sequences to embed, from FASTA, GenBank, BED and CSV files."""
 
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from jaxtyping import Int64, UInt8
 
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import complement, encode
+from dnar2mae.genome.bed import read_regions
 from dnar2mae.genome.store import Genome
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
 
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _REGIONS = (".bed", ".bed.gz")
@@ -81,29 +82,11 @@ def _from_genome(genome: Genome, tile_bp: int | None) -> Sequences:
 
 def _from_bed(path: Path, genome: Genome) -> Sequences:
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
-        fields = line.split()
-        if not fields or fields[0].startswith("#") or fields[0] in ("track", "browser"):
-            continue
-        try:
-            found, start, end = fields[0], int(fields[1]), int(fields[2])
-        except (IndexError, ValueError) as error:
-            raise SequenceError(
-                f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}"
-            ) from error
-        other = found.removeprefix("chr") if found.startswith("chr") else f"chr{found}"
-        name = found if found in genome.index or other not in genome.index else other
-        if name not in genome.index:
-            raise SequenceError(f"{path}:{number}: {genome.unknown(found)}")
-        length = genome.lengths[genome.index[name]]
-        if not 0 <= start < end <= length:
-            raise SequenceError(
-                f"{path}:{number}: a region needs 0 <= start < end <= {length} (length of {name}), got {start}-{end}"
-            )
+    for region in read_regions(path, [genome]):
+        fields = region.fields
         label, strand = fields[3] if len(fields) > 3 else "", fields[5] if len(fields) > 5 else "+"
-        rows.append((name, start, end, "-" if strand == "-" else "+", label))
-    if not rows:
-        raise SequenceError(f"{path}: no region in this BED file")
+        name = genome.names[region.sequence]
+        rows.append((name, region.start, region.end, "-" if strand == "-" else "+", label))
     table = pd.DataFrame(rows, columns=["name", "start", "end", "strand", "region"])
     return Sequences(table=table, lengths=(table["end"] - table["start"]).to_numpy(np.int64), genome=genome)
 
@@ -111,8 +94,9 @@ def _from_bed(path: Path, genome: Genome) -> Sequences:
 def _from_table(path: Path) -> Sequences:
     separator = "\t" if ".tsv" in path.name.lower() else ","
     try:
-        table = pd.read_csv(path, sep=separator)
-    except (OSError, EOFError, ValueError) as error:
+        with open_maybe_gzip(path) as file:
+            table = pd.read_csv(file, sep=separator)
+    except (*READ_ERRORS, ValueError) as error:
         raise SequenceError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
     if "sequence" not in table.columns:
         raise SequenceError(f"{path}: expected a column named sequence, got {', '.join(map(str, table.columns))}")
@@ -127,11 +111,3 @@ def _from_table(path: Path) -> Sequences:
             )
     lengths = np.array([len(text) for text in texts], np.int64)
     return Sequences(table=table.drop(columns="sequence"), lengths=lengths, texts=texts)
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8", "replace")
-    except (OSError, EOFError) as error:
-        raise SequenceError(f"{path}: cannot be read as BED ({error}); check the path and the file") from error

@@ -15,6 +15,7 @@ from dnar2mae.laboratory.report import write_report
 from dnar2mae.laboratory.results import loss_rows
 from dnar2mae.laboratory.run import run_cells
 from dnar2mae.modalities.registry import build_modality
+from dnar2mae.storage.safe_files import written_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,8 @@ def compare(
     if options.variants:
         rows += variant_rows(cells, options.variants, out / "variants")
     table = pd.DataFrame(rows)
-    table.to_csv(out / "compare.csv", index=False, float_format="%.8g")
+    with written_whole(out / "compare.csv") as partial:
+        table.to_csv(partial, index=False, float_format="%.8g")
     write_report(table, everything, added, _about(cells, options, tokens), out)
     return Comparison(finished=True, added=tuple(added), table=table)
 

@@ -11,6 +11,7 @@ from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.scoring.bootstrap import Interval
+from dnar2mae.storage.safe_files import write_whole
 
 _LOWER_IS_BETTER = {"loss": True, "probe": False, "variants": False}
 
@@ -40,7 +41,7 @@ def write_report(
     for measure in table["measure"].unique():
         lines += [*_levels(table, laws, measure), "", *_differences(table, laws, measure), ""]
     lines += [*_effort(table, laws), "", "![Curves](compare.png)", ""]
-    (out / "report.md").write_text("\n".join(lines))
+    write_whole(out / "report.md", "\n".join(lines))
     draw(table, laws, out / "compare.png")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.storage.safe_files import output_file
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -22,9 +23,7 @@ def save_figure(figure: Any, path: Path) -> None:
         If the format is unknown or the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        with output_file(path) as partial:
+            figure.savefig(partial)
     except ValueError as error:
         raise ConfigError(f"--out must be a .png, .svg or .pdf file, got {path}") from error
-    except OSError as error:
-        raise ConfigError(f"--out must be writable, got {path}: {error.strerror}") from error

@@ -13,6 +13,7 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.run.environment import JOB, environment
+from dnar2mae.storage.lock import lock
 from dnar2mae.storage.safe_files import write_whole
 
 _MAY_CHANGE = {
@@ -50,7 +51,7 @@ _WRITTEN = (
     "tokenizer.json",
     "genes.json",
     "image.json",
-    ".*.partial",
+    ".*.partial*",
 )
 """What a run writes besides its configuration and environment, and what overwriting it removes."""
 
@@ -162,18 +163,18 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         except OSError as error:
             raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
         try:
-            self._lock(lock)
+            self._lock(handle)
             self.check(config, resume=resume, overwrite=overwrite)  # again: it may have changed until now
             if resume:
                 self._check_data(data)
             self.create(config, overwrite=overwrite, data=data)
             yield
         finally:
-            os.close(lock)
+            os.close(handle)
 
     def _check_data(self, data: str) -> None:
         if data and self.data_file.exists() and self.data_file.read_bytes().strip() != data.encode():
@@ -182,19 +183,17 @@ class RunDirectory:
                 "or start again with --overwrite"
             )
 
-    def _lock(self, lock: int) -> None:
+    def _lock(self, handle: int) -> None:
         try:
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_locked = lock(handle, wait=False)
         except BlockingIOError as error:
-            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
             raise RunError(f"{self.path}: in use by {holder}; wait for its end or choose another --out") from error
-        except (ImportError, OSError):
+        if not is_locked:
             warnings.warn(f"{self.path}: no locks here; make sure that no other process uses this folder", stacklevel=4)
             return
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
 
     def create(self, config: PretrainConfig, *, overwrite: bool, data: str = "") -> None:
         """Make the folder and save the configuration, the environment and the fingerprint of the data.

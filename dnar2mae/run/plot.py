@@ -8,6 +8,7 @@ from typing import Any
 from dnar2mae.errors import RunError
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.run.metrics import read_metrics
+from dnar2mae.storage.safe_files import written_whole
 
 
 def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
@@ -41,7 +42,8 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     ratios, losses = zip(*((float(r), v) for r, v in summary["curve"].items()), strict=True)
     right.plot(ratios, losses, marker="o", ms=4)
     right.set(xlabel="mask ratio", ylabel=summary["unit"], title="Held-out loss by mask ratio")
-    figure.savefig(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial)
 
 
 def plot_runs(runs: Sequence[Path], path: Path) -> None:

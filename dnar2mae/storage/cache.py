@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dnar2mae.errors import RunError
+from dnar2mae.storage.lock import lock
 from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted_owner, write_checksums
 
 Index = TypeVar("Index")
@@ -118,19 +119,9 @@ def _alone(folder: Path) -> Iterator[bool]:
     Where locks are unknown (Windows, some network file systems) several may build the same cache: each
     puts a whole one in place, and the last one stays.
     """
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
-            yield False
-        else:
-            yield True
+        yield lock(handle, wait=True)
     finally:
         os.close(handle)
 

@@ -1,15 +1,74 @@
-"""A progress bar for long passes over a genome."""
+"""How far long work is: a bar on a terminal."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _DELAY_S = 1.0
 
 
+class ProgressBar:
+    """A bar on stderr, and the lines above it; made by :func:`progress_bar`.
+
+    Parameters
+    ----------
+    title, total, completed, show
+        See :func:`progress_bar`.
+    """
+
+    def __init__(self, title: str, total: int | None, completed: int, *, show: bool) -> None:
+        self._title, self._total, self._completed, self._show = title, total, completed, show
+        self._started = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, completed: int, *, total: int | None = None, title: str | None = None) -> None:
+        """Say how much is done, and where they change what all is and what is being done."""
+        self._completed, self._total, self._title = completed, total or self._total, title or self._title
+        if self._bar is None and time.monotonic() - self._started > _DELAY_S:
+            self.start()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=completed, total=self._total, description=self._title)
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr, above the bar where there is one."""
+        from rich.console import Console
+
+        console = self._bar.console if self._bar is not None else Console(file=sys.stderr)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def start(self) -> None:
+        """Draw the bar, if this is a terminal."""
+        if not self._show or not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(*columns, *times, console=Console(file=sys.stderr), transient=True)
+        self._task = self._bar.add_task(self._title, total=self._total, completed=self._completed)
+        self._bar.start()
+
+    def stop(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
 @contextmanager
-def progress_bar(title: str, total: int, *, show: bool = True) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    title: str, total: int | None, *, completed: int = 0, show: bool = True, at_once: bool = False
+) -> Iterator[ProgressBar]:
     """Yield ``update(completed)``; a bar appears on a terminal's stderr once the work has taken a second.
 
     Parameters
@@ -17,28 +76,18 @@ def progress_bar(title: str, total: int, *, show: bool = True) -> Iterator[Calla
     title
         What is being done.
     total
-        The value of ``completed`` at the end.
+        The value of ``completed`` at the end; None where it is not known yet.
+    completed
+        Its value at the start.
     show
         False never shows a bar.
+    at_once
+        Show the bar before the first update: for work of which a single part takes minutes.
     """
-    shown = show and sys.stderr.isatty()
-    started = time.monotonic()
-    bar = task = None
-
-    def update(completed: int) -> None:
-        nonlocal bar, task
-        if bar is None and shown and time.monotonic() - started > _DELAY_S:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            bar = Progress(console=Console(stderr=True), transient=True)
-            task = bar.add_task(title, total=total)
-            bar.start()
-        if bar is not None and task is not None:
-            bar.update(task, completed=completed)
-
+    bar = ProgressBar(title, total, completed, show=show)
     try:
-        yield update
+        if at_once:
+            bar.start()
+        yield bar
     finally:
-        if bar is not None:
-            bar.stop()
+        bar.stop()

@@ -6,8 +6,13 @@
 
 import hashlib
 import os
+import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from dnar2mae.errors import ConfigError
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -19,14 +24,63 @@ def write_whole(path: Path, text: str) -> None:
     """
     if path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode():
         return
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)  # of a process that was killed; never write through a link
-    with partial.open("x", encoding="utf-8") as file:
+    with written_whole(path) as partial, partial.open("x", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    flush(path.parent)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to, which replaces ``path`` when all went well and is removed when not.
+
+    Whoever reads ``path``, and whenever the machine stops, finds the old file or the new one. The path to write to
+    has the same suffix, by which some writers choose their format. One process at a time may write a file.
+    """
+    partial = path.with_name(f".{path.name}.partial{path.suffix}")
+    partial.unlink(missing_ok=True)  # of a process that was killed; never write through a link
+    try:
+        yield partial
+        flush(partial)
+        partial.replace(path)
+        flush(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_file(out: Path) -> Iterator[Path]:
+    """Make the folder of a user's ``--out`` and yield where to write it: see :func:`written_whole`.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(out) as partial:
+            yield partial
+    except OSError as error:
+        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which replaces ``folder`` when all went well and is removed when not."""
+    folder = folder.absolute()
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir(parents=True)
+        yield partial
+        for file in partial.rglob("*"):
+            flush(file)
+        flush(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+        flush(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def flush(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dnar2mae.config import Positional, require
 from dnar2mae.errors import ConfigError, Dnar2maeError
+from dnar2mae.storage.safe_files import write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
 _NUM_BYTES = 256
@@ -90,10 +91,8 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
     size = tokenizer.get_vocab_size()
     least = f"at least {size} (specials and the input's alphabet)"
     require(size <= config.vocabulary_size, "vocabulary-size", least, config.vocabulary_size)
-    partial = config.out.with_name(config.out.name + ".partial")
     try:
-        partial.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        partial.replace(config.out)
+        write_whole(config.out, tokenizer.to_str(pretty=True))
     except OSError as error:
         raise ConfigError(f"--out {config.out}: cannot be written: {error.strerror}") from error
     return size

@@ -1,13 +1,12 @@
 """What reading and writing variants as VCF and as a table share."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dnar2mae.errors import ConfigError
 from dnar2mae.variants.scores import Scores
 
 FIELDS = {
@@ -41,26 +40,6 @@ class Variants(Protocol):
 
     def writer(self, out: Path, *, distance: bool, source: str) -> AbstractContextManager[Writer]:
         """Open the output; it appears under its name when all went well."""
-
-
-@contextmanager
-def atomic(out: Path) -> Iterator[Path]:
-    """Return the path to write to, which gets its name when all went well.
-
-    Raises
-    ------
-    ConfigError
-        If it cannot be written.
-    """
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(out)
-    except OSError as error:
-        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def texts(values: np.ndarray, missing: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Tables of variants in, and the same tables with scores out."""
 
 import csv
-import gzip
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnar2mae.errors import ConfigError, SequenceError
-from dnar2mae.variants.files import FIELDS, Writer, atomic, texts
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
+from dnar2mae.storage.safe_files import output_file
+from dnar2mae.variants.files import FIELDS, Writer, texts
 from dnar2mae.variants.scores import Scores
 
 SUFFIXES = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
@@ -99,18 +100,16 @@ class Table:
         """
         if out.suffix != ".tsv":
             raise ConfigError(f"--out must end in .tsv when the variants come as a table, got {out}")
-        with atomic(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        with output_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             yield _TableWriter(file, self.header, distance)
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[list[str]]]:
         csv.field_size_limit(sys.maxsize)
         try:
-            with self.path.open("rb") as file:
-                zipped = file.read(2) == b"\x1f\x8b"
-            with (gzip.open if zipped else open)(self.path, "rt", newline="", encoding="utf-8") as text:
+            with open_maybe_gzip_text(self.path, newline="") as text:
                 yield csv.reader(text, delimiter=self.delimiter)
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        except (*READ_ERRORS, UnicodeDecodeError, csv.Error) as error:
             reason = getattr(error, "strerror", None) or error
             raise SequenceError(f"{self.path}: cannot be read as a table: {reason}") from error
 

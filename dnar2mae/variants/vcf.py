@@ -87,7 +87,8 @@ def score_vcf(
         A model of objective ``mlm``.
     vcf
         VCF (plain or bgzip), BCF, or a TSV or CSV table (plain or gzip) with columns chrom, pos (1-based), ref and
-        alt, whose usual other names are known too. The contigs ``1`` and ``chr1`` are taken for each other.
+        alt, whose usual other names are known too. The contigs ``1`` and ``chr1`` are taken for each other, and so
+        are ``MT`` and ``chrM``.
     out
         ``.vcf`` or ``.vcf.gz`` (bgzip): the input with the INFO fields ``R2MAE_LLR``, ``R2MAE_STATUS`` and, if asked
         for, ``R2MAE_DIST``, each with one value an alternative allele; or ``.tsv``: a line an allele. A table gets
@@ -173,9 +174,9 @@ def _survey(
         if labels:
             hopes = np.where(np.array(site.statuses, str) == "scored", 0.0, np.nan)
             _collect(groups, labels, variants, record, hopes)
-        placed += _sequence_name(record.chrom, genome) is not None
+        placed += genome.find(record.chrom) is not None
         if site.mismatch and not first:
-            name = _sequence_name(record.chrom, genome) or ""
+            name = genome.find(record.chrom) or ""
             found = genome.fetch(name, record.start, record.start + len(record.ref))
             first = f"{record.chrom}:{record.pos} has {record.ref}, the genome {found.upper()}"
     if record is None:
@@ -198,15 +199,10 @@ def _blocks(records: Iterable[Any]) -> Iterator[list[Any]]:
         yield block
 
 
-def _sequence_name(contig: str, genome: Genome) -> str | None:
-    other = contig.removeprefix("chr") if contig.startswith("chr") else f"chr{contig}"
-    return next((name for name in (contig, other) if name in genome.index), None)
-
-
 def _judge(record: Any, genome: Genome, longest: int) -> _Site:
     """Compare a record with the genome."""
     alts = [alt.upper() for alt in record.alts or ()]
-    name, ref = _sequence_name(record.chrom, genome), record.ref.upper()
+    name, ref = genome.find(record.chrom), record.ref.upper()
     start, end = record.start, record.start + len(ref)
     fault = ""
     if name is None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import ConfigError, SequenceError
-from dnar2mae.variants.files import FIELDS, Writer, atomic, texts
+from dnar2mae.storage.safe_files import output_file
+from dnar2mae.variants.files import FIELDS, Writer, texts
 from dnar2mae.variants.scores import Scores
 
 
@@ -84,7 +85,7 @@ class VcfFile:
         if not out.name.endswith((".vcf", ".vcf.gz", ".tsv")):
             raise ConfigError(f"--out must end in .vcf, .vcf.gz or .tsv, got {out}")
         with (
-            atomic(out) as partial,
+            output_file(out) as partial,
             BGZFile(str(partial), "wb", None) if out.suffix == ".gz" else partial.open("wb") as file,
         ):
             yield _AlleleTable(file, distance) if out.suffix == ".tsv" else _Vcf(file, self.header, distance, source)

@@ -1,7 +1,7 @@
 """From a configuration to chromosomes and their annotation, and to files."""
 
-import os
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +15,14 @@ from dnar2mae.genome.simulate.draws import N_CODE, Draws, reverse_complement
 from dnar2mae.genome.simulate.features import Feature
 from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP, draw_gene, plant_gene
 from dnar2mae.genome.simulate.repeats import draw_consensus, plant_repeats
+from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.safe_files import written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GAP_BP = (100, 1000)
 FASTA_WIDTH = 60
-_PROGRESS_BP = 5_000_000
 _UPPER = np.frombuffer(b"ACGTN", dtype=np.uint8)
 
 
@@ -51,7 +52,7 @@ class SimulatedGenome:
         ConfigError
             When a file exists and ``overwrite`` is False.
         """
-        write_whole({Path(fasta_path): self._fasta(), Path(gff_path): self._gff3()}, overwrite)
+        write_lines({Path(fasta_path): self._fasta(), Path(gff_path): self._gff3()}, overwrite)
 
     def _fasta(self) -> Iterable[str]:
         for name, sequence in self.sequences.items():
@@ -69,7 +70,7 @@ class SimulatedGenome:
             yield Feature._make([*values, None if phase < 0 else phase]).gff3(chrom)
 
 
-def write_whole(targets: Mapping[Path, Iterable[str]], overwrite: bool = False) -> None:
+def write_lines(targets: Mapping[Path, Iterable[str]], overwrite: bool = False) -> None:
     """Write lines to files; each file appears whole or not at all.
 
     Raises
@@ -78,17 +79,11 @@ def write_whole(targets: Mapping[Path, Iterable[str]], overwrite: bool = False) 
         When a file exists and ``overwrite`` is False.
     """
     refuse_existing(targets, overwrite)
-    partial = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in targets}
-    try:
+    with ExitStack() as stack:  # no file is replaced before all are written
         for path, lines in targets.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial[path].open("w", encoding="ascii", newline="\n") as file:
+            with stack.enter_context(written_whole(path)).open("w", encoding="ascii", newline="\n") as file:
                 file.writelines(lines)
-        for path in targets:
-            partial[path].replace(path)
-    finally:
-        for leftover in partial.values():
-            leftover.unlink(missing_ok=True)
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
@@ -107,7 +102,7 @@ def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
 def simulate(config: SimulateConfig) -> SimulatedGenome:
     """Simulate a genome; a pure function of its configuration.
 
-    Shows a progress bar on stderr from 5 Mb on.
+    Shows a progress bar on a terminal's stderr.
 
     Parameters
     ----------
@@ -125,20 +120,18 @@ def simulate(config: SimulateConfig) -> SimulatedGenome:
         When repeats find no room beside the genes.
     """
     import pandas as pd
-    from rich.console import Console
-    from rich.progress import Progress
 
     consensus = draw_consensus(Draws(config.seed, 0))
     sequences: dict[str, str] = {}
     rows: list[tuple[str | int | None, ...]] = []
-    quick = config.length_bp < _PROGRESS_BP
-    with Progress(console=Console(stderr=True), transient=True, disable=quick) as progress:
-        bar = progress.add_task("Simulating", total=config.length_bp)
+    done_bp = 0
+    with progress_bar("Simulating", config.length_bp) as update:
         for number, length_bp in enumerate(config.chromosome_lengths(), 1):
             chrom = f"chr{number}"
             sequences[chrom], features = _chromosome(config, consensus, number, length_bp)
             rows += [(chrom, *feature) for feature in features]
-            progress.advance(bar, length_bp)
+            done_bp += length_bp
+            update(done_bp)
     table = pd.DataFrame(rows, columns=["chrom", *Feature._fields])
     table = table.astype({"start": "int64", "end": "int64", "phase": "Int8"})
     return SimulatedGenome(config=config, sequences=sequences, features=table)

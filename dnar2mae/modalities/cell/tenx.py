@@ -1,6 +1,5 @@
 """Files of Cell Ranger: HDF5, and folders of three text files."""
 
-import gzip
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.cell.files import CellFile, Hdf5File, one_line
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, open_maybe_gzip_text
 
 _COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
 _EXPRESSION = "Gene Expression"
@@ -85,7 +85,8 @@ class TenxFolder(CellFile):
         """Read the matrix."""
         from scipy.io import mmread
 
-        matrix = mmread(self.matrix_file)
+        with open_maybe_gzip(self.matrix_file) as file:
+            matrix = mmread(file)
         if matrix.shape != (len(self.genes), self.num_cells):
             raise ValueError(
                 f"matrix of {matrix.shape[0]} x {matrix.shape[1]}, but {len(self.genes)} features "
@@ -106,9 +107,9 @@ class TenxFolder(CellFile):
 
     def _table(self, path: Path) -> pd.DataFrame:
         try:
-            content = path.read_bytes()
-            text = (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode()
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+            with open_maybe_gzip_text(path) as file:
+                text = file.read()
+        except (*READ_ERRORS, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot be read: {one_line(error)}") from error
         rows = [line.split("\t") for line in text.splitlines() if line]
         if not rows:

@@ -1,6 +1,5 @@
 """Images and labels in one file: IDX (MNIST's format), .npy and .npz."""
 
-import gzip
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +10,7 @@ from dnar2mae.errors import DataError
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.folder import read_folder
 from dnar2mae.modalities.image.images import ArrayImages, Images
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
 
 _IDX_UINT8 = 8
 
@@ -72,11 +72,10 @@ def read_idx(path: Path) -> np.ndarray:
     DataError
         If it is not one, or shorter or longer than its header says.
     """
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
     try:
-        content = gzip.decompress(path.read_bytes()) if zipped else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+        with open_maybe_gzip(path) as file:
+            content = file.read()
+    except READ_ERRORS as error:
         raise DataError(f"{path}: damaged gzip file: {error}") from error
     if content[:3] != bytes((0, 0, _IDX_UINT8)) or len(content) < 4 or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path}: neither a folder, nor .npy or .npz, nor an IDX file of unsigned bytes")

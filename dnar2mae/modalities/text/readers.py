@@ -1,16 +1,15 @@
 """Documents of files: plain text, JSON lines, data sets on disk; and the texts of a table."""
 
 import csv
-import gzip
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.text.config import TextConfig
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
 from dnar2mae.storage.progress import progress_bar
 
 _PLAIN, _JSON = (".txt", ".text", ".md"), (".jsonl", ".ndjson")
@@ -90,7 +89,7 @@ def _lines(path: Path) -> Iterator[str]:
     """Decode line by line, so that a fault can be placed."""
     position = 0
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_maybe_gzip(path) as file:
             for raw in file:
                 line = raw.removeprefix(b"\xef\xbb\xbf") if position == 0 else raw
                 try:
@@ -101,7 +100,7 @@ def _lines(path: Path) -> Iterator[str]:
                         f"{path}: text must be UTF-8, got byte 0x{line[error.start]:02x} at {at}"
                     ) from error
                 position += len(raw)
-    except (OSError, EOFError, zlib.error) as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

@@ -1,0 +1,9 @@
+"""Names of sequences: one genome calls its first chromosome ``1``, another ``chr1``."""
+
+_MITOCHONDRION = ("M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", "chrmt")
+
+
+def aliases(name: str) -> tuple[str, ...]:
+    """Return what a sequence may be called: its name, that with or without ``chr``, and a mitochondrion's others."""
+    other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+    return tuple(dict.fromkeys((name, other, *(_MITOCHONDRION if name in _MITOCHONDRION else ()))))

@@ -1,0 +1,35 @@
+"""Files that may be gzip: told by their first bytes, since names lie."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase, BufferedReader, TextIOWrapper
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What reading such a file raises where it is missing, cut short or damaged."""
+_MAGIC = b"\x1f\x8b"
+
+
+def decompressed(raw: BufferedReader) -> BufferedIOBase:
+    """Return a stream of what an opened file holds: the file itself, or what it was before it was compressed."""
+    return gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _MAGIC else raw
+
+
+@contextmanager
+def open_maybe_gzip(path: Path) -> Iterator[BufferedIOBase]:
+    """Open a file, plain or gzip, for reading bytes."""
+    with path.open("rb") as raw, decompressed(raw) as stream:
+        yield stream
+
+
+@contextmanager
+def open_maybe_gzip_text(path: Path, *, errors: str = "strict", newline: str | None = None) -> Iterator[TextIO]:
+    """Open a file, plain or gzip, for reading UTF-8; ``errors`` and ``newline`` are as for ``open``."""
+    with (
+        open_maybe_gzip(path) as stream,
+        TextIOWrapper(cast(Any, stream), encoding="utf-8", errors=errors, newline=newline) as text,
+    ):
+        yield text
