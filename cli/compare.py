@@ -1,8 +1,7 @@
 """``dnar2mae compare``."""
 
+import itertools
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal
@@ -14,10 +13,11 @@ from dnar2mae.cli.parse import parse
 from dnar2mae.cli.starting_point import starting_config
 from dnar2mae.config import Data, PretrainConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.storage.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Generic[Data]):
+class CompareLawsCommand(Generic[Data]):
     """Compare mask laws fairly: the same model, windows and budget under each, with several seeds.
 
     Example: dnar2mae compare genome.fa.gz --laws fixed:0.15 uniform:0.05,0.5 --seeds 5 --out labs/first
@@ -65,10 +65,10 @@ class Command(Generic[Data]):
 def run(argv: list[str]) -> int:
     """Parse, compare, say where the report is."""
     config, out = starting_config(argv)
-    default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = Command[type(config.data)]  # type: ignore[misc]
+    default = replace(CompareLawsCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
+    kind: Any = CompareLawsCommand[type(config.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae compare")
-    from dnar2mae.laboratory import Options, Variants, compare, parse_law
+    from dnar2mae.laboratory import CompareOptions, LabelledVariants, compare, parse_law
 
     asked, before = command.run.mask, config.mask
     if replace(asked, replace=before.replace) != before:
@@ -78,8 +78,8 @@ def run(argv: list[str]) -> int:
     if command.variants:
         if command.variants_genome is None:
             raise ConfigError("--variants needs --variants-genome, the sequence file that it refers to")
-        variants = Variants(vcf=command.variants, genome=command.variants_genome, field=command.variants_field)
-    options = Options(
+        variants = LabelledVariants(vcf=command.variants, genome=command.variants_genome, field=command.variants_field)
+    options = CompareOptions(
         seeds=seeds,
         budget_tokens=command.budget_tokens,
         equal=command.equal,
@@ -88,7 +88,19 @@ def run(argv: list[str]) -> int:
         variants=variants,
     )
     laws = [parse_law(text, asked) for text in command.laws]
-    with _progress() as (planned, advance):
+    with progress_bar("runs", None, at_once=True) as bar:
+        done = itertools.count(1)
+
+        def planned(cells: Any, added: Any) -> None:
+            bar(0, total=len(cells))
+            bar.say(f"{len(cells)} runs of {cells[0].config.steps:,} steps; output of each in runs/*/seed-*.log")
+            if added:
+                bar.say(f"added, the fixed ratio at a law's mean: {', '.join(law.name for law in added)}")
+
+        def advance(cell: Any) -> None:
+            bar(next(done))
+            bar.say(f"finished: {cell.name}")
+
         found = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
     if not found.finished:
         print("interrupted; the same command goes on", file=sys.stderr)
@@ -96,27 +108,3 @@ def run(argv: list[str]) -> int:
     print((command.out / "report.md").read_text())
     print(f"Wrote compare.csv, report.md and compare.png in {command.out}")
     return 0
-
-
-@contextmanager
-def _progress() -> Iterator[tuple[Any, Any]]:
-    """Yield what is told the plan, and what is told of every finished run."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("runs", total=None)
-
-        def planned(cells: Any, added: Any) -> None:
-            bar.update(task, total=len(cells))
-            console.print(f"{len(cells)} runs of {cells[0].config.steps:,} steps; output of each in runs/*/seed-*.log")
-            if added:
-                console.print(f"added, the fixed ratio at a law's mean: {', '.join(law.name for law in added)}")
-
-        def advance(cell: Any) -> None:
-            bar.advance(task)
-            console.print(f"finished: {cell.name}")
-
-        yield planned, advance

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Generic[Data]):
+class CovarianceCommand(Generic[Data]):
     """Estimate the covariance of your data and ask the linear model for a mask law.
 
     Example: dnar2mae covariance genome.fa.gz --out labs/covariance
@@ -56,8 +56,8 @@ class Command(Generic[Data]):
 def run(argv: list[str]) -> int:
     """Parse, estimate, print the opinion, write the curve."""
     config, out = starting_config(argv)
-    default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = Command[type(config.data)]  # type: ignore[misc]
+    default = replace(CovarianceCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
+    kind: Any = CovarianceCommand[type(config.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae covariance")
     import numpy as np
     import pandas as pd
@@ -81,7 +81,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _matrix(command: Command) -> "tuple[np.ndarray, str]":
+def _matrix(command: CovarianceCommand) -> "tuple[np.ndarray, str]":
     """Correlation matrix of what was named, and a line on how it came about."""
     import numpy as np
 

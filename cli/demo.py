@@ -7,7 +7,7 @@ from dnar2mae.cli.parse import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class DemoCommand:
     """Simulate a genome, pretrain a small model on it, and compare it with the untrained model and Markov models.
 
     Takes minutes on a CPU and downloads nothing.
@@ -25,7 +25,7 @@ class Command:
 
 def run(argv: list[str]) -> int:
     """Parse, simulate, pretrain, print the summary."""
-    command = parse(Command, argv, prog="dnar2mae demo")
+    command = parse(DemoCommand, argv, prog="dnar2mae demo")
     from dnar2mae.cli import pretrain, simulate
 
     genome, run_folder = command.out / "genome", command.out / "run"

@@ -6,13 +6,13 @@ from dnar2mae.cli.parse import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class DoctorCommand:
     """Say what this machine has, which attention backend and kernels a run would use on it, and what would add more."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, look, print."""
-    parse(Command, argv, prog="dnar2mae doctor")
+    parse(DoctorCommand, argv, prog="dnar2mae doctor")
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

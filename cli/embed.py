@@ -10,7 +10,7 @@ from dnar2mae.cli.parse import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class EmbedCommand:
     """Embed the sequences of a FASTA, GenBank, BED or CSV file with a trained model.
 
     Example: dnar2mae embed runs/first promoters.fa --out promoters.npy
@@ -43,7 +43,7 @@ class Command:
 
 def run(argv: list[str]) -> int:
     """Parse, embed, say what was written."""
-    command = parse(Command, argv, prog="dnar2mae embed")
+    command = parse(EmbedCommand, argv, prog="dnar2mae embed")
     from dnar2mae.inference import EmbedOptions, embed
 
     shared = {name: getattr(command, name) for name in ("pool", "layer", "both_strands", "window_bp")}

@@ -9,7 +9,7 @@ from dnar2mae.cli.parse import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class ExportCommand:
     """Write a trained model as a folder that transformers loads without remote code (ModernBertForMaskedLM).
 
     Example: dnar2mae export runs/first --to models/first --license cc-by-4.0
@@ -29,7 +29,7 @@ class Command:
 
 def run(argv: list[str]) -> int:
     """Parse, export, say what was written."""
-    command = parse(Command, argv, prog="dnar2mae export")
+    command = parse(ExportCommand, argv, prog="dnar2mae export")
     from dnar2mae.hub import compare, export
 
     folder = export(command.run, command.to, license=command.license, overwrite=command.overwrite)

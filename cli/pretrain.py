@@ -14,7 +14,7 @@ from dnar2mae.config import Data, PretrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Generic[Data]):
+class PretrainCommand(Generic[Data]):
     """Pretrain a masked model on your genome, or on another kind of data.
 
     Example: dnar2mae pretrain genome.fa.gz --out runs/first
@@ -43,8 +43,8 @@ class Command(Generic[Data]):
 def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
     config, out = starting_config(argv)
-    default = replace(Command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = Command[type(default.run.data)]  # type: ignore[misc]
+    default = replace(PretrainCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
+    kind: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
     from dnar2mae.cli.summary import print_summary
     from dnar2mae.training.pretrain import pretrain

@@ -10,7 +10,7 @@ from dnar2mae.cli.parse import parse
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command:
+class ScoreVariantsCommand:
     """Score the variants of a VCF file or a table: how much less likely the model finds ALT than REF.
 
     Example: dnar2mae score-variants runs/first --genome G.fa --vcf in.vcf.gz --out scored.vcf.gz
@@ -51,7 +51,7 @@ class Command:
 
 def run(argv: list[str]) -> int:
     """Parse, score, print the counts."""
-    command = parse(Command, argv, prog="dnar2mae score-variants")
+    command = parse(ScoreVariantsCommand, argv, prog="dnar2mae score-variants")
     from dnar2mae.inference import Model
     from dnar2mae.variants import Labels, ScoreOptions, score_vcf
 

@@ -20,7 +20,7 @@ LEAST_INTRON_BP = 20
 """Shorter gaps between exons are frameshifts and annotation artefacts."""
 
 
-class Line(NamedTuple):
+class AnnotationLine(NamedTuple):
     """One annotated stretch; coordinates are 0-based half-open."""
 
     where: str
@@ -130,7 +130,7 @@ def _text(path: Path) -> Iterator[tuple[str, str]]:
         raise SequenceError(f"{path}: cannot be read ({error}); check the path and the file") from error
 
 
-def _gff_lines(path: Path) -> Iterator[Line]:
+def _gff_lines(path: Path) -> Iterator[AnnotationLine]:
     """Lines of GFF3 or GTF, told apart by how they write attributes."""
     for where, text in _text(path):
         fields = text.split("\t")
@@ -145,30 +145,30 @@ def _gff_lines(path: Path) -> Iterator[Line]:
             pairs = dict(pair.strip().split("=", 1) for pair in attributes.split(";") if "=" in pair)
             own = pairs.get("ID", "")
             parents = tuple(pairs["Parent"].split(",")) if "Parent" in pairs else ()
-        yield Line(where, name, int(start) - 1, int(end), strand, kind, own, parents)
+        yield AnnotationLine(where, name, int(start) - 1, int(end), strand, kind, own, parents)
 
 
-def _bed_lines(path: Path) -> Iterator[Line]:
+def _bed_lines(path: Path) -> Iterator[AnnotationLine]:
     for where, name, start, end, fields in bed_lines(path):
         strand = fields[5] if len(fields) > 5 else "."
-        yield Line(where, name, start, end, strand, "transcript", where, ())
+        yield AnnotationLine(where, name, start, end, strand, "transcript", where, ())
         try:
             if len(fields) >= 12:
                 sizes, starts = ([int(x) for x in fields[i].rstrip(",").split(",")] for i in (10, 11))
                 thick = int(fields[6]), int(fields[7])
                 for size, offset in zip(sizes, starts, strict=True):
                     block = start + offset, start + offset + size
-                    yield Line(where, name, *block, strand, "exon", "", (where,))
+                    yield AnnotationLine(where, name, *block, strand, "exon", "", (where,))
                     coding = max(block[0], thick[0]), min(block[1], thick[1])
                     if coding[0] < coding[1]:
-                        yield Line(where, name, *coding, strand, "CDS", "", (where,))
+                        yield AnnotationLine(where, name, *coding, strand, "CDS", "", (where,))
         except (IndexError, ValueError) as error:
             raise SequenceError(
                 f"{where}: a BED line is name, start, end, ..., got {' '.join(fields)[:60]!r}"
             ) from error
 
 
-def _genbank_lines(path: Path) -> Iterator[Line]:
+def _genbank_lines(path: Path) -> Iterator[AnnotationLine]:
     """Each CDS or RNA is a transcript; it spans its gene where both have the same locus tag."""
     for record in _genbank_records(path):
         for number, feature in enumerate(record.features):
@@ -179,14 +179,16 @@ def _genbank_lines(path: Path) -> Iterator[Line]:
             whole = int(feature.location.start), int(feature.location.end)
             tag = "".join(feature.qualifiers.get("locus_tag", [""]))
             if feature.type == "gene":
-                yield Line(where, record.id, *whole, strand, "gene", f"gene {tag}" if tag else where, ())
+                yield AnnotationLine(where, record.id, *whole, strand, "gene", f"gene {tag}" if tag else where, ())
             elif feature.type == "CDS" or feature.type.endswith("RNA"):
                 own = f"{where} {feature.type}"
                 parents = (f"gene {tag}",) if tag and feature.type == "CDS" else ()
-                yield Line(where, record.id, *whole, strand, feature.type + " transcript", own, parents)
+                yield AnnotationLine(where, record.id, *whole, strand, feature.type + " transcript", own, parents)
                 part = "CDS" if feature.type == "CDS" else "exon"
                 for location in feature.location.parts:
-                    yield Line(where, record.id, int(location.start), int(location.end), strand, part, "", (own,))
+                    yield AnnotationLine(
+                        where, record.id, int(location.start), int(location.end), strand, part, "", (own,)
+                    )
 
 
 def _genbank_records(path: Path) -> Iterator[Any]:
@@ -208,7 +210,7 @@ def _genbank_records(path: Path) -> Iterator[Any]:
         raise SequenceError(f"{path}: damaged GenBank file ({error}); get it again") from error
 
 
-def _placed(lines: Iterable[Line], genome: Genome, unknown: dict[str, int]) -> Iterator[Line]:
+def _placed(lines: Iterable[AnnotationLine], genome: Genome, unknown: dict[str, int]) -> Iterator[AnnotationLine]:
     """Lines with the genome's names; those of other sequences are counted and left out."""
     found: dict[str, str | None] = {}
     for line in lines:
@@ -228,11 +230,11 @@ def _placed(lines: Iterable[Line], genome: Genome, unknown: dict[str, int]) -> I
         yield line._replace(name=name)
 
 
-def _transcripts(lines: Sequence[Line]) -> list[Transcript]:
+def _transcripts(lines: Sequence[AnnotationLine]) -> list[Transcript]:
     """Whatever has exons or coding parts below it; single intervals where nothing has."""
     by_id = {line.id: line for line in lines if line.id}
     parts: dict[str, dict[str, list[Span]]] = {}
-    first: dict[str, Line] = {}
+    first: dict[str, AnnotationLine] = {}
     for line in lines:
         if line.type not in ("exon", "CDS") or line.strand not in ("+", "-"):
             continue

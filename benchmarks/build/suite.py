@@ -12,7 +12,7 @@ from dnar2mae.benchmarks.build.annotation import Annotation, read_annotation
 from dnar2mae.benchmarks.build.config import TASKS, BuildConfig
 from dnar2mae.benchmarks.build.examples import Examples, fit_for_use, letters, matched, window_codes
 from dnar2mae.benchmarks.build.partition import inside, partition
-from dnar2mae.benchmarks.build.tasks import MAKERS, Source
+from dnar2mae.benchmarks.build.tasks import MAKERS, TaskSource
 from dnar2mae.benchmarks.tasks.sequences import canonical
 from dnar2mae.benchmarks.tasks.suite import CUSTOM_FILE
 from dnar2mae.errors import ConfigError, SequenceError
@@ -100,7 +100,7 @@ def _task(
     name: str, genome: Genome, annotation: Annotation, regions: dict[str, Intervals], config: BuildConfig
 ) -> _Task:
     rng = np.random.default_rng((config.seed, TASKS.index(name)))
-    source = Source(genome, annotation, config.length_bp, config.max_examples, rng)
+    source = TaskSource(genome, annotation, config.length_bp, config.max_examples, rng)
     classes, candidates, background = MAKERS[name](source)
     seen: set[str] = set()
     splits = {}

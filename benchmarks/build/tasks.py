@@ -28,7 +28,7 @@ class Candidates(NamedTuple):
     """Class whose GC and N probabilities are matched to those of the others."""
 
 
-class Source(NamedTuple):
+class TaskSource(NamedTuple):
     """What tasks are made from."""
 
     genome: Genome
@@ -38,7 +38,7 @@ class Source(NamedTuple):
     rng: np.random.Generator
 
 
-def promoter(source: Source) -> Candidates:
+def promoter(source: TaskSource) -> Candidates:
     """Windows from 3/4 of their length before a transcript's first base on, or clear of all of these."""
     sites = _sites([_five_prime(t.span, t.strand, t.name) for t in source.annotation.transcripts], source)
     before = 3 * source.length_bp // 4
@@ -48,7 +48,7 @@ def promoter(source: Source) -> Candidates:
     return Candidates(("other", "promoter"), concatenate(annotated, background), 0)
 
 
-def coding(source: Source) -> Candidates:
+def coding(source: TaskSource) -> Candidates:
     """Windows inside coding parts, read in their gene's direction, or outside everything genic, on either strand."""
     annotated = []
     for strand in "+-":
@@ -62,7 +62,7 @@ def coding(source: Source) -> Candidates:
     return Candidates(("intergenic", "coding"), concatenate(examples, background), 0)
 
 
-def splice(source: Source) -> Candidates:
+def splice(source: TaskSource) -> Candidates:
     """Windows centred on the first or last base of an intron, or on another GT or AG at the same place."""
     half = source.length_bp // 2
     donors, acceptors = [], []
@@ -81,7 +81,7 @@ def splice(source: Source) -> Candidates:
     return Candidates(("acceptor", "donor", "neither"), concatenate(annotated, *decoys), 2)
 
 
-def gene_start(source: Source) -> Candidates:
+def gene_start(source: TaskSource) -> Candidates:
     """Windows centred on the ATG that starts a gene, or on another ATG."""
     half = source.length_bp // 2
     starts = []
@@ -94,7 +94,7 @@ def gene_start(source: Source) -> Candidates:
     return Candidates(("other ATG", "gene start"), concatenate(annotated, _windows(others, half, source, label=0)), 0)
 
 
-def strand(source: Source) -> Candidates:
+def strand(source: TaskSource) -> Candidates:
     """Windows inside genes of one strand and clear of those of the other, always read forward."""
     spans = {
         sign: _intervals([(t.name, *t.span) for t in source.annotation.transcripts if t.strand == sign], source.genome)
@@ -105,7 +105,7 @@ def strand(source: Source) -> Candidates:
     return Candidates(("+", "-"), concatenate(forward, reverse), 1)
 
 
-MAKERS: dict[str, Callable[[Source], Candidates]] = {
+MAKERS: dict[str, Callable[[TaskSource], Candidates]] = {
     "promoter": promoter,
     "coding": coding,
     "splice": splice,
@@ -124,7 +124,7 @@ def _five_prime(span: tuple[int, int], sign: str, name: str) -> tuple[str, int, 
     return name, span[0] if sign == "+" else span[1], sign
 
 
-def _sites(found: list[tuple[str, int, str]], source: Source) -> Sites:
+def _sites(found: list[tuple[str, int, str]], source: TaskSource) -> Sites:
     """Distinct sites, at most ``max_examples`` of them."""
     genome = source.genome
     pairs = [(int(genome.offsets[genome.index[name]]) + at, sign == "-") for name, at, sign in found]
@@ -132,7 +132,7 @@ def _sites(found: list[tuple[str, int, str]], source: Source) -> Sites:
     return sites[np.sort(source.rng.permutation(len(sites))[: source.max_examples])]
 
 
-def _windows(sites: Sites, before: int, source: Source, label: int) -> Examples:
+def _windows(sites: Sites, before: int, source: TaskSource, label: int) -> Examples:
     """Windows with ``before`` bases ahead of each site in its direction of reading, where they fit the genome."""
     reverse = sites[:, 1] == 1
     start = np.where(reverse, sites[:, 0] - (source.length_bp - before), sites[:, 0] - before)
@@ -151,7 +151,7 @@ def _reads(sites: Sites, motif: str, offset: int, genome: Genome) -> np.ndarray:
     return fits & (codes == encode(motif.encode())).all(1)
 
 
-def _motif(motif: str, offset: int, taken: Sites, wanted: int, source: Source) -> Sites:
+def _motif(motif: str, offset: int, taken: Sites, wanted: int, source: TaskSource) -> Sites:
     """Random sites with the motif that are not among those taken, about as many as wanted."""
     draws = min(wanted * 4 ** len(motif), _MOST_DRAWS)
     at = source.rng.integers(0, source.genome.total_bp, draws)
@@ -170,7 +170,7 @@ def _intervals(parts: list[tuple[str, int, int]], genome: Genome) -> Intervals:
     return intersection(union(pairs), genome.intervals)
 
 
-def _tiles(regions: Intervals, is_reverse: bool, label: int, source: Source) -> Examples:
+def _tiles(regions: Intervals, is_reverse: bool, label: int, source: TaskSource) -> Examples:
     """Windows side by side in each region, from a random place on, at most ``max_examples``."""
     length = source.length_bp
     room = regions[:, 1] - regions[:, 0]
@@ -182,7 +182,7 @@ def _tiles(regions: Intervals, is_reverse: bool, label: int, source: Source) -> 
     return Examples(start, np.full(len(start), is_reverse), np.full(len(start), label, np.int64))
 
 
-def _random(regions: Intervals, wanted: int, source: Source) -> Examples:
+def _random(regions: Intervals, wanted: int, source: TaskSource) -> Examples:
     """Random windows wholly inside regions, on either strand, of class 0."""
     room = np.maximum(regions[:, 1] - regions[:, 0] - source.length_bp + 1, 0)
     total = int(room.sum())

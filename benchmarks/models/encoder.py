@@ -24,7 +24,7 @@ class Tokens(NamedTuple):
     """Which tokens count in the mean: all but special ones."""
 
 
-class Batch(NamedTuple):
+class TokenBatch(NamedTuple):
     """Padded token sequences."""
 
     ids: Int[Tensor, "B T"]
@@ -100,7 +100,7 @@ class Encoder:
             )
         return [Tokens(t.ids[:limit], t.pooled[:limit]) for t in tokens]
 
-    def collate(self, tokens: Sequence[Tokens]) -> Batch:
+    def collate(self, tokens: Sequence[Tokens]) -> TokenBatch:
         """Pad to the longest and move to the network's device."""
         return pad(tokens, self.pad_id, self.device)
 
@@ -166,7 +166,7 @@ class Encoder:
             yield rows
 
 
-def pad(tokens: Sequence[Tokens], pad_id: int, device: torch.device | str = "cpu") -> Batch:
+def pad(tokens: Sequence[Tokens], pad_id: int, device: torch.device | str = "cpu") -> TokenBatch:
     """Pad to the longest of the sequences."""
     lengths = np.array([len(t.ids) for t in tokens])
     valid = np.arange(lengths.max()) < lengths[:, None]
@@ -174,7 +174,7 @@ def pad(tokens: Sequence[Tokens], pad_id: int, device: torch.device | str = "cpu
     pooled = np.zeros_like(valid)
     ids[valid] = np.concatenate([t.ids for t in tokens])
     pooled[valid] = np.concatenate([t.pooled for t in tokens])
-    return Batch(*(torch.from_numpy(x).to(device) for x in (ids, valid, pooled)))
+    return TokenBatch(*(torch.from_numpy(x).to(device) for x in (ids, valid, pooled)))
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

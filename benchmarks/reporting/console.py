@@ -1,12 +1,12 @@
 """What ``dnar2mae benchmark`` does and prints."""
 
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.storage.progress import progress_bar
 
 if TYPE_CHECKING:
     from dnar2mae.benchmarks.running.cells import ModelSpec
@@ -20,7 +20,7 @@ def run_and_print(command: "RunCommand") -> int:
     from dnar2mae.benchmarks.reporting.report import write_report
     from dnar2mae.benchmarks.running.protocol import load_protocol
     from dnar2mae.benchmarks.running.results import Store
-    from dnar2mae.benchmarks.running.runner import Options, run_suite
+    from dnar2mae.benchmarks.running.runner import SuiteOptions, run_suite
     from dnar2mae.benchmarks.tasks.suite import load_suite
 
     suite = load_suite(command.suite).select(tuple(name for given in command.tasks for name in given.split(",")))
@@ -28,7 +28,7 @@ def run_and_print(command: "RunCommand") -> int:
         raise ConfigError(f"--data must name the folder of {suite.title}; get it from its source: {suite.source}")
     if command.workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {command.workers}")
-    options = Options(
+    options = SuiteOptions(
         methods=command.method,
         baselines=command.baselines,
         num_seeds=command.seeds,
@@ -38,7 +38,7 @@ def run_and_print(command: "RunCommand") -> int:
         num_workers=command.workers,
     )
     store = Store(command.out)
-    with _progress() as advance:
+    with progress_bar("Reading data", None, at_once=True) as bar:
         table = run_suite(
             suite,
             command.data or Path(command.suite),
@@ -46,7 +46,7 @@ def run_and_print(command: "RunCommand") -> int:
             load_protocol(command.protocol),
             store,
             options=options,
-            advance=advance,
+            advance=lambda done, total, what: bar(done, total=total, title=what or "Running"),
         )
     _print_scores(store, table.rows)
     for name, why in table.skipped.items():
@@ -167,20 +167,3 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         table.add_row(*row)
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS
     Console(highlight=False, markup=False, width=width).print(table)
-
-
-@contextmanager
-def _progress() -> Any:
-    """Yield a function that moves a bar on stderr."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("Reading data", total=None)
-
-        def advance(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=what or "Running")
-
-        yield advance

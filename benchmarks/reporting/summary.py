@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.benchmarks.running.results import Store
-from dnar2mae.scoring.bootstrap import Comparison, compare, interval, mean_ranks, resample_scores
+from dnar2mae.scoring.bootstrap import ModelDifference, compare, interval, mean_ranks, resample_scores
 from dnar2mae.scoring.scores import COUNT_SCORES, confusion
 
 PUBLISHED = Path(__file__).parents[1] / "published"
@@ -105,7 +105,7 @@ def ranks(summary: pd.DataFrame) -> dict[str, float]:
     return dict(sorted(mean_ranks(scores).items(), key=lambda item: item[1]))
 
 
-def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str) -> Comparison | None:
+def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str) -> ModelDifference | None:
     """Paired bootstrap of two models over the tasks that both have; None where there is none.
 
     Parameters

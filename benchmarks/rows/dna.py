@@ -5,7 +5,7 @@ from pathlib import Path
 from dnar2mae.benchmarks.models.encoder import Encoder
 from dnar2mae.benchmarks.rows.kinds import Kind, LabelledRows
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
-from dnar2mae.benchmarks.tasks.suite import SPLITS, Task
+from dnar2mae.benchmarks.tasks.suite import SPLITS, SuiteTask
 from dnar2mae.benchmarks.tasks.tables import find_split, read_split
 
 
@@ -15,11 +15,11 @@ def is_ours(path: Path) -> bool:
     return (path / "config.yaml").is_file() or (path / "state.json").is_file() or exported
 
 
-def _find(task: Task, folder: Path) -> bool:
+def _find(task: SuiteTask, folder: Path) -> bool:
     return bool(find_split(folder, "test"))
 
 
-def _read(task: Task, folder: Path) -> dict[str, LabelledRows]:
+def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     paths = {split: find_split(folder, split) for split in SPLITS}
     return {split: LabelledRows(*read_split(found, task.label_map())) for split, found in paths.items() if found}
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from dnar2mae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dnar2mae.benchmarks.tasks.suite import Task
+    from dnar2mae.benchmarks.tasks.suite import SuiteTask
 
 KINDS = {"dna": "dnar2mae.benchmarks.rows.dna:DNA", "samples": "dnar2mae.benchmarks.rows.samples:SAMPLES"}
 """Where each kind is defined, as ``module:name``, so that worker processes find it too."""
@@ -36,7 +36,7 @@ class LabelledRows(NamedTuple):
     """Number of rows, by what a reader should know of them."""
 
 
-class Embedder(Protocol):
+class RowEmbedder(Protocol):
     """A network that gives one vector a row; what ``probe`` and ``knn`` need."""
 
     kind: str
@@ -51,7 +51,7 @@ class Embedder(Protocol):
     def embed(self, rows: Sequence[Any], **options: Any) -> Float[np.ndarray, "N D"]:
         """One vector a row, ``float32``. ``options`` are ``both_strands`` and ``allow_truncation``, of DNA only."""
 
-    def with_random_weights(self, seed: int) -> "Embedder":
+    def with_random_weights(self, seed: int) -> "RowEmbedder":
         """The control: the same architecture, nothing learned."""
 
 
@@ -59,13 +59,13 @@ class Embedder(Protocol):
 class Kind:
     """How rows of one kind are found, read, compared and embedded."""
 
-    find: Callable[["Task", Path], bool]
+    find: Callable[["SuiteTask", Path], bool]
     """Whether a folder holds the task's test rows."""
-    read: Callable[["Task", Path], dict[str, LabelledRows]]
+    read: Callable[["SuiteTask", Path], dict[str, LabelledRows]]
     """Splits that a task's folder has, by name: test, and train, dev or both."""
     key: Callable[[Any], bytes]
     """Content of a row: rows with equal keys are duplicates, and stay together where a split is held out."""
-    load: Callable[[str, str, bool], Embedder]
+    load: Callable[[str, str, bool], RowEmbedder]
     """Encoder of a model's path, a device, and whether a folder's own code may run."""
     reverse: Callable[[Any], Any] | None = None
     """The same molecule read from its other strand; None where there is no such thing."""

@@ -29,7 +29,7 @@ from jaxtyping import Float
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.checkpoint import digest
 from dnar2mae.benchmarks.rows.kinds import Kind, LabelledRows
-from dnar2mae.benchmarks.tasks.suite import Task
+from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.inference.samples import embed_samples
@@ -65,7 +65,7 @@ class _Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEncoder:
-    """The model of a run on any kind of data; implements :class:`dnar2mae.benchmarks.rows.kinds.Embedder`."""
+    """The model of a run on any kind of data; implements :class:`dnar2mae.benchmarks.rows.kinds.RowEmbedder`."""
 
     path: str
     device: str
@@ -95,14 +95,14 @@ def _load(path: str, device: str, trust_remote_code: bool) -> SampleEncoder:
     return SampleEncoder(path=path, device=device, trained=trained, digest=digest(trained.model))
 
 
-def _file(task: Task, folder: Path) -> Path:
+def _file(task: SuiteTask, folder: Path) -> Path:
     if not {"modality", "file"} <= task.options.keys():
         raise ConfigError(f"task {task.name}: options must name modality and file, got {dict(task.options)}")
     file = Path(str(task.options["file"]))
     return file if file.is_absolute() else folder / file
 
 
-def _read(task: Task, folder: Path) -> dict[str, LabelledRows]:
+def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     file, options = _file(task, folder), task.options
     preset = preset_for(str(options["modality"]), PretrainConfig())
     try:
@@ -135,7 +135,7 @@ def _contents(source: FiniteSource) -> list[bytes]:
     return found
 
 
-def _labels(task: Task, source: Any, folder: Path) -> list[str]:
+def _labels(task: SuiteTask, source: Any, folder: Path) -> list[str]:
     """Label text of each sample."""
     column, file = str(task.options.get("label", "label")), task.options.get("labels")
     if file is None and getattr(source, "labels", None) is not None:

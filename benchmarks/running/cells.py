@@ -14,11 +14,11 @@ import torch
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
-from dnar2mae.benchmarks.rows.kinds import Embedder, kind_of
+from dnar2mae.benchmarks.rows.kinds import RowEmbedder, kind_of
 from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
-from dnar2mae.benchmarks.running.training import Problem, Rows, fit, tunable
-from dnar2mae.benchmarks.tasks.data import Split, TaskData
+from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, tunable
+from dnar2mae.benchmarks.tasks.data import TaskData, TaskSplit
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.scoring.scores import all_scores
@@ -41,7 +41,7 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
+class BenchmarkCell:
     """What to run."""
 
     model: ModelSpec
@@ -65,7 +65,7 @@ class Cell:
 
 
 @lru_cache(maxsize=2)
-def load_encoder(path: str, device: str, trust_remote_code: bool, rows: str = "dna") -> Embedder:
+def load_encoder(path: str, device: str, trust_remote_code: bool, rows: str = "dna") -> RowEmbedder:
     """Read a checkpoint or a Hugging Face folder; the last two stay in memory.
 
     Raises
@@ -78,7 +78,7 @@ def load_encoder(path: str, device: str, trust_remote_code: bool, rows: str = "d
     return kind_of(rows).load(path, device, trust_remote_code)
 
 
-def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
+def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
     """Learn, choose on dev, predict the test rows once, score them.
 
     Returns
@@ -132,7 +132,7 @@ def run_cell(cell: Cell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
     return row, probabilities
 
 
-def _frozen(cell: Cell, data: TaskData, features: Features) -> Predicted:
+def _frozen(cell: BenchmarkCell, data: TaskData, features: Features) -> Predicted:
     settings = cell.protocol.settings(cell.method, data.task.name)
     labels = (data.train.labels, data.dev.labels)
     return FROZEN[cell.method](features, labels, len(data.task.classes), settings, cell.protocol.select)
@@ -142,7 +142,7 @@ _VECTORS: dict[tuple, Features] = {}
 """What the last cell with frozen vectors has embedded."""
 
 
-def _vectors(encoder: Embedder, cell: Cell, data: TaskData) -> Features:
+def _vectors(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Features:
     key = (
         data.digest,
         encoder.digest,
@@ -161,7 +161,7 @@ def _vectors(encoder: Embedder, cell: Cell, data: TaskData) -> Features:
     return _VECTORS[key]
 
 
-def _limited(encoder: Encoder, cell: Cell, data: TaskData) -> Encoder:
+def _limited(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Encoder:
     """Cap the context where the protocol does so for this kind of tokens."""
     settings = cell.protocol.settings(cell.method, data.task.name)
     if cell.method in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
@@ -169,7 +169,7 @@ def _limited(encoder: Encoder, cell: Cell, data: TaskData) -> Encoder:
     return replace(encoder, context_tokens=min(settings.max_tokens, encoder.context_tokens or settings.max_tokens))
 
 
-def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
+def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     settings = cell.protocol.settings(cell.method, data.task.name)
 
     def tokens(sequences: list[str]) -> list[Tokens]:
@@ -183,7 +183,7 @@ def _tuned(encoder: Encoder, cell: Cell, data: TaskData) -> Predicted:
     return _searched(make, problem, settings, cell)
 
 
-def _baseline(cell: Cell, data: TaskData) -> tuple[Predicted, int]:
+def _baseline(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
     splits = (data.train, data.dev, data.test)
     if cell.model.kind == "kmer":
         features = Features(*(kmer_counts(split.rows, both_strands=cell.both_strands) for split in splits))
@@ -199,18 +199,18 @@ def _baseline(cell: Cell, data: TaskData) -> tuple[Predicted, int]:
     return _searched(make, problem, settings, cell), sum(p.numel() for p in make(0).parameters())
 
 
-def _searched(make: Any, problem: Problem, settings: FitSettings, cell: Cell) -> Predicted:
+def _searched(make: Any, problem: TrainingTask, settings: FitSettings, cell: BenchmarkCell) -> Predicted:
     """Try every learning rate, or the one that was found; equal values go to the smaller rate."""
     rates = sorted(settings.lr) if cell.lr is None else [cell.lr]
     return max((fit(make, problem, settings, cell.seed, lr) for lr in rates), key=lambda found: found.dev)
 
 
-def _problem(cell: Cell, data: TaskData, tokens: Any, collate: Any) -> Problem:
-    def rows(split: Split, averaged: bool) -> Rows:
+def _problem(cell: BenchmarkCell, data: TaskData, tokens: Any, collate: Any) -> TrainingTask:
+    def rows(split: TaskSplit, averaged: bool) -> TokenizedRows:
         reverse = tokens([reverse_complement(s) for s in split.rows]) if averaged else None
-        return Rows(tokens(split.rows), split.labels, reverse)
+        return TokenizedRows(tokens(split.rows), split.labels, reverse)
 
-    return Problem(
+    return TrainingTask(
         train=rows(data.train, False),
         dev=rows(data.dev, cell.both_strands),
         test=rows(data.test, cell.both_strands),
@@ -220,7 +220,7 @@ def _problem(cell: Cell, data: TaskData, tokens: Any, collate: Any) -> Problem:
     )
 
 
-def _notes(encoder: Embedder | None, data: TaskData) -> list[str]:
+def _notes(encoder: RowEmbedder | None, data: TaskData) -> list[str]:
     if not isinstance(encoder, Encoder):
         return []
     notes = []
@@ -232,7 +232,7 @@ def _notes(encoder: Embedder | None, data: TaskData) -> list[str]:
     return notes
 
 
-def cell_identity(cell: Cell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:
+def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:
     """What a result must agree with to be that of this cell."""
     method = "cnn" if cell.method == "scratch" else cell.method
     settings = asdict(cell.protocol.settings(method, task)) | {"select": cell.protocol.select}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, load_encoder
+from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, load_encoder
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.errors import ConfigError
 
@@ -16,7 +16,7 @@ def plan_cells(
     methods: Sequence[str],
     baselines: Sequence[str],
     num_seeds: int | None,
-) -> list[Cell]:
+) -> list[BenchmarkCell]:
     """Every model by every method, the baselines by theirs, each with the seeds that its result depends on.
 
     Raises
@@ -37,14 +37,14 @@ def plan_cells(
     cells = []
     for spec in specs:
         for seed in seeds:  # methods of one seed in a row share their vectors
-            of_methods = [Cell(model=spec, method=method, seed=seed, protocol=protocol) for method in methods]
+            of_methods = [BenchmarkCell(model=spec, method=method, seed=seed, protocol=protocol) for method in methods]
             cells += [cell for cell in of_methods if cell.is_seeded or seed == seeds[0]]
     if "kmer" in baselines:
         counts = ModelSpec(name="k-mer counts", kind="kmer")
-        cells.append(Cell(model=counts, method="probe", seed=seeds[0], protocol=protocol))
+        cells.append(BenchmarkCell(model=counts, method="probe", seed=seeds[0], protocol=protocol))
     if "cnn" in baselines:
         cnn = ModelSpec(name="small CNN", kind="cnn")
-        cells += [Cell(model=cnn, method="scratch", seed=seed, protocol=protocol) for seed in seeds]
+        cells += [BenchmarkCell(model=cnn, method="scratch", seed=seed, protocol=protocol) for seed in seeds]
     return cells
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from dnar2mae.benchmarks.rows.kinds import kind_of
-from dnar2mae.benchmarks.running.cells import Cell, ModelSpec, cell_identity, run_cell
+from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, run_cell
 from dnar2mae.benchmarks.running.plan import BASELINES, plan_cells, weights_digest
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
-from dnar2mae.benchmarks.tasks.suite import Suite, Task
+from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run.directory import environment
 
@@ -33,8 +33,8 @@ Advance = Callable[[int, int, str], None]
 class Job:
     """A cell on a task."""
 
-    cell: Cell
-    task: Task
+    cell: BenchmarkCell
+    task: SuiteTask
     folder: Path
     identity: dict[str, Any]
     """What a stored result must agree with."""
@@ -43,7 +43,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class SuiteOptions:
     """What to run besides the models, and how."""
 
     methods: tuple[str, ...] = ("probe",)
@@ -64,7 +64,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+class SuiteResult:
     """What a run leaves behind."""
 
     rows: list[dict[str, Any]]
@@ -82,9 +82,9 @@ def run_suite(
     protocol: Protocol,
     store: Store,
     *,
-    options: Options = Options(),
+    options: SuiteOptions = SuiteOptions(),
     advance: Advance = lambda done, total, what: None,
-) -> Table:
+) -> SuiteResult:
     """Run every cell that is not finished, and give all.
 
     Parameters
@@ -134,7 +134,7 @@ def run_suite(
     if not jobs:
         raise ConfigError(f"{root}: holds none of the {len(suite.tasks)} data sets of suite {suite.name}")
     rows, num_reused = _run(jobs, store, options.num_workers, advance)
-    return Table(rows=rows, skipped=skipped, num_reused=num_reused)
+    return SuiteResult(rows=rows, skipped=skipped, num_reused=num_reused)
 
 
 def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) -> tuple[list[dict[str, Any]], int]:
@@ -260,7 +260,7 @@ _LOADED: dict[tuple[Path, float], TaskData] = {}
 """The task that this process has read last."""
 
 
-def _task_data(task: Task, folder: Path, dev_share: float) -> TaskData:
+def _task_data(task: SuiteTask, folder: Path, dev_share: float) -> TaskData:
     """Read a task, once for consecutive cells of it."""
     key = (folder, dev_share)
     if key not in _LOADED:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.models.encoder import Batch, Encoder, Tokens, autocast, mean_pool
+from dnar2mae.benchmarks.models.encoder import Encoder, TokenBatch, Tokens, autocast, mean_pool
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
 from dnar2mae.errors import ConfigError
@@ -20,7 +20,7 @@ _SHUFFLE = 0xD1CE
 _EVALUATION_ROWS = 64
 
 
-class Rows(NamedTuple):
+class TokenizedRows(NamedTuple):
     """Tokenized rows of a split."""
 
     tokens: Sequence[Tokens]
@@ -29,14 +29,14 @@ class Rows(NamedTuple):
     """Their reverse complements, where predictions are averaged over both strands."""
 
 
-class Problem(NamedTuple):
+class TrainingTask(NamedTuple):
     """What a classifier is trained and judged on."""
 
-    train: Rows
-    dev: Rows
-    test: Rows
+    train: TokenizedRows
+    dev: TokenizedRows
+    test: TokenizedRows
     num_classes: int
-    collate: Callable[[Sequence[Tokens]], Batch]
+    collate: Callable[[Sequence[Tokens]], TokenBatch]
     select: str
     """``mcc`` or ``loss``."""
 
@@ -99,7 +99,9 @@ def tunable(encoder: Encoder, num_classes: int, settings: FitSettings, *, lora: 
         return PooledClassifier(module, encoder.width, num_classes, encoder.precision).to(encoder.device)
 
 
-def fit(make: Callable[[int], nn.Module], problem: Problem, settings: FitSettings, seed: int, lr: float) -> Predicted:
+def fit(
+    make: Callable[[int], nn.Module], problem: TrainingTask, settings: FitSettings, seed: int, lr: float
+) -> Predicted:
     """Train a classifier, keep its best state on dev, predict the test rows once.
 
     Parameters
@@ -143,11 +145,11 @@ def fit(make: Callable[[int], nn.Module], problem: Problem, settings: FitSetting
     return Predicted(predict(classifier, problem, problem.test), {"lr": lr}, best)
 
 
-def predict(classifier: nn.Module, problem: Problem, rows: Rows) -> Float[np.ndarray, "N C"]:
+def predict(classifier: nn.Module, problem: TrainingTask, rows: TokenizedRows) -> Float[np.ndarray, "N C"]:
     """Class probabilities in evaluation mode, the mean over both strands where ``rows`` has them."""
     if rows.reverse is not None:
         strands = (rows.tokens, rows.reverse)
-        return np.mean([predict(classifier, problem, Rows(tokens, rows.labels)) for tokens in strands], axis=0)
+        return np.mean([predict(classifier, problem, TokenizedRows(tokens, rows.labels)) for tokens in strands], axis=0)
     order = np.argsort([len(t.ids) for t in rows.tokens], kind="stable")
     out = np.empty((len(order), problem.num_classes))
     classifier.eval()
@@ -160,7 +162,7 @@ def predict(classifier: nn.Module, problem: Problem, rows: Rows) -> Float[np.nda
 
 
 def _step(
-    classifier: nn.Module, optimizer: torch.optim.Optimizer, problem: Problem, rows: np.ndarray, clip: float | None
+    classifier: nn.Module, optimizer: torch.optim.Optimizer, problem: TrainingTask, rows: np.ndarray, clip: float | None
 ) -> None:
     classifier.train()
     batch = problem.collate([problem.train.tokens[i] for i in rows])

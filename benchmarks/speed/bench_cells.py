@@ -29,7 +29,7 @@ _PART = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class CellBenchSettings:
     """Time the reading of cells."""
 
     cells: int = 200_000
@@ -42,7 +42,7 @@ class Settings:
     """Cells to read in training order."""
 
 
-def write_cells(path: Path, settings: Settings) -> None:
+def write_cells(path: Path, settings: CellBenchSettings) -> None:
     """Write a CSR h5ad file part by part; its counts are geometric and its genes uniform."""
     import anndata
     import pandas as pd
@@ -71,7 +71,7 @@ def write_cells(path: Path, settings: Settings) -> None:
             indices[part] = (np.arange(each) * step + rng.integers(0, step, (number, each))).ravel()
 
 
-def main(settings: Settings) -> int:
+def main(settings: CellBenchSettings) -> int:
     """Write, read, print, record."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -98,4 +98,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(tyro.cli(CellBenchSettings)))

@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "checkpoint.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class CheckpointBenchSettings:
     """Time a checkpoint."""
 
     preset: str = "base"
@@ -54,7 +54,7 @@ def write_plain(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def main(settings: Settings) -> int:
+def main(settings: CheckpointBenchSettings) -> int:
     """Build, time, print, record."""
     config = PRESETS[settings.preset]()
     model = MaskedModel.of_tokens(config.model, KmerTokenizer().vocabulary)
@@ -96,4 +96,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(tyro.cli(CheckpointBenchSettings)))

@@ -34,7 +34,7 @@ FIELDS = ["what", "rate", "unit", "floor", "share_of_floor", "peak_rss_mb", "meg
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class GenomeBenchSettings:
     """Time the genome store, the windows and the tokenizers."""
 
     megabases: int = 200
@@ -74,7 +74,7 @@ def read_through(path: Path) -> None:
             pass
 
 
-def main(settings: Settings) -> int:
+def main(settings: GenomeBenchSettings) -> int:
     """Generate, time, print, record."""
     rows = []
 
@@ -119,4 +119,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(tyro.cli(GenomeBenchSettings)))

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import eager
-from dnar2mae.benchmarks.speed.measure import Case, Problem, run
+from dnar2mae.benchmarks.speed.measure import Case, TimedCase, run
 from dnar2mae.kernels.backend import Backend
 from dnar2mae.kernels.masked_embedding import masked_embedding
 
 
-def problem(case: Case, device: str) -> Problem:
+def problem(case: Case, device: str) -> TimedCase:
     """Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm."""
     x = eager.inputs(case, device)
     compiled = torch.compile(eager.masked_embedding, dynamic=False)
@@ -28,7 +28,7 @@ def problem(case: Case, device: str) -> Problem:
         functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable)
     written = case.tokens * (case.width * case.dtype.itemsize + 1)
     read = case.tokens * (x.tokens.itemsize + 1) + x.weight.nbytes
-    return Problem(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
+    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ FIELDS += ["load", "torch", "commit", "date"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class VariantBenchSettings:
     """Time the scoring of variants."""
 
     preset: str = "tiny"
@@ -64,7 +64,7 @@ def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
     return fasta, vcf
 
 
-def random_model(settings: Settings) -> Model:
+def random_model(settings: VariantBenchSettings) -> Model:
     """Build the preset with its initial weights."""
     config, tokenizer = PRESETS[settings.preset](), KmerTokenizer()
     module = MaskedModel.of_tokens(config.model, tokenizer.vocabulary)
@@ -81,7 +81,7 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def main(settings: Settings) -> int:
+def main(settings: VariantBenchSettings) -> int:
     """Score, print, record."""
     model, rows = random_model(settings), []
     options = ScoreOptions(precision=settings.precision)
@@ -115,4 +115,4 @@ def main(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(tyro.cli(VariantBenchSettings)))

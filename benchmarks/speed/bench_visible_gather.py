@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import eager
-from dnar2mae.benchmarks.speed.measure import Case, Problem, run
+from dnar2mae.benchmarks.speed.measure import Case, TimedCase, run
 from dnar2mae.kernels.backend import Backend
 from dnar2mae.kernels.visible_gather import visible_gather
 
 
-def problem(case: Case, device: str) -> Problem:
+def problem(case: Case, device: str) -> TimedCase:
     """Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm."""
     x = eager.inputs(case, device)
     valid = torch.ones_like(x.maskable)
@@ -31,7 +31,7 @@ def problem(case: Case, device: str) -> Problem:
     visible = len(ours("reference"))
     written = visible * (case.width * case.dtype.itemsize + 12) + case.tokens * 5
     read = case.tokens * (x.tokens.itemsize + 6) + x.weight.nbytes
-    return Problem(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
+    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
 
 
 if __name__ == "__main__":

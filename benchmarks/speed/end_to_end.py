@@ -43,7 +43,7 @@ PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class EndToEndSettings:
     """Compare with Hugging Face's Trainer."""
 
     preset: str = "tiny"
@@ -72,7 +72,7 @@ def random_genome(folder: Path, length_bp: int = 2_000_000) -> Path:
     return path
 
 
-def run_config(settings: Settings, genome: Path, objective: Objective) -> PretrainConfig:
+def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -> PretrainConfig:
     """Our run: the preset with the benchmark's window and batch at a fixed mean ratio."""
     config = PRESETS[settings.preset]()
     ratio = 0.15 if settings.objective == "mlm" else 0.5
@@ -186,7 +186,7 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def main(settings: Settings) -> int:
+def main(settings: EndToEndSettings) -> int:
     """Alternate the sides, print and record."""
     warnings.filterwarnings("ignore")
     theirs = partial(time_theirs, checkpoint=settings.checkpoint)
@@ -214,7 +214,7 @@ def main(settings: Settings) -> int:
     return 0
 
 
-def report(settings: Settings, config: PretrainConfig, device, autocast, rows: list[list]) -> None:
+def report(settings: EndToEndSettings, config: PretrainConfig, device, autocast, rows: list[list]) -> None:
     """Append the rows to the CSV file; on a known GPU print the model-FLOP utilisation too."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"
     peak = next((v for k, v in PEAK_TFLOPS.items() if k in name), None)
@@ -238,4 +238,4 @@ def report(settings: Settings, config: PretrainConfig, device, autocast, rows: l
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Settings)))
+    sys.exit(main(tyro.cli(EndToEndSettings)))

@@ -31,7 +31,7 @@ _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class LongRunSettings:
     """Watch a long run; all else is the tiny preset."""
 
     steps: int = 10_000
@@ -46,7 +46,7 @@ class Settings:
     """Processes that prepare batches; their memory is not counted."""
 
 
-def watch(settings: Settings, folder: Path) -> pd.DataFrame:
+def watch(settings: LongRunSettings, folder: Path) -> pd.DataFrame:
     """Seconds, step, resident megabytes and milliseconds of processor time, about once a second."""
     run = folder / "run"
     line = [sys.executable, "-m", "dnar2mae.cli", "pretrain", str(random_genome(folder)), "--out", str(run)]
@@ -93,7 +93,7 @@ def tenths(samples: pd.DataFrame, steps: int) -> pd.DataFrame:
 
 def main() -> None:
     """Run, print, append."""
-    settings = tyro.cli(Settings, description=__doc__)
+    settings = tyro.cli(LongRunSettings, description=__doc__)
     with tempfile.TemporaryDirectory() as folder:
         table = tenths(watch(settings, Path(folder)), settings.steps)
     print(table.to_string(index=False))

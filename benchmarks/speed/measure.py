@@ -32,7 +32,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class TimedCase:
     """What is timed for one case."""
 
     functions: dict[str, Callable[[], Tensor]]
@@ -52,7 +52,7 @@ def cases(quick: bool, dtypes: list[torch.dtype], device: str) -> list[Case]:
     return [Case(tokens=n, vocabulary=v, width=d, dtype=dtype) for n, v, d, dtype in grid]
 
 
-def run(op: str, problem: Callable[[Case, str], Problem]) -> int:
+def run(op: str, problem: Callable[[Case, str], TimedCase]) -> int:
     """Test the operator, then time it and its rivals and append the rows; give the exit status."""
     parser = argparse.ArgumentParser(description=f"Time {op} against eager PyTorch and torch.compile.")
     parser.add_argument("--quick", action="store_true", help="one shape instead of all")
@@ -105,7 +105,7 @@ def _time_cpu(function: Callable[[], object]) -> float:
     return (datetime.datetime.now() - start).total_seconds() * 1e3
 
 
-def _time_case(op: str, case: Case, problem: Callable[[Case, str], Problem], device: str) -> list[dict]:
+def _time_case(op: str, case: Case, problem: Callable[[Case, str], TimedCase], device: str) -> list[dict]:
     torch.compiler.reset()  # a function compiled for too many shapes falls back to eager
     case_problem = problem(case, device)
     grad = torch.randn(case.tokens, case.width, device=device).to(case.dtype)

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Int
 
 from dnar2mae.benchmarks.rows.kinds import Kind, kind_of
 from dnar2mae.benchmarks.tasks.duplicates import Duplicates, find_duplicates
-from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, Task
+from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, SuiteTask
 from dnar2mae.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
+class TaskSplit:
     """Rows of one split."""
 
     rows: Sequence[Any]
@@ -28,20 +28,20 @@ class Split:
         """Return the number of rows."""
         return len(self.rows)
 
-    def take(self, chosen: Bool[np.ndarray, " N"]) -> "Split":
+    def take(self, chosen: Bool[np.ndarray, " N"]) -> "TaskSplit":
         """Rows where ``chosen`` is true."""
         kept = np.flatnonzero(chosen).tolist()
-        return Split(rows=[self.rows[i] for i in kept], labels=self.labels[kept])
+        return TaskSplit(rows=[self.rows[i] for i in kept], labels=self.labels[kept])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskData:
     """Everything that a model is judged on."""
 
-    task: Task
-    train: Split
-    dev: Split
-    test: Split
+    task: SuiteTask
+    train: TaskSplit
+    dev: TaskSplit
+    test: TaskSplit
     flags: tuple[str, ...] = ()
     """What keeps scores from being compared with published ones."""
     notes: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class TaskData:
         return hasher.hexdigest()
 
 
-def find_task(suite: Suite, task: Task, root: Path) -> Path | None:
+def find_task(suite: Suite, task: SuiteTask, root: Path) -> Path | None:
     """Folder of a task below the data folder, its ``suite.folder`` or that of one level down; None if absent."""
     places = [root, root / suite.folder, *sorted(path for path in root.glob("*/") if path.is_dir())]
     for place in places:
@@ -73,7 +73,7 @@ def find_task(suite: Suite, task: Task, root: Path) -> Path | None:
     return None
 
 
-def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
+def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData:
     """Read a task, make the splits that are missing, find duplicates and deviations from official sizes.
 
     Without a dev split ``dev_share`` of the training rows is held out; without a training split (a partial copy)
@@ -97,10 +97,10 @@ def load_task(task: Task, folder: Path, dev_share: float = 0.1) -> TaskData:
         A sequence breaks a rule.
     """
     kind = kind_of(task.rows)
-    found: dict[str, Split] = {}
+    found: dict[str, TaskSplit] = {}
     notes: list[str] = []
     for name, read in kind.read(task, folder).items():
-        found[name] = Split(rows=read.rows, labels=np.array(read.labels, np.int64))
+        found[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64))
         notes += [f"{name}: {count} rows with {what}" for what, count in read.remarks.items()]
     if "test" not in found or len(found) == 1:
         raise ConfigError(f"{folder}: needs a test split and a train or dev split, found {', '.join(found) or 'none'}")
@@ -133,7 +133,7 @@ def _share(rows: Sequence[Any], share: float, kind: Kind) -> Bool[np.ndarray, " 
     return np.frombuffer(b"".join(words), "<u4") < share * 2**32
 
 
-def _check_classes(task: Task, found: dict[str, Split], folder: Path) -> list[str]:
+def _check_classes(task: SuiteTask, found: dict[str, TaskSplit], folder: Path) -> list[str]:
     """Remarks on the classes that dev or test lacks."""
     remarks = []
     for name in SPLITS:

@@ -16,7 +16,7 @@ METRICS = ("mcc", "macro_f1", "f1", "accuracy", "auroc", "auprc")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class SuiteTask:
     """One classification data set."""
 
     name: str
@@ -64,7 +64,7 @@ class Suite:
     source: str
     folder: str
     """Name of the published folder; the data folder may be it or hold it."""
-    tasks: tuple[Task, ...]
+    tasks: tuple[SuiteTask, ...]
     rows: str = "dna"
     """What the rows of all tasks are."""
 
@@ -130,7 +130,7 @@ def _suite(content: Mapping[str, Any], path: Path) -> Suite:
             values["sizes"] = dict(zip(splits, values["sizes"], strict=True))
         values["classes"] = [str(text) for text in values.get("classes", ("0", "1"))]
         values["labels"] = {str(text): i for text, i in values.get("labels", {}).items()}
-        tasks.append(structured({"name": str(name), "rows": rows, **values}, Task, path))
+        tasks.append(structured({"name": str(name), "rows": rows, **values}, SuiteTask, path))
     return Suite(
         name=str(content["name"]),
         title=str(content.get("title", content["name"])),

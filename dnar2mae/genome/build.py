@@ -26,7 +26,7 @@ _PROTEIN_ONLY = "EFILPQZXJO"
 
 
 @dataclass
-class Index:
+class GenomeIndex:
     """What ``index.json`` holds: the source's state when it was read, its sequences and letter counts."""
 
     source: str
@@ -41,13 +41,13 @@ class Index:
     iupac: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, path: Path) -> "Index":
+    def of(cls, path: Path) -> "GenomeIndex":
         """Make the index of a file that was not read yet."""
         status = path.stat()
         return cls(source=str(path.absolute()), size=status.st_size, mtime_ns=status.st_mtime_ns)
 
     @classmethod
-    def load(cls, folder: Path) -> "Index | None":
+    def load(cls, folder: Path) -> "GenomeIndex | None":
         """Read a cache's index; None where there is none, or of another format."""
         try:
             index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
@@ -57,11 +57,11 @@ class Index:
 
     def is_of(self, path: Path) -> bool:
         """Tell whether the file is the one that was read, by path, size and modification time."""
-        now = Index.of(path)
+        now = GenomeIndex.of(path)
         return (self.source, self.size, self.mtime_ns) == (now.source, now.size, now.mtime_ns)
 
 
-def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple[Path, Index]:
+def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple[Path, GenomeIndex]:
     """Return the cache folder of a sequence file and its index; build it where missing, stale or damaged.
 
     Raises
@@ -74,8 +74,8 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
     key = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     folder = Path(cache_dir or default_cache()) / "genomes" / f"{path.name}-{key}"
 
-    def load(folder: Path) -> Index | None:
-        index = Index.load(folder)
+    def load(folder: Path) -> GenomeIndex | None:
+        index = GenomeIndex.load(folder)
         return index if index is not None and index.is_of(path) else None
 
     try:
@@ -89,10 +89,10 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
         ) from error
 
 
-def _build(path: Path, scratch: Path, progress: bool) -> Index:
-    index = Index.of(path)
+def _build(path: Path, scratch: Path, progress: bool) -> GenomeIndex:
+    index = GenomeIndex.of(path)
     with (scratch / "bases.u8").open("wb") as bases:
-        n_runs = _Pass(path, index, bases).run(progress)
+        n_runs = _GenomePass(path, index, bases).run(progress)
         sync(bases)
     _check(path, index)
     with (scratch / "n_runs.npy").open("wb") as file:
@@ -104,10 +104,10 @@ def _build(path: Path, scratch: Path, progress: bool) -> Index:
     return index
 
 
-class _Pass:
+class _GenomePass:
     """The one pass over a sequence file: writes the codes, fills the index, finds the runs of N."""
 
-    def __init__(self, path: Path, index: Index, bases: BufferedWriter):
+    def __init__(self, path: Path, index: GenomeIndex, bases: BufferedWriter):
         self.path, self.index, self.bases = path, index, bases
         self.pending: list[bytes] = []
         self.pending_bp = 0
@@ -183,7 +183,7 @@ class _Pass:
         )
 
 
-def _check(path: Path, index: Index) -> None:
+def _check(path: Path, index: GenomeIndex) -> None:
     if not index.is_of(path):
         raise SequenceError(f"{path}: the file changed while it was read; try again when it is complete")
     if index.letters["N"] == sum(index.lengths):

@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt8
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import complement, decode
-from dnar2mae.genome.build import Index, cached
+from dnar2mae.genome.build import GenomeIndex, cached
 from dnar2mae.genome.names import aliases
 from dnar2mae.storage.fingerprint import of_cache, of_values
 
@@ -40,7 +40,7 @@ class Genome:
         Sequence index by name.
     """
 
-    def __init__(self, folder: Path, index: Index):
+    def __init__(self, folder: Path, index: GenomeIndex):
         self._folder, self._index = folder, index
         self.path = Path(index.source)
         self.names = tuple(index.names)
@@ -187,7 +187,7 @@ class Genome:
         return f"{self.path}: no sequence {name!r}; {hint}{'' if near or len(self) <= 5 else ', ...'}"
 
 
-def _reopen(folder: Path, index: Index) -> Genome:
-    if not folder.is_dir() or Index.load(folder) != index:
+def _reopen(folder: Path, index: GenomeIndex) -> Genome:
+    if not folder.is_dir() or GenomeIndex.load(folder) != index:
         raise SequenceError(f"{index.source}: its cache {folder} was removed or rebuilt during the run; start again")
     return Genome(folder, index)

@@ -40,7 +40,7 @@ class EmbedOptions:
                 raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
 
 
-class Piece(NamedTuple):
+class SequencePiece(NamedTuple):
     """A window of one strand of a sequence."""
 
     sequence: int
@@ -57,7 +57,7 @@ class Piece(NamedTuple):
 
 def pieces_of(
     tokenizer: KmerTokenizer, codes: Sequence[UInt8[np.ndarray, " _"]], window_bp: int, *, both_strands: bool
-) -> Iterator[Piece]:
+) -> Iterator[SequencePiece]:
     """Cut sequences into windows side by side; the last of a sequence is moved back to end where it ends.
 
     Raises
@@ -78,9 +78,9 @@ def pieces_of(
         for first in range(0, total, most):
             end = min(first + most, total)
             start = max(end - most, 0)
-            yield Piece(index, start, first - start, ids[start:end], flipped=False)
+            yield SequencePiece(index, start, first - start, ids[start:end], flipped=False)
             if reverse is not None:
-                yield Piece(index, start, first - start, reverse[total - end : total - start], flipped=True)
+                yield SequencePiece(index, start, first - start, reverse[total - end : total - start], flipped=True)
 
 
 def embed_codes(

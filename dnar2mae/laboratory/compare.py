@@ -10,7 +10,7 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.laboratory.downstream import probe_rows, variant_rows
 from dnar2mae.laboratory.laws import Law, with_controls
-from dnar2mae.laboratory.plan import Cell, Options, plan_cells
+from dnar2mae.laboratory.plan import CompareOptions, PlannedRun, plan_cells
 from dnar2mae.laboratory.report import write_report
 from dnar2mae.laboratory.results import loss_rows
 from dnar2mae.laboratory.run import run_cells
@@ -19,7 +19,7 @@ from dnar2mae.storage.safe_files import written_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class LawComparison:
     """What a comparison leaves behind."""
 
     finished: bool
@@ -34,11 +34,11 @@ def compare(
     config: PretrainConfig,
     laws: Sequence[Law],
     out: str | Path,
-    options: Options,
+    options: CompareOptions,
     *,
-    planned: Callable[[Sequence[Cell], Sequence[Law]], object] = lambda cells, added: None,
-    advance: Callable[[Cell], object] = lambda cell: None,
-) -> Comparison:
+    planned: Callable[[Sequence[PlannedRun], Sequence[Law]], object] = lambda cells, added: None,
+    advance: Callable[[PlannedRun], object] = lambda cell: None,
+) -> LawComparison:
     """Pretrain the same model under every law with every seed, and write the comparison.
 
     Parameters
@@ -74,7 +74,7 @@ def compare(
     modality.open()  # what is wrong with the data is told before anything is written
     planned(cells, added)
     if not run_cells(cells, options.num_workers, advance):
-        return Comparison(finished=False, added=tuple(added))
+        return LawComparison(finished=False, added=tuple(added))
     rows = loss_rows(cells, tokens, anchor_stride)
     if options.suite:
         rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
@@ -84,10 +84,10 @@ def compare(
     with written_whole(out / "compare.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.8g")
     write_report(table, everything, added, _about(cells, options, tokens), out)
-    return Comparison(finished=True, added=tuple(added), table=table)
+    return LawComparison(finished=True, added=tuple(added), table=table)
 
 
-def _about(cells: Sequence[Cell], options: Options, sample_tokens: int) -> list[str]:
+def _about(cells: Sequence[PlannedRun], options: CompareOptions, sample_tokens: int) -> list[str]:
     config = cells[0].config
     step = config.batch_size * sample_tokens
     equal = (

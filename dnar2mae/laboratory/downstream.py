@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import RunError
-from dnar2mae.laboratory.plan import Cell, Variants
+from dnar2mae.laboratory.plan import LabelledVariants, PlannedRun
 from dnar2mae.laboratory.results import about_cell
 
 
-def probe_rows(cells: Sequence[Cell], suite_folder: Path, out: Path, num_workers: int) -> list[dict[str, Any]]:
+def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_workers: int) -> list[dict[str, Any]]:
     """Score of a logistic regression on the frozen vectors of every run, on every task of a suite.
 
     Raises
@@ -20,7 +20,7 @@ def probe_rows(cells: Sequence[Cell], suite_folder: Path, out: Path, num_workers
     from dnar2mae.benchmarks.running.cells import ModelSpec
     from dnar2mae.benchmarks.running.protocol import load_protocol
     from dnar2mae.benchmarks.running.results import Store
-    from dnar2mae.benchmarks.running.runner import Options, run_suite
+    from dnar2mae.benchmarks.running.runner import SuiteOptions, run_suite
     from dnar2mae.benchmarks.tasks.suite import load_suite
 
     suite = load_suite(str(suite_folder))
@@ -34,7 +34,7 @@ def probe_rows(cells: Sequence[Cell], suite_folder: Path, out: Path, num_workers
         models,
         load_protocol("dnar2mae-v1"),
         Store(out),
-        options=Options(baselines=(), num_workers=num_workers),
+        options=SuiteOptions(baselines=(), num_workers=num_workers),
     )
     failed = [row for row in table.rows if row["status"] != "done"]
     if failed:
@@ -46,7 +46,7 @@ def probe_rows(cells: Sequence[Cell], suite_folder: Path, out: Path, num_workers
     ]
 
 
-def variant_rows(cells: Sequence[Cell], variants: Variants, out: Path) -> list[dict[str, Any]]:
+def variant_rows(cells: Sequence[PlannedRun], variants: LabelledVariants, out: Path) -> list[dict[str, Any]]:
     """AUROC and AUPRC of every run's scores, kept in ``out`` as TSV files.
 
     Raises

@@ -13,7 +13,7 @@ Equal = Literal["steps", "encoder-tokens"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Variants:
+class LabelledVariants:
     """Labelled variants, as ``dnar2mae score-variants --evaluate`` takes them."""
 
     vcf: Path
@@ -23,7 +23,7 @@ class Variants:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class CompareOptions:
     """How to compare."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
@@ -37,7 +37,7 @@ class Options:
     """Runs at the same time, each with a share of the cores."""
     suite: Path | None = None
     """Folder of a benchmark suite, on which every run's frozen vectors are probed."""
-    variants: Variants | None = None
+    variants: LabelledVariants | None = None
     """Labelled variants that every run scores."""
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
+class PlannedRun:
     """One run."""
 
     law: Law
@@ -68,11 +68,11 @@ def plan_cells(
     config: PretrainConfig,
     laws: Sequence[Law],
     out: Path,
-    options: Options,
+    options: CompareOptions,
     *,
     sample_tokens: int,
     anchor_stride: int = 1,
-) -> list[Cell]:
+) -> list[PlannedRun]:
     """Plan the runs, seed by seed, so that an unfinished comparison is one with fewer seeds.
 
     Runs of one seed share windows, strands and initial weights; they differ in what is masked and in nothing else.
@@ -108,7 +108,7 @@ def plan_cells(
     if min(steps.values()) < 1:
         raise ConfigError(f"--budget-tokens must be at least one step ({step_tokens} tokens), got {budget:,.0f}")
     return [
-        Cell(
+        PlannedRun(
             law=law,
             seed=seed,
             config=replace(config, mask=law.mask, seed=seed, steps=steps[law.name]),

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from dnar2mae.laboratory.laws import Law
-from dnar2mae.laboratory.plan import Cell
+from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.run.metrics import read_metrics
 from dnar2mae.scoring.bootstrap import RESAMPLES, Interval, interval
 
@@ -17,7 +17,7 @@ MEAN = "mean"
 """Name of the mean over mask ratios (or tasks) beside the single ones."""
 
 
-def loss_rows(cells: Sequence[Cell], sample_tokens: int, anchor_stride: int) -> list[dict[str, Any]]:
+def loss_rows(cells: Sequence[PlannedRun], sample_tokens: int, anchor_stride: int) -> list[dict[str, Any]]:
     """Return the held-out loss of every finished cell at every mask ratio, one row each.
 
     Notes
@@ -44,7 +44,7 @@ def loss_rows(cells: Sequence[Cell], sample_tokens: int, anchor_stride: int) -> 
     return rows
 
 
-def about_cell(cell: Cell) -> dict[str, Any]:
+def about_cell(cell: PlannedRun) -> dict[str, Any]:
     """What a row says of its cell."""
     mask = cell.law.mask
     about = {"law": cell.law.name, "seed": cell.seed, "mean_ratio": cell.law.mean, "steps": cell.config.steps}

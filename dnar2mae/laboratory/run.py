@@ -8,14 +8,14 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import islice
 from multiprocessing import get_context
 
-from dnar2mae.laboratory.plan import Cell
+from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.run.directory import RunDirectory
 
-Advance = Callable[[Cell], object]
+Advance = Callable[[PlannedRun], object]
 """Called with each cell that is finished."""
 
 
-def run_cells(cells: Sequence[Cell], num_workers: int, advance: Advance) -> bool:
+def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Advance) -> bool:
     """Run all cells that are not finished.
 
     Parameters
@@ -58,7 +58,7 @@ def run_cells(cells: Sequence[Cell], num_workers: int, advance: Advance) -> bool
     return done == len(cells)
 
 
-def run_cell(cell: Cell) -> bool:
+def run_cell(cell: PlannedRun) -> bool:
     """Run or go on with one cell, its output in ``log.txt``; tell whether it is finished."""
     from dnar2mae.training.pretrain import pretrain
 
@@ -69,7 +69,7 @@ def run_cell(cell: Cell) -> bool:
         return pretrain(cell.config, cell.path, resume=begun).finished
 
 
-def _in_parallel(cells: Sequence[Cell], num_workers: int) -> Iterator[tuple[Cell, bool]]:
+def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tuple[PlannedRun, bool]]:
     """Return each worker its next cell when it has finished one, so that none begins after an interruption."""
     import torch
 

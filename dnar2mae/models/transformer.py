@@ -201,7 +201,7 @@ class Transformer(nn.Module):
         return self.final_norm(x)
 
     def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
-        """Encode rows of documents, as :class:`dnar2mae.modalities.contract.Batch` numbers them.
+        """Encode rows of documents, as :class:`dnar2mae.batch.Batch` numbers them.
 
         Parameters
         ----------

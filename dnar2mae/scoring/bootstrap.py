@@ -30,7 +30,7 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
+class ModelDifference:
     """Mean difference of two models over tasks."""
 
     difference: Interval
@@ -121,7 +121,7 @@ def evaluate_groups(
     return found
 
 
-def compare(observed: Float[np.ndarray, " T"], resampled: Sequence[Float[np.ndarray, " R"]]) -> Comparison:
+def compare(observed: Float[np.ndarray, " T"], resampled: Sequence[Float[np.ndarray, " R"]]) -> ModelDifference:
     """Paired bootstrap of the mean difference over tasks.
 
     Parameters
@@ -133,7 +133,7 @@ def compare(observed: Float[np.ndarray, " T"], resampled: Sequence[Float[np.ndar
     """
     means = np.mean(resampled, axis=0)
     side = min((means <= 0).mean(), (means >= 0).mean())
-    return Comparison(
+    return ModelDifference(
         difference=interval(float(np.mean(observed)), means),
         p_value=float(min(1.0, max(2 * side, 1 / len(means)))),
         wins=int((np.asarray(observed) > 0).sum()),

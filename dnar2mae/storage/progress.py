@@ -33,7 +33,9 @@ class ProgressBar:
             self._bar.update(self._task, completed=completed, total=self._total, description=self._title)
 
     def say(self, text: str) -> None:
-        """Print a line on stderr, above the bar where there is one."""
+        """Print a line on stderr, above the bar where there is one; nothing where no bar may be shown."""
+        if not self._show:
+            return
         from rich.console import Console
 
         console = self._bar.console if self._bar is not None else Console(file=sys.stderr)

@@ -6,18 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from dnar2mae.errors import ConfigError
 from dnar2mae.run.metrics import MetricsLog
+from dnar2mae.storage.progress import ProgressBar
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -45,19 +36,7 @@ class Monitor:
     def __init__(
         self, run: Path | None, *, total_steps: int, first_step: int = 0, tensorboard: Path | None = None
     ) -> None:
-        self._console = Console(file=sys.stderr, quiet=run is None)
-        self._progress = Progress(
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=None),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal or run is None,
-        )
-        self._task = self._progress.add_task("", total=total_steps, completed=first_step)
+        self._bar = ProgressBar("step", total_steps, first_step, show=run is not None)
         self._total, self._first, self._start = total_steps, first_step, time.monotonic()
         self._next_line = self._start
         self._validation = ""
@@ -65,11 +44,11 @@ class Monitor:
         self._log = MetricsLog(run) if run else None
 
     def __enter__(self) -> "Monitor":
-        self._progress.start()
+        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._bar.stop()
         if self._log:
             self._log.close()
         if self._board:
@@ -82,14 +61,12 @@ class Monitor:
         step = int(row["step"])
         text = "  ".join(f"{name} {_number(value)}" for name, value in row.items() if name != "step")
         text += f"  {self._validation}" if self._validation else ""
-        self._progress.update(self._task, completed=step, description=text)
+        self._bar(step, title=f"step  {text}")
         now = time.monotonic()
-        if not self._console.is_terminal and (now >= self._next_line or step == self._total):
+        if not sys.stderr.isatty() and (now >= self._next_line or step == self._total):
             self._next_line = now + _SECONDS_BETWEEN_LINES
             left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
-            self._console.print(
-                f"step {step}/{self._total}  {text}  left {left:.0f} s", highlight=False, soft_wrap=True
-            )
+            self._bar.say(f"step {step}/{self._total}  {text}  left {left:.0f} s")
 
     def validation(self, row: dict[str, Any]) -> None:
         """Record a validation."""
@@ -98,7 +75,7 @@ class Monitor:
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._bar.say(text)
 
     def _record(self, event: str, rows: list[dict[str, Any]]) -> None:
         if self._log:

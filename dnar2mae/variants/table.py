@@ -35,7 +35,7 @@ class Row(NamedTuple):
     """All columns."""
 
 
-class Table:
+class VariantTable:
     """A TSV or CSV file, plain or gzip, with the columns chrom, pos (1-based, as in VCF), ref and alt.
 
     Parameters

@@ -20,7 +20,7 @@ from dnar2mae.scoring.bootstrap import Interval, evaluate_groups
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.variants.files import Variants
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
-from dnar2mae.variants.table import SUFFIXES, Table
+from dnar2mae.variants.table import SUFFIXES, VariantTable
 from dnar2mae.variants.vcf_io import VcfFile
 
 MAX_MISMATCH_SHARE = 0.01
@@ -124,7 +124,7 @@ def score_vcf(
     opened = Genome.open(genome)
     longest = longest_allele(model, options)
     is_table = vcf.name.lower().endswith(SUFFIXES)
-    variants: Variants = Table(vcf) if is_table else VcfFile(vcf)
+    variants: Variants = VariantTable(vcf) if is_table else VcfFile(vcf)
     if labels and not variants.has_field(labels.field):
         what = "a column of" if is_table else "an INFO field that the header declares in"
         raise ConfigError(f"--evaluate must name {what} {vcf}, got {labels.field}")

@@ -6,12 +6,12 @@ from dnar2mae.benchmarks.rows.dna import DNA
 from dnar2mae.benchmarks.tasks.data import find_task, load_task
 from dnar2mae.benchmarks.tasks.duplicates import find_duplicates
 from dnar2mae.benchmarks.tasks.sequences import canonical, clean, reverse_complement
-from dnar2mae.benchmarks.tasks.suite import Task, load_suite
+from dnar2mae.benchmarks.tasks.suite import SuiteTask, load_suite
 from dnar2mae.errors import ConfigError, SequenceError
 
 from .conftest import motif_rows, write_rows
 
-TASK = Task(name="t", classes=("no", "yes"))
+TASK = SuiteTask(name="t", classes=("no", "yes"))
 
 
 def make(folder, **splits):
@@ -67,7 +67,7 @@ def test_every_layout_gives_the_same_rows(tmp_path):
 
 
 def test_labels_go_by_the_map_and_never_by_folder_order(tmp_path):
-    task = Task(name="t", classes=("zebra", "ant"))
+    task = SuiteTask(name="t", classes=("zebra", "ant"))
     for split in ("train", "dev", "test"):
         for name in ("ant", "zebra"):
             path = tmp_path / split / name / "1.txt"
@@ -140,7 +140,7 @@ def test_a_held_out_share_keeps_twins_together(tmp_path):
 
 
 def test_other_sizes_are_flagged(tmp_path):
-    task = Task(name="t", sizes={"train": 10, "dev": 5, "test": 99})
+    task = SuiteTask(name="t", sizes={"train": 10, "dev": 5, "test": 99})
     data = load_task(task, make(tmp_path, train=motif_rows(10, 0), dev=motif_rows(4, 1), test=motif_rows(99, 2)))
     assert data.flags == ("dev: 4 rows, official 5",)
 

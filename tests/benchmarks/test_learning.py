@@ -9,7 +9,7 @@ from dnar2mae.benchmarks.models.encoder import pad
 from dnar2mae.benchmarks.models.kmers import kmer_counts
 from dnar2mae.benchmarks.running.frozen import Features, nearest, probe, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings, KnnSettings, ProbeSettings
-from dnar2mae.benchmarks.running.training import Problem, Rows, fit, predict, tunable
+from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, predict, tunable
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.scoring.scores import all_scores
 
@@ -71,9 +71,9 @@ def problem(tokens, collate, both_strands=False):
     def of(part):
         sequences = [sequence for sequence, _ in part]
         reverse = tokens([reverse_complement(s) for s in sequences]) if both_strands else None
-        return Rows(tokens(sequences), np.array([y for _, y in part]), reverse)
+        return TokenizedRows(tokens(sequences), np.array([y for _, y in part]), reverse)
 
-    return Problem(*map(of, rows), num_classes=2, collate=collate, select="mcc")
+    return TrainingTask(*map(of, rows), num_classes=2, collate=collate, select="mcc")
 
 
 def cnn_problem(both_strands=False):
@@ -105,7 +105,7 @@ def test_best_state_is_kept_and_patience_stops():
 def test_predictions_are_averaged_over_strands():
     network, both, one = small_cnn(64, 2, 0), cnn_problem(True), cnn_problem()
     there = predict(network, one, one.test)
-    back = predict(network, one, Rows(both.test.reverse, both.test.labels))
+    back = predict(network, one, TokenizedRows(both.test.reverse, both.test.labels))
     np.testing.assert_allclose(predict(network, both, both.test), (there + back) / 2)
 
 

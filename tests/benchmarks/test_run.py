@@ -11,7 +11,7 @@ from dnar2mae.benchmarks.running.cells import ModelSpec
 from dnar2mae.benchmarks.running.plan import plan_cells
 from dnar2mae.benchmarks.running.protocol import load_protocol
 from dnar2mae.benchmarks.running.results import Store
-from dnar2mae.benchmarks.running.runner import Options, run_suite
+from dnar2mae.benchmarks.running.runner import SuiteOptions, run_suite
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, RunError
@@ -175,7 +175,7 @@ def test_an_interruption_stops_the_workers(motif_suite, protocol, tmp_path):
     store, settings = Store(tmp_path / "out"), load_protocol(str(protocol))
     arguments = (load_suite(str(motif_suite)), motif_suite, [], settings, store)
     with pytest.raises(KeyboardInterrupt):
-        run_suite(*arguments, options=Options(num_workers=2), advance=interrupt)
+        run_suite(*arguments, options=SuiteOptions(num_workers=2), advance=interrupt)
     assert len(store.rows()) == 1
     assert not active_children()
     assert run_suite(*arguments).num_reused == 1
@@ -188,7 +188,7 @@ def test_workers_give_the_same_results(motif_suite, protocol, tmp_path):
     for workers in (1, 2):
         store = Store(tmp_path / str(workers))
         table = run_suite(
-            suite, motif_suite, [], settings, store, options=Options(baselines=("kmer",), num_workers=workers)
+            suite, motif_suite, [], settings, store, options=SuiteOptions(baselines=("kmer",), num_workers=workers)
         )
         scores.append([(row["model"], row["seed"], row["scores"]) for row in table.rows])
     assert scores[0] == scores[1]

@@ -13,7 +13,7 @@ import pytest
 from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.laboratory import Options, compare, parse_law
+from dnar2mae.laboratory import CompareOptions, compare, parse_law
 from dnar2mae.laboratory.plan import plan_cells
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from tests.modalities.kinds import dna
@@ -60,14 +60,14 @@ def small(tmp_path, **changes):
 
 def test_workers_give_what_one_process_gives(tmp_path):
     config, laws = small(tmp_path), [parse_law("fixed:0.2"), parse_law("fixed:0.4/pmi:4")]
-    one = compare(config, laws, tmp_path / "one", Options(seeds=(0,)))
-    two = compare(config, laws, tmp_path / "two", Options(seeds=(0,), num_workers=2))
+    one = compare(config, laws, tmp_path / "one", CompareOptions(seeds=(0,)))
+    two = compare(config, laws, tmp_path / "two", CompareOptions(seeds=(0,), num_workers=2))
     assert one.table["value"].tolist() == two.table["value"].tolist()
 
 
 def test_an_interrupted_comparison_goes_on_to_the_same_result(tmp_path):
     config, laws = small(tmp_path), [parse_law("fixed:0.2"), parse_law("uniform:0.1,0.5")]
-    whole = compare(config, laws, tmp_path / "whole", Options(seeds=(3,)))
+    whole = compare(config, laws, tmp_path / "whole", CompareOptions(seeds=(3,)))
     out = tmp_path / "cut"
 
     def interrupt():
@@ -78,12 +78,12 @@ def test_an_interrupted_comparison_goes_on_to_the_same_result(tmp_path):
     long = replace(config, steps=40)
     killer = threading.Thread(target=interrupt)
     killer.start()
-    cut = compare(long, laws, out, Options(seeds=(3,)))
+    cut = compare(long, laws, out, CompareOptions(seeds=(3,)))
     killer.join()
     assert not cut.finished
     assert not (out / "compare.csv").exists()
-    assert compare(long, laws, out, Options(seeds=(3,))).finished
-    again = compare(config, laws, tmp_path / "again", Options(seeds=(3,)))
+    assert compare(long, laws, out, CompareOptions(seeds=(3,))).finished
+    again = compare(config, laws, tmp_path / "again", CompareOptions(seeds=(3,)))
     assert again.table["value"].tolist() == whole.table["value"].tolist()
 
 
@@ -91,10 +91,10 @@ def test_equal_encoder_tokens_under_mae(tmp_path):
     config = small(tmp_path)
     config = replace(config, model=replace(config.model, objective="mae"))
     laws = [parse_law("fixed:0.2"), parse_law("fixed:0.6")]
-    options = Options(seeds=(0,), budget_tokens=10_000, equal="encoder-tokens")
+    options = CompareOptions(seeds=(0,), budget_tokens=10_000, equal="encoder-tokens")
     low, high = plan_cells(config, laws, tmp_path, options, sample_tokens=64)
     assert (low.config.steps, high.config.steps) == (24, 49)
-    options = Options(seeds=(0,), budget_tokens=2048, equal="encoder-tokens")
+    options = CompareOptions(seeds=(0,), budget_tokens=2048, equal="encoder-tokens")
     found = compare(config, laws, tmp_path / "lab", options).table.drop_duplicates("law")
     assert found["steps"].tolist() == [5, 10]
     assert found["encoder_tokens"].tolist() == [2048, 2048]
@@ -120,7 +120,7 @@ def test_bad_settings(fasta, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep").touch()
     with pytest.raises(RunError, match="holds something else than a comparison"):
-        compare(PretrainConfig(), [parse_law("fixed:0.3")], tmp_path / "mine", Options())
+        compare(PretrainConfig(), [parse_law("fixed:0.3")], tmp_path / "mine", CompareOptions())
 
 
 def test_paired_differences():

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 
 from dnar2mae.batch import Batch
 from dnar2mae.modalities.cell.config import CellConfig
-from dnar2mae.modalities.cell.store import Rows
+from dnar2mae.modalities.cell.store import CellRows
 from dnar2mae.random import Stream, draw
 
-Encoder = Callable[[Rows, Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Batch]
+Encoder = Callable[[CellRows, Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Batch]
 """Maps cells, their sample ids, and the ids by which genes without a count are drawn, to a batch."""
 
 
@@ -29,7 +29,7 @@ class WholeEncoder:
     def __init__(self, seed: int, config: CellConfig) -> None:
         self.is_counts = config.normalisation == "counts"
 
-    def __call__(self, rows: Rows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
+    def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
         values = rows.values.toarray()
         tokens = torch.arange(values.shape[1], dtype=torch.int32).repeat(len(values), 1)
@@ -55,7 +55,7 @@ class GeneEncoder:
         self.seed, self.config = seed, config
         self.is_counts = config.normalisation == "counts"
 
-    def __call__(self, rows: Rows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
+    def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
         values = rows.values.toarray()
         tokens, real = self._chosen(values, rows.present, draw_ids)

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from dnar2mae.batch import Batch
 from dnar2mae.modalities.cell.encode import Encoder
 from dnar2mae.modalities.cell.order import epoch_order
-from dnar2mae.modalities.cell.store import CellStore, Rows, join
+from dnar2mae.modalities.cell.store import CellRows, CellStore, join
 
 
 class TrainingCells:
@@ -54,7 +54,7 @@ class TrainingCells:
             parts.append(self._rows(key).take(place[stretch] - key[1] * self.size))
         return self.encode(join(parts), sample_ids, sample_ids)
 
-    def _rows(self, key: tuple[int, int]) -> Rows:
+    def _rows(self, key: tuple[int, int]) -> CellRows:
         if self._buffer[0] != key:
             epoch, number = key
             if self._order[0] != epoch:

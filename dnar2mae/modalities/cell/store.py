@@ -21,7 +21,7 @@ _SURVEY_CELLS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class CellRows:
     """Some cells."""
 
     values: Any
@@ -38,12 +38,12 @@ class Rows:
         """Genes that the cell's file has."""
         return self.genes_of_file[self.file]
 
-    def take(self, index: Int[np.ndarray, " M"]) -> "Rows":
+    def take(self, index: Int[np.ndarray, " M"]) -> "CellRows":
         """Some of these cells."""
-        return Rows(self.values[index], self.library[index], self.file[index], self.genes_of_file)
+        return CellRows(self.values[index], self.library[index], self.file[index], self.genes_of_file)
 
 
-def join(parts: Sequence[Rows]) -> Rows:
+def join(parts: Sequence[CellRows]) -> CellRows:
     """Cells of several parts, in order."""
     from scipy.sparse import vstack
 
@@ -51,7 +51,7 @@ def join(parts: Sequence[Rows]) -> Rows:
         return parts[0]
     values = vstack([part.values for part in parts], format="csr")
     library, file = (np.concatenate([getattr(part, name) for part in parts]) for name in ("library", "file"))
-    return Rows(values, library, file, parts[0].genes_of_file)
+    return CellRows(values, library, file, parts[0].genes_of_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class CellStore:
         other.present = self.present[:, index]
         return other
 
-    def rows(self, cells: Int[np.ndarray, " N"]) -> Rows:
+    def rows(self, cells: Int[np.ndarray, " N"]) -> CellRows:
         """Read cells.
 
         Parameters
@@ -149,7 +149,7 @@ class CellStore:
         seen = np.maximum(seen, 1)
         return Survey(has_counts, squares / seen - (total / seen) ** 2)
 
-    def blocks(self) -> Iterator[tuple[Int[np.ndarray, " N"], Rows]]:
+    def blocks(self) -> Iterator[tuple[Int[np.ndarray, " N"], CellRows]]:
         """All cells in order, some thousands at a time."""
         for start in range(0, len(self), _SURVEY_CELLS):
             cells = np.arange(start, min(start + _SURVEY_CELLS, len(self)))
@@ -160,7 +160,7 @@ class CellStore:
         """Names of all cells."""
         return np.concatenate([file.cell_names() for file in self.files])
 
-    def _stretch(self, which: int, local: Int[np.ndarray, " N"]) -> Rows:
+    def _stretch(self, which: int, local: Int[np.ndarray, " N"]) -> CellRows:
         file, first = self.files[which], int(local[0])
         raw = file.rows(first, int(local[-1]) + 1)
         if len(local) < raw.shape[0]:
@@ -173,7 +173,7 @@ class CellStore:
         values = raw @ self.selections[which]
         if self.normalisation == "log1p_cp10k":
             values = log1p_cp10k(values, library)
-        return Rows(values, library, np.full(len(local), which), self.present)
+        return CellRows(values, library, np.full(len(local), which), self.present)
 
     def _check(self, file: CellFile, raw: Any, local: Int[np.ndarray, " N"]) -> None:
         data = raw.data

@@ -43,7 +43,7 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
     owners = [path.relative_to(folder).parts[:-1] for path in files]
     if not all(owners) and any(owners):
         raise DataError(f"{folder}: images must all be in subfolders, one a class, or all in the folder itself")
-    on_disk = _Files(files, config)
+    on_disk = _ImageFiles(files, config)
     images: Images = on_disk
     if len(files) * math.prod(on_disk.shape) <= config.memory_mb * 10**6:
         images = ArrayImages(str(folder), on_disk.decoded(np.arange(len(files))))
@@ -59,7 +59,7 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
 
 
-class _Files(Images):
+class _ImageFiles(Images):
     """Image files that are decoded whenever they are used; their headers are checked at once."""
 
     def __init__(self, files: list[Path], config: ImageConfig) -> None:

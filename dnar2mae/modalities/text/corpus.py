@@ -28,7 +28,7 @@ Tokenizer = ByteTokenizer | FileTokenizer
 
 
 @dataclass
-class Index:
+class CorpusIndex:
     """What ``index.json`` holds: the files when they were read, and what was found."""
 
     files: list[list]
@@ -44,13 +44,13 @@ class Index:
     """Number type of each array file."""
 
     @classmethod
-    def of(cls, files: list[Path]) -> "Index":
+    def of(cls, files: list[Path]) -> "CorpusIndex":
         """Make the index of files that were not read yet."""
         states = [(file.absolute(), file.stat()) for file in files]
         return cls(files=[[str(path), state.st_size, state.st_mtime_ns] for path, state in states])
 
     @classmethod
-    def load(cls, folder: Path) -> "Index | None":
+    def load(cls, folder: Path) -> "CorpusIndex | None":
         """Read a cache's index; None where any part of the cache is missing, damaged or of another format."""
         try:
             index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
@@ -79,7 +79,7 @@ class Corpus:
         Hash of each document's text.
     """
 
-    def __init__(self, folder: Path, index: Index) -> None:
+    def __init__(self, folder: Path, index: CorpusIndex) -> None:
         self.folder, self.index = folder, index
         arrays = {name: np.memmap(folder / f"{name}.bin", kind, "r") for name, kind in index.dtypes.items()}
         self.tokens, self.starts, self.hashes = arrays["tokens"], arrays["starts"], arrays["hashes"]
@@ -95,17 +95,19 @@ class Corpus:
             If a file is missing or wrong, there is no document, or the cache cannot be written.
         """
         files = source_files(path)
-        now = Index.of(files)
+        now = CorpusIndex.of(files)
         rules = [str(path.absolute()), config.field, config.split, config.start, tokenizer.fingerprint]
         key = hashlib.sha256(json.dumps(rules).encode()).hexdigest()[:16]
         folder = default_cache() / "text" / f"{path.name}-{key}"
 
-        def load(folder: Path) -> Index | None:
-            index = Index.load(folder)
+        def load(folder: Path) -> CorpusIndex | None:
+            index = CorpusIndex.load(folder)
             return index if index is not None and index.files == now.files else None
 
         try:
-            return cls(folder, cached_folder(folder, load, lambda to: _Pass(path, config, tokenizer, now).run(to)))
+            return cls(
+                folder, cached_folder(folder, load, lambda to: _CorpusPass(path, config, tokenizer, now).run(to))
+            )
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
@@ -123,23 +125,23 @@ class Corpus:
         return self.index.num_documents
 
 
-def _reopen(folder: Path, index: Index) -> Corpus:
-    if Index.load(folder) != index:
+def _reopen(folder: Path, index: CorpusIndex) -> Corpus:
+    if CorpusIndex.load(folder) != index:
         raise DataError(f"{folder}: the cache was removed or rebuilt during the run; start again")
     return Corpus(folder, index)
 
 
-class _Pass:
+class _CorpusPass:
     """The one pass over the files of a path: tokenizes and writes."""
 
-    def __init__(self, path: Path, config: TextConfig, tokenizer: Tokenizer, index: Index) -> None:
+    def __init__(self, path: Path, config: TextConfig, tokenizer: Tokenizer, index: CorpusIndex) -> None:
         self.path, self.config, self.tokenizer, self.index = path, config, tokenizer, index
         small = tokenizer.vocabulary.size <= 1 << 16
         index.dtypes = {"tokens": "uint16" if small else "uint32", "starts": "int64", "hashes": "uint64"}
         if not isinstance(tokenizer, ByteTokenizer):
             index.dtypes["sizes"] = "uint16"
 
-    def run(self, folder: Path) -> Index:
+    def run(self, folder: Path) -> CorpusIndex:
         index, total = self.index, sum(size for _, size, _ in self.index.files)
         with ExitStack() as stack:
             files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in index.dtypes}
@@ -152,7 +154,7 @@ class _Pass:
                 sync(file)
         if not index.num_documents:
             raise DataError(f"{self.path}: no document is left: {self.found()}")
-        if Index.of([Path(name) for name, _, _ in index.files]).files != index.files:
+        if CorpusIndex.of([Path(name) for name, _, _ in index.files]).files != index.files:
             raise DataError(f"{self.path}: a file changed while it was read; try again when it is complete")
         with (folder / "index.json").open("w", encoding="utf-8") as text:
             json.dump(asdict(index), text)

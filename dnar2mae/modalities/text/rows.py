@@ -9,12 +9,12 @@ from jaxtyping import Int
 
 from dnar2mae.batch import Batch
 from dnar2mae.modalities.text.corpus import Tokenizer
-from dnar2mae.modalities.text.stream import Piece, TokenStream
+from dnar2mae.modalities.text.stream import StreamPiece, TokenStream
 from dnar2mae.random import Stream, draw, unit
 from dnar2mae.tokenizers import Vocabulary
 
 
-def batch_of(pieces: Sequence[Piece], sample_ids: np.ndarray, vocabulary: Vocabulary, window: int) -> Batch:
+def batch_of(pieces: Sequence[StreamPiece], sample_ids: np.ndarray, vocabulary: Vocabulary, window: int) -> Batch:
     """Put each piece into a row of ``window`` tokens, padded at its end."""
     shape = (len(pieces), window)
     tokens = np.full(shape, vocabulary.pad_id, np.int32)
@@ -123,5 +123,5 @@ class TextRows:
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Rows of these texts."""
         cut = [[part[: self.window] for part in self._encoded[i]] for i in sample_ids.tolist()]
-        pieces = [Piece(ids, sizes, np.zeros(len(ids), np.int64)) for ids, sizes in cut]
+        pieces = [StreamPiece(ids, sizes, np.zeros(len(ids), np.int64)) for ids, sizes in cut]
         return batch_of(pieces, sample_ids, self.vocabulary, self.window)

@@ -11,7 +11,7 @@ from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.corpus import Corpus
 
 
-class Piece(NamedTuple):
+class StreamPiece(NamedTuple):
     """A stretch of a stream."""
 
     tokens: np.ndarray
@@ -50,7 +50,7 @@ class TokenStream:
         self._before = np.append(0, np.cumsum(self._runs[:, 2] - self._runs[:, 1]))  # documents before each run
         self.num_documents, self.num_tokens = int(self._before[-1]), int(self._ends[-1]) if runs else 0
 
-    def read(self, start: int, count: int) -> Piece:
+    def read(self, start: int, count: int) -> StreamPiece:
         """Return the tokens ``[start, start + count)``."""
         parts = []
         while count > 0:
@@ -61,13 +61,13 @@ class TokenStream:
             number = np.repeat(np.arange(first, last + 1), np.diff(edges))
             number += self._before[run] - self._runs[run, 1]
             sizes = None if corpus.sizes is None else corpus.sizes[at : at + take]
-            parts.append(Piece(corpus.tokens[at : at + take], sizes, number))
+            parts.append(StreamPiece(corpus.tokens[at : at + take], sizes, number))
             start, count = start + take, count - take
         if len(parts) == 1:
             return parts[0]
         tokens, sizes, number = zip(*parts, strict=True)
         joined = None if sizes[0] is None else np.concatenate(sizes)
-        return Piece(np.concatenate(tokens), joined, np.concatenate(number))
+        return StreamPiece(np.concatenate(tokens), joined, np.concatenate(number))
 
     def document_at(self, position: int) -> tuple[int, int]:
         """Return where the document that holds this token starts and ends in the stream."""

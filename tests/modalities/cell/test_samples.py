@@ -19,7 +19,7 @@ from dnar2mae.modalities.cell.encode import GeneEncoder
 from dnar2mae.modalities.cell.loss import GeneMeans, negative_binomial, poisson, squared_error
 from dnar2mae.modalities.cell.modality import CellModality
 from dnar2mae.modalities.cell.order import epoch_order
-from dnar2mae.modalities.cell.store import Rows
+from dnar2mae.modalities.cell.store import CellRows
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.training.validation import masked_loss
 from tests.modalities.kinds import cell_counts, cell_whole, tiny, write_cells
@@ -111,7 +111,7 @@ def test_gene_tokens_are_the_highest_and_some_zeros():
     values[:, 35:] = 0
     encode = GeneEncoder(0, CellConfig(num_tokens=16, zero_share=0.25))
     ids = np.arange(6)
-    batch = encode(Rows(sp.csr_matrix(values), values.sum(1), ids, present), ids, ids)
+    batch = encode(CellRows(sp.csr_matrix(values), values.sum(1), ids, present), ids, ids)
     for row in range(4):
         tokens, shown = batch.tokens[row].numpy(), batch.values[row, :, 0].numpy()
         assert len(set(tokens)) == 16
@@ -125,7 +125,7 @@ def test_gene_tokens_are_the_highest_and_some_zeros():
     assert batch.maskable[5].sum() == 1
     assert (batch.documents[5] == torch.tensor([0] + [-1] * 15)).all()
     assert (batch.values[5] == 2).all()
-    other = encode(Rows(sp.csr_matrix(values), values.sum(1), ids, present), ids, ids + 6)
+    other = encode(CellRows(sp.csr_matrix(values), values.sum(1), ids, present), ids, ids + 6)
     assert not torch.equal(other.tokens[:4], batch.tokens[:4])
 
 
