@@ -8,12 +8,12 @@ BENCH ?=  # --quick, or --dtype bfloat16
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check format test-gpu bench fuzz torture clean
+.PHONY: help demo test check layers format test-gpu bench fuzz torture clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
-	@echo "make check     format, lint, types and tests: what CI runs"
+	@echo "make check     format, lint, types, import layers and tests: what CI runs"
 	@echo "make test-gpu  the tests that need CUDA"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
 	@echo "make fuzz      readers under arbitrary bytes, guided by coverage; SECONDS=60 for each"
@@ -53,7 +53,14 @@ check: $(VENV)/.with-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory layers
 	$(TESTS)
+
+# kernels, cli and benchmarks have their place in the package only once they are installed: so lint an installed tree.
+layers: $(VENV)/.with-dev
+	rm -rf build/lint
+	$(BIN)/python setup.py -q build_py --build-lib build/lint
+	cd build/lint && ../../$(BIN)/lint-imports --no-logo --no-cache ../../pyproject.toml
 
 fuzz: $(VENV)/.with-fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

@@ -30,9 +30,7 @@ class Stream(IntEnum):
     MASK = 3
     SPAN = 4
     SPLIT = 5
-    SIMULATE = 6
-    INIT = 7
-    AUGMENT = 8
+    AUGMENT = 8  # 6 and 7 were other streams once; renumbering would change every draw
     GENES = 9
 
 

@@ -1,24 +1,36 @@
-"""What a build can be told."""
+"""Settings of a build; importing them is quick."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from dnar2mae.errors import ConfigError
 
-TASKS = ("promoter", "coding", "splice", "gene_start", "strand")
+BuiltTask = Literal["promoter", "coding", "splice", "gene_start", "strand"]
+TASKS: tuple[BuiltTask, ...] = get_args(BuiltTask)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildConfig:
-    """Tasks, hold-outs and sizes; see ``dnar2mae benchmark build --help``."""
+    """Tasks, hold-outs and sizes."""
 
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[BuiltTask, ...] = TASKS
+    """promoter or not; coding or intergenic; splice donor, acceptor or neither; start codon of a gene or another
+    ATG; strand of the gene."""
     dev: tuple[str, ...] = ()
+    """Sequences held out for dev, by name."""
     test: tuple[str, ...] = ()
+    """Sequences held out for test, by name. Without --dev and --test each sequence is cut into blocks."""
     block_bp: int | None = None
+    """Length of the blocks that go to train, dev or test as a whole; by default a hundredth of the genome, at most
+    50 kb."""
     gap_bp: int = 1000
+    """Bases between two blocks that no example may touch."""
     length_bp: int = 200
+    """Length of an example in base pairs."""
     max_examples: int = 20_000
+    """Most positive examples of a task."""
     seed: int = 0
+    """Every random choice follows from it."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

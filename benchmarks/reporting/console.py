@@ -5,45 +5,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnar2mae.benchmarks.build.config import BuildConfig
+from dnar2mae.benchmarks.running.options import JudgedModels, SuiteOptions
 from dnar2mae.errors import ConfigError
 from dnar2mae.storage.progress import progress_bar
 
 if TYPE_CHECKING:
     from dnar2mae.benchmarks.running.cells import ModelSpec
-    from dnar2mae.cli.benchmark import BuildCommand, RunCommand
 
 _PIPE_COLUMNS = 140
 
 
-def run_and_print(command: "RunCommand") -> int:
+def run_and_print(
+    suite_name: str,
+    out: Path,
+    models: JudgedModels,
+    options: SuiteOptions,
+    *,
+    data: Path | None,
+    protocol: str,
+    tasks: tuple[str, ...],
+) -> int:
     """Run a suite, write its report, print the table; 1 if a cell failed."""
     from dnar2mae.benchmarks.reporting.report import write_report
     from dnar2mae.benchmarks.running.protocol import load_protocol
     from dnar2mae.benchmarks.running.results import Store
-    from dnar2mae.benchmarks.running.runner import SuiteOptions, run_suite
+    from dnar2mae.benchmarks.running.runner import run_suite
     from dnar2mae.benchmarks.tasks.suite import load_suite
 
-    suite = load_suite(command.suite).select(tuple(name for given in command.tasks for name in given.split(",")))
-    if command.data is None and not Path(command.suite).is_dir():
+    suite = load_suite(suite_name).select(tasks)
+    if data is None and not Path(suite_name).is_dir():
         raise ConfigError(f"--data must name the folder of {suite.title}; get it from its source: {suite.source}")
-    if command.workers < 1:
-        raise ConfigError(f"--workers must be at least 1, got {command.workers}")
-    options = SuiteOptions(
-        methods=command.method,
-        baselines=command.baselines,
-        num_seeds=command.seeds,
-        both_strands=command.both_strands,
-        allow_truncation=command.allow_truncation,
-        precision=command.precision,
-        num_workers=command.workers,
-    )
-    store = Store(command.out)
+    store = Store(out)
     with progress_bar("Reading data", None, at_once=True) as bar:
         table = run_suite(
             suite,
-            command.data or Path(command.suite),
-            _specs(command),
-            load_protocol(command.protocol),
+            data or Path(suite_name),
+            _specs(models),
+            load_protocol(protocol),
             store,
             options=options,
             advance=lambda done, total, what: bar(done, total=total, title=what or "Running"),
@@ -57,8 +56,8 @@ def run_and_print(command: "RunCommand") -> int:
     if table.num_reused:
         print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
     if len(failed) < len(table.rows):
-        written = ", ".join(path.name for path in write_report(command.out))
-        print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {command.out}")
+        written = ", ".join(path.name for path in write_report(out))
+        print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {out}")
     return 1 if failed else 0
 
 
@@ -86,21 +85,11 @@ def print_list(suite_name: str | None, data: Path | None) -> int:
     return 0
 
 
-def build_and_print(command: "BuildCommand") -> int:
+def build_and_print(genome: Path, annotation: Path, out: Path, config: BuildConfig, *, overwrite: bool) -> int:
     """Build a suite from an annotation, print its class counts."""
-    from dnar2mae.benchmarks.build import BuildConfig, build_suite
+    from dnar2mae.benchmarks.build.suite import build_suite
 
-    config = BuildConfig(
-        tasks=command.tasks,
-        dev=command.dev,
-        test=command.test,
-        block_bp=command.block_bp,
-        gap_bp=command.gap_bp,
-        length_bp=command.length_bp,
-        max_examples=command.max_examples,
-        seed=command.seed,
-    )
-    built = build_suite(command.genome, command.annotation, command.out, config, overwrite=command.overwrite)
+    built = build_suite(genome, annotation, out, config, overwrite=overwrite)
     rows = [
         [task, name, *(f"{counts[split]:,}" for split in ("train", "dev", "test"))]
         for task, classes in built.counts.items()
@@ -109,25 +98,25 @@ def build_and_print(command: "BuildCommand") -> int:
     _print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
     for name, why in built.left_out.items():
         print(f"Left out {name}: {why}")
-    print(f"Wrote {command.out}; no test or dev example shares a base or a sequence with a training one.")
-    print(f"Next: dnar2mae benchmark run {command.out} --model RUN --out results")
+    print(f"Wrote {out}; no test or dev example shares a base or a sequence with a training one.")
+    print(f"Next: dnar2mae benchmark run {out} --model RUN --out results")
     return 0
 
 
-def _specs(command: "RunCommand") -> list["ModelSpec"]:
+def _specs(models: JudgedModels) -> list["ModelSpec"]:
     from dnar2mae.benchmarks.rows.dna import is_ours
     from dnar2mae.benchmarks.running.cells import ModelSpec
 
     specs = []
-    for given in command.model:
+    for given in models.model:
         name, equals, path = given.rpartition("=")
         kind = "checkpoint" if is_ours(Path(path)) else "huggingface"
         name = name if equals else Path(path).resolve().name
-        specs.append(ModelSpec(name=name, kind=kind, path=path, device=command.device))
+        specs.append(ModelSpec(name=name, kind=kind, path=path, device=models.device))
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise ConfigError(f"--model: names must differ, got {', '.join(names)}; give NAME=PATH")
-    return [replace(spec, trust_remote_code=command.trust_remote_code) for spec in specs]
+    return [replace(spec, trust_remote_code=models.trust_remote_code) for spec in specs]
 
 
 def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Bars of scores by task, with intervals and published numbers."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,7 @@ def plot_suite(summary: pd.DataFrame, numbers: pd.DataFrame, path: Path) -> Path
     return path
 
 
-def _bars(panel, part: pd.DataFrame, colours: dict[str, str]) -> None:
+def _bars(panel: Any, part: pd.DataFrame, colours: dict[str, str]) -> None:
     rows = part.to_dict("records")[::-1]
     names = [contestant(row) for row in rows]
     panel.barh(names, [row["score"] for row in rows], color=[colours[name] for name in names], height=0.7)

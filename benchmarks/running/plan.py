@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, load_encoder
+from dnar2mae.benchmarks.running.options import BASELINES
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.errors import ConfigError
-
-BASELINES = ("random", "kmer", "cnn")
 
 
 def plan_cells(

@@ -6,11 +6,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from dnar2mae.benchmarks.running.options import METHODS
 from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
 PACKAGED = Path(__file__).parents[1] / "protocols"
-METHODS = ("probe", "knn", "finetune", "lora")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

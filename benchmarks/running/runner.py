@@ -17,7 +17,8 @@ import torch
 
 from dnar2mae.benchmarks.rows.kinds import kind_of
 from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, run_cell
-from dnar2mae.benchmarks.running.plan import BASELINES, plan_cells, weights_digest
+from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
+from dnar2mae.benchmarks.running.plan import plan_cells, weights_digest
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
@@ -43,27 +44,6 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SuiteOptions:
-    """What to run besides the models, and how."""
-
-    methods: tuple[str, ...] = ("probe",)
-    """Which of the protocol's methods."""
-    baselines: tuple[str, ...] = BASELINES
-    """``random`` runs every model's architecture with random weights, ``kmer`` and ``cnn`` what needs no model (DNA
-    only: rows of another kind leave them out)."""
-    num_seeds: int | None = None
-    """How many of the protocol's seeds, all by default; beyond them they count on."""
-    both_strands: bool = False
-    """Average vectors or probabilities over both strands."""
-    allow_truncation: bool = False
-    """Cut sequences beyond a model's context, however many."""
-    precision: str = "fp32"
-    """Of the encoders: fp32, or bf16 for matrix products in bfloat16."""
-    num_workers: int = 1
-    """Processes; each takes a share of the cores."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteResult:
     """What a run leaves behind."""
 
@@ -82,7 +62,7 @@ def run_suite(
     protocol: Protocol,
     store: Store,
     *,
-    options: SuiteOptions = SuiteOptions(),
+    options: SuiteOptions | None = None,
     advance: Advance = lambda done, total, what: None,
 ) -> SuiteResult:
     """Run every cell that is not finished, and give all.
@@ -109,6 +89,7 @@ def run_suite(
     Dnar2maeError
         The data or a model breaks a rule, or no task is found. An error in a single cell is kept in its row.
     """
+    options = options or SuiteOptions()
     _LOADED.clear()
     kind = kind_of(suite.rows)
     if options.both_strands and kind.reverse is None:

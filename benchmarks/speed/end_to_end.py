@@ -127,7 +127,7 @@ def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = N
             return {"input_ids": modality.train.batch(np.array([index])).tokens[0].long()}
 
     class Clock(transformers.TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.global_step == 5:
                 _synchronise(device)
                 self.start = time.perf_counter()
@@ -214,7 +214,9 @@ def main(settings: EndToEndSettings) -> int:
     return 0
 
 
-def report(settings: EndToEndSettings, config: PretrainConfig, device, autocast, rows: list[list]) -> None:
+def report(
+    settings: EndToEndSettings, config: PretrainConfig, device: torch.device, autocast: Any, rows: list[list]
+) -> None:
     """Append the rows to the CSV file; on a known GPU print the model-FLOP utilisation too."""
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"
     peak = next((v for k, v in PEAK_TFLOPS.items() if k in name), None)

@@ -18,9 +18,10 @@ def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_w
         If a probe fails.
     """
     from dnar2mae.benchmarks.running.cells import ModelSpec
+    from dnar2mae.benchmarks.running.options import SuiteOptions
     from dnar2mae.benchmarks.running.protocol import load_protocol
     from dnar2mae.benchmarks.running.results import Store
-    from dnar2mae.benchmarks.running.runner import SuiteOptions, run_suite
+    from dnar2mae.benchmarks.running.runner import run_suite
     from dnar2mae.benchmarks.tasks.suite import load_suite
 
     suite = load_suite(str(suite_folder))

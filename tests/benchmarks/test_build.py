@@ -2,10 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnar2mae.benchmarks.build import BuildConfig, build_suite
 from dnar2mae.benchmarks.build.annotation import Transcript, read_annotation
+from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.build.examples import Examples, matched, window_codes
 from dnar2mae.benchmarks.build.partition import inside, partition
+from dnar2mae.benchmarks.build.suite import build_suite
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.sequences import canonical, reverse_complement
 from dnar2mae.benchmarks.tasks.suite import load_suite

@@ -1,0 +1,50 @@
+"""Options of a run over a suite; importing them is quick."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from tyro.conf import arg
+
+from dnar2mae.errors import ConfigError
+
+Method = Literal["probe", "knn", "finetune", "lora"]
+METHODS: tuple[Method, ...] = get_args(Method)
+Baseline = Literal["random", "kmer", "cnn"]
+BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JudgedModels:
+    """Models to judge."""
+
+    model: tuple[str, ...] = ()
+    """Runs, checkpoints, exported or local Hugging Face folders, each as PATH or NAME=PATH."""
+    trust_remote_code: bool = False
+    """Run Python code that a Hugging Face folder brings with it."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SuiteOptions:
+    """What to run besides the models, and how."""
+
+    methods: Annotated[tuple[Method, ...], arg(name="method")] = ("probe",)
+    """probe: logistic regression on frozen vectors; knn: nearest neighbours; finetune: all weights; lora."""
+    num_seeds: Annotated[int | None, arg(name="seeds")] = None
+    """How many seeds, for what depends on one; by default the protocol's. Beyond them they count on."""
+    baselines: tuple[Baseline, ...] = BASELINES
+    """Controls to run: random weights of each model, k-mer counts, the small CNN (the last two for DNA only)."""
+    both_strands: bool = False
+    """Average over a sequence and its reverse complement."""
+    allow_truncation: bool = False
+    """Let a model with a limited context see the beginning only of longer sequences."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 runs the encoders' matrix products in bfloat16: faster where the hardware has it, rounded to 3 digits."""
+    num_workers: Annotated[int, arg(name="workers")] = 1
+    """Cells in parallel, each in a process with a share of the cores."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.num_workers < 1:
+            raise ConfigError(f"--workers must be at least 1, got {self.num_workers}")
