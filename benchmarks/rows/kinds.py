@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -36,6 +36,7 @@ class LabelledRows(NamedTuple):
     """Number of rows, by what a reader should know of them."""
 
 
+@runtime_checkable
 class RowEmbedder(Protocol):
     """A network that gives one vector a row; what ``probe`` and ``knn`` need."""
 

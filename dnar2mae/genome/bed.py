@@ -75,7 +75,7 @@ def read_regions(path: Path, genomes: Sequence[Genome]) -> Iterator[Region]:
             try:
                 found[name] = _find(name, genomes)
             except SequenceError as error:
-                raise SequenceError(f"{where}: {error}") from error
+                raise SequenceError(f"{where}: {error}, got {name!r}") from error
         genome, sequence = found[name]
         length = genomes[genome].lengths[sequence]
         if not 0 <= start < end <= length:

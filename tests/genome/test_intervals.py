@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnar2mae.errors import SequenceError
-from dnar2mae.genome.bed import read_bed
+from dnar2mae.genome.bed import bed_lines, read_bed
 from dnar2mae.genome.intervals import difference, intersection, intervals_of, size, union
 
 from .helpers import genome_of
@@ -75,16 +75,27 @@ class TestBed:
             ("chr1\t1.5\t3\n", r":1: a BED line is name, start, end, got 'chr1\\t1.5"),
             ("chr1\t1\n", r":1: a BED line is name, start, end"),
             ("chr3\t0\t1\n", r":1: .*no sequence 'chr3'; did you mean .*chr1.*, got 'chr3"),
-            ("chrM\t0\t1\n", r":1: .*no sequence 'chrM'; did you mean Mito"),
             ("# none\n", r"no region in this BED file"),
         ],
     )
     def test_errors(self, tmp_path, text, message):
         genome = genome_of(tmp_path, "A" * 10)
-        genome.index["Mito"] = 0
         (tmp_path / "a.bed").write_text(text)
         with pytest.raises(SequenceError, match="a.bed.*" + message):
             read_bed(tmp_path / "a.bed", [genome])
+
+    def test_a_mitochondrion_is_found_by_any_of_its_names(self, tmp_path):
+        genome = genome_of(tmp_path, "A" * 10)
+        genome.index["Mito"] = 0
+        (tmp_path / "a.bed").write_text("chrM\t0\t1\n")
+        assert read_bed(tmp_path / "a.bed", [genome])[0].tolist() == [[0, 1]]
+
+    def test_columns_are_separated_by_tabs_or_by_white_space(self, tmp_path):
+        (tmp_path / "a.bed").write_text("chr1\t0\t1\ta gene\t0\t-\nchr1 1\t2\nchr1 2 3 name 0 -\n")
+        lines = list(bed_lines(tmp_path / "a.bed"))
+        assert [(line.start, line.end) for line in lines] == [(0, 1), (1, 2), (2, 3)]
+        assert [line.fields[3:] for line in lines] == [["a gene", "0", "-"], [], ["name", "0", "-"]]
+        assert lines[2].where.endswith("a.bed:3")
 
     def test_unreadable(self, tmp_path):
         genome = genome_of(tmp_path, "ACGT")

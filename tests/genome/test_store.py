@@ -489,7 +489,7 @@ def _read_all(path, locks):
 
 
 def test_bar_appears_on_a_terminal_only(tmp_path, monkeypatch, capsys):
-    from dnar2mae.genome import progress
+    from dnar2mae.storage import progress
 
     monkeypatch.setattr(progress, "_DELAY_S", -1.0)
     genome_of(tmp_path, "ACGT", name="quiet.fa")

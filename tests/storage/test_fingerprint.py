@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from dnar2mae import fingerprint
 from dnar2mae.modalities.registry import build_modality
+from dnar2mae.storage import fingerprint
 from tests.modalities.kinds import dna
 
 

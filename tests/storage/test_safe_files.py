@@ -5,10 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from dnar2mae import safe_files
+from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.run.checkpoint import Snapshot
-from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, write_checksums, write_whole
+from dnar2mae.storage import safe_files
+from dnar2mae.storage.safe_files import (
+    CHECKSUMS,
+    find_damage,
+    folder_written_whole,
+    output_file,
+    write_checksums,
+    write_whole,
+    written_whole,
+)
 from tests.modalities.kinds import dna, text
 
 
@@ -104,3 +113,58 @@ def test_no_cut_of_the_checksums_goes_unnoticed(tmp_path):
     for length in range(len(whole) - 1):  # the last line break says nothing
         sums.write_bytes(whole[:length])
         assert find_damage(tmp_path), length
+
+
+def test_a_file_replaces_the_old_one_or_leaves_it(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="stop"), written_whole(path) as partial:  # noqa: PT012
+        partial.write_text("half")
+        raise ValueError("stop")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.npy": "old"}
+    with written_whole(path) as partial:
+        assert partial.suffix == ".npy"
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.npy": "new"}
+
+
+def test_what_a_killed_process_left_is_no_way_out(tmp_path):
+    path = tmp_path / "a.txt"
+    with written_whole(path) as partial:
+        partial.write_text("x")
+    partial.symlink_to(tmp_path / "victim")
+    with written_whole(path) as partial:
+        partial.write_text("y")
+    assert path.read_text() == "y"
+    assert not (tmp_path / "victim").exists()
+
+
+def test_any_file_is_flushed_before_it_is_there(tmp_path, renames):
+    for _ in range(2):
+        with written_whole(tmp_path / "a.bin") as partial:
+            partial.write_bytes(b"x")
+    assert renames == ["a.bin"] * 2
+
+
+def test_a_folder_replaces_the_old_one_or_leaves_it(tmp_path, renames):
+    folder = tmp_path / "export"
+    for content in ("old", "new"):
+        with folder_written_whole(folder) as partial:
+            (partial / "a").mkdir()
+            (partial / "a" / "b.txt").write_text(content)
+    with pytest.raises(ValueError, match="stop"), folder_written_whole(folder) as partial:
+        raise ValueError("stop")
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    assert (folder / "a" / "b.txt").read_text() == "new"
+    assert renames == ["export"] * 2
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    with output_file(tmp_path / "new" / "x.txt") as partial:
+        partial.write_text("x")
+    with (
+        pytest.raises(ConfigError, match="--out must be writable, got .*y.txt: File exists"),
+        output_file(tmp_path / "new" / "x.txt" / "y.txt"),
+    ):
+        pass

@@ -99,7 +99,7 @@ class PatchProjection(nn.Module):
     def __init__(self, num_values: int, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(num_values, width)
-        self.gain = 50.0 / math.sqrt(num_values)  # with initial weights of sd 0.02: +-0.5 becomes vectors of rms 0.5
+        self.gain = 50.0 / math.sqrt(num_values)  # +-0.5 becomes vectors of rms 0.5 at width 768, more below
 
     def forward(self, values: Float[Tensor, "*B P"]) -> Float[Tensor, "*B D"]:
         """Project."""
