@@ -22,8 +22,8 @@ def save_figure(figure: Any, path: Path) -> None:
     ConfigError
         If the format is unknown or the file cannot be written.
     """
-    try:
-        with output_file(path) as partial:
+    with output_file(path) as partial:
+        try:
             figure.savefig(partial)
-    except ValueError as error:
-        raise ConfigError(f"--out must be a .png, .svg or .pdf file, got {path}") from error
+        except ValueError as error:
+            raise ConfigError(f"--out must be a .png, .svg or .pdf file, got {path}") from error

@@ -268,14 +268,14 @@ class TestErrors:
 
     def test_change_during_the_pass(self, tmp_path, monkeypatch):
         path = write_fasta(tmp_path / "a.fa", {"a": "ACGT"})
-        flush = build._Pass.flush
+        flush = build._GenomePass.flush
 
         def append(self):
             flush(self)
             with path.open("a") as file:
                 file.write("ACGT\n")
 
-        monkeypatch.setattr(build._Pass, "flush", append)
+        monkeypatch.setattr(build._GenomePass, "flush", append)
         with pytest.raises(SequenceError, match="changed while it was read"):
             Genome.open(path)
 
@@ -337,9 +337,9 @@ class TestCache:
         index = folder / "index.json"
         index.write_text(index.read_text().replace(f'"format": {build.FORMAT}', '"format": 0'))
         write_checksums(folder)
-        assert build.Index.load(folder) is None
+        assert build.GenomeIndex.load(folder) is None
         Genome.open(path)
-        assert build.Index.load(folder) is not None
+        assert build.GenomeIndex.load(folder) is not None
 
     @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs users")
     @pytest.mark.parametrize(
