@@ -1,5 +1,7 @@
 """Where the settings of a run come from before its flags: the preset, the kind of data, a file, a run to resume."""
 
+import os
+import warnings
 from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
@@ -22,6 +24,17 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
 
         config = read_config(Path(given["config"]), default=config)
     return config, given["out"]
+
+
+def warn_ignored(config: PretrainConfig, preset: str) -> None:
+    """Warn of each setting that has no effect beside the others and is not as its preset has it."""
+    default = preset_for(config.modality, PRESETS[preset]())
+    for name, reason in config.ignored().items():
+        group, _, setting = name.rpartition(".")
+        given, usual = (getattr(c, group) if group else c for c in (config, default))
+        is_changed = getattr(given, setting) != getattr(usual, setting)
+        if is_changed and os.environ.get("RANK", "0") == "0":
+            warnings.warn(f"--{name.replace('_', '-')} has no effect: {reason}", stacklevel=2)
 
 
 def _peek(argv: list[str]) -> dict[str, str | None]:

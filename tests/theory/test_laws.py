@@ -21,7 +21,7 @@ from dnar2mae.theory import (
     [((0, 1), 1 / 3, 1 / 2), ((0.1, 0.9), 0.3933, 0.5), ((0, 0.6), 0.2571, 0.3667), ((0.5, 0.95), 0.6636, 0.6834)],
 )
 def test_effective_ratio_of_uniform_laws(ends, rows, masked):
-    law = uniform(*map(float, ends))
+    law = Uniform(*map(float, ends))
     assert effective_ratio(law, Masking()) == pytest.approx(rows, abs=1e-4)
     assert effective_ratio(law, Masking(loss="masked")) == pytest.approx(masked, abs=1e-4)
     assert effective_ratio(law, Masking(loss="masked-mean")) == pytest.approx(rows, abs=1e-4)
@@ -29,12 +29,12 @@ def test_effective_ratio_of_uniform_laws(ends, rows, masked):
 
 @given(st.floats(0.001, 0.99), st.sampled_from(["none", "inv"]), st.sampled_from(["rows", "masked", "masked-mean"]))
 def test_a_fixed_ratio_is_its_own_effective_ratio(ratio, scale, loss):
-    assert effective_ratio(fixed(ratio), Masking(scale=scale, loss=loss)) == pytest.approx(ratio)
+    assert effective_ratio(Fixed(ratio), Masking(scale=scale, loss=loss)) == pytest.approx(ratio)
 
 
 @given(st.lists(st.floats(0.01, 0.95), min_size=1, max_size=6))
 def test_effective_ratio_lies_within_the_law(ratios):
-    law = choice(tuple(ratios))
+    law = Choice(tuple(ratios))
     for masking in (Masking(), Masking(scale="inv"), Masking(loss="masked")):
         assert min(ratios) - 1e-9 <= effective_ratio(law, masking) <= max(ratios) + 1e-9
 
@@ -44,7 +44,7 @@ def moment(law, power):
 
 
 def test_moments_and_densities_and_compression_agree():
-    law = uniform(0.1, 0.7)
+    law = Uniform(0.1, 0.7)
     moments = tuple(moment(law, k) for k in range(1, 8))
     again = from_moments(moments)
     flat = from_density(np.ones_like, 0.1, 0.7)
@@ -61,7 +61,7 @@ def test_names_read_back():
     assert parse_law("uniform:0.05,0.5").mean() == pytest.approx(0.275)
     assert parse_law("choice:0.25,0.5,0.75").mean() == 0.5
     assert parse_law("beta:2,3,0,1").mean() == pytest.approx(2 / 5)
-    for law in (fixed(0.15), uniform(0.05, 0.5), choice((0.2, 0.3))):
+    for law in (Fixed(0.15), Uniform(0.05, 0.5), Choice((0.2, 0.3))):
         assert parse_law(law.name).mean() == law.mean()
 
 
@@ -74,14 +74,14 @@ def test_refuses_unknown_names(spec):
 def test_refuses_impossible_laws():
     for ratio in (-0.1, 1.0, 1.5, float("nan")):
         with pytest.raises(ConfigError, match=r"a fixed mask ratio must be in \[0, 1\)"):
-            fixed(ratio)
+            Fixed(ratio)
     for ends in ((0.5, 0.5), (0.6, 0.5), (-0.1, 0.5), (0.5, 1.1)):
         with pytest.raises(ConfigError, match="0 <= low < high <= 1"):
-            uniform(*ends)
+            Uniform(*ends)
     with pytest.raises(ConfigError, match="needs ratios in"):
-        choice((0.5, 1.0))
+        Choice((0.5, 1.0))
     with pytest.raises(ConfigError, match="one weight > 0 for each"):
-        choice((0.5, 0.6), (1.0,))
+        Choice((0.5, 0.6), (1.0,))
     with pytest.raises(ConfigError, match="finite, not negative and not zero everywhere"):
         from_density(np.zeros_like, 0.0, 0.5)
     with pytest.raises(ConfigError, match="odd number"):
@@ -94,6 +94,6 @@ def test_refuses_impossible_laws():
 
 def test_refuses_a_law_that_can_mask_everything():
     with pytest.raises(ConfigError, match="uniform:0,1 can mask every feature"):
-        effective_ratio(uniform(0.0, 1.0), Masking(scale="inv"))
+        effective_ratio(Uniform(0.0, 1.0), Masking(scale="inv"))
     with pytest.raises(ConfigError, match="needs mask ratios > 0, got choice:0,0.5"):
-        effective_ratio(choice((0.0, 0.5)), Masking(loss="masked"))
+        effective_ratio(Choice((0.0, 0.5)), Masking(loss="masked"))

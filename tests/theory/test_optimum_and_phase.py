@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory import Masking, fixed, linear_task, risk_equivalent, uniform
+from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent
 from dnar2mae.theory.covariance import ar1, correlation, levels
 from dnar2mae.theory.optimum import (
     best_fixed,
@@ -26,13 +26,13 @@ def task():
 @pytest.mark.parametrize(
     ("law", "masking", "peak"),
     [
-        (fixed(0.7), Masking(), 1),
-        (uniform(0.1, 0.5), Masking(num_masks=3), 3),
-        (fixed(0.0), Masking(num_masks=3), 1),
-        (fixed(0.4), Masking(loss="masked"), 0.4),
-        (uniform(0.2, 0.6), Masking(loss="masked", num_masks=2), 0.8),
-        (fixed(0.4), Masking(num_masks="inf"), np.inf),
-        (fixed(0.4), Masking(ridge=0.1), np.inf),
+        (Fixed(0.7), Masking(), 1),
+        (Uniform(0.1, 0.5), Masking(num_masks=3), 3),
+        (Fixed(0.0), Masking(num_masks=3), 1),
+        (Fixed(0.4), Masking(loss="masked"), 0.4),
+        (Uniform(0.2, 0.6), Masking(loss="masked", num_masks=2), 0.8),
+        (Fixed(0.4), Masking(num_masks="inf"), np.inf),
+        (Fixed(0.4), Masking(ridge=0.1), np.inf),
     ],
 )
 def test_position_of_the_peak(law, masking, peak):
@@ -42,7 +42,7 @@ def test_position_of_the_peak(law, masking, peak):
 def test_optima_are_minima(task):
     masking = Masking(scale="inv", loss="masked")
     best, random = best_fixed(task, 0.9, masking), best_uniform(task, 0.9, masking)
-    laws = [fixed(p) for p in np.linspace(0.01, 0.97, 97).tolist()]
+    laws = [Fixed(p) for p in np.linspace(0.01, 0.97, 97).tolist()]
     assert best.excess <= risk_equivalent(task, laws, 0.9, masking).excess.min()
     assert random.excess <= risk_equivalent(task, range_grid(0.1, 0.01), 0.9, masking).excess.min()
     assert random.excess < best.excess
@@ -60,7 +60,7 @@ def test_anisotropy_moves_the_optimum_off_zero():
 
 def test_map_is_the_single_risks(task):
     aspects, noises = np.array([0.3, 0.9]), np.array([0.1, 1.0, 5.0])
-    fixed_laws, random_laws = [fixed(p) for p in (0.05, 0.1, 0.4)], [uniform(0.01, 0.4), uniform(0.2, 0.9)]
+    fixed_laws, random_laws = [Fixed(p) for p in (0.05, 0.1, 0.4)], [Uniform(0.01, 0.4), Uniform(0.2, 0.9)]
     masking, calls = Masking(scale="inv", loss="masked"), []
     found = phase_map(centred_table(task, masking), aspects, noises, fixed_laws, random_laws, advance=calls.append)
     assert calls == [3, 2]
@@ -72,7 +72,7 @@ def test_map_is_the_single_risks(task):
 
 
 def test_no_gain_is_claimed_at_the_peak(task):
-    laws = [fixed(0.1)], [uniform(0.1, 0.3)]
+    laws = [Fixed(0.1)], [Uniform(0.1, 0.3)]
     found = phase_map(centred_table(task, Masking()), np.array([1.0]), np.array([1.0]), *laws)
     assert np.isnan(found.gain[0, 0])
     assert not found.wins.any()
@@ -81,7 +81,7 @@ def test_no_gain_is_claimed_at_the_peak(task):
 def test_a_full_diagram_takes_less_than_a_minute(task):
     start = time.process_time()
     aspects, noises = np.geomspace(0.1, 10, 200), np.geomspace(0.01, 10, 200)
-    fixed_laws = [fixed(p) for p in ratio_grid(200, 1e-4).tolist()]
+    fixed_laws = [Fixed(p) for p in ratio_grid(200, 1e-4).tolist()]
     masking = Masking(scale="inv", loss="masked")
     found = phase_map(centred_table(task, masking), aspects, noises, fixed_laws, range_grid(0.05, 1e-4))
     assert found.gain.shape == (200, 200)
@@ -93,6 +93,6 @@ def test_refuses_bad_input(task):
     with pytest.raises(ConfigError, match=r"--min-width must be in \(0, 0.9\], got 0.95"):
         best_uniform(task, 0.5, min_width=0.95)
     with pytest.raises(ConfigError, match="at least one fixed law"):
-        phase_map(centred_table(task, Masking()), np.ones(1), np.ones(1), [], [uniform(0.1, 0.5)])
+        phase_map(centred_table(task, Masking()), np.ones(1), np.ones(1), [], [Uniform(0.1, 0.5)])
     with pytest.raises(ConfigError, match="aspect ratios d/n must be > 0"):
         best_fixed(task, -0.5)
