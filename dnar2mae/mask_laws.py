@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.random import threshold
@@ -69,7 +69,7 @@ class MaskLaw(ABC):
             raise ConfigError(f"{self.name}: {number} must be {rule}")
 
     @classmethod
-    def from_numbers(cls, numbers: tuple[float, ...]) -> Self:
+    def from_numbers(cls, numbers: tuple[float, ...]) -> "MaskLaw":
         """Build the law from the numbers of its name."""
         values = (numbers,) if cls.form.endswith("...") else numbers
         return cls(**dict(zip(cls.settings(), values, strict=True)))

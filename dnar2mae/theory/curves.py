@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
+from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.theory.monte_carlo import simulate
 from dnar2mae.theory.options import Masking, Sampling
 from dnar2mae.theory.self_supervised import reconstruction_equivalent, simulate_autoencoder

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory.equivalents import masked_test_error
 from dnar2mae.mask_laws import MaskLaw
+from dnar2mae.theory.equivalents import masked_test_error
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import group_rows, row_triples
 from dnar2mae.theory.task import Task

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
+from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.task import Task
 from dnar2mae.theory.uncentred import UncentredTask, uncentred_equivalent

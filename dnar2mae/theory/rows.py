@@ -291,7 +291,9 @@ def _several_masks(laws: list[MaskLaw], masking: Masking, num_masks: int) -> Sev
     return SeveralMasks(weight[:, used], q, b, y)
 
 
-def compress(nodes: Float[np.ndarray, " K"], weights: Float[np.ndarray, " K"], num_nodes: int) -> _Rule:
+def compress(
+    nodes: Float[np.ndarray, " K"], weights: Float[np.ndarray, " K"], num_nodes: int
+) -> tuple[Float[np.ndarray, " J"], Float[np.ndarray, " J"]]:
     """Reduce a quadrature to a Gauss rule, exact for polynomials of degree < 2 num_nodes.
 
     References

@@ -23,9 +23,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.covariance import check_covariance
 from dnar2mae.theory.equivalents import Aspects, aspect_array
-from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.monte_carlo import mask_moments
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import require_visible

@@ -3,15 +3,15 @@ import pytest
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory import (
+    Choice,
     ConvergenceError,
+    Fixed,
     Masking,
-    choice,
+    Uniform,
     equivalents,
-    fixed,
     linear_task,
     risk_equivalent,
     spectral_task,
-    uniform,
 )
 from dnar2mae.theory.covariance import ar1, levels
 from dnar2mae.theory.monte_carlo import simulate

@@ -4,7 +4,8 @@ import pytest
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent
 from dnar2mae.theory.covariance import ar1, latent_factor
-from dnar2mae.theory.uncentred import UncentredTask, positive_targets, simulate_uncentred, uncentred_equivalent
+from dnar2mae.theory.uncentred import UncentredTask, positive_targets, uncentred_equivalent
+from tests.theory.oracle import simulate_uncentred
 
 LAWS = [Fixed(0.035), Fixed(0.3), Uniform(0.0, 0.5)]
 
@@ -44,5 +45,3 @@ def test_refuses_bad_input():
         uncentred_equivalent(task, [Uniform(0.0, 1.0)], 0.5)
     with pytest.raises(ConfigError, match="aspect ratios d/n must be > 0"):
         uncentred_equivalent(task, [Fixed(0.1)], -1.0)
-    with pytest.raises(ConfigError, match="seeds must differ"):
-        simulate_uncentred(task, [Fixed(0.1)], 0.5, seeds=(0, 0))

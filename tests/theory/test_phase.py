@@ -6,15 +6,9 @@ import pytest
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent
 from dnar2mae.theory.covariance import ar1, correlation, levels
-from dnar2mae.theory.optimum import (
-    best_fixed,
-    best_uniform,
-    interpolation_peak,
-    range_grid,
-    ratio_grid,
-)
-from dnar2mae.theory.phase import centred_table, phase_map
+from dnar2mae.theory.phase import centred_table, fixed_grid, phase_map, uniform_grid
 from dnar2mae.theory.task import aligned_targets
+from tests.theory.oracle import best_fixed
 
 
 @pytest.fixture(scope="module")
@@ -23,36 +17,10 @@ def task():
     return linear_task(covariance, aligned_targets(covariance, 1.0), 1.0)
 
 
-@pytest.mark.parametrize(
-    ("law", "masking", "peak"),
-    [
-        (Fixed(0.7), Masking(), 1),
-        (Uniform(0.1, 0.5), Masking(num_masks=3), 3),
-        (Fixed(0.0), Masking(num_masks=3), 1),
-        (Fixed(0.4), Masking(loss="masked"), 0.4),
-        (Uniform(0.2, 0.6), Masking(loss="masked", num_masks=2), 0.8),
-        (Fixed(0.4), Masking(num_masks="inf"), np.inf),
-        (Fixed(0.4), Masking(ridge=0.1), np.inf),
-    ],
-)
-def test_position_of_the_peak(law, masking, peak):
-    assert interpolation_peak(law, masking) == pytest.approx(peak)
-
-
-def test_optima_are_minima(task):
-    masking = Masking(scale="inv", loss="masked")
-    best, random = best_fixed(task, 0.9, masking), best_uniform(task, 0.9, masking)
-    laws = [Fixed(p) for p in np.linspace(0.01, 0.97, 97).tolist()]
-    assert best.excess <= risk_equivalent(task, laws, 0.9, masking).excess.min()
-    assert random.excess <= risk_equivalent(task, range_grid(0.1, 0.01), 0.9, masking).excess.min()
-    assert random.excess < best.excess
-    assert random.law.high - 0.1 > -1e-9
-    assert best_fixed(linear_task(np.eye(50), np.ones(50), 1.0), 0.5).law.mean() == 0
-
-
 def test_anisotropy_moves_the_optimum_off_zero():
     weak, strong = (
-        best_fixed(linear_task(s, aligned_targets(s, 0.0), 0.5), 0.8).law.mean() for s in (ar1(100, 0.6), ar1(100, 0.9))
+        best_fixed(linear_task(s, aligned_targets(s, 0.0), 0.5), 0.8, Masking())[0]
+        for s in (ar1(100, 0.6), ar1(100, 0.9))
     )
     assert weak == 0
     assert strong == pytest.approx(0.13, abs=0.02)
@@ -81,18 +49,14 @@ def test_no_gain_is_claimed_at_the_peak(task):
 def test_a_full_diagram_takes_less_than_a_minute(task):
     start = time.process_time()
     aspects, noises = np.geomspace(0.1, 10, 200), np.geomspace(0.01, 10, 200)
-    fixed_laws = [Fixed(p) for p in ratio_grid(200, 1e-4).tolist()]
+    fixed_laws = fixed_grid(200, 1e-4)
     masking = Masking(scale="inv", loss="masked")
-    found = phase_map(centred_table(task, masking), aspects, noises, fixed_laws, range_grid(0.05, 1e-4))
+    found = phase_map(centred_table(task, masking), aspects, noises, fixed_laws, uniform_grid(0.05, 1e-4))
     assert found.gain.shape == (200, 200)
     assert 0.03 < found.wins.mean() < 0.1
     assert time.process_time() - start < 60
 
 
 def test_refuses_bad_input(task):
-    with pytest.raises(ConfigError, match=r"--min-width must be in \(0, 0.9\], got 0.95"):
-        best_uniform(task, 0.5, min_width=0.95)
     with pytest.raises(ConfigError, match="at least one fixed law"):
         phase_map(centred_table(task, Masking()), np.ones(1), np.ones(1), [], [Uniform(0.1, 0.5)])
-    with pytest.raises(ConfigError, match="aspect ratios d/n must be > 0"):
-        best_fixed(task, -0.5)
