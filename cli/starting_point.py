@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from operator import attrgetter
 from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
@@ -27,12 +28,11 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
 
 
 def warn_ignored(config: PretrainConfig, preset: str) -> None:
-    """Warn of each setting that has no effect beside the others and is not as its preset has it."""
-    default = preset_for(config.modality, PRESETS[preset]())
+    """Warn of each setting that has no effect beside the others, unless its value is the default or the preset's."""
+    usual = [preset_for(config.modality, start) for start in (PretrainConfig(), PRESETS[preset]())]
     for name, reason in config.ignored().items():
-        group, _, setting = name.rpartition(".")
-        given, usual = (getattr(c, group) if group else c for c in (config, default))
-        is_changed = getattr(given, setting) != getattr(usual, setting)
+        value_of = attrgetter(name)
+        is_changed = value_of(config) not in map(value_of, usual)
         if is_changed and os.environ.get("RANK", "0") == "0":
             warnings.warn(f"--{name.replace('_', '-')} has no effect: {reason}", stacklevel=2)
 

@@ -163,6 +163,7 @@ def test_a_tokenizer_file_excludes_k_mers():
         (lambda: CellConfig(encoding="all"), "--data.encoding must be genes or whole, got all"),
     ],
 )
+@pytest.mark.usefixtures("any_type")
 def test_a_value_that_is_no_choice_is_refused_in_python(build, message):
     with pytest.raises(ConfigError, match=message):
         build()

@@ -48,6 +48,7 @@ def test_the_fixed_ratio_at_the_mean_is_always_there():
         ("fixed:0.1/token/token", "each modifier once"),
     ],
 )
+@pytest.mark.usefixtures("any_type")
 def test_bad_laws_are_named(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_mask(text)

@@ -63,6 +63,7 @@ def test_schedules_run_from_low_to_high(law):
         ({"per": "token"}, "--mask.per must be batch or sample"),
     ],
 )
+@pytest.mark.usefixtures("any_type")
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
         MaskConfig(**settings)
