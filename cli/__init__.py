@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import warnings
 
 COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
@@ -52,7 +53,10 @@ def _run(command: str, argv: list[str], debug: bool) -> int:
     from dnar2mae.errors import Dnar2maeError
 
     module = importlib.import_module(f"dnar2mae.cli.{command.replace('-', '_')}")
+    usual = warnings.formatwarning
     try:
+        if not debug:
+            warnings.formatwarning = _warning_line
         return module.run(argv)
     except Dnar2maeError as error:
         if debug:
@@ -63,9 +67,19 @@ def _run(command: str, argv: list[str], debug: bool) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    finally:
+        warnings.formatwarning = usual
+
+
+def _warning_line(message: Warning | str, category: type[Warning], *where: object, **_: object) -> str:
+    return f"dnar2mae: {_rank()}warning: {message}\n"
+
+
+def _rank() -> str:
+    """Say which process speaks, under torchrun."""
+    return f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
 
 
 def _fail(message: str, code: int = 2) -> int:
-    rank = f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""  # under torchrun
-    print(f"dnar2mae: {rank}{message}", file=sys.stderr)
+    print(f"dnar2mae: {_rank()}{message}", file=sys.stderr)
     return code

@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
-from dnar2mae.cli.starting_point import starting_config
+from dnar2mae.cli.starting_point import starting_config, warn_ignored
 from dnar2mae.config import Data, PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.storage.progress import progress_bar
@@ -68,11 +68,12 @@ def run(argv: list[str]) -> int:
     default = replace(CompareLawsCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
     kind: Any = CompareLawsCommand[type(config.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae compare")
-    from dnar2mae.laboratory import CompareOptions, LabelledVariants, compare, parse_law
+    from dnar2mae.laboratory import CompareOptions, LabelledVariants, compare, parse_mask
 
     asked, before = command.run.mask, config.mask
     if replace(asked, replace=before.replace) != before:
         raise ConfigError("--mask: what is masked is set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
+    warn_ignored(command.run, command.preset)
     seeds = tuple(range(command.seeds[0])) if len(command.seeds) == 1 else command.seeds
     variants = None
     if command.variants:
@@ -87,7 +88,7 @@ def run(argv: list[str]) -> int:
         suite=command.suite,
         variants=variants,
     )
-    laws = [parse_law(text, asked) for text in command.laws]
+    laws = [parse_mask(text, asked) for text in command.laws]
     with progress_bar("runs", None, at_once=True) as bar:
         done = itertools.count(1)
 

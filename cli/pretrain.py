@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
-from dnar2mae.cli.starting_point import starting_config
+from dnar2mae.cli.starting_point import starting_config, warn_ignored
 from dnar2mae.config import Data, PretrainConfig
 
 
@@ -46,6 +46,8 @@ def run(argv: list[str]) -> int:
     default = replace(PretrainCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
     kind: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
+    if not command.resume:
+        warn_ignored(command.run, command.preset)
     from dnar2mae.cli.summary import print_summary
     from dnar2mae.training.pretrain import pretrain
 

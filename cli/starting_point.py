@@ -1,5 +1,8 @@
 """Where the settings of a run come from before its flags: the preset, the kind of data, a file, a run to resume."""
 
+import os
+import warnings
+from operator import attrgetter
 from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
@@ -22,6 +25,16 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
 
         config = read_config(Path(given["config"]), default=config)
     return config, given["out"]
+
+
+def warn_ignored(config: PretrainConfig, preset: str) -> None:
+    """Warn of each setting that has no effect beside the others, unless its value is the default or the preset's."""
+    usual = [preset_for(config.modality, start) for start in (PretrainConfig(), PRESETS[preset]())]
+    for name, reason in config.ignored().items():
+        value_of = attrgetter(name)
+        is_changed = value_of(config) not in map(value_of, usual)
+        if is_changed and os.environ.get("RANK", "0") == "0":
+            warnings.warn(f"--{name.replace('_', '-')} has no effect: {reason}", stacklevel=2)
 
 
 def _peek(argv: list[str]) -> dict[str, str | None]:

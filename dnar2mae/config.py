@@ -3,10 +3,12 @@
 The docstring under a field is its help text on the command line and states its unit and range.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+import os
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, require, require_choices
+from dnar2mae.mask_laws import LAWS, MaskLaw, training_laws
 
 try:
     from tyro.conf import Positional
@@ -22,14 +24,24 @@ except ImportError:  # only the command line needs tyro: kernels and models run 
 Data = TypeVar("Data")
 
 
-def require(ok: bool, name: str, rule: str, value: object) -> None:
-    """Raise a ``ConfigError`` that names a setting by its flag, the rule and what came, unless ``ok``."""
-    if not ok:
-        raise ConfigError(f"--{name} must be {rule}, got {value}")
+if TYPE_CHECKING:
+    LawName = str
+else:  # a law that is added is a choice of the command line and of files at once
+    LawName = Literal[training_laws()]
+
+
+class Settings:
+    """A group of settings."""
+
+    __slots__ = ()
+
+    def ignored(self) -> dict[str, str]:
+        """Return the settings that have no effect beside the others, each with the reason."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DataConfig:
+class DataConfig(Settings):
     """From genomes to windows."""
 
     genomes: Positional[tuple[str, ...]] = ()
@@ -72,9 +84,14 @@ class DataConfig:
         both = set(self.validation) & set(self.test)
         require(not both, "data.test", "disjoint from --data.validation", sorted(both))
 
+    def ignored(self) -> dict[str, str]:
+        """Return what named validation sequences leave without effect."""
+        reason = "--data.validation names the sequences held out"
+        return dict.fromkeys(("validation_share", "validation_blocks"), reason) if self.validation else {}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TokenizerConfig:
+class TokenizerConfig(Settings):
     """Single bases (k = 1), k-mers, or a tokenizer file; of text bytes, or a tokenizer file."""
 
     k: int = 1
@@ -97,10 +114,10 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MaskConfig:
+class MaskConfig(Settings):
     """How much is masked and what the encoder sees instead."""
 
-    law: Literal["uniform", "fixed", "choice", "linear", "cosine"] = "uniform"
+    law: LawName = "uniform"
     """Ratio law: uniform(low, high) is R2MAE; fixed(ratio); choice(ratios); linear or cosine from low to high."""
     low: float = 0.05
     """Lowest ratio (uniform) or first one (linear, cosine), in (0, 1)."""
@@ -128,17 +145,10 @@ class MaskConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        laws = ("uniform", "fixed", "choice", "linear", "cosine")
-        require(self.law in laws, "mask.law", f"one of {', '.join(laws)}", self.law)
-        require(self.per in ("batch", "sample"), "mask.per", "batch or sample", self.per)
+        require_choices(self, "mask.")
         for name in ("low", "high", "ratio"):
             value = getattr(self, name)
             require(0 < value < 1, f"mask.{name}", "in (0, 1)", value)
-        if self.law == "uniform" and self.low > self.high:
-            raise ConfigError(f"--mask.low must be at most --mask.high ({self.high}), got {self.low}")
-        placements, weightings = ("independent", "spans", "pmi"), ("batch", "token")
-        require(self.placement in placements, "mask.placement", f"one of {placements}", self.placement)
-        require(self.weighting in weightings, "mask.weighting", "batch or token", self.weighting)
         require(self.span_mean >= 1, "mask.span-mean", "at least 1", self.span_mean)
         require(self.span_max >= 1, "mask.span-max", "at least 1", self.span_max)
         require(self.pmi_length >= 2, "mask.pmi-length", "at least 2", self.pmi_length)
@@ -146,10 +156,39 @@ class MaskConfig:
         require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
         shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
         require(shares_ok, "mask.replace", "three shares that sum to 1", self.replace)
+        try:
+            self.ratio_law()
+        except ConfigError as error:
+            raise ConfigError(f"--mask.law {error}") from error
+
+    def ratio_law(self) -> MaskLaw:
+        """Return the law, with the numbers that it takes."""
+        law = LAWS[self.law]
+        return law(**{name: getattr(self, name) for name in law.settings()})
+
+    def with_law(self, law: MaskLaw) -> "MaskConfig":
+        """Return the settings with another law; numbers that it does not take go back to their defaults."""
+        numbers = {name: getattr(MaskConfig(), name) for name in _LAW_NUMBERS}
+        numbers |= {name: getattr(law, name) for name in law.settings() if name in numbers}
+        return replace(self, law=law.kind, **numbers)
+
+    def ignored(self) -> dict[str, str]:
+        """Return numbers of other laws, and settings of other placements."""
+        law = self.ratio_law()
+        found = {name: f"--mask.law {self.law} does not take it" for name in _LAW_NUMBERS if name not in law.settings()}
+        if not law.is_random:
+            found["per"] = f"--mask.law {self.law} draws no ratio"
+        for name, placement in (("span_mean", "spans"), ("span_max", "spans"), ("pmi_length", "pmi")):
+            if self.placement != placement:
+                found[name] = f"it needs --mask.placement {placement}"
+        return found
+
+
+_LAW_NUMBERS = tuple(dict.fromkeys(number for law in training_laws() for number in LAWS[law].settings()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """The encoder; the Transformer is pre-norm, arithmetically ModernBERT."""
 
     backbone: Literal["transformer", "cnn", "mlp"] = "transformer"
@@ -183,13 +222,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        require_choices(self, "model.")
         sizes = ("width", "depth", "heads", "mlp_width", "global_every", "local_tokens", "decoder_depth")
         for name in sizes:
             value = getattr(self, name)
             require(value >= 1, f"model.{name.replace('_', '-')}", "at least 1", value)
-        require(self.objective in ("mlm", "mae"), "model.objective", "mlm or mae", self.objective)
-        backbones = ("transformer", "cnn", "mlp")
-        require(self.backbone in backbones, "model.backbone", f"one of {', '.join(backbones)}", self.backbone)
         odd = self.conv_kernel is None or (self.conv_kernel >= 1 and self.conv_kernel % 2 == 1)
         require(odd, "model.conv-kernel", "odd", self.conv_kernel)
         require(
@@ -201,9 +238,25 @@ class ModelConfig:
         require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
         require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
 
+    def ignored(self) -> dict[str, str]:
+        """Return settings of other backbones and objectives, and of layers that there are not."""
+        local = ("local_tokens", "local_rope_theta")
+        attention = ("heads", "global_every", "global_rope_theta", *local)
+        of_others: dict[str, tuple[str, ...]] = {
+            "transformer": ("conv_kernel", "mlp_channels"),
+            "cnn": (*attention, "mlp_channels"),
+            "mlp": (*attention, "mlp_width", "conv_kernel"),
+        }
+        found = dict.fromkeys(of_others[self.backbone], f"--model.backbone {self.backbone} does not use it")
+        if self.backbone == "transformer" and self.global_every == 1:
+            found |= dict.fromkeys(local, "--model.global-every 1 has no local layer")
+        if self.objective == "mlm":
+            found |= dict.fromkeys(("decoder_width", "decoder_depth"), "it needs --model.objective mae")
+        return found
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizerConfig:
+class OptimizerConfig(Settings):
     """AdamW with a warm-up and a decay."""
 
     lr: float = 2e-3
@@ -230,9 +283,8 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        require_choices(self, "optimizer.")
         require(self.lr > 0, "optimizer.lr", "> 0", self.lr)
-        schedules = ("cosine", "wsd", "constant")
-        require(self.schedule in schedules, "optimizer.schedule", f"one of {schedules}", self.schedule)
         require(self.warmup_steps >= 0, "optimizer.warmup-steps", "at least 0", self.warmup_steps)
         require(0 <= self.decay_share <= 1, "optimizer.decay-share", "in [0, 1]", self.decay_share)
         require(0 <= self.final_lr_share <= 1, "optimizer.final-lr-share", "in [0, 1]", self.final_lr_share)
@@ -242,10 +294,16 @@ class OptimizerConfig:
         require(self.spike is None or self.spike > 1, "optimizer.spike", "> 1", self.spike)
         require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
 
+    def ignored(self) -> dict[str, str]:
+        """Return settings of other schedules."""
+        reason = f"--optimizer.schedule {self.schedule} does not use it"
+        unused = {"cosine": ("decay_share",), "wsd": (), "constant": ("decay_share", "final_lr_share")}
+        return dict.fromkeys(unused[self.schedule], reason)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PretrainConfig(Generic[Data]):
-    """All settings of a run."""
+class PretrainConfig(Settings, Generic[Data]):
+    """A whole run. What is not named here is the same in every run."""
 
     modality: str = "dna"
     """Kind of data: dna, text, image, cell, or one that an installed package registers."""
@@ -306,6 +364,7 @@ class PretrainConfig(Generic[Data]):
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        require_choices(self)
         for name in ("steps", "batch_size", "validate_every", "validation_windows", "checkpoint_every"):
             value = getattr(self, name)
             require(value >= 1, name.replace("_", "-"), "at least 1", value)
@@ -314,8 +373,6 @@ class PretrainConfig(Generic[Data]):
         require(self.max_hours is None or self.max_hours > 0, "max-hours", "> 0", self.max_hours)
         require(self.max_skipped >= 1, "max-skipped", "at least 1", self.max_skipped)
         require(self.timeout_s > 0, "timeout-s", "> 0", self.timeout_s)
-        for name, choices in (("parallel", ("ddp", "fsdp")), ("reduce", ("fp32", "bf16"))):
-            require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", getattr(self, name))
         require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
@@ -325,5 +382,21 @@ class PretrainConfig(Generic[Data]):
                 f"--kernels triton draws each token by itself; --mask.placement {self.mask.placement} "
                 "needs reference or auto"
             )
-        precisions = ("auto", "fp32", "bf16")
-        require(self.precision in precisions, "precision", f"one of {precisions}", self.precision)
+
+    def ignored(self) -> dict[str, str]:
+        """Return the settings of all groups that have no effect, by the name of their flag."""
+        found = {}
+        if self.model.backbone != "transformer":
+            found["attention"] = f"--model.backbone {self.model.backbone} does not use it"
+        if "WORLD_SIZE" not in os.environ:
+            found |= dict.fromkeys(("parallel", "reduce", "timeout_s"), "it is for several processes under torchrun")
+        for group in ("data", "tokenizer", "mask", "model", "optimizer"):
+            settings = getattr(self, group)
+            if isinstance(settings, Settings):
+                found |= {f"{group}.{name}": reason for name, reason in settings.ignored().items()}
+        if self.init is not None:
+            for group in ("model", "tokenizer"):
+                found |= {
+                    f"{group}.{setting.name}": "--init brings its own" for setting in fields(getattr(self, group))
+                }
+        return found

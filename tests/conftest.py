@@ -6,6 +6,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before the first triton import
 
+import jaxtyping
 import pytest
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -24,6 +25,14 @@ def _seed_and_poison():
 def _own_cache(tmp_path, monkeypatch):
     """Keep genome caches out of the user's home."""
     monkeypatch.setenv("DNAR2MAE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def any_type():
+    """Leave types unchecked, as they are outside tests: for values of a wrong type that our own check must refuse."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
+import warnings
 from dataclasses import replace
 
 import pytest
 
-from dnar2mae.config import DataConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.cli.starting_point import warn_ignored
+from dnar2mae.config import DataConfig, MaskConfig, ModelConfig, OptimizerConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.cell.config import CellConfig
+from dnar2mae.modalities.registry import preset_for
+from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.training.optimizer import learning_rate
@@ -142,3 +147,67 @@ def test_flags_name_every_setting_once():
 def test_a_tokenizer_file_excludes_k_mers():
     with pytest.raises(ConfigError, match="leave them out with --tokenizer.file"):
         TokenizerConfig(file="bpe.json", k=3)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: PretrainConfig(kernels="tritn"), "--kernels must be auto, reference or triton, got tritn"),
+        (lambda: PretrainConfig(attention="flash"), "--attention must be auto, flash_attn, varlen or sdpa, got flash"),
+        (lambda: PretrainConfig(precision="fp16"), "--precision must be auto, fp32 or bf16, got fp16"),
+        (lambda: PretrainConfig(parallel="tp"), "--parallel must be ddp or fsdp, got tp"),
+        (lambda: MaskConfig(placement="words"), "--mask.placement must be independent, spans or pmi, got words"),
+        (lambda: ModelConfig(backbone="rnn"), "--model.backbone must be transformer, cnn or mlp, got rnn"),
+        (lambda: OptimizerConfig(schedule="step"), "--optimizer.schedule must be cosine, wsd or constant, got step"),
+        (lambda: TextConfig(split="page"), "--data.split must be paragraph, line or file, got page"),
+        (lambda: CellConfig(encoding="all"), "--data.encoding must be genes or whole, got all"),
+    ],
+)
+@pytest.mark.usefixtures("any_type")
+def test_a_value_that_is_no_choice_is_refused_in_python(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("settings", "ignored"),
+    [
+        ({"mask": MaskConfig(law="fixed")}, {"mask.low", "mask.high", "mask.ratios", "mask.per"}),
+        ({"mask": MaskConfig(placement="spans")}, {"mask.pmi_length", "mask.ratio", "mask.ratios"}),
+        ({"mask": MaskConfig(law="choice", placement="pmi")}, {"mask.span_mean", "mask.low", "mask.ratio"}),
+        ({"model": ModelConfig(backbone="cnn")}, {"attention", "model.heads", "model.mlp_channels"}),
+        ({"model": ModelConfig(backbone="mlp")}, {"model.mlp_width", "model.conv_kernel", "model.decoder_depth"}),
+        ({"model": ModelConfig(global_every=1)}, {"model.local_tokens", "model.local_rope_theta"}),
+        ({"optimizer": OptimizerConfig(schedule="constant")}, {"optimizer.decay_share", "optimizer.final_lr_share"}),
+        ({"data": DataConfig(validation=("chr1",))}, {"data.validation_share", "data.validation_blocks"}),
+        ({"data": TextConfig(start="^ =", validation=("a",))}, {"data.split", "data.validation_share"}),
+        ({"data": CellConfig(encoding="whole")}, {"data.likelihood", "data.num_tokens", "data.zero_share"}),
+        ({"init": "runs/x"}, {"model.width", "tokenizer.k"}),
+        ({}, {"parallel", "reduce", "timeout_s"}),
+    ],
+)
+def test_settings_without_effect_are_known(settings, ignored):
+    assert ignored <= PretrainConfig(**settings).ignored().keys()
+
+
+def test_settings_with_an_effect_are_not_called_ignored():
+    mask = MaskConfig(law="uniform", placement="spans", per="sample")
+    model = ModelConfig(global_every=3, objective="mae")
+    config = PretrainConfig(mask=mask, model=model, optimizer=OptimizerConfig(schedule="wsd"))
+    assert config.ignored().keys() == {
+        *("mask.ratio", "mask.ratios", "mask.pmi_length", "model.conv_kernel", "model.mlp_channels"),
+        *("parallel", "reduce", "timeout_s"),
+    }
+
+
+@pytest.mark.parametrize("modality", ["dna", "text", "image", "cell"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_preset_is_warned_of(preset, modality):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_ignored(preset_for(modality, PRESETS[preset]()), preset)
+
+
+def test_a_changed_setting_without_effect_is_warned_of():
+    with pytest.warns(UserWarning, match="--mask.low has no effect: --mask.law fixed does not take it"):
+        warn_ignored(PretrainConfig(mask=MaskConfig(law="fixed", low=0.2)), "tiny")

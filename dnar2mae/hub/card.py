@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.config import MaskConfig, PretrainConfig
+from dnar2mae.config import PretrainConfig
 from dnar2mae.inference.model import Model
 from dnar2mae.run.config_file import read_config
 
@@ -77,25 +77,12 @@ def model_card(model: Model, run: Path | None, license: str, *, name: str) -> st
     )
 
 
-def law_text(mask: MaskConfig) -> str:
-    """One phrase for a mask law."""
-    drawn = f"one ratio a {mask.per}"
-    match mask.law:
-        case "uniform":
-            return f"R2MAE: ratio drawn uniformly from {mask.low} to {mask.high}, {drawn}"
-        case "fixed":
-            return f"fixed ratio {mask.ratio}"
-        case "choice":
-            return f"ratio drawn from {', '.join(map(str, mask.ratios))}, {drawn}"
-    return f"ratio from {mask.low} to {mask.high} over the run ({mask.law})"
-
-
 def _training(config: PretrainConfig, source: str) -> str:
     data = config.data
     rows = {
         "genomes": ", ".join(Path(path).name for path in data.genomes),
         "windows": f"{data.window_bp} bp, " + ("either strand" if data.reverse_complement else "forward strand"),
-        "masking": law_text(config.mask),
+        "masking": config.mask.ratio_law().phrase(config.mask.per),
         "shown in place of masked tokens": "{:.0%} [MASK], {:.0%} a random token, {:.0%} itself".format(
             *config.mask.replace
         ),

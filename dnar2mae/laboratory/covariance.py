@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import Fixed, Uniform
 from dnar2mae.plots.figure import new_figure, save_figure
-from dnar2mae.theory import Masking, MaskLaw, effective_ratio, fixed
-from dnar2mae.theory.optimum import range_grid
-from dnar2mae.theory.phase import WIN_MARGIN
+from dnar2mae.theory.options import Masking
+from dnar2mae.theory.phase import WIN_MARGIN, uniform_grid
+from dnar2mae.theory.rows import effective_ratio
 from dnar2mae.theory.self_supervised import reconstruction_equivalent
 
 _GUESSING = 0.99
@@ -67,7 +68,7 @@ class Opinion:
     ratios: Float[np.ndarray, " L"]
     fixed_error: Float[np.ndarray, " L"]
     """Error on a masked feature at each fixed ratio; 1 is that of guessing the mean."""
-    best_uniform: MaskLaw
+    best_uniform: Uniform
     """At least 0.1 wide."""
     uniform_error: float
 
@@ -89,7 +90,7 @@ class Opinion:
         """
         if min(float(self.fixed_error.min()), self.uniform_error) > _GUESSING:
             return None
-        return self.best_uniform.name if self.gain < -WIN_MARGIN else f"fixed:{self.best_ratio:g}"
+        return self.best_uniform.name if self.gain < -WIN_MARGIN else Fixed(self.best_ratio).name
 
     def rows(self) -> list[dict[str, Any]]:
         """The curve as a table."""
@@ -114,8 +115,8 @@ def opinions(
         If the matrix is not a covariance, or an aspect ratio is not positive.
     """
     masking = masking or Masking(loss="masked")
-    laws = range_grid(0.05, float(_RATIOS[0]))
-    of_fixed = reconstruction_equivalent(matrix, [fixed(p) for p in _RATIOS.tolist()], list(aspects), masking)
+    laws = uniform_grid(0.05, float(_RATIOS[0]))
+    of_fixed = reconstruction_equivalent(matrix, [Fixed(p) for p in _RATIOS.tolist()], list(aspects), masking)
     of_uniform = reconstruction_equivalent(matrix, laws, list(aspects), masking)
     best = of_uniform.argmin(0)
     return [
@@ -143,7 +144,9 @@ def draw(found: Sequence[Opinion], title: str, path: Path) -> None:
         low = opinion.fixed_error.argmin()
         axis.plot(opinion.ratios, opinion.fixed_error, color=f"C{number}", label=f"d/n = {opinion.aspect:.3g}")
         axis.plot(opinion.ratios[low], opinion.fixed_error[low], "o", color=f"C{number}", ms=4)
-        axis.hlines(opinion.uniform_error, *(opinion.best_uniform.interval or (0, 1)), color=f"C{number}", ls=":")
+        axis.hlines(
+            opinion.uniform_error, opinion.best_uniform.low, opinion.best_uniform.high, color=f"C{number}", ls=":"
+        )
     top = max(float(np.quantile(opinion.fixed_error, 0.9)) for opinion in found)
     axis.set(xlabel="mask ratio (dotted: best uniform law, over its interval)", ylim=(None, min(1.3 * top, 2.5)))
     axis.set_ylabel("error on a masked feature")

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 
 from dnar2mae.config import MaskConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import parse_law
 
-_GRAMMAR = (
-    "fixed:P, uniform:LOW,HIGH, choice:P,P,..., linear:FIRST,LAST or cosine:FIRST,LAST, then any of /sample, "
-    "/spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH, /token"
-)
+_MODIFIERS = "/sample, /spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH or /token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,29 +15,26 @@ class Law:
     """A ratio law with its placement and weighting."""
 
     name: str
-    """As :func:`parse_law` reads it, numbers in their shortest form."""
+    """As :func:`parse_mask` reads it, numbers in their shortest form."""
     mask: MaskConfig
 
     @property
     def mean(self) -> float:
         """Mask ratio on average over the law and the run."""
-        mask = self.mask
-        if mask.law == "fixed":
-            return mask.ratio
-        values = mask.ratios if mask.law == "choice" else (mask.low, mask.high)
-        return sum(values) / len(values)
+        return self.mask.ratio_law().mean
 
     @property
     def control(self) -> "Law":
         """The law itself if its ratio is fixed; else the fixed ratio at its mean, placed and weighted alike."""
-        if self.mask.law == "fixed":
+        law = self.mask.ratio_law()
+        if law.control is law:
             return self
         _, *modifiers = self.name.split("/")
-        name = "/".join([f"fixed:{self.mean:.6g}", *(m for m in modifiers if m != "sample")])
-        return Law(name, replace(self.mask, law="fixed", ratio=float(f"{self.mean:.6g}"), per="batch"))
+        name = "/".join([law.control.name, *(m for m in modifiers if m != "sample")])
+        return Law(name, replace(self.mask.with_law(law.control), per="batch"))
 
 
-def parse_law(text: str, base: MaskConfig | None = None) -> Law:
+def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
     """Read a law from its name.
 
     Parameters
@@ -55,18 +50,12 @@ def parse_law(text: str, base: MaskConfig | None = None) -> Law:
         If it cannot be read or a number breaks its rule: ratios are in (0, 1), so no law can mask everything.
     """
     head, *modifiers = text.split("/")
-    kind, ratios = _numbers(head, text)
-    numbers = {"fixed": 1, "uniform": 2, "linear": 2, "cosine": 2, "choice": max(len(ratios), 1)}
-    if len(ratios) != numbers.get(kind):
-        raise ConfigError(f"--laws must be {_GRAMMAR}, got {text}")
-    values: dict[str, object] = {"law": kind, "per": "batch", "placement": "independent", "weighting": "batch"}
-    if kind == "fixed":
-        values["ratio"] = ratios[0]
-    elif kind == "choice":
-        values["ratios"] = ratios
-    else:
-        values["low"], values["high"] = ratios
-    name = [_name(kind, ratios)]
+    try:
+        law = parse_law(head)
+    except ConfigError as error:
+        raise ConfigError(f"--laws: {error}") from error
+    values: dict[str, object] = {"per": "batch", "placement": "independent", "weighting": "batch"}
+    name = [law.name]
     for modifier in sorted(modifiers, key=lambda m: (m.startswith("token"), not m.startswith("sample"))):
         of_modifier, written = _modifier(modifier, text)
         name.append(written)
@@ -75,7 +64,7 @@ def parse_law(text: str, base: MaskConfig | None = None) -> Law:
     if len(placed) > 1 or len(set(name)) < len(name):
         raise ConfigError(f"--laws {text}: a law has one placement, and each modifier once")
     try:
-        return Law("/".join(name), replace(base or MaskConfig(), **values))  # type: ignore[arg-type]
+        return Law("/".join(name), replace((base or MaskConfig()).with_law(law), **values))  # type: ignore[arg-type]
     except ConfigError as error:
         raise ConfigError(f"--laws {text}: {error}") from error
 
@@ -105,27 +94,22 @@ def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
 
 
 def _modifier(text: str, law: str) -> tuple[dict[str, object], str]:
-    name, numbers = _numbers(text, law)
+    """Return the settings that a modifier changes, and its name with numbers in their shortest form."""
+    refused = ConfigError(f"--laws {law}: after the ratio law may come {_MODIFIERS}, got /{text}")
+    name, _, rest = text.partition(":")
+    try:
+        numbers = tuple(float(value) for value in rest.split(",")) if rest else ()
+    except ValueError:
+        raise refused from None
+    written = ":".join([name, *([",".join(f"{number:g}" for number in numbers)] if numbers else [])])
     match name, len(numbers):
         case "sample", 0:
-            return {"per": "sample"}, "sample"
+            return {"per": "sample"}, written
         case "token", 0:
-            return {"weighting": "token"}, "token"
+            return {"weighting": "token"}, written
         case "spans", 1 | 2:
             longest = {"span_max": int(numbers[1])} if len(numbers) == 2 else {}
-            return {"placement": "spans", "span_mean": numbers[0], **longest}, _name("spans", numbers)
+            return {"placement": "spans", "span_mean": numbers[0], **longest}, written
         case "pmi", 1:
-            return {"placement": "pmi", "pmi_length": int(numbers[0])}, _name("pmi", numbers)
-    raise ConfigError(f"--laws must be {_GRAMMAR}, got {law}")
-
-
-def _numbers(part: str, text: str) -> tuple[str, tuple[float, ...]]:
-    name, _, rest = part.partition(":")
-    try:
-        return name, tuple(float(value) for value in rest.split(",")) if rest else ()
-    except ValueError:
-        raise ConfigError(f"--laws must be {_GRAMMAR}, got {text}") from None
-
-
-def _name(kind: str, numbers: tuple[float, ...]) -> str:
-    return f"{kind}:" + ",".join(f"{number:g}" for number in numbers)
+            return {"placement": "pmi", "pmi_length": int(numbers[0])}, written
+    raise refused

@@ -54,7 +54,7 @@ def pairs(laws: Sequence[Law]) -> list[tuple[Law, Law]]:
 
 def reference_of(laws: Sequence[Law]) -> Law:
     """Fixed ratio at the mean of the first law whose ratio varies; the first law where there is none."""
-    return next((law.control for law in laws if law.mask.law != "fixed"), laws[0])
+    return next((law.control for law in laws if law.control is not law), laws[0])
 
 
 def _levels(table: pd.DataFrame, laws: Sequence[Law], measure: str) -> list[str]:

@@ -1,6 +1,5 @@
-"""R2MAE masking: how much is masked (laws), what is masked and what the encoder sees instead (draw)."""
+"""R2MAE masking: what is masked and what the encoder sees instead (draw); how much is a matter of ``mask_laws``."""
 
 from dnar2mae.masking.draw import Masker, MaskPlan, corrupt, draw_ratio, fixed_masks, prediction_capacity
-from dnar2mae.masking.laws import RatioLaw, ratio_law
 
-__all__ = ["MaskPlan", "Masker", "RatioLaw", "corrupt", "draw_ratio", "fixed_masks", "prediction_capacity", "ratio_law"]
+__all__ = ["MaskPlan", "Masker", "corrupt", "draw_ratio", "fixed_masks", "prediction_capacity"]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dnar2mae.batch import Source
 from dnar2mae.config import MaskConfig
-from dnar2mae.masking.laws import Intervals, interval, mean_ratio, ratio_law
+from dnar2mae.mask_laws import Intervals, interval
 from dnar2mae.masking.placement import Draw, Placement, Spans
 from dnar2mae.random import Stream, draw, scale, threshold
 from dnar2mae.tokenizers.vocabulary import Vocabulary
@@ -100,7 +100,7 @@ class Masker:
     ) -> None:
         self.config, self.vocabulary = config, vocabulary
         self.seed, self.total_steps = seed, total_steps
-        self._law = ratio_law(config)
+        self._law = config.ratio_law()
         self._placement: Placement | None = None
         if config.placement == "spans":
             self._placement = Spans.geometric(config.span_mean, config.span_max)
@@ -113,7 +113,7 @@ class Masker:
     @cached_property
     def expected_share(self) -> float:
         """Share of the maskable tokens that a step predicts, on average over the law and the run."""
-        return mean_ratio(self._law, self.total_steps) / self.vocabulary.anchor_stride
+        return self._law.mean_in_run(self.total_steps) / self.vocabulary.anchor_stride
 
     def plan(self, step: int) -> MaskPlan:
         """Plan of a step (0-based)."""
@@ -121,7 +121,7 @@ class Masker:
         return MaskPlan(
             seed=self.seed,
             step=step,
-            intervals=self._law(step, self.total_steps),
+            intervals=self._law.intervals(step, self.total_steps),
             per_sample=self.config.per == "sample",
             mask_below=_below(to_mask),
             random_below=_below(to_mask + to_random),

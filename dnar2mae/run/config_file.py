@@ -97,7 +97,7 @@ def _merged(default: dict, content: dict) -> dict:
     return {**default, **content, **both}
 
 
-def _fault(error: BaseException, _type: type | None) -> str:
+def _fault(error: BaseException, _type: Any) -> str:
     match error:
         case ConfigError():
             return str(error)

@@ -8,35 +8,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
 from dnar2mae.theory.equivalents import risk_equivalent
-from dnar2mae.theory.laws import MaskLaw, fixed, uniform
 from dnar2mae.theory.monte_carlo import simulate
-from dnar2mae.theory.rows import Masking
+from dnar2mae.theory.options import Masking, Sampling
 from dnar2mae.theory.self_supervised import reconstruction_equivalent, simulate_autoencoder
 from dnar2mae.theory.task import Task
 
 _LOWEST, _HIGHEST = 0.01, 0.9
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sampling:
-    """How finely a line is computed and simulated."""
-
-    num_ratios: int = 80
-    """Ratios on each line, at least 2."""
-    num_points: int = 9
-    """Simulated ratios on each line; 0 simulates none."""
-    repetitions: int = 10
-    """Random samples behind each point, at least 2."""
-    seed: int = 0
-    """First of the repetitions' seeds, >= 0."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        for name, least in (("num_ratios", 2), ("num_points", 0), ("repetitions", 2), ("seed", 0)):
-            if getattr(self, name) < least:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} must be at least {least}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +35,12 @@ class Line:
     @property
     def random(self) -> bool:
         """Whether the laws are uniform."""
-        return self.laws[0].interval is not None
+        return not isinstance(self.laws[0], Fixed)
 
     @cached_property
     def means(self) -> Float[np.ndarray, " L"]:
         """Mean ratio of each law."""
-        return np.array([law.mean() for law in self.laws])
+        return np.array([law.mean for law in self.laws])
 
     @property
     def best(self) -> int:
@@ -77,8 +56,7 @@ class Line:
         """The line as a table; what was not simulated is empty."""
         names = ("simulation", "standard_error", "probe", "probe_standard_error")
         rows: list[dict[str, Any]] = [
-            {"aspect": self.aspect, "law": law.name, "mean_ratio": law.mean(), "theory": risk}
-            | dict.fromkeys(names, "")
+            {"aspect": self.aspect, "law": law.name, "mean_ratio": law.mean, "theory": risk} | dict.fromkeys(names, "")
             for law, risk in zip(self.laws, self.theory.tolist(), strict=True)
         ]
         measured = self.simulation if self.probe is None else np.concatenate([self.simulation, self.probe])
@@ -95,6 +73,7 @@ def trace(
     sampling: Sampling,
     *,
     rank: int = 6,
+    seed: int = 0,
 ) -> Line:
     """Compute one line, and simulate some of its points.
 
@@ -112,6 +91,8 @@ def trace(
         Number of ratios, simulated points and repetitions.
     rank
         Size of the probed code of an autoencoder.
+    seed
+        First of the repetitions' seeds, >= 0.
 
     Raises
     ------
@@ -125,9 +106,9 @@ def trace(
     singular = isinstance(source, Task) and source.singular
     low = _LOWEST if masking.loss != "rows" or singular else 0.0
     centres = np.linspace(low, _HIGHEST - width, sampling.num_ratios) + width / 2
-    laws = tuple(uniform(p - width / 2, p + width / 2) if width else fixed(p) for p in centres.tolist())
+    laws = tuple(Uniform(p - width / 2, p + width / 2) if width else Fixed(p) for p in centres.tolist())
     chosen = np.unique(np.linspace(0, len(laws) - 1, sampling.num_points).round().astype(int))
-    some, seeds = [laws[i] for i in chosen], range(sampling.seed, sampling.seed + sampling.repetitions)
+    some, seeds = [laws[i] for i in chosen], range(seed, seed + sampling.repetitions)
     if isinstance(source, Task):
         theory = risk_equivalent(source, laws, aspect, masking).excess[:, 0]
         return Line(aspect, laws, theory, chosen, _summary(simulate(source, some, aspect, masking, seeds).excess), None)

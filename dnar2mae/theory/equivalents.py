@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError, Dnar2maeError
-from dnar2mae.theory.laws import MaskLaw
+from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.rows import Couplings, Masking, Rows, group_rows
 from dnar2mae.theory.task import Resolvent, Signal, Task
 
@@ -167,7 +167,7 @@ def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: Aspects, maski
     ratios = aspect_array(aspects)
     fields = np.empty((9, len(laws), len(ratios)))
     for members, rows in group_rows(laws, masking):
-        if task.singular and any(laws[i].high == 0 for i in members):
+        if task.singular and any(laws[i].largest == 0 for i in members):
             raise ConfigError("ratio 0 needs a positive definite covariance; take a small ratio such as 0.001")
         law, aspect = (index.ravel() for index in np.indices((len(members), len(ratios))))
         width = max(1, _BLOCK // max(task.num_features, rows.size))

@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.equivalents import masked_test_error
-from dnar2mae.theory.laws import MaskLaw
-from dnar2mae.theory.rows import Masking, group_rows, row_triples
+from dnar2mae.theory.options import Masking
+from dnar2mae.theory.rows import group_rows, row_triples
 from dnar2mae.theory.task import Task
 
 _JITTER = 1e-11
@@ -125,16 +126,9 @@ def expected_fit(
 
 def mask_moments(law: MaskLaw, masking: Masking) -> tuple[float, float, float]:
     """E q^2, E b and E q y over the rows of a sample; see :mod:`dnar2mae.theory.rows`."""
-    q, b, y, present = row_triples(law.ratios, masking)
+    q, b, y, present = row_triples(law.nodes, masking)
     weight = law.weights * present
     return float(weight @ q**2), float(weight @ b), float(weight @ (q * y))
-
-
-def draw_ratios(law: MaskLaw, size: int, rng: np.random.Generator) -> Float[np.ndarray, " N"]:
-    """Draw ratios from a law: exactly for ``fixed``, ``choice`` and ``uniform``, else from its quadrature."""
-    if law.interval is not None:
-        return rng.uniform(*law.interval, size)
-    return rng.choice(law.ratios, size, p=law.weights)
 
 
 def square_root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
@@ -162,7 +156,7 @@ def masked_rows(
     x: Float[np.ndarray, "N d"], law: MaskLaw, scale: str, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
     """Mask each sample once; returns the rows and their ratios."""
-    ratios = draw_ratios(law, len(x), rng)
+    ratios = law.sample(len(x), rng)
     rows = x * (rng.random(x.shape, dtype=np.float32) >= ratios[:, None])
     return (rows / (1 - ratios[:, None]) if scale == "inv" else rows), ratios
 
@@ -174,7 +168,7 @@ def _fit_law(
     masking: Masking,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "d K"]:
-    num_masks = 1 if not law.ratios.any() else masking.num_masks
+    num_masks = 1 if not law.nodes.any() else masking.num_masks
     if num_masks == "inf":
         return expected_fit(x.T @ x / len(x), x.T @ y / len(x), law, masking)
     rows, targets = [], []

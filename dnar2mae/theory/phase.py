@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
 from dnar2mae.theory.equivalents import risk_equivalent
-from dnar2mae.theory.laws import MaskLaw
-from dnar2mae.theory.rows import Masking
+from dnar2mae.theory.options import Masking
 from dnar2mae.theory.task import Task
 from dnar2mae.theory.uncentred import UncentredTask, uncentred_equivalent
 
@@ -22,11 +22,30 @@ WIN_MARGIN = 1e-3
 """A random ratio wins where its risk is lower by more than this share; less is within a search's
 resolution."""
 
+HIGHEST_RATIO = 0.98
+"""Largest ratio that searches consider."""
+LOWEST_RATIO = 1e-4
+"""Smallest ratio that searches consider where ratio 0 is not allowed."""
+MIN_WIDTH = 0.1
+"""Narrowest uniform law that searches consider: a narrower one is a fixed ratio for every purpose."""
+
 RiskTable = Callable[
     [Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]
 ]
 """Laws and aspect ratios to the excess risk without noise and its slope in the noise variance."""
 _LAWS_AT_ONCE = 32
+
+
+def fixed_grid(size: int, lowest: float = 0.0) -> list[Fixed]:
+    """Return fixed ratios from ``lowest`` to 0.98, densest at the low end, where optima are sharpest."""
+    ratios = lowest + (HIGHEST_RATIO - lowest) * np.linspace(0, 1, size) ** 2
+    return [Fixed(ratio) for ratio in ratios.tolist()]
+
+
+def uniform_grid(step: float = 0.05, lowest: float = 0.0) -> list[Uniform]:
+    """Return uniform laws at least 0.1 wide on a grid of their ends."""
+    ends = np.append(np.arange(lowest, HIGHEST_RATIO - 1e-9, step), HIGHEST_RATIO).tolist()
+    return [Uniform(low, high) for low in ends for high in ends if high - low > MIN_WIDTH - 1e-9]
 
 
 def centred_table(task: Task, masking: Masking) -> RiskTable:
@@ -66,7 +85,7 @@ class PhaseMap:
     @property
     def best_ratio(self) -> Float[np.ndarray, "G N"]:
         """The best fixed ratio."""
-        return np.array([law.mean() for law in self.fixed_laws])[self.fixed_index]
+        return np.array([law.mean for law in self.fixed_laws])[self.fixed_index]
 
     @property
     def gain(self) -> Float[np.ndarray, "G N"]:

@@ -17,43 +17,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import comb, factorial, prod
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory.laws import MaskLaw
+from dnar2mae.mask_laws import MaskLaw
+from dnar2mae.theory.options import Masking
 
-MAX_MASKS = 64
 _MAX_CLASSES = 1000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Masking:
-    """How masked rows are made and how they are fitted."""
-
-    scale: Literal["none", "inv"] = "none"
-    """Visible inputs are kept as they are (none) or divided by 1 - p (inv, as in inverted dropout)."""
-    loss: Literal["rows", "masked", "masked-mean"] = "rows"
-    """rows: every masked row is fitted (a target outside the features). masked: a row counts only when the
-    target's own feature is masked, with probability p (masked autoencoding). masked-mean: the same, each
-    sample's loss divided by its number of masked features (weight 1/p)."""
-    num_masks: int | Literal["inf"] = 1
-    """Mask draws per sample, each with its own ratio: 1 to 64, or inf (the full expectation over masks)."""
-    ridge: float | None = None
-    """Penalty lambda of ``loss / n + lambda |b|^2``, > 0; by default minimum-norm least squares."""
-
-    def __post_init__(self) -> None:
-        """Check ranges."""
-        if self.scale not in ("none", "inv"):
-            raise ConfigError(f"--scale must be none or inv, got {self.scale}")
-        if self.loss not in ("rows", "masked", "masked-mean"):
-            raise ConfigError(f"--loss must be rows, masked or masked-mean, got {self.loss}")
-        if self.num_masks != "inf" and not 1 <= self.num_masks <= MAX_MASKS:
-            raise ConfigError(f"--num-masks must be in 1..{MAX_MASKS}, or inf, got {self.num_masks}")
-        if self.ridge is not None and not self.ridge > 0:
-            raise ConfigError(f"--ridge must be > 0, got {self.ridge:g}")
+_Rule = tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]
+"""Nodes and weights of a quadrature."""
 
 
 class RowTriples(NamedTuple):
@@ -93,7 +70,7 @@ def effective_ratio(law: MaskLaw, masking: Masking) -> float:
         masked loss.
     """
     _check_law(law, masking, allow_one=masking.scale == "none")
-    q, b, _, present = row_triples(law.ratios, masking)
+    q, b, _, present = row_triples(law.nodes, masking)
     weight = law.weights * present
     return float(weight @ b / (weight @ (q**2 + b)))
 
@@ -251,8 +228,8 @@ def group_rows(laws: Sequence[MaskLaw], masking: Masking) -> Iterator[tuple[Int[
     groups: dict[tuple[bool, int], list[int]] = {}
     for position, law in enumerate(laws):
         _check_law(law, masking)
-        unmasked = bool(np.all(law.ratios == 0))
-        groups.setdefault((unmasked, len(law.ratios)), []).append(position)
+        unmasked = bool(np.all(law.nodes == 0))
+        groups.setdefault((unmasked, len(law.nodes)), []).append(position)
     for (unmasked, _), positions in groups.items():
         members = [laws[i] for i in positions]
         # without masks the M rows of a sample are equal, and count as one
@@ -260,37 +237,49 @@ def group_rows(laws: Sequence[MaskLaw], masking: Masking) -> Iterator[tuple[Int[
         if num_masks == "inf":
             yield np.array(positions), _every_mask(members, masking)
         elif num_masks == 1:
-            yield np.array(positions), _one_mask(members, masking)
+            yield np.array(positions), _one_mask([(law.nodes, law.weights) for law in members], masking)
         else:
             yield np.array(positions), _several_masks(members, masking, num_masks)
 
 
+def require_visible(law: MaskLaw) -> None:
+    """Refuse a law whose ratios reach 1.
+
+    Raises
+    ------
+    ConfigError
+        If the law can mask every feature: such rows carry no information and break the theory's assumptions.
+    """
+    if law.largest >= 1:
+        raise ConfigError(f"the law {law.name} can mask every feature: its ratios must stay below 1")
+
+
 def _check_law(law: MaskLaw, masking: Masking, allow_one: bool = False) -> None:
     if not allow_one:
-        law.require_visible()
-    zeros: Bool[np.ndarray, " K"] = law.ratios == 0
+        require_visible(law)
+    zeros: Bool[np.ndarray, " K"] = law.nodes == 0
     if masking.loss != "rows" and zeros.any():
         raise ConfigError(f"a loss on masked entries needs mask ratios > 0, got {law.name}")
     if masking.num_masks not in (1, "inf") and zeros.any() and not zeros.all():
         raise ConfigError(f"with several masks per sample, ratio 0 cannot be mixed with others, got {law.name}")
 
 
-def _one_mask(laws: list[MaskLaw], masking: Masking) -> OneMask:
-    q, b, y, present = row_triples(np.stack([law.ratios for law in laws]), masking)
-    return OneMask(np.stack([law.weights for law in laws]) * present, q, b, y)
+def _one_mask(rules: list[_Rule], masking: Masking) -> OneMask:
+    q, b, y, present = row_triples(np.stack([nodes for nodes, _ in rules]), masking)
+    return OneMask(np.stack([weights for _, weights in rules]) * present, q, b, y)
 
 
 def _every_mask(laws: list[MaskLaw], masking: Masking) -> EveryMask:
-    rows = _one_mask(laws, masking)
+    rows = _one_mask([(law.nodes, law.weights) for law in laws], masking)
     a, b, c = ((rows.weight * value).sum(1) for value in (rows.q**2, rows.b, rows.q * rows.y))
     return EveryMask(a, b, c)
 
 
 def _several_masks(laws: list[MaskLaw], masking: Masking, num_masks: int) -> SeveralMasks:
-    num_nodes = len(laws[0].ratios)
+    num_nodes = len(laws[0].nodes)
     while num_nodes > 2 and comb(num_nodes + num_masks, num_masks) > _MAX_CLASSES:
         num_nodes -= 1
-    rows = _one_mask([law.compressed(num_nodes) for law in laws], masking)
+    rows = _one_mask([compress(law.nodes, law.weights, num_nodes) for law in laws], masking)
     # one more state, the absent row; the order of a sample's rows does not matter, so classes are multisets
     absent = np.maximum(1 - rows.weight.sum(1, keepdims=True), 0)
     probability = np.column_stack([rows.weight, absent])
@@ -300,6 +289,29 @@ def _several_masks(laws: list[MaskLaw], masking: Masking, num_masks: int) -> Sev
     used = weight.max(0) > 0
     q, b, y = (np.pad(value, ((0, 0), (0, 1)))[:, classes[used]] for value in (rows.q, rows.b, rows.y))
     return SeveralMasks(weight[:, used], q, b, y)
+
+
+def compress(
+    nodes: Float[np.ndarray, " K"], weights: Float[np.ndarray, " K"], num_nodes: int
+) -> tuple[Float[np.ndarray, " J"], Float[np.ndarray, " J"]]:
+    """Reduce a quadrature to a Gauss rule, exact for polynomials of degree < 2 num_nodes.
+
+    References
+    ----------
+    .. [1] Golub, Welsch, "Calculation of Gauss quadrature rules", Math. Comp. 1969.
+    """
+    if len(nodes) <= num_nodes:
+        return nodes, weights
+    basis = np.sqrt(weights)[:, None]
+    diagonal, off = [], []
+    for _ in range(num_nodes):  # Lanczos on diag(nodes), with full orthogonalisation
+        step = nodes * basis[:, -1]
+        diagonal.append(float(step @ basis[:, -1]))
+        step = step - basis @ (basis.T @ step)
+        off.append(float(np.linalg.norm(step)))
+        basis = np.column_stack([basis, step / off[-1]])
+    few, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(off[:-1], 1) + np.diag(off[:-1], -1))
+    return few, vectors[0] ** 2
 
 
 def _sum(left: Float[np.ndarray, "P K M"], right: Float[np.ndarray, "P K M"]) -> Float[np.ndarray, "P K"]:

@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.covariance import check_covariance
 from dnar2mae.theory.equivalents import Aspects, aspect_array, masked_test_error, risk_equivalent
-from dnar2mae.theory.laws import MaskLaw
 from dnar2mae.theory.monte_carlo import check_seeds, mask_moments, masked_rows, minimum_norm, square_root
-from dnar2mae.theory.rows import Masking, group_rows
+from dnar2mae.theory.options import Masking
+from dnar2mae.theory.rows import group_rows
 from dnar2mae.theory.task import Task, linear_task
 
 

@@ -23,11 +23,12 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.covariance import check_covariance
 from dnar2mae.theory.equivalents import Aspects, aspect_array
-from dnar2mae.theory.laws import MaskLaw
-from dnar2mae.theory.monte_carlo import check_seeds, mask_moments, square_root
-from dnar2mae.theory.rows import Masking
+from dnar2mae.theory.monte_carlo import mask_moments
+from dnar2mae.theory.options import Masking
+from dnar2mae.theory.rows import require_visible
 
 _SMALLEST_PENALTY = 1e-9
 _BISECTIONS = 44
@@ -98,51 +99,10 @@ def uncentred_equivalent(
     return parts[:, 0], parts[:, 1]
 
 
-def simulate_uncentred(
-    task: UncentredTask,
-    laws: Sequence[MaskLaw],
-    aspect: float,
-    scale: Literal["none", "inv"] = "none",
-    seeds: Sequence[int] = (0,),
-) -> Float[np.ndarray, "R L"]:
-    """Excess risk on unmasked inputs of fits to random samples, averaged over targets.
-
-    Raises
-    ------
-    ConfigError
-        If seeds repeat or a law can mask every feature.
-    """
-    check_seeds(seeds)
-    root = square_root(task.covariance)
-    num_samples = max(2, round(len(task.mean) / aspect))
-    risks = np.empty((len(seeds), len(laws)))
-    for i, seed in enumerate(seeds):
-        rng = np.random.default_rng(seed)
-        x0 = rng.standard_normal((num_samples, len(root))) @ root
-        y = x0 @ task.target + np.sqrt(task.noise) * rng.standard_normal((num_samples, task.target.shape[1]))
-        x = task.mean + x0
-        for j, law in enumerate(laws):
-            b, intercept = _fit(x, y, law, scale)
-            error = b - task.target
-            shift = intercept + task.mean @ b
-            risks[i, j] = np.mean(np.sum(error * (task.covariance @ error), axis=0) + shift**2)
-    return risks
-
-
 def _moments(law: MaskLaw, scale: Literal["none", "inv"]) -> tuple[float, float, float]:
-    law.require_visible()
+    require_visible(law)
     second, penalty, first = mask_moments(law, Masking(scale=scale))
     return second, max(penalty, _SMALLEST_PENALTY), first
-
-
-def _fit(
-    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n K"], law: MaskLaw, scale: Literal["none", "inv"]
-) -> tuple[Float[np.ndarray, "d K"], Float[np.ndarray, " K"]]:
-    second, penalty, first = _moments(law, scale)
-    mean, moment = x.mean(0), x.T @ x / len(x)
-    matrix = second * moment - first**2 * np.outer(mean, mean) + np.diag(penalty * np.diag(moment))
-    b = first * np.linalg.solve(matrix, x.T @ (y - y.mean(0)) / len(x))
-    return b, y.mean(0) - first * mean @ b
 
 
 def _one_law(

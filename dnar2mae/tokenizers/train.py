@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dnar2mae.config import Positional, require
-from dnar2mae.errors import ConfigError, Dnar2maeError
+from dnar2mae.config import Positional
+from dnar2mae.errors import ConfigError, Dnar2maeError, require, require_choices
 from dnar2mae.storage.safe_files import write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
@@ -46,9 +46,7 @@ class TokenizerTraining:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        kinds = ("bpe", "wordpiece", "unigram")
-        require(self.kind in kinds, "kind", f"one of {', '.join(kinds)}", self.kind)
-        require(self.modality in ("text", "dna"), "modality", "text or dna", self.modality)
+        require_choices(self)
         least = len(SPECIAL_TOKENS) + (4 if self.modality == "dna" else _NUM_BYTES if self.kind == "bpe" else 1)
         what = f"at least {least} (specials and alphabet)"
         require(self.vocabulary_size >= least, "vocabulary-size", what, self.vocabulary_size)

@@ -13,7 +13,7 @@ import pytest
 from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.laboratory import CompareOptions, compare, parse_law
+from dnar2mae.laboratory import CompareOptions, compare, parse_mask
 from dnar2mae.laboratory.plan import plan_cells
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from tests.modalities.kinds import dna
@@ -59,14 +59,14 @@ def small(tmp_path, **changes):
 
 
 def test_workers_give_what_one_process_gives(tmp_path):
-    config, laws = small(tmp_path), [parse_law("fixed:0.2"), parse_law("fixed:0.4/pmi:4")]
+    config, laws = small(tmp_path), [parse_mask("fixed:0.2"), parse_mask("fixed:0.4/pmi:4")]
     one = compare(config, laws, tmp_path / "one", CompareOptions(seeds=(0,)))
     two = compare(config, laws, tmp_path / "two", CompareOptions(seeds=(0,), num_workers=2))
     assert one.table["value"].tolist() == two.table["value"].tolist()
 
 
 def test_an_interrupted_comparison_goes_on_to_the_same_result(tmp_path):
-    config, laws = small(tmp_path), [parse_law("fixed:0.2"), parse_law("uniform:0.1,0.5")]
+    config, laws = small(tmp_path), [parse_mask("fixed:0.2"), parse_mask("uniform:0.1,0.5")]
     whole = compare(config, laws, tmp_path / "whole", CompareOptions(seeds=(3,)))
     out = tmp_path / "cut"
 
@@ -90,7 +90,7 @@ def test_an_interrupted_comparison_goes_on_to_the_same_result(tmp_path):
 def test_equal_encoder_tokens_under_mae(tmp_path):
     config = small(tmp_path)
     config = replace(config, model=replace(config.model, objective="mae"))
-    laws = [parse_law("fixed:0.2"), parse_law("fixed:0.6")]
+    laws = [parse_mask("fixed:0.2"), parse_mask("fixed:0.6")]
     options = CompareOptions(seeds=(0,), budget_tokens=10_000, equal="encoder-tokens")
     low, high = plan_cells(config, laws, tmp_path, options, sample_tokens=64)
     assert (low.config.steps, high.config.steps) == (24, 49)
@@ -120,7 +120,7 @@ def test_bad_settings(fasta, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep").touch()
     with pytest.raises(RunError, match="holds something else than a comparison"):
-        compare(PretrainConfig(), [parse_law("fixed:0.3")], tmp_path / "mine", CompareOptions())
+        compare(PretrainConfig(), [parse_mask("fixed:0.3")], tmp_path / "mine", CompareOptions())
 
 
 def test_paired_differences():
@@ -132,7 +132,7 @@ def test_paired_differences():
         for seed in range(40)
         for at in ("0.15", "0.5")
     ]
-    one, two = (values(pd.DataFrame(rows), parse_law(name), "loss") for name in ("fixed:0.2", "fixed:0.4"))
+    one, two = (values(pd.DataFrame(rows), parse_mask(name), "loss") for name in ("fixed:0.2", "fixed:0.4"))
     found = paired(two, one)
     assert list(found) == ["0.15", "0.5", MEAN]
     assert found[MEAN].value == pytest.approx(0.02, abs=0.005)
@@ -152,7 +152,7 @@ def test_tasks_are_resampled_too():
         for seed in range(3)
         for t in range(5)
     ]
-    one, two = (values(pd.DataFrame(rows), parse_law(name), "probe") for name in ("fixed:0.2", "fixed:0.4"))
+    one, two = (values(pd.DataFrame(rows), parse_mask(name), "probe") for name in ("fixed:0.2", "fixed:0.4"))
     found = paired(two, one)
     assert found["task3"].low == found["task3"].high == 3
     assert found[MEAN].value == 2

@@ -173,13 +173,14 @@ def test_only_the_definition_knows_placements():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"placement": "blocks"}, "--mask.placement must be one of"),
+        ({"placement": "blocks"}, "--mask.placement must be independent, spans or pmi, got"),
         ({"weighting": "sample"}, "--mask.weighting must be batch or token"),
         ({"span_mean": 0.5}, "--mask.span-mean must be at least 1"),
         ({"span_max": 0}, "--mask.span-max must be at least 1"),
         ({"pmi_length": 1}, "--mask.pmi-length must be at least 2"),
     ],
 )
+@pytest.mark.usefixtures("any_type")
 def test_bad_settings_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
         MaskConfig(**settings)

@@ -2,6 +2,12 @@
 
 import numpy as np
 
+from dnar2mae.mask_laws import Fixed
+from dnar2mae.theory.equivalents import risk_equivalent
+from dnar2mae.theory.monte_carlo import mask_moments, square_root
+from dnar2mae.theory.options import Masking
+from dnar2mae.theory.phase import LOWEST_RATIO, fixed_grid
+
 
 def one_covariance_risk(covariance, target, noise, num_samples, moments):
     """Rows of one covariance aS + bD and cross moment cSb: the min-norm formula with an approximation shift."""
@@ -28,3 +34,37 @@ def isotropic_risk(gamma, ratio, noise):
     """Isotropic features, unit signal, one mask of fixed ratio, no rescaling."""
     spread = gamma / (1 - gamma) if gamma < 1 else 1 / (gamma - 1)
     return (noise + ratio) / (1 - ratio) * spread + max(0.0, 1 - 1 / gamma)
+
+
+def best_fixed(task, aspect, masking):
+    """Fixed ratio of the smallest excess risk, to about 1e-5, and that risk: a grid, then four closer looks."""
+    laws = fixed_grid(400, LOWEST_RATIO if task.singular or masking.loss != "rows" else 0.0)
+    for _ in range(4):
+        excess = risk_equivalent(task, laws, aspect, masking).excess[:, 0]
+        best = int(excess.argmin())
+        ratio, risk = laws[best].ratio, float(excess[best])
+        ends = laws[max(best - 1, 0)].ratio, laws[min(best + 1, len(laws) - 1)].ratio
+        laws = [Fixed(p) for p in np.linspace(*ends, 9).tolist()]
+    return ratio, risk
+
+
+def simulate_uncentred(task, laws, aspect, scale, seeds):
+    """Excess risk of fits with an intercept to random samples of uncentred inputs, very many masks: seeds by laws."""
+    root = square_root(task.covariance)
+    num_samples = max(2, round(len(task.mean) / aspect))
+    risks = np.empty((len(seeds), len(laws)))
+    for i, seed in enumerate(seeds):
+        rng = np.random.default_rng(seed)
+        x0 = rng.standard_normal((num_samples, len(root))) @ root
+        y = x0 @ task.target + np.sqrt(task.noise) * rng.standard_normal((num_samples, task.target.shape[1]))
+        x = task.mean + x0
+        for j, law in enumerate(laws):
+            second, penalty, first = mask_moments(law, Masking(scale=scale))
+            mean, moment = x.mean(0), x.T @ x / len(x)
+            matrix = second * moment - first**2 * np.outer(mean, mean)
+            matrix += np.diag(max(penalty, 1e-9) * np.diag(moment))
+            b = first * np.linalg.solve(matrix, x.T @ (y - y.mean(0)) / len(x))
+            error = b - task.target
+            shift = y.mean(0) - first * mean @ b + task.mean @ b
+            risks[i, j] = np.mean(np.sum(error * (task.covariance @ error), axis=0) + shift**2)
+    return risks

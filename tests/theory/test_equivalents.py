@@ -3,15 +3,15 @@ import pytest
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory import (
+    Choice,
     ConvergenceError,
+    Fixed,
     Masking,
-    choice,
+    Uniform,
     equivalents,
-    fixed,
     linear_task,
     risk_equivalent,
     spectral_task,
-    uniform,
 )
 from dnar2mae.theory.covariance import ar1, levels
 from dnar2mae.theory.monte_carlo import simulate
@@ -39,7 +39,7 @@ def task():
     ids=repr,
 )
 def test_agrees_with_simulation(task, aspect, masking):
-    laws = [fixed(0.3), uniform(0.1, 0.6)]
+    laws = [Fixed(0.3), Uniform(0.1, 0.6)]
     theory = risk_equivalent(task, laws, aspect, masking)
     found = simulate(task, laws, aspect, masking, range(12))
     np.testing.assert_allclose(theory.excess[:, 0], found.excess.mean(0), rtol=0.1)
@@ -47,7 +47,7 @@ def test_agrees_with_simulation(task, aspect, masking):
 
 
 def test_many_masks_approach_every_mask(task):
-    laws = [fixed(0.4), uniform(0.1, 0.6)]
+    laws = [Fixed(0.4), Uniform(0.1, 0.6)]
     limit = risk_equivalent(task, laws, [0.5, 2.0], Masking(num_masks="inf")).excess
     gaps = [
         np.abs(risk_equivalent(task, laws, [0.5, 2.0], Masking(num_masks=m)).excess / limit - 1).max() for m in (8, 32)
@@ -56,13 +56,13 @@ def test_many_masks_approach_every_mask(task):
 
 
 def test_masks_of_nothing_are_copies(task):
-    one = risk_equivalent(task, [fixed(0.0)], [0.5, 2.0])
-    three = risk_equivalent(task, [fixed(0.0)], [0.5, 2.0], Masking(num_masks=3))
+    one = risk_equivalent(task, [Fixed(0.0)], [0.5, 2.0])
+    three = risk_equivalent(task, [Fixed(0.0)], [0.5, 2.0], Masking(num_masks=3))
     np.testing.assert_array_equal(one.excess, three.excess)
 
 
 def test_a_batch_is_its_parts(task):
-    laws, aspects = [fixed(0.1), uniform(0.1, 0.5), fixed(0.7), choice((0.2, 0.4))], [0.3, 0.9, 3.0]
+    laws, aspects = [Fixed(0.1), Uniform(0.1, 0.5), Fixed(0.7), Choice((0.2, 0.4))], [0.3, 0.9, 3.0]
     together = risk_equivalent(task, laws, aspects).excess
     for i, law in enumerate(laws):
         for j, aspect in enumerate(aspects):
@@ -74,47 +74,47 @@ def test_spectrum_is_enough_for_equal_variances(task):
     energies = ((vectors.T @ task.target) ** 2).mean(1)
     other = spectral_task(values, energies, 0.5)
     aspects = [0.4, 3.0]
-    expected = risk_equivalent(task, [uniform(0.1, 0.8)], aspects).excess
-    np.testing.assert_allclose(risk_equivalent(other, [uniform(0.1, 0.8)], aspects).excess, expected, rtol=1e-9)
+    expected = risk_equivalent(task, [Uniform(0.1, 0.8)], aspects).excess
+    np.testing.assert_allclose(risk_equivalent(other, [Uniform(0.1, 0.8)], aspects).excess, expected, rtol=1e-9)
 
 
 def test_unequal_variances_above_the_threshold():
     covariance = levels(SIZE, (30.0, 1.0), (0.05, 0.95), 3) * np.linspace(0.5, 2, SIZE)[:, None]
     covariance = covariance * np.linspace(0.5, 2, SIZE)
     task = linear_task(covariance, np.random.default_rng(0).standard_normal((SIZE, 8)) / SIZE, 0.1)
-    laws = [fixed(0.2), uniform(0.05, 0.6)]
+    laws = [Fixed(0.2), Uniform(0.05, 0.6)]
     found = simulate(task, laws, 2.0, seeds=range(12)).excess.mean(0)
     np.testing.assert_allclose(risk_equivalent(task, laws, 2.0).excess[:, 0], found, rtol=0.1)
 
 
 def test_infinite_at_the_peak(task):
-    risk = risk_equivalent(task, [fixed(0.3)], [1.0, 2.0], Masking(num_masks=2))
+    risk = risk_equivalent(task, [Fixed(0.3)], [1.0, 2.0], Masking(num_masks=2))
     assert np.isfinite(risk.excess[0, 0])
     assert risk.excess[0, 1] == risk.on_masked(0.0)[0, 1] == np.inf
-    assert np.isfinite(risk_equivalent(task, [fixed(0.3)], 1.0, Masking(ridge=0.1)).excess[0, 0])
+    assert np.isfinite(risk_equivalent(task, [Fixed(0.3)], 1.0, Masking(ridge=0.1)).excess[0, 0])
 
 
 def test_noise_enters_linearly(task):
     louder = linear_task(task.covariance, task.target, 3.0)
-    quiet, loud = (risk_equivalent(t, [fixed(0.3)], 0.7) for t in (task, louder))
+    quiet, loud = (risk_equivalent(t, [Fixed(0.3)], 0.7) for t in (task, louder))
     np.testing.assert_allclose(quiet.noiseless + 3.0 * quiet.visible_noise, loud.excess)
     np.testing.assert_allclose(quiet.on_masked(0.0), quiet.excess + 0.5)
 
 
 def test_refuses_bad_input(task):
     with pytest.raises(ConfigError, match="aspect ratios d/n must be > 0 and finite, got 0"):
-        risk_equivalent(task, [fixed(0.3)], [1.5, 0.0])
+        risk_equivalent(task, [Fixed(0.3)], [1.5, 0.0])
     with pytest.raises(ConfigError, match="can mask every feature"):
-        risk_equivalent(task, [uniform(0.5, 1.0)], 0.5)
+        risk_equivalent(task, [Uniform(0.5, 1.0)], 0.5)
     with pytest.raises(ConfigError, match="needs mask ratios > 0, got fixed:0"):
-        risk_equivalent(task, [fixed(0.0)], 0.5, Masking(loss="masked"))
+        risk_equivalent(task, [Fixed(0.0)], 0.5, Masking(loss="masked"))
     with pytest.raises(ConfigError, match="ratio 0 cannot be mixed with others"):
-        risk_equivalent(task, [choice((0.0, 0.5))], 0.5, Masking(num_masks=2))
+        risk_equivalent(task, [Choice((0.0, 0.5))], 0.5, Masking(num_masks=2))
     one_hot = np.eye(4) - np.full((4, 4), 0.25)
     flat = linear_task(one_hot, np.array([1.0, -1.0, 0.0, 0.0]), 0.1)
     with pytest.raises(ConfigError, match="ratio 0 needs a positive definite covariance"):
-        risk_equivalent(flat, [fixed(0.0)], 0.5)
-    assert np.isfinite(risk_equivalent(flat, [fixed(0.01)], 0.5).excess[0, 0])
+        risk_equivalent(flat, [Fixed(0.0)], 0.5)
+    assert np.isfinite(risk_equivalent(flat, [Fixed(0.01)], 0.5).excess[0, 0])
 
 
 @pytest.mark.parametrize(
@@ -151,20 +151,20 @@ def test_refuses_bad_tasks():
 def test_says_when_it_does_not_converge(task, monkeypatch):
     monkeypatch.setattr(equivalents, "_MAX_STEPS", 2)
     with pytest.raises(ConvergenceError, match="no fixed point after 2 steps"):
-        risk_equivalent(task, [fixed(0.3)], 0.9)
+        risk_equivalent(task, [Fixed(0.3)], 0.9)
 
 
 def test_simulation_refuses_repeated_seeds(task):
     with pytest.raises(ConfigError, match="seeds must differ, got 3 more than once"):
-        simulate(task, [fixed(0.1)], 0.5, seeds=(1, 3, 2, 3))
+        simulate(task, [Fixed(0.1)], 0.5, seeds=(1, 3, 2, 3))
     with pytest.raises(ConfigError, match="one or more integers >= 0"):
-        simulate(task, [fixed(0.1)], 0.5, seeds=())
+        simulate(task, [Fixed(0.1)], 0.5, seeds=())
     with pytest.raises(ConfigError, match="not only a spectrum"):
-        simulate(spectral_task(np.ones(5), np.ones(5), 0.1), [fixed(0.1)], 0.5)
+        simulate(spectral_task(np.ones(5), np.ones(5), 0.1), [Fixed(0.1)], 0.5)
 
 
 def test_simulation_pairs_laws_and_survives_empty_rows(task):
-    found = simulate(task, [fixed(0.0), fixed(0.0), fixed(0.98)], 5.0, seeds=range(2)).excess
+    found = simulate(task, [Fixed(0.0), Fixed(0.0), Fixed(0.98)], 5.0, seeds=range(2)).excess
     np.testing.assert_array_equal(found[:, 0], found[:, 1])
     assert np.all(np.isfinite(found))
     assert found[0, 0] != found[1, 0]

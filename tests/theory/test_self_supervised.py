@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory import Masking, effective_ratio, fixed, uniform
+from dnar2mae.theory import Fixed, Masking, Uniform, effective_ratio
 from dnar2mae.theory.covariance import ar1, correlation, spiked
 from dnar2mae.theory.self_supervised import coordinate_task, reconstruction_equivalent, simulate_autoencoder
 
@@ -16,7 +16,7 @@ def test_a_feature_is_a_regression_on_the_others():
 @pytest.mark.parametrize("num_masks", [1, 2, "inf"])
 def test_reconstruction_agrees_with_simulation(num_masks):
     covariance = ar1(120, 0.8)
-    masking, laws = Masking(loss="masked", num_masks=num_masks), [fixed(0.6), uniform(0.5, 0.8)]
+    masking, laws = Masking(loss="masked", num_masks=num_masks), [Fixed(0.6), Uniform(0.5, 0.8)]
     for test_ratio in (0.0, 0.5):
         theory = reconstruction_equivalent(covariance, laws, 0.3, masking, test_ratio=test_ratio)[:, 0]
         found = simulate_autoencoder(covariance, laws, 0.3, masking, test_ratio=test_ratio, seeds=range(3))
@@ -25,8 +25,8 @@ def test_reconstruction_agrees_with_simulation(num_masks):
 
 def test_with_every_mask_only_the_effective_ratio_counts():
     covariance = correlation(spiked(40, 0.1, 30.0))
-    masking, law = Masking(loss="masked", num_masks="inf"), uniform(0.01, 0.99)
-    same = fixed(effective_ratio(law, masking))
+    masking, law = Masking(loss="masked", num_masks="inf"), Uniform(0.01, 0.99)
+    same = Fixed(effective_ratio(law, masking))
     found = simulate_autoencoder(covariance, [law, same], 1.0, masking, rank=4, seeds=range(3))
     np.testing.assert_allclose(found.probe[:, 0], found.probe[:, 1], rtol=1e-9)
     np.testing.assert_allclose(found.reconstruction[:, 0], found.reconstruction[:, 1], rtol=1e-9)
@@ -35,7 +35,7 @@ def test_with_every_mask_only_the_effective_ratio_counts():
 def test_the_probe_wants_more_masking_than_the_reconstruction():
     covariance = correlation(spiked(80, 0.075, 60.0))
     ratios = np.array([0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8])
-    laws = [fixed(p) for p in ratios.tolist()]
+    laws = [Fixed(p) for p in ratios.tolist()]
     masking = Masking(loss="masked", num_masks="inf")
     found = simulate_autoencoder(covariance, laws, 1.0, masking, seeds=range(6))
     assert ratios[found.probe.mean(0).argmin()] > ratios[found.reconstruction.mean(0).argmin()]
@@ -45,8 +45,8 @@ def test_refuses_bad_input():
     with pytest.raises(ConfigError, match=r"the feature must be in 0..9, got 10"):
         coordinate_task(ar1(10, 0.5), 10)
     with pytest.raises(ConfigError, match=r"--rank must be in 1..10, got 11"):
-        simulate_autoencoder(ar1(10, 0.5), [fixed(0.3)], 0.5, rank=11)
+        simulate_autoencoder(ar1(10, 0.5), [Fixed(0.3)], 0.5, rank=11)
     with pytest.raises(ConfigError, match="seeds must differ, got 1 more than once"):
-        simulate_autoencoder(ar1(10, 0.5), [fixed(0.3)], 0.5, seeds=(1, 1))
+        simulate_autoencoder(ar1(10, 0.5), [Fixed(0.3)], 0.5, seeds=(1, 1))
     with pytest.raises(ConfigError, match="without a ridge, with a loss on masked entries"):
-        simulate_autoencoder(ar1(10, 0.5), [fixed(0.3)], 0.5, Masking())
+        simulate_autoencoder(ar1(10, 0.5), [Fixed(0.3)], 0.5, Masking())

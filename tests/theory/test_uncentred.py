@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory import Masking, fixed, linear_task, risk_equivalent, uniform
+from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent
 from dnar2mae.theory.covariance import ar1, latent_factor
-from dnar2mae.theory.uncentred import UncentredTask, positive_targets, simulate_uncentred, uncentred_equivalent
+from dnar2mae.theory.uncentred import UncentredTask, positive_targets, uncentred_equivalent
+from tests.theory.oracle import simulate_uncentred
 
-LAWS = [fixed(0.035), fixed(0.3), uniform(0.0, 0.5)]
+LAWS = [Fixed(0.035), Fixed(0.3), Uniform(0.0, 0.5)]
 
 
 def excess(task, laws, aspect, scale="none"):
@@ -41,8 +42,6 @@ def test_refuses_bad_input():
         UncentredTask(np.eye(5), np.ones((5, 1)), np.ones(5), -1.0)
     task = UncentredTask(np.eye(5), np.ones((5, 1)), np.ones(5), 1.0)
     with pytest.raises(ConfigError, match="can mask every feature"):
-        uncentred_equivalent(task, [uniform(0.0, 1.0)], 0.5)
+        uncentred_equivalent(task, [Uniform(0.0, 1.0)], 0.5)
     with pytest.raises(ConfigError, match="aspect ratios d/n must be > 0"):
-        uncentred_equivalent(task, [fixed(0.1)], -1.0)
-    with pytest.raises(ConfigError, match="seeds must differ"):
-        simulate_uncentred(task, [fixed(0.1)], 0.5, seeds=(0, 0))
+        uncentred_equivalent(task, [Fixed(0.1)], -1.0)

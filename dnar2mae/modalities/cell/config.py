@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dnar2mae.config import Positional, require
+from dnar2mae.config import Positional, Settings
+from dnar2mae.errors import require, require_choices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellConfig:
+class CellConfig(Settings):
     """From files of cells to samples."""
 
     paths: Positional[tuple[str, ...]] = ()
@@ -45,19 +46,23 @@ class CellConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
+        require_choices(self, "data.")
         for name in ("num_genes", "num_tokens", "block_cells", "buffer_cells"):
             value = getattr(self, name)
             require(value >= 1, f"data.{name.replace('_', '-')}", "at least 1", value)
         require(self.memory_mb >= 0, "data.memory-mb", "at least 0", self.memory_mb)
         require(0 <= self.zero_share < 1, "data.zero-share", "in [0, 1)", self.zero_share)
         require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
-        choices = {
-            "normalisation": ("log1p_cp10k", "counts", "none"),
-            "likelihood": ("negative_binomial", "poisson"),
-            "encoding": ("genes", "whole"),
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            require(value in allowed, f"data.{name}", f"one of {', '.join(allowed)}", value)
         together = (self.validation_column is None) == (not self.validation_values)
         require(together, "data.validation-values", "given with --data.validation-column", self.validation_values)
+
+    def ignored(self) -> dict[str, str]:
+        """Return settings of other losses and encodings, and the share that named values replace."""
+        found = {}
+        if self.normalisation != "counts":
+            found["likelihood"] = "it needs --data.normalisation counts"
+        if self.encoding == "whole":
+            found |= dict.fromkeys(("num_tokens", "zero_share"), "--data.encoding whole shows every gene")
+        if self.validation_column is not None:
+            found["validation_share"] = "--data.validation-column says which cells are held out"
+        return found

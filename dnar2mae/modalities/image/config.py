@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from dnar2mae.config import Positional, require
+from dnar2mae.config import Positional, Settings
+from dnar2mae.errors import require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageConfig:
+class ImageConfig(Settings):
     """From image files to patches."""
 
     paths: Positional[tuple[str, ...]] = ()

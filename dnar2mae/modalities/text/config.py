@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from dnar2mae.config import Positional, require
-from dnar2mae.errors import ConfigError
+from dnar2mae.config import Positional, Settings
+from dnar2mae.errors import ConfigError, require, require_choices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TextConfig:
+class TextConfig(Settings):
     """From files to rows of tokens."""
 
     paths: Positional[tuple[str, ...]] = ()
@@ -36,8 +36,7 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        kinds = ("paragraph", "line", "file")
-        require(self.split in kinds, "data.split", f"one of {', '.join(kinds)}", self.split)
+        require_choices(self, "data.")
         require(self.window_tokens >= 8, "data.window-tokens", "at least 8", self.window_tokens)
         require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
         require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
@@ -45,3 +44,11 @@ class TextConfig:
             re.compile(self.start or "")
         except re.error as error:
             raise ConfigError(f"--data.start must be a regular expression, got {self.start}: {error}") from error
+
+    def ignored(self) -> dict[str, str]:
+        """Return what a pattern of starts and named validation files leave without effect."""
+        found = {"split": "--data.start says where documents start"} if self.start is not None else {}
+        if self.validation:
+            reason = "--data.validation names the files held out"
+            found |= dict.fromkeys(("validation_share", "validation_blocks"), reason)
+        return found

@@ -1,0 +1,133 @@
+"""What ``dnar2mae theory`` computes, in words and tables."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from dnar2mae.mask_laws import MaskLaw
+from dnar2mae.theory.curves import Line
+from dnar2mae.theory.equivalents import risk_equivalent
+from dnar2mae.theory.options import Features, Masking, Regime
+from dnar2mae.theory.phase import (
+    LOWEST_RATIO,
+    PhaseMap,
+    RiskTable,
+    centred_table,
+    fixed_grid,
+    phase_map,
+    uncentred_table,
+    uniform_grid,
+)
+from dnar2mae.theory.rows import effective_ratio
+from dnar2mae.theory.task import Task
+from dnar2mae.theory.uncentred import UncentredTask, positive_targets
+
+_FIXED_RATIOS, _UNIFORM_STEP = 400, 0.025  # fine enough that no win is the other grid's coarseness
+_COLUMNS = {
+    "rows": Masking(),
+    "masked": Masking(loss="masked"),
+    "masked-mean": Masking(loss="masked-mean"),
+    "rows-inv": Masking(scale="inv"),
+}
+
+
+def describe_lines(lines: Sequence[Line]) -> list[str]:
+    """Return the minimum of every line, and how far theory and simulation are apart."""
+    found = [f"d/n = {line.aspect:<5g} lowest {line.theory.min():.4f} at {line.laws[line.best].name}" for line in lines]
+    gaps = 100 * np.abs(np.concatenate([line.gaps for line in lines]))
+    if len(gaps):
+        extremes = f"median {np.median(gaps):.1f} %, largest {gaps.max():.1f} %"
+        found.append(f"theory against simulation at {len(gaps)} points: {extremes}")
+    return found
+
+
+def search(
+    table: RiskTable,
+    aspects: Float[np.ndarray, " G"],
+    snrs: Float[np.ndarray, " N"],
+    law: MaskLaw | None,
+    progress: Callable[[int], Callable[[int], object]],
+) -> PhaseMap:
+    """Compare the best fixed ratio with a law, or with the best of the uniform ones.
+
+    Parameters
+    ----------
+    table
+        Gives the risks.
+    aspects, snrs
+        Aspect ratios d / n and signal-to-noise ratios.
+    law
+        The law; by default the best of 702 uniform ones.
+    progress
+        Called with the number of laws; what it returns is called with the number of laws just done.
+    """
+    fixed = fixed_grid(_FIXED_RATIOS, LOWEST_RATIO)
+    laws = uniform_grid(_UNIFORM_STEP, LOWEST_RATIO) if law is None else [law]
+    return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=progress(len(fixed) + len(laws)))
+
+
+def describe_phase(found: PhaseMap) -> list[str]:
+    """Return the range of the best fixed ratio, and how uniform laws compare."""
+    best = found.best_ratio
+    return [
+        f"best fixed ratio: {best.min():.3f} to {best.max():.3f} (searched up to 0.98)",
+        f"no masking is best in {100 * (best < 0.001).mean():.1f} % of {best.size} settings",
+        f"uniform against fixed: {found.summary()}",
+    ]
+
+
+def regime_table(features: Features, regime: Regime, mean: float) -> RiskTable:
+    """Return the risks of a regime; ``mean`` is that of every input where inputs are not centred."""
+    kind, _, inv = regime.partition("-")
+    scale: Literal["none", "inv"] = "inv" if inv else "none"
+    if kind != "uncentred":
+        return centred_table(features.task(1.0), Masking(scale=scale, loss="masked" if kind == "masked" else "rows"))
+    matrix = features.matrix()
+    target = positive_targets(matrix, 4, features.seed)
+    return uncentred_table(UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0), scale)
+
+
+def describe_rescaling(maps: dict[Regime, PhaseMap]) -> list[str]:
+    """Return how often rescaled inputs at a fixed ratio beat a random ratio that wins, where both are known."""
+    if not {"uncentred", "uncentred-inv"} <= maps.keys():
+        return []
+    beaten = maps["uncentred-inv"].fixed_risk < maps["uncentred"].random_risk
+    wins = maps["uncentred"].wins
+    share = 100 * beaten[wins].mean() if wins.any() else math.nan
+    return [f"uncentred: a rescaled fixed ratio is better still in {share:.1f} % of the settings won"]
+
+
+def describe_effective_ratios(task: Task, laws: Sequence[MaskLaw], aspects: Sequence[float]) -> list[str]:
+    """Return a table of effective ratios: a line a law, a column a loss, then one an aspect ratio (one mask)."""
+    heads = ["mean", *_COLUMNS, *(f"d/n={aspect:g}" for aspect in aspects)]
+    lines = [f"{'law':24}" + "".join(f"{head:>12}" for head in heads)]
+    for law in laws:
+        values = [law.mean, *(_effective_ratio(law, masking) for masking in _COLUMNS.values())]
+        if law.largest < 1:
+            values += risk_equivalent(task, [law], aspects).effective_ratio[0].tolist()
+        cells = [f"{value:12.4f}" if math.isfinite(value) else f"{'-':>12}" for value in values]
+        lines.append(f"{law.name:24}" + "".join(cells))
+    return lines
+
+
+def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Write rows of equal columns as CSV, numbers to six digits; returns the path."""
+    import csv
+
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    return path
+
+
+def _effective_ratio(law: MaskLaw, masking: Masking) -> float:
+    """Effective ratio; NaN where a loss or the rescaling does not allow the law."""
+    never_masks = masking.loss != "rows" and law.nodes.min() == 0
+    masks_all = masking.scale == "inv" and law.largest >= 1
+    return math.nan if never_masks or masks_all else effective_ratio(law, masking)
