@@ -245,7 +245,6 @@ def test_features_around_an_origin_and_missing_files(tmp_path, small_genome):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tasks": ("colour",)}, "--tasks must be some of promoter"),
         ({"length_bp": 30}, "--length-bp must be a multiple of 4 >= 20, got 30"),
         ({"gap_bp": -1}, "--gap-bp must be at least 0"),
         ({"block_bp": 1100}, r"--block-bp must be above gap and length together \(1200\), got 1100"),
@@ -258,6 +257,13 @@ def test_features_around_an_origin_and_missing_files(tmp_path, small_genome):
 def test_bad_settings(settings, message):
     with pytest.raises(ConfigError, match=message):
         BuildConfig(**settings)
+
+
+def test_an_unknown_task_is_named_where_nothing_checks_types():
+    config = BuildConfig()
+    object.__setattr__(config, "tasks", ("colour",))
+    with pytest.raises(ConfigError, match="--tasks must be some of promoter, .*, got colour"):
+        config.__post_init__()
 
 
 def test_genomes_that_do_not_fit(simulated, small_genome, tmp_path):
