@@ -11,7 +11,7 @@ import tyro
 from tyro.conf import OmitArgPrefixes
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.theory.options import Features, Grid, Masking, Regime, Sampling
+from dnar2mae.theory.options import FeatureModel, Grid, Masking, Regime, Sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class RiskCommand:
     """
 
     files: OmitArgPrefixes[Files]
-    features: OmitArgPrefixes[Features] = field(default_factory=Features)
+    features: OmitArgPrefixes[FeatureModel] = field(default_factory=FeatureModel)
     form: Literal["supervised", "self-supervised"] = "supervised"
     """A target outside the features, or the features themselves (then give --loss masked)."""
     aspects: tuple[float, ...] = (0.25, 0.5, 0.8, 1.25, 2.0, 4.0)
@@ -105,7 +105,7 @@ class PhaseCommand:
     """
 
     files: OmitArgPrefixes[Files]
-    features: OmitArgPrefixes[Features] = field(default_factory=Features)
+    features: OmitArgPrefixes[FeatureModel] = field(default_factory=FeatureModel)
     grid: OmitArgPrefixes[Grid] = field(default_factory=Grid)
     masking: OmitArgPrefixes[Masking] = field(default_factory=Masking)
 
@@ -135,7 +135,7 @@ class CompareCommand:
     """
 
     files: OmitArgPrefixes[Files]
-    features: OmitArgPrefixes[Features] = field(default_factory=Features)
+    features: OmitArgPrefixes[FeatureModel] = field(default_factory=FeatureModel)
     grid: OmitArgPrefixes[Grid] = field(default_factory=Grid)
     regimes: tuple[Regime, ...] = ("rows", "masked", "uncentred", "rows-inv", "masked-inv", "uncentred-inv")
     """rows: one mask a sample, loss on all rows. masked: one mask, loss on masked entries. uncentred: inputs
@@ -184,7 +184,7 @@ class PeffCommand:
 
     laws: tuple[str, ...]
     """fixed:P, uniform:LOW,HIGH, choice:P,P,..., linear:FIRST,LAST, cosine:FIRST,LAST or beta:A,B,LOW,HIGH."""
-    features: OmitArgPrefixes[Features] = field(default_factory=Features)
+    features: OmitArgPrefixes[FeatureModel] = field(default_factory=FeatureModel)
     aspects: tuple[float, ...] = (0.2, 0.8, 1.25, 5.0)
     """Aspect ratios d/n of the columns for one mask per sample."""
 
@@ -222,7 +222,7 @@ _DESCRIPTION = """What minimum-norm ("ridgeless") linear regression on masked in
 A linear model, not a neural network: read docs/theory.md for what carries over."""
 
 
-def _title(features: Features, masking: Masking) -> str:
+def _title(features: FeatureModel, masking: Masking) -> str:
     return f"{features.covariance}, {masking.loss} loss, scale {masking.scale}, masks {masking.num_masks}"
 
 

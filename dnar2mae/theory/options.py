@@ -18,7 +18,7 @@ Regime = Literal["rows", "rows-inv", "masked", "masked-inv", "uncentred", "uncen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Features:
+class FeatureModel:
     """The features and what is predicted from them."""
 
     covariance: str = "ar1:0.8"

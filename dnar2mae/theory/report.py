@@ -11,7 +11,7 @@ from jaxtyping import Float
 from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.curves import Line
 from dnar2mae.theory.equivalents import risk_equivalent
-from dnar2mae.theory.options import Features, Masking, Regime
+from dnar2mae.theory.options import FeatureModel, Masking, Regime
 from dnar2mae.theory.phase import (
     LOWEST_RATIO,
     PhaseMap,
@@ -80,7 +80,7 @@ def describe_phase(found: PhaseMap) -> list[str]:
     ]
 
 
-def regime_table(features: Features, regime: Regime, mean: float) -> RiskTable:
+def regime_table(features: FeatureModel, regime: Regime, mean: float) -> RiskTable:
     """Return the risks of a regime; ``mean`` is that of every input where inputs are not centred."""
     kind, _, inv = regime.partition("-")
     scale: Literal["none", "inv"] = "inv" if inv else "none"
