@@ -3,21 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
-BENCH ?=  # --quick, or --dtype bfloat16
 
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check layers format test-gpu bench fuzz torture clean
+.PHONY: help demo test check format gpu fuzz torture clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
-	@echo "make check     format, lint, types, import layers and tests: what CI runs"
-	@echo "make test-gpu  the tests that need CUDA"
+	@echo "make check     format, lint, types and tests: what CI runs"
+	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
+	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
 	@echo "make fuzz      readers under arbitrary bytes, guided by coverage; SECONDS=60 for each"
-	@echo "make bench     speed benchmarks; rows are appended to benchmarks/results/"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dnar2mae needs Python 3.11 or later; set PYTHON=")'
@@ -68,18 +67,14 @@ fuzz: $(VENV)/.with-fuzz
 torture: $(VENV)/.with-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --kills $(KILLS)
 
-# The next two run from the tree with the Python that is at hand: GPU machines bring their own torch and triton.
-test-gpu:
-	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
-	$(PYTHON) -m pytest -o addopts= -o pythonpath= -o filterwarnings=default --import-mode=importlib \
-		-m "not slow and not multi_gpu" tests/kernels tests/models tests/training/test_pretrain.py
-
-bench:
-	eval "$$($(PYTHON) benchmarks/speed/tree_path.py)" && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_masked_embedding $(BENCH) && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.bench_visible_gather $(BENCH) && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.end_to_end --preset base --context 1024 --batch 32 && \
-	$(PYTHON) -m dnar2mae.benchmarks.speed.table
+# gpu installs nothing on a GPU machine, which brings its own torch and triton: it runs from the tree, with PYTHON if
+# that is given, else with what .venv has. Only a dry run makes .venv.
+GIVEN := $(filter-out file default undefined,$(origin PYTHON))
+GPU = $(strip $(if $(DRY),--dry) $(if $(PARTS),--parts $(PARTS)) $(if $(WHEELS),--wheels $(WHEELS)) \
+	$(if $(GENOME),--genome $(GENOME)) $(if $(OUT),--out $(OUT)) $(if $(COMMIT),--commit $(COMMIT)) \
+	$(if $(SCALE),--scale $(SCALE)))
+gpu: $(if $(DRY),$(if $(GIVEN),,$(VENV)/.with-test))
+	$(if $(GIVEN),$(PYTHON),$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))) benchmarks/speed/gpu.py $(GPU)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,13 +1,11 @@
-"""Speed of masked_embedding: ``python -m dnar2mae.benchmarks.speed.bench_masked_embedding [--quick]``."""
-
-import sys
+"""What ``make gpu`` times of masked_embedding."""
 
 import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import eager
-from dnar2mae.benchmarks.speed.measure import Case, TimedCase, run
-from dnar2mae.kernels.backend import Backend
+from dnar2mae.benchmarks.speed.measure import Case, Problem
+from dnar2mae.kernels.backend import INTERPRETED, Backend
 from dnar2mae.kernels.masked_embedding import masked_embedding
 
 
@@ -23,13 +21,9 @@ def problem(case: Case, device: str) -> TimedCase:
         "reference": lambda: ours("reference"),
         "eager": lambda: eager.masked_embedding(x.weight, x.norm, x.tokens, x.maskable),
     }
-    if device == "cuda":
+    if device == "cuda" or INTERPRETED:
         functions["triton"] = lambda: ours("triton")
         functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable)
     written = case.tokens * (case.width * case.dtype.itemsize + 1)
     read = case.tokens * (x.tokens.itemsize + 1) + x.weight.nbytes
-    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
-
-
-if __name__ == "__main__":
-    sys.exit(run("masked_embedding", problem))
+    return Problem(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)

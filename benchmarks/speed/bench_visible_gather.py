@@ -1,13 +1,11 @@
-"""Speed of visible_gather: ``python -m dnar2mae.benchmarks.speed.bench_visible_gather [--quick]``."""
-
-import sys
+"""What ``make gpu`` times of visible_gather."""
 
 import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import eager
-from dnar2mae.benchmarks.speed.measure import Case, TimedCase, run
-from dnar2mae.kernels.backend import Backend
+from dnar2mae.benchmarks.speed.measure import Case, Problem
+from dnar2mae.kernels.backend import INTERPRETED, Backend
 from dnar2mae.kernels.visible_gather import visible_gather
 
 
@@ -25,14 +23,10 @@ def problem(case: Case, device: str) -> TimedCase:
         "reference": lambda: ours("reference"),
         "eager": lambda: eager.visible_gather(x.weight, x.norm, x.tokens, x.maskable),
     }
-    if device == "cuda":
+    if device == "cuda" or INTERPRETED:
         functions["triton"] = lambda: ours("triton")
         functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable)
     visible = len(ours("reference"))
     written = visible * (case.width * case.dtype.itemsize + 12) + case.tokens * 5
     read = case.tokens * (x.tokens.itemsize + 6) + x.weight.nbytes
-    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
-
-
-if __name__ == "__main__":
-    sys.exit(run("visible_gather", problem))
+    return Problem(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)

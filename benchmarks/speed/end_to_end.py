@@ -6,18 +6,18 @@ masking, forward, backward and optimizer step. Runs alternate and the median of 
     python -m dnar2mae.benchmarks.speed.end_to_end --preset tiny --context 512 --batch 8
 
 Prints tokens per second, their ratio, model-FLOP utilisation (on a known GPU), peak memory, and the share of the time
-spent waiting for data; appends one row a side to ``benchmarks/results/end_to_end.csv``.
+spent waiting for data; appends a row to ``benchmarks/results/end_to_end.csv`` as soon as a side has run.
 """
 
-import csv
+import gc
+import math
 import statistics
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import tyro
 
+from dnar2mae.benchmarks.speed import rows
 from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.models.modernbert import to_config
@@ -36,7 +37,9 @@ from dnar2mae.training.device import choose_device
 from dnar2mae.training.loader import batches
 from dnar2mae.training.trainer import Trainer
 
-RESULTS = Path(__file__).parents[1] / "results" / "end_to_end.csv"
+FILE = Path(__file__).parents[1] / "results" / "end_to_end.csv"
+OURS, THEIRS = "dnar2mae", "hugging face"
+WARM_UP = 5  # steps
 Objective = Literal["mlm", "mae"]
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bf16 peak of the data sheets."""
@@ -58,6 +61,8 @@ class EndToEndSettings:
     """Alternating rounds."""
     compile: bool = False
     """Compile both models."""
+    workers: int = 0
+    """Processes that prepare batches, on both sides."""
     objective: Literal["mlm", "mae"] = "mlm"
     """mae: time our mae objective at mean ratio 0.5 against our mlm one instead."""
     checkpoint: str | None = None
@@ -83,27 +88,35 @@ def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -
         model=replace(config.model, objective=objective),
         batch_size=settings.batch,
         micro_batch=None,
-        steps=settings.steps + 5,
+        steps=settings.steps + WARM_UP,
         compile=settings.compile,
+        num_workers=settings.workers,
     )
 
 
-def time_ours(config: PretrainConfig, folder: Path) -> dict[str, float]:
-    """Seconds of the timed steps, and of waiting for data in them."""
+def training_steps(config: PretrainConfig, folder: Path) -> Iterator[float]:
+    """Do a step of a run whenever the next item is asked for; yield the seconds that it waited for its batch."""
     device, autocast = choose_device(config)
     modality = DnaModality(config)
     trainer = Trainer(config, modality, RunDirectory(folder / "run"), device, autocast)
     source = iter(batches(modality.train, config, 0, pin_memory=device.type == "cuda"))
-    waited = start = 0.0
-    for step in range(config.steps):
-        if step == 5:
-            _synchronise(device)
-            waited, start = 0.0, time.perf_counter()
-        before = time.perf_counter()
+    for _ in range(config.steps):
+        start = time.perf_counter()
         batch = next(source)
-        waited += time.perf_counter() - before
+        waited = time.perf_counter() - start
         trainer.training_step(batch)
-    _synchronise(device)
+        yield waited
+
+
+def time_ours(config: PretrainConfig, folder: Path) -> dict[str, float]:
+    """Seconds of the timed steps, and of waiting for data in them."""
+    steps = training_steps(config, folder)
+    for _ in range(WARM_UP):
+        next(steps)
+    synchronise()
+    start = time.perf_counter()
+    waited = sum(steps)
+    synchronise()
     return {"seconds": time.perf_counter() - start, "waited": waited}
 
 
@@ -119,17 +132,10 @@ def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = N
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model, is_masked = _their_model(config, modality, checkpoint)
 
-    class Windows(torch.utils.data.Dataset):
-        def __len__(self) -> int:
-            return config.steps * config.batch_size
-
-        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-            return {"input_ids": modality.train.batch(np.array([index])).tokens[0].long()}
-
     class Clock(transformers.TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == 5:
-                _synchronise(device)
+            if state.global_step == WARM_UP:
+                synchronise()
                 self.start = time.perf_counter()
 
     clock = Clock()
@@ -146,16 +152,31 @@ def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = N
         logging_strategy="no",
         disable_tqdm=True,
         torch_compile=config.compile,
+        dataloader_num_workers=config.num_workers,
     )
     collator = transformers.DataCollatorForLanguageModeling(
         tokenizer, mlm=is_masked, mlm_probability=config.mask.ratio if is_masked else None
     )
     trainer = transformers.Trainer(
-        model=model, args=arguments, data_collator=collator, train_dataset=Windows(), callbacks=[clock]
+        model=model, args=arguments, data_collator=collator, train_dataset=_Windows(config, modality), callbacks=[clock]
     )
     trainer.train()
-    _synchronise(device)
+    synchronise()
     return {"seconds": time.perf_counter() - clock.start, "waited": float("nan")}
+
+
+class _Windows(torch.utils.data.Dataset):
+    """The windows of our run, one at a time, as their collator takes them."""
+
+    def __init__(self, config: PretrainConfig, modality: DnaModality) -> None:
+        self.size, self.source = config.steps * config.batch_size, modality.train
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """Return the tokens of a window."""
+        return {"input_ids": self.source.batch(np.array([index])).tokens[0].long()}
 
 
 def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str | None) -> tuple[Any, bool]:
@@ -172,7 +193,7 @@ def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str 
     return kind.from_pretrained(checkpoint), is_masked
 
 
-def model_flops_per_token(config: PretrainConfig) -> float:
+def model_flops_per_token(config: PretrainConfig) -> int:
     """Floating-point operations of forward and backward pass: 6 a weight, and 12 T D for each global layer."""
     model = config.model
     weights = model.depth * (4 * model.width**2 + 3 * model.width * model.mlp_width)
@@ -181,62 +202,64 @@ def model_flops_per_token(config: PretrainConfig) -> float:
     return 6 * weights + 12 * model.width * sum(seen)
 
 
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
+def synchronise() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
-def main(settings: EndToEndSettings) -> int:
+def measure(settings: Settings, side: str, genome: Path, folder: Path) -> dict[str, Any]:
+    """Run one side once; return its row.
+
+    Parameters
+    ----------
+    settings
+        What to time.
+    side
+        ``dnar2mae`` or ``hugging face``; under the ``mae`` objective ``mae`` or ``mlm``.
+    genome, folder
+        Sequence to train on, and where both sides may write.
+    """
+    config = run_config(settings, genome, "mae" if side == "mae" else "mlm")
+    device, autocast = choose_device(config)
+    gc.collect()  # the model of the run before, which a Trainer's circles hold
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    result = time_theirs(config, folder, settings.checkpoint) if side == THEIRS else time_ours(config, folder)
+    rate = settings.steps * settings.batch * settings.context / result["seconds"]
+    row: dict[str, Any] = {"side": side, "tokens_per_s": f"{rate:.0f}"}
+    row |= {"wait_share": f"{result['waited'] / result['seconds']:.4f}", "mfu": f"{_mfu(rate, config):.3f}"}
+    row["peak_mb"] = f"{torch.cuda.max_memory_allocated() / 2**20 if device.type == 'cuda' else math.nan:.0f}"
+    row |= {"preset": settings.preset, "context_tokens": settings.context, "batch": settings.batch}
+    row |= {"objective": settings.objective, "dtype": str(autocast or torch.float32), "compile": settings.compile}
+    return row
+
+
+def _mfu(tokens_per_s: float, config: PretrainConfig) -> float:
+    """Model-FLOP utilisation; NaN on a device whose peak is not known."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    peak = next((value for key, value in PEAK_TFLOPS.items() if key in name), math.nan)
+    return tokens_per_s * model_flops_per_token(config) / (peak * 1e12)
+
+
+def main(settings: Settings) -> int:
     """Alternate the sides, print and record."""
     warnings.filterwarnings("ignore")
-    theirs = partial(time_theirs, checkpoint=settings.checkpoint)
-    names: dict[str, tuple[Objective, Callable]] = {"dnar2mae": ("mlm", time_ours), "hugging face": ("mlm", theirs)}
-    if settings.objective == "mae":
-        names = {"mae": ("mae", time_ours), "mlm": ("mlm", time_ours)}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    rows = []
+    sides = ("mae", "mlm") if settings.objective == "mae" else (OURS, THEIRS)
+    rates: dict[str, list[float]] = {side: [] for side in sides}
+    about = rows.stamp(environment()["commit"])
     with tempfile.TemporaryDirectory() as folder:
         genome = random_genome(Path(folder))
         for _ in range(settings.rounds):
-            for name, (objective, timer) in names.items():
-                config = run_config(settings, genome, objective)
-                result = timer(config, Path(folder))
-                seconds[name].append(result["seconds"])
-                tokens = settings.steps * settings.batch * settings.context
-                rate = tokens / result["seconds"]
-                waits = result["waited"] / result["seconds"]
-                rows.append([name, rate, waits])
-                print(f"{name:14} {rate:10,.0f} tokens/s  waiting for data {waits:.1%}", flush=True)
-        device, autocast = choose_device(config)
-    report(settings, config, device, autocast, rows)
-    first, second = (statistics.median(seconds[name]) for name in names)
-    print(f"{' over '.join(names)}: {second / first:.2f} x the tokens/s (median of {settings.rounds} rounds)")
+            for side in sides:
+                row = measure(settings, side, genome, Path(folder))
+                rows.append(FILE, {**row, **about})
+                rates[side].append(float(row["tokens_per_s"]))
+                print(f"{side:14} {rates[side][-1]:10,.0f} tokens/s  waiting for data {row['wait_share']}", flush=True)
+    first, second = (statistics.median(rates[side]) for side in sides)
+    print(f"{' over '.join(sides)}: {first / second:.2f} x the tokens/s (median of {settings.rounds} rounds)")
     return 0
-
-
-def report(
-    settings: EndToEndSettings, config: PretrainConfig, device: torch.device, autocast: Any, rows: list[list]
-) -> None:
-    """Append the rows to the CSV file; on a known GPU print the model-FLOP utilisation too."""
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"
-    peak = next((v for k, v in PEAK_TFLOPS.items() if k in name), None)
-    memory = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else float("nan")
-    stamp = environment()
-    fields = ["side", "tokens_per_s", "wait_share", "mfu", "peak_mb", "preset", "context_tokens", "batch", "objective"]
-    fields += ["dtype", "compile", "device", "torch", "commit", "date"]
-    RESULTS.parent.mkdir(exist_ok=True)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(fields)
-        for side, rate, waits in rows:
-            use = rate * model_flops_per_token(config) / (peak * 1e12) if peak else float("nan")
-            writer.writerow(
-                [side, f"{rate:.0f}", f"{waits:.4f}", f"{use:.3f}", f"{memory:.0f}", settings.preset, settings.context]
-                + [settings.batch, settings.objective, str(autocast or torch.float32), settings.compile, name]
-                + [torch.__version__, stamp["commit"], stamp["started"][:10]]
-            )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ OWED = "owed"
 
 def latest(rows: list[dict[str, str]]) -> dict[tuple[str, ...], dict[str, str]]:
     """Last row of each key among those measured on the GPU that was measured last."""
-    on_gpu = [row for row in rows if row["device"] != "cpu"]
+    on_gpu = [row for row in rows if not row["device"].startswith("cpu")]
     device = on_gpu[-1]["device"] if on_gpu else None
     return {tuple(row[name] for name in KEY): row for row in on_gpu if row["device"] == device}
 
@@ -32,7 +32,7 @@ def table(rows: list[dict[str, str]]) -> str:
     found = latest(rows)
     lines = [*HEAD, *(_line(found, op, v) for op in ("masked_embedding", "visible_gather") for v in (8, 4104, 32_768))]
     first = next(iter(found.values()), None)
-    where = f"{first['device']}, torch {first['torch']}" if first else "no GPU was at hand; `make bench` measures them"
+    where = f"{first['device']}, torch {first['torch']}" if first else "no GPU was at hand; `make gpu` measures them"
     return "\n".join([*lines, "", f"{TOKENS} tokens of width {WIDTH} in {DTYPE}, medians; {where}."])
 
 
