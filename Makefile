@@ -7,12 +7,12 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check format gpu fuzz torture clean
+.PHONY: help demo test check layers format gpu fuzz torture clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
-	@echo "make check     format, lint, types and tests: what CI runs"
+	@echo "make check     format, lint, types, import layers and tests: what CI runs"
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import eager
-from dnar2mae.benchmarks.speed.measure import Case, Problem
+from dnar2mae.benchmarks.speed.measure import Case, TimedCase
 from dnar2mae.kernels.backend import INTERPRETED, Backend
 from dnar2mae.kernels.masked_embedding import masked_embedding
 
@@ -26,4 +26,4 @@ def problem(case: Case, device: str) -> TimedCase:
         functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable)
     written = case.tokens * (case.width * case.dtype.itemsize + 1)
     read = case.tokens * (x.tokens.itemsize + 1) + x.weight.nbytes
-    return Problem(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
+    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import eager
-from dnar2mae.benchmarks.speed.measure import Case, Problem
+from dnar2mae.benchmarks.speed.measure import Case, TimedCase
 from dnar2mae.kernels.backend import INTERPRETED, Backend
 from dnar2mae.kernels.visible_gather import visible_gather
 
@@ -29,4 +29,4 @@ def problem(case: Case, device: str) -> TimedCase:
     visible = len(ours("reference"))
     written = visible * (case.width * case.dtype.itemsize + 12) + case.tokens * 5
     read = case.tokens * (x.tokens.itemsize + 6) + x.weight.nbytes
-    return Problem(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
+    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)

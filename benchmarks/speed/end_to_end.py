@@ -208,7 +208,7 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def measure(settings: Settings, side: str, genome: Path, folder: Path) -> dict[str, Any]:
+def measure(settings: EndToEndSettings, side: str, genome: Path, folder: Path) -> dict[str, Any]:
     """Run one side once; return its row.
 
     Parameters
@@ -243,7 +243,7 @@ def _mfu(tokens_per_s: float, config: PretrainConfig) -> float:
     return tokens_per_s * model_flops_per_token(config) / (peak * 1e12)
 
 
-def main(settings: Settings) -> int:
+def main(settings: EndToEndSettings) -> int:
     """Alternate the sides, print and record."""
     warnings.filterwarnings("ignore")
     sides = ("mae", "mlm") if settings.objective == "mae" else (OURS, THEIRS)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dnar2mae.benchmarks.speed import gpu, rows
-from dnar2mae.benchmarks.speed.end_to_end import OURS, THEIRS, Settings, measure, random_genome
+from dnar2mae.benchmarks.speed.end_to_end import OURS, THEIRS, EndToEndSettings, measure, random_genome
 from dnar2mae.benchmarks.speed.parts import end_to_end, kernels
 from dnar2mae.benchmarks.speed.parts.context import Context
 from dnar2mae.benchmarks.speed.parts.profile import longest_gaps
@@ -163,7 +163,7 @@ def test_every_size_and_length_is_compared_compiled_and_not():
 
 def test_a_row_holds_the_rate_of_one_side(tmp_path):
     genome = random_genome(tmp_path, 20_000)
-    settings = Settings(context=16, batch=2, steps=1)
+    settings = EndToEndSettings(context=16, batch=2, steps=1)
     row = measure(settings, OURS, genome, tmp_path)
     assert float(row["tokens_per_s"]) > 0
     assert (row["side"], row["preset"], row["context_tokens"], row["objective"]) == (OURS, "tiny", 16, "mlm")

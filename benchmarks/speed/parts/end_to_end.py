@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from dnar2mae.benchmarks.speed.end_to_end import FILE, OURS, THEIRS, Settings, measure, random_genome
+from dnar2mae.benchmarks.speed.end_to_end import FILE, OURS, THEIRS, EndToEndSettings, measure, random_genome
 from dnar2mae.benchmarks.speed.parts.context import Context
 
 _TOKENS = {"tiny": 65_536, "small": 65_536, "base": 32_768}  # of a step
@@ -19,12 +19,12 @@ def run(context: Context) -> None:
                 context.append(FILE.stem, measure(settings, side, genome, Path(folder)))
 
 
-def plan(dry: bool) -> list[tuple[Settings, str]]:
+def plan(dry: bool) -> list[tuple[EndToEndSettings, str]]:
     """Runs in the order of their worth: what takes a compiler's minute comes last, with Hugging Face's at the end."""
     shapes = [(preset, context) for context in (512, 8192) for preset in ("base", "small", "tiny")]
-    runs = [Settings(preset=p, context=c, batch=_TOKENS[p] // c, steps=15, workers=4) for p, c in shapes]
+    runs = [EndToEndSettings(preset=p, context=c, batch=_TOKENS[p] // c, steps=15, workers=4) for p, c in shapes]
     if dry:
-        runs = [Settings(preset="tiny", context=c, batch=2, steps=1, workers=1) for c in (32, 64)]
+        runs = [EndToEndSettings(preset="tiny", context=c, batch=2, steps=1, workers=1) for c in (32, 64)]
     compiled = [replace(settings, compile=True) for settings in runs]
     plain = [(settings, side) for settings in runs for side in (OURS, THEIRS)]
     return [*plain, *((settings, OURS) for settings in compiled), *((settings, THEIRS) for settings in compiled)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dnar2mae.benchmarks.speed import bench_masked_embedding, bench_visible_gather
-from dnar2mae.benchmarks.speed.measure import KEY, REPEATS, ROWS, Case, Problem, copy_bandwidth, quantiles_ms
+from dnar2mae.benchmarks.speed.measure import KEY, REPEATS, ROWS, Case, TimedCase, copy_bandwidth, quantiles_ms
 from dnar2mae.benchmarks.speed.parts.context import Context
 
 OPERATORS = {
@@ -52,7 +52,7 @@ def _key(op: str, backend: str, mode: str, case: Case) -> dict[str, Any]:
     return dict(zip(KEY, [op, backend, mode, dtype, case.tokens, case.vocabulary, case.width], strict=True))
 
 
-def _calls(problem: Problem, case: Case, device: str) -> Iterator[tuple[str, str, Callable[[], object], int]]:
+def _calls(problem: TimedCase, case: Case, device: str) -> Iterator[tuple[str, str, Callable[[], object], int]]:
     """Backend, mode, function and fewest bytes; the backward pass reads the gradient of the output besides."""
     grad = torch.randn(case.tokens, case.width, device=device).to(case.dtype)
 

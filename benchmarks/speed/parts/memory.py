@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from dnar2mae.benchmarks.speed.end_to_end import FILE, Settings, measure, random_genome
+from dnar2mae.benchmarks.speed.end_to_end import FILE, EndToEndSettings, measure, random_genome
 from dnar2mae.benchmarks.speed.parts.context import Context
 
 
@@ -14,7 +14,7 @@ def run(context: Context) -> None:
         genome = random_genome(Path(folder))
         for preset, tokens, batch in shapes:
             steps = 1 if context.dry else 10
-            settings = Settings(preset=preset, context=tokens, batch=batch, steps=steps, objective="mae")
+            settings = EndToEndSettings(preset=preset, context=tokens, batch=batch, steps=steps, objective="mae")
             for side in ("mae", "mlm"):
                 with context.attempt(f"{side} {settings}"):
                     context.append(FILE.stem, measure(settings, side, genome, Path(folder)))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.benchmarks.speed.end_to_end import Settings, run_config, time_ours
+from dnar2mae.benchmarks.speed.end_to_end import EndToEndSettings, run_config, time_ours
 from dnar2mae.benchmarks.speed.parts.context import Context
 from dnar2mae.genome.simulate import SimulateConfig, simulate
 from dnar2mae.run.metrics import NAME
@@ -21,9 +21,9 @@ def run(context: Context) -> None:
     """Write held-out losses and rates to ``genome.csv`` while the run goes on, and its summary at the end."""
     with tempfile.TemporaryDirectory() as folder:
         genome = context.genome or _simulated(Path(folder), 60_000 if context.dry else 4_000_000)
-        settings = Settings(preset="small", context=1024, batch=128, steps=20, workers=4)
+        settings = EndToEndSettings(preset="small", context=1024, batch=128, steps=20, workers=4)
         if context.dry:
-            settings = Settings(preset="tiny", context=64, batch=2, steps=2)
+            settings = EndToEndSettings(preset="tiny", context=64, batch=2, steps=2)
         timed = time_ours(run_config(settings, genome, "mlm"), Path(folder))
         steps = 2 * _VALIDATIONS if context.dry else int(_SECONDS * settings.steps / timed["seconds"])
         about = {"genome": genome.name, "preset": settings.preset, "window_bp": settings.context}
@@ -63,7 +63,7 @@ def _figures(summary: dict[str, Any]) -> dict[tuple[str, str], float]:
     return {**whole, **parts}
 
 
-def _line(genome: Path, settings: Settings, steps: int) -> list[str]:
+def _line(genome: Path, settings: EndToEndSettings, steps: int) -> list[str]:
     flags = {"preset": settings.preset, "data.window-bp": settings.context, "batch-size": settings.batch}
     flags |= {"steps": steps, "optimizer.warmup-steps": steps // 10, "validate-every": steps // _VALIDATIONS}
     flags |= {"checkpoint-every": steps, "validation-windows": 256, "num-workers": settings.workers}

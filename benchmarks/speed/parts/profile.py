@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity
 
 from dnar2mae.benchmarks.speed.end_to_end import (
     WARM_UP,
-    Settings,
+    EndToEndSettings,
     random_genome,
     run_config,
     synchronise,
@@ -28,9 +28,9 @@ _WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchroniz
 
 def run(context: Context) -> None:
     """Write ``trace.json.gz``, and to ``profile.csv`` what the GPU did in a step and the ten longest gaps."""
-    settings = Settings(preset="small", context=1024, batch=64, steps=_STEPS)
+    settings = EndToEndSettings(preset="small", context=1024, batch=64, steps=_STEPS)
     if context.dry:
-        settings = Settings(preset="tiny", context=32, batch=2, steps=_STEPS)
+        settings = EndToEndSettings(preset="tiny", context=32, batch=2, steps=_STEPS)
     with tempfile.TemporaryDirectory() as folder:
         config = run_config(settings, random_genome(Path(folder)), "mlm")
         steps = training_steps(config, Path(folder))
