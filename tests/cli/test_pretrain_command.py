@@ -100,7 +100,7 @@ def test_unknown_sequences(fasta, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--mask.low", "0.6", "--mask.high", "0.5"], "--mask.low must be at most --mask.high"),
+        (["--mask.low", "0.6", "--mask.high", "0.5"], "--mask.law uniform:0.6,0.5: low must be at most high (0.5)"),
         (["--mask.high", "1.0"], "--mask.high must be in (0, 1), got 1.0"),
         (["--mask.law", "fixed", "--mask.ratio", "0"], "--mask.ratio must be in (0, 1), got 0.0"),
         (["--micro-batch", "3"], "--micro-batch must be a divisor"),
@@ -133,7 +133,7 @@ def test_unknown_command_and_unknown_flag(capsys):
 
 
 def test_help_is_quick_and_light():
-    for argv in ([], ["pretrain", "--help"]):
+    for argv in ([], ["pretrain", "--help"], ["theory", "risk", "--help"]):
         code = (
             f"import sys; sys.argv = ['dnar2mae', *{argv!r}]\n"
             "from dnar2mae.cli import main\n"
@@ -143,7 +143,19 @@ def test_help_is_quick_and_light():
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert "pretrain" in done.stdout
+        assert (argv[0] if argv else "pretrain") in done.stdout
+
+
+def test_a_setting_without_effect_is_told_in_a_line(tmp_path):
+    flags = ["none.fa", "--out", "run", "--mask.law", "fixed", "--mask.low", "0.2", "--mask.per", "sample"]
+    command = [sys.executable, "-m", "dnar2mae.cli", "pretrain", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    *warned, error = done.stderr.splitlines()
+    assert warned == [
+        "dnar2mae: warning: --mask.low has no effect: --mask.law fixed does not take it",
+        "dnar2mae: warning: --mask.per has no effect: --mask.law fixed draws no ratio",
+    ]
+    assert error.startswith("dnar2mae: none.fa")
 
 
 def test_debug_shows_the_traceback(tmp_path):

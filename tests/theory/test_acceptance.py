@@ -68,7 +68,7 @@ def test_04_one_mask_has_the_mean_of_its_effective_ratio(ar_task, gamma, ends, m
 @pytest.mark.parametrize("ends", [(0.0, 0.9), (0.2, 0.8)])
 def test_05_effective_ratio_of_many_samples(ar_task, ends):
     law = Uniform(*ends)
-    q, q2 = (float(law.weights @ (1 - law.ratios) ** k) for k in (1, 2))
+    q, q2 = (float(law.weights @ (1 - law.nodes) ** k) for k in (1, 2))
     found = risk_equivalent(ar_task, [law], 1e-7).effective_ratio[0, 0]
     assert found == pytest.approx(1 - q2 / q, abs=1e-5)
     assert effective_ratio(law, NONE) == pytest.approx(1 - q2 / q, abs=1e-12)
@@ -94,7 +94,7 @@ def test_06_every_mask_is_the_effective_ratio(ends, scale, loss):
 def test_07_excess_of_a_random_ratio_with_many_samples(ar_task):
     gamma, law = 1e-5, Uniform(0.1, 0.8)
     covariance, target = ar_task.covariance, ar_task.target[:, 0]
-    odds = law.ratios / (1 - law.ratios)
+    odds = law.nodes / (1 - law.nodes)
     mean = law.weights @ odds
     inverse = np.linalg.inv(covariance + mean * np.eye(120))
     predictor = inverse @ covariance @ target
