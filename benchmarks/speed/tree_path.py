@@ -11,13 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def link(folder: Path) -> None:
-    """Fill an empty folder with a package ``dnar2mae`` and the tests, all of links."""
+def link(folder: Path, root: Path = ROOT) -> None:
+    """Fill an empty folder with the package ``dnar2mae`` of a checkout and its tests, all of links."""
     package = folder / "dnar2mae"
     package.mkdir()
-    for source in [*(ROOT / "dnar2mae").iterdir(), *(ROOT / name for name in ("kernels", "cli", "benchmarks"))]:
+    for source in [*(root / "dnar2mae").iterdir(), *(root / name for name in ("kernels", "cli", "benchmarks"))]:
         os.symlink(source, package / source.name)
-    os.symlink(ROOT / "tests", folder / "tests")
+    os.symlink(root / "tests", folder / "tests")
 
 
 if __name__ == "__main__":
