@@ -43,16 +43,16 @@ _DRY_S = 120.0  # of each part on a CPU: tiny sizes, but a machine that may be b
 _GRACE_S = 5  # between asking a part to stop and killing it
 
 
-def link(folder: Path) -> None:
-    """Fill a folder with the package ``dnar2mae`` and the tests, all of links.
+def link(folder: Path, root: Path = ROOT) -> None:
+    """Fill a folder with the package ``dnar2mae`` of a checkout and its tests, all of links.
 
     ``kernels/``, ``cli/`` and ``benchmarks/`` are installed inside the package, so a bare checkout cannot import them.
     """
     package = folder / "dnar2mae"
     package.mkdir()
-    for source in [*(ROOT / "dnar2mae").iterdir(), *(ROOT / name for name in ("kernels", "cli", "benchmarks"))]:
+    for source in [*(root / "dnar2mae").iterdir(), *(root / name for name in ("kernels", "cli", "benchmarks"))]:
         (package / source.name).symlink_to(source)
-    (folder / "tests").symlink_to(ROOT / "tests")
+    (folder / "tests").symlink_to(root / "tests")
 
 
 def unpack(wheels: list[Path], folder: Path) -> None:
