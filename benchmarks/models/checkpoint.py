@@ -8,29 +8,47 @@ import torch
 from torch import nn
 
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
-from dnar2mae.inference import Model
+from dnar2mae.errors import RunError
+from dnar2mae.genome.alphabet import encode
+from dnar2mae.inference import load
+from dnar2mae.modalities.dna.embedding import ids_of
+from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.tokenizers import KmerTokenizer
 
 
 def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
-    """Read a run, a checkpoint or an exported folder; see :meth:`dnar2mae.hub.Model.from_pretrained`."""
-    model = Model.from_pretrained(path, device=device)
-    tokenizer = model.tokenizer
+    """Read a run on DNA, one of its checkpoints, or an exported folder; see :func:`dnar2mae.inference.load`.
+
+    Raises
+    ------
+    RunError
+        If it is none of these.
+    """
+    trained = load(path, device=device)
+    modality = trained.modality
+    if not isinstance(modality, DnaModality):
+        raise RunError(f"{path}: expected a model of DNA, got one of --modality {trained.config.modality}")
+    tokenizer = modality.tokenizer
 
     def tokenize(sequence: str) -> Tokens:
-        ids = tokenizer.encode_text(sequence)
+        ids = ids_of(tokenizer, encode(sequence.encode()))
         return Tokens(ids, np.ones(len(ids), bool))
 
+    if isinstance(tokenizer, KmerTokenizer):
+        tokenization = "base" if tokenizer.k == 1 else "kmer"
+    else:
+        tokenization = "bpe"
     return Encoder(
         name=name,
         kind="checkpoint",
-        module=model.module,
-        width=model.config.width,
+        module=trained.model,
+        width=trained.config.model.width,
         tokenize=tokenize,
         pad_id=tokenizer.vocabulary.pad_id,
-        tokenization="base" if tokenizer.k == 1 else "kmer",
-        digest=digest(model.module),
-        random_like=lambda seed: model.random_like(seed).module,
-        window_bp=model.window_bp,
+        tokenization=tokenization,
+        digest=digest(trained.model),
+        random_like=lambda seed: trained.random_like(seed).model,
+        window_bp=modality.config.data.window_bp,
     )
 
 

@@ -104,13 +104,13 @@ def build_and_print(genome: Path, annotation: Path, out: Path, config: BuildConf
 
 
 def _specs(models: JudgedModels) -> list["ModelSpec"]:
-    from dnar2mae.benchmarks.rows.dna import is_ours
     from dnar2mae.benchmarks.running.cells import ModelSpec
+    from dnar2mae.inference import is_trained_model
 
     specs = []
     for given in models.model:
         name, equals, path = given.rpartition("=")
-        kind = "checkpoint" if is_ours(Path(path)) else "huggingface"
+        kind = "checkpoint" if is_trained_model(Path(path)) else "huggingface"
         name = name if equals else Path(path).resolve().name
         specs.append(ModelSpec(name=name, kind=kind, path=path, device=models.device))
     names = [spec.name for spec in specs]

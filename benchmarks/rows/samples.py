@@ -1,15 +1,12 @@
-"""Samples of any other kind of data as rows: images, texts, cells, and what installed packages register.
+"""Samples of a modality as rows: images, texts, cells, and what installed packages register.
 
 A task's ``options`` say what to read::
 
-    rows: samples
+    modality: cell
     tasks:
-      digits:
-        classes: ["0", "1", "2"]
-        options: {modality: image, file: digits.npz}
       types:
         classes: [B, T, NK]
-        options: {modality: cell, file: cells.h5ad, label: cell_type, data: {layer: counts}}
+        options: {file: cells.h5ad, label: cell_type, data: {layer: counts}}
 
 Labels are those of the files (folders of classes, a labels file or array), a column of the cells' ``obs``, or, with
 ``labels: FILE.csv``, the column ``label`` of a table with a row a sample. Rows go to train, dev and test (7, 1 and 2
@@ -28,13 +25,12 @@ from jaxtyping import Float
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.checkpoint import digest
-from dnar2mae.benchmarks.rows.kinds import Kind, LabelledRows
+from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.inference.samples import embed_samples
-from dnar2mae.inference.trained_run import TrainedRun, load_run
-from dnar2mae.modalities.registry import build_modality, preset_for
+from dnar2mae.inference import TrainedModel, load
+from dnar2mae.modalities.registry import build_modality, modality_spec, preset_for
 
 _READ = 256  # samples hashed at once
 _TENTHS = ("train",) * 7 + ("dev",) + ("test",) * 2
@@ -65,11 +61,9 @@ class _Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEncoder:
-    """The model of a run on any kind of data; implements :class:`dnar2mae.benchmarks.rows.kinds.RowEmbedder`."""
+    """The model of a run on any kind of data; implements :class:`dnar2mae.benchmarks.rows.contract.RowEmbedder`."""
 
-    path: str
-    device: str
-    trained: TrainedRun
+    trained: TrainedModel
     digest: str
     kind: str = "checkpoint"
 
@@ -83,33 +77,32 @@ class SampleEncoder:
         files = {row.file for row in rows}
         assert len(files) == 1, "a task has one file"
         source = self.trained.modality.read(Path(files.pop()))
-        return embed_samples(self.trained.model, _Chosen(source, np.array([row.number for row in rows])))
+        return self.trained.embed(_Chosen(source, np.array([row.number for row in rows])))
 
     def with_random_weights(self, seed: int) -> "SampleEncoder":
         """Return the same architecture with the initial weights of this seed."""
-        return replace(self, trained=load_run(self.path, device=self.device, seed=seed), kind="random")
+        return replace(self, trained=self.trained.random_like(seed), kind="random")
 
 
 def _load(path: str, device: str, trust_remote_code: bool) -> SampleEncoder:
-    trained = load_run(path, device=device)
-    return SampleEncoder(path=path, device=device, trained=trained, digest=digest(trained.model))
+    trained = load(path, device=device)
+    return SampleEncoder(trained=trained, digest=digest(trained.model))
 
 
 def _file(task: SuiteTask, folder: Path) -> Path:
-    if not {"modality", "file"} <= task.options.keys():
-        raise ConfigError(f"task {task.name}: options must name modality and file, got {dict(task.options)}")
+    if "file" not in task.options:
+        raise ConfigError(f"task {task.name}: options must name a file, got {dict(task.options)}")
     file = Path(str(task.options["file"]))
     return file if file.is_absolute() else folder / file
 
 
 def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     file, options = _file(task, folder), task.options
-    preset = preset_for(str(options["modality"]), PretrainConfig())
     try:
-        data = replace(preset.data, paths=(str(file),), **options.get("data", {}))
+        data = modality_spec(task.modality).data_of(file, **options.get("data", {}))
     except TypeError as error:
-        raise ConfigError(f"task {task.name}: options.data does not fit {options['modality']}: {error}") from error
-    source = build_modality(replace(preset, data=data)).read(file)
+        raise ConfigError(f"task {task.name}: options.data does not fit {task.modality}: {error}") from error
+    source = build_modality(replace(preset_for(task.modality, PretrainConfig()), data=data)).read(file)
     ids = task.label_map()
     rows: dict[str, list[Sample]] = {"train": [], "dev": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "dev": [], "test": []}
@@ -151,7 +144,7 @@ def _labels(task: SuiteTask, source: Any, folder: Path) -> list[str]:
     return table[column].astype(str).tolist()
 
 
-SAMPLES = Kind(
+SAMPLES = LabelledData(
     find=lambda task, folder: _file(task, folder).exists(),
     read=_read,
     key=lambda row: row.content,

@@ -14,7 +14,7 @@ import torch
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
-from dnar2mae.benchmarks.rows.kinds import RowEmbedder, kind_of
+from dnar2mae.benchmarks.rows.contract import RowEmbedder, labelled_data
 from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, tunable
@@ -36,8 +36,8 @@ class ModelSpec:
     path: str = ""
     device: str = "auto"
     trust_remote_code: bool = False
-    rows: str = "dna"
-    """Kind of rows that it reads; see :mod:`dnar2mae.benchmarks.rows.kinds`."""
+    modality: str = "dna"
+    """What it embeds; see :mod:`dnar2mae.benchmarks.rows.contract`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class BenchmarkCell:
 
 
 @lru_cache(maxsize=2)
-def load_encoder(path: str, device: str, trust_remote_code: bool, rows: str = "dna") -> RowEmbedder:
+def load_encoder(path: str, device: str, trust_remote_code: bool, modality: str = "dna") -> RowEmbedder:
     """Read a checkpoint or a Hugging Face folder; the last two stay in memory.
 
     Raises
@@ -75,7 +75,7 @@ def load_encoder(path: str, device: str, trust_remote_code: bool, rows: str = "d
     """
     if not Path(path).is_dir():
         raise RunError(f"{path}: no such folder; give a run, one of its checkpoints, or a Hugging Face folder")
-    return kind_of(rows).load(path, device, trust_remote_code)
+    return labelled_data(modality).load(path, device, trust_remote_code)
 
 
 def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
@@ -99,7 +99,7 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
     if spec.kind in ("kmer", "cnn"):
         found, parameters = _baseline(cell, data)
     else:
-        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.rows)
+        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
         if isinstance(encoder, Encoder):
             encoder = replace(_limited(encoder, cell, data), precision=cell.precision)
         if spec.kind == "random":
@@ -111,7 +111,7 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
             found = _tuned(encoder, cell, data)
         else:
             raise ConfigError(
-                f"{spec.name}: method {cell.method} needs an encoder of tokens; {spec.rows} has probe and knn"
+                f"{spec.name}: method {cell.method} needs an encoder of tokens; {spec.modality} has probe and knn"
             )
     labels, probabilities = data.test.labels, found.probabilities
     kept = ~data.is_duplicate

@@ -60,4 +60,4 @@ def weights_digest(spec: ModelSpec) -> str:
     """Hash of the weights that a model starts from; reads it, so that one that cannot be read is told early."""
     if spec.kind in ("kmer", "cnn"):
         return "v1"
-    return load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.rows).digest
+    return load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality).digest

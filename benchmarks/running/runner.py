@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dnar2mae.benchmarks.rows.kinds import kind_of
+from dnar2mae.benchmarks.rows.contract import labelled_data
 from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, run_cell
 from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.plan import plan_cells, weights_digest
@@ -91,11 +91,13 @@ def run_suite(
     """
     options = options or SuiteOptions()
     _LOADED.clear()
-    kind = kind_of(suite.rows)
-    if options.both_strands and kind.reverse is None:
-        raise ConfigError(f"--both-strands is for DNA; the rows of suite {suite.name} are {suite.rows}")
-    baselines = [name for name in options.baselines if name in kind.baselines or name not in BASELINES]
-    models = [replace(model, rows=suite.rows) for model in models]
+    data = labelled_data(suite.modality)
+    if options.both_strands and data.reverse is None:
+        raise ConfigError(
+            f"--both-strands needs rows with two strands; those of suite {suite.name} are {suite.modality}"
+        )
+    baselines = [name for name in options.baselines if name in data.baselines or name not in BASELINES]
+    models = [replace(model, modality=suite.modality) for model in models]
     cells = plan_cells(models, protocol, options.methods, baselines, options.num_seeds)
     changes = {name: getattr(options, name) for name in ("both_strands", "allow_truncation", "precision")}
     cells = [replace(cell, **changes) for cell in cells]

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 import tyro
 
+from dnar2mae.config import DataConfig
 from dnar2mae.genome.store import Genome
-from dnar2mae.inference import Model
-from dnar2mae.models import MaskedModel
+from dnar2mae.inference import Model, TrainedModel
+from dnar2mae.modalities.registry import build_modality
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.directory import environment
-from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
 from dnar2mae.variants import ScoreOptions, score_vcf
 
@@ -66,13 +67,10 @@ def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
 
 def random_model(settings: VariantBenchSettings) -> Model:
     """Build the preset with its initial weights."""
-    config, tokenizer = PRESETS[settings.preset](), KmerTokenizer()
-    module = MaskedModel.of_tokens(config.model, tokenizer.vocabulary)
-    module.reset_parameters(torch.Generator().manual_seed(0))
-    module.to(choose_device(replace(config, device="auto"))[0]).eval().requires_grad_(False)
-    return Model(
-        module=module, tokenizer=tokenizer, config=config.model, window_bp=settings.window_bp, source=settings.preset
-    )
+    config = replace(PRESETS[settings.preset](), data=DataConfig(window_bp=settings.window_bp), device="auto")
+    modality, (device, _) = build_modality(config), choose_device(config)
+    module = build_model(config, modality, device).eval().requires_grad_(False)
+    return Model.of(TrainedModel(config, modality, module, settings.preset))
 
 
 def cpu_seconds() -> float:

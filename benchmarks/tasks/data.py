@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dnar2mae.benchmarks.rows.kinds import Kind, kind_of
+from dnar2mae.benchmarks.rows.contract import LabelledData, labelled_data
 from dnar2mae.benchmarks.tasks.duplicates import Duplicates, find_duplicates
 from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, SuiteTask
 from dnar2mae.errors import ConfigError
@@ -20,7 +20,7 @@ class TaskSplit:
     """Rows of one split."""
 
     rows: Sequence[Any]
-    """What the task's kind reads: strings of upper-case A, C, G, T, N for DNA."""
+    """What the task's modality reads: strings of upper-case A, C, G, T, N for DNA."""
     labels: Int[np.ndarray, " N"]
     """Class ids."""
 
@@ -59,7 +59,7 @@ class TaskData:
         """Hash of all rows, so that a result is never taken for that of other data."""
         hasher = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.dev, self.test):
-            hasher.update(b"\n".join(map(kind_of(self.task.rows).key, split.rows)))
+            hasher.update(b"\n".join(map(labelled_data(self.task.modality).key, split.rows)))
             hasher.update(split.labels.astype("<i8").tobytes())
         return hasher.hexdigest()
 
@@ -68,7 +68,7 @@ def find_task(suite: Suite, task: SuiteTask, root: Path) -> Path | None:
     """Folder of a task below the data folder, its ``suite.folder`` or that of one level down; None if absent."""
     places = [root, root / suite.folder, *sorted(path for path in root.glob("*/") if path.is_dir())]
     for place in places:
-        if kind_of(task.rows).find(task, place / task.name):
+        if labelled_data(task.modality).find(task, place / task.name):
             return place / task.name
     return None
 
@@ -96,10 +96,10 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
     SequenceError
         A sequence breaks a rule.
     """
-    kind = kind_of(task.rows)
+    reader = labelled_data(task.modality)
     found: dict[str, TaskSplit] = {}
     notes: list[str] = []
-    for name, read in kind.read(task, folder).items():
+    for name, read in reader.read(task, folder).items():
         found[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64))
         notes += [f"{name}: {count} rows with {what}" for what, count in read.remarks.items()]
     if "test" not in found or len(found) == 1:
@@ -111,7 +111,7 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
     ]
     test = found["test"]
     duplicates: dict[str, Duplicates] = {
-        name: find_duplicates(test.rows, test.labels, found[name].rows, found[name].labels, kind)
+        name: find_duplicates(test.rows, test.labels, found[name].rows, found[name].labels, reader)
         for name in ("train", "dev")
         if name in found
     }
@@ -121,14 +121,16 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
     if "dev" not in found:
         if "dev" not in task.sizes:
             notes.append(f"dev: {dev_share:.0%} of train, by a hash of the row")
-        is_dev = _share(found["train"].rows, dev_share, kind)
+        is_dev = _share(found["train"].rows, dev_share, reader)
         found["train"], found["dev"] = found["train"].take(~is_dev), found["train"].take(is_dev)
     notes += _check_classes(task, found, folder)
     return TaskData(task=task, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **found)
 
 
-def _share(rows: Sequence[Any], share: float, kind: Kind) -> Bool[np.ndarray, " N"]:
-    keys = [min(kind.key(row), kind.key(kind.reverse(row))) if kind.reverse else kind.key(row) for row in rows]
+def _share(rows: Sequence[Any], share: float, reader: LabelledData) -> Bool[np.ndarray, " N"]:
+    keys = [
+        min(reader.key(row), reader.key(reader.reverse(row))) if reader.reverse else reader.key(row) for row in rows
+    ]
     words = [hashlib.blake2b(key, digest_size=4).digest() for key in keys]
     return np.frombuffer(b"".join(words), "<u4") < share * 2**32
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from dnar2mae.benchmarks.rows.kinds import Kind
+from dnar2mae.benchmarks.rows.contract import LabelledData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,15 +29,15 @@ def find_duplicates(
     labels: Int[np.ndarray, " N"],
     others: Sequence[Any],
     other_labels: Int[np.ndarray, " M"],
-    kind: Kind,
+    reader: LabelledData,
 ) -> Duplicates:
-    """Compare the rows of the test split with those of another one, by the kind's key."""
+    """Compare the rows of the test split with those of another one, by the modality's key."""
     seen: dict[bytes, set[int]] = {}
     for row, label in zip(others, other_labels, strict=True):
-        seen.setdefault(kind.key(row), set()).add(int(label))
-    keys = [kind.key(row) for row in test]
+        seen.setdefault(reader.key(row), set()).add(int(label))
+    keys = [reader.key(row) for row in test]
     exact = np.array([key in seen for key in keys], bool)
-    turned = [kind.reverse is not None and kind.key(kind.reverse(row)) in seen for row in test]
+    turned = [reader.reverse is not None and reader.key(reader.reverse(row)) in seen for row in test]
     differs = [bool(seen.get(key, set()) - {int(y)}) for key, y in zip(keys, labels, strict=True)]
     return Duplicates(
         exact=exact,

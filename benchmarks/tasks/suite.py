@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.benchmarks.rows.kinds import kind_of
 from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.registry import modality_names
 
 PACKAGED = Path(__file__).parents[1] / "suites"
 CUSTOM_FILE = "suite.yaml"
 SPLITS = ("train", "dev", "test")
+_KEYS = {"name", "title", "source", "folder", "modality", "splits", "tasks", "kinds"}  # kinds holds YAML anchors
 METRICS = ("mcc", "macro_f1", "f1", "accuracy", "auroc", "auprc")
 
 
@@ -33,10 +34,10 @@ class SuiteTask:
     """Class id by label text; by default ids and class names stand for themselves."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Official number of rows by split; empty where none is official."""
-    rows: str = "dna"
-    """What a row is: the name of a kind in :mod:`dnar2mae.benchmarks.rows.kinds`."""
+    modality: str = "dna"
+    """What its rows are; see :mod:`dnar2mae.benchmarks.rows.contract`."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What the kind's reader must know besides, such as the names of files; DNA has none."""
+    """What the modality's reader must know besides, such as the names of files; DNA has none."""
 
     def __post_init__(self) -> None:
         """Check the metric and the label map."""
@@ -65,7 +66,7 @@ class Suite:
     folder: str
     """Name of the published folder; the data folder may be it or hold it."""
     tasks: tuple[SuiteTask, ...]
-    rows: str = "dna"
+    modality: str = "dna"
     """What the rows of all tasks are."""
 
     def select(self, names: tuple[str, ...]) -> "Suite":
@@ -121,8 +122,12 @@ def load_suite(name: str) -> Suite:
 
 def _suite(content: Mapping[str, Any], path: Path) -> Suite:
     splits = content.get("splits", SPLITS)
-    rows = str(content.get("rows", "dna"))
-    kind_of(rows)
+    unknown = sorted(set(content) - _KEYS)
+    if unknown:
+        raise ConfigError(f"{path}: unknown key {', '.join(unknown)}; a suite has {', '.join(sorted(_KEYS))}")
+    modality = str(content.get("modality", "dna"))
+    if modality not in modality_names():
+        raise ConfigError(f"{path}: modality must be one of {', '.join(modality_names())}, got {modality!r}")
     tasks = []
     for name, given in content["tasks"].items():
         values = dict(given or {})
@@ -130,12 +135,12 @@ def _suite(content: Mapping[str, Any], path: Path) -> Suite:
             values["sizes"] = dict(zip(splits, values["sizes"], strict=True))
         values["classes"] = [str(text) for text in values.get("classes", ("0", "1"))]
         values["labels"] = {str(text): i for text, i in values.get("labels", {}).items()}
-        tasks.append(structured({"name": str(name), "rows": rows, **values}, SuiteTask, path))
+        tasks.append(structured({"name": str(name), "modality": modality, **values}, SuiteTask, path))
     return Suite(
         name=str(content["name"]),
         title=str(content.get("title", content["name"])),
         source=str(content.get("source", path)),
         folder=str(content.get("folder", content["name"])),
         tasks=tuple(tasks),
-        rows=rows,
+        modality=modality,
     )

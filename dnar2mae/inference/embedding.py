@@ -1,24 +1,25 @@
-"""One call for every model: sequences go through the DNA path, samples of other kinds of data through theirs."""
+"""From a file of samples to a file of embeddings; memory does not grow with the input."""
 
+import itertools
 import warnings
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.inference.files import embed_file, write_parquet
-from dnar2mae.inference.hidden_states import EmbedOptions
-from dnar2mae.inference.model import Model
-from dnar2mae.inference.samples import embed_samples
-from dnar2mae.inference.trained_run import load_run
-from dnar2mae.modalities.contract import Modality
-from dnar2mae.run.checkpoint import find_checkpoint
-from dnar2mae.run.config_file import read_config
+from dnar2mae.inference.loading import TrainedModel, load
+from dnar2mae.modalities.contract import Embeddings
+from dnar2mae.modalities.options import EmbedOptions
 from dnar2mae.storage.safe_files import output_file, written_whole
+
+_CHUNK_ROWS = 4096
+_PACKAGES = {".npy": "numpy", ".parquet": "pyarrow", ".h5ad": "anndata"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,79 +33,126 @@ class Written:
 
 
 def embed(
-    model: str | Path,
+    model: str | Path | TrainedModel,
     path: str | Path,
     out: str | Path,
     *,
     device: str = "auto",
     options: EmbedOptions | None = None,
-    genome: str | Path | None = None,
-    tile_bp: int | None = None,
 ) -> Written:
     """Embed a file of what a model was trained on.
 
     Parameters
     ----------
     model
-        Run directory, checkpoint, or ModernBERT folder.
+        What :func:`dnar2mae.inference.load` reads, or has read.
     path
-        Sequences (see :func:`dnar2mae.inference.embed_file`), or what the run's kind of data reads.
+        What the model's kind of data reads: a row a sample (of DNA a sequence, region or tile).
     out
-        ``.npy`` (with a ``.tsv`` beside it), ``.parquet``, or ``.h5ad`` for sequences and cells; replaced if it exists.
+        ``.npy`` (float32 [rows, D]; what the rows are stands in the ``.tsv`` beside it), ``.parquet`` (the table's
+        columns and ``embedding``) or ``.h5ad`` (``X`` and ``obs``; of cells, the input with
+        ``obsm["X_dnar2mae"]``); replaced if it exists.
     device
-        Where the model runs.
-    options, genome, tile_bp
-        For sequences alone.
+        Where a model that is still to be read runs.
+    options
+        What the kind of data understands, such as :class:`dnar2mae.inference.DnaEmbedOptions`. Where a sample has
+        several rows (``pool="none"``), the output is ``.npy``, and the table beside it has ``first_row`` and
+        ``num_rows``.
 
     Raises
     ------
     Dnar2maeError
         If the model, the input or the output cannot be used, or an option does not fit.
+
+    Warns
+    -----
+    UserWarning
+        If a sample holds nothing to embed; its row is NaN.
     """
-    found = find_checkpoint(Path(model))
-    kind = "dna" if found is None else read_config(found[0] / "config.yaml", whole=True).modality
-    if kind == "dna":
-        dna = Model.from_pretrained(Path(model), device=device)
-        return Written(*embed_file(dna, path, out, options=options, genome=genome, tile_bp=tile_bp), dna.source)
-    if (options or EmbedOptions()) != EmbedOptions() or genome is not None or tile_bp is not None:
-        raise ConfigError(f"options of sequences (--pool, --layer, --genome, ...) do not fit {model}, a run on {kind}")
-    return _embed_samples_of(Path(model), Path(path), Path(out), device)
-
-
-def _embed_samples_of(model: Path, path: Path, out: Path, device: str) -> Written:
-    trained = load_run(model, device=device)
-    _check_suffix(out, trained.modality)
-    source = trained.modality.read(path)
-    vectors = embed_samples(trained.model, source, progress=True)
-    empty = int(np.isnan(vectors).any(1).sum())
+    path, out = Path(path), Path(out)
+    _check_output(out)
+    trained = model if isinstance(model, TrainedModel) else load(model, device=device)
+    fitting = _fitting(options or EmbedOptions(), trained)
+    source = trained.modality.read_with(path, fitting)
+    found = trained.modality.embeddings(trained.model, source, fitting, progress=True)
+    if out.suffix != ".npy" and found.num_rows != len(found.table):
+        raise ConfigError(f"--out must end in .npy where a sample has several rows, got {out}")
+    with output_file(out) as partial:
+        width, empty = _write(trained, found, path, out, partial)
     if empty:
         warnings.warn(
-            f"{path}: {empty} of {len(vectors)} samples hold nothing to embed: their rows are NaN", stacklevel=2
+            f"{path}: {empty} of {found.num_rows} samples hold nothing to embed: their rows are NaN", stacklevel=2
         )
-    table = getattr(source, "table", pd.DataFrame({"sample": np.arange(len(vectors))}))
-    with output_file(out) as partial:
-        _write(trained.modality, vectors, table, path, partial)
-        if out.suffix == ".npy":
-            with written_whole(out.with_suffix(".tsv")) as described:
-                table.to_csv(described, sep="\t", index=False)
-    rows, width = vectors.shape
-    return Written(rows, width, str(trained.checkpoint))
+    return Written(found.num_rows, width, trained.source)
 
 
-def _check_suffix(out: Path, modality: Modality) -> None:
-    suffixes = (".npy", ".parquet", *modality.output_suffixes)
-    if out.suffix not in suffixes:
-        raise ConfigError(f"--out must end in {', '.join(suffixes)}, got {out}")
-    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise ConfigError(f"--out {out} needs the package pyarrow: pip install pyarrow")
+def _fitting(options: EmbedOptions, trained: TrainedModel) -> EmbedOptions:
+    """Return the options as the kind of data has them; what it does not understand must have been left alone."""
+    given = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
+    wanted = trained.modality.embed_options
+    unfit = sorted(given.keys() - {field.name for field in fields(wanted)})
+    if unfit:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in unfit)
+        raise ConfigError(f"{flags}: no option of {trained.source}, a model of --modality {trained.config.modality}")
+    return wanted(**given)
 
 
-def _write(
-    modality: Modality, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, partial: Path
-) -> None:
-    if partial.suffix == ".npy":
-        np.save(partial, vectors)
-    elif partial.suffix == ".parquet":
-        write_parquet(vectors, table, partial)
-    else:
-        modality.write(vectors, path, partial)
+def _check_output(out: Path) -> None:
+    from importlib.util import find_spec
+
+    if out.suffix not in _PACKAGES:
+        raise ConfigError(f"--out must end in {', '.join(_PACKAGES)}, got {out}")
+    package = _PACKAGES[out.suffix]
+    if find_spec(package) is None:
+        raise ConfigError(f"--out {out} needs the package {package}: pip install {package}")
+
+
+def _write(trained: TrainedModel, found: Embeddings, path: Path, out: Path, partial: Path) -> tuple[int, int]:
+    """Write blocks of rows as they come, to ``partial``, and return their width and how many rows are NaN.
+
+    What needs the whole array reads it from a temporary file.
+    """
+    blocks = iter(found.blocks)
+    first = next(blocks, np.zeros((0, 0), np.float32))
+    blocks, shape = itertools.chain([first], blocks), (found.num_rows, first.shape[1])
+    if out.suffix == ".npy":
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            empty = _append(file, blocks)
+        with written_whole(out.with_suffix(".tsv")) as described:
+            found.table.to_csv(described, sep="\t", index=False)
+        return shape[1], empty
+    with TemporaryFile(dir=out.parent) as file:  # beside the output: there is room for the one as for the other
+        empty = _append(file, blocks)
+        file.flush()
+        vectors = np.memmap(file, "<f4", "r", shape=shape).view(np.ndarray)
+        if out.suffix == ".parquet":
+            _write_parquet(vectors, found.table, partial)
+        else:
+            trained.modality.write(vectors, found.table, path, partial)
+    return shape[1], empty
+
+
+def _append(file: IO[bytes], blocks: Iterable[Float[np.ndarray, "_ D"]]) -> int:
+    """Write blocks and return how many of their rows are NaN."""
+    empty = 0
+    for block in blocks:
+        empty += int(np.isnan(block).any(1).sum())
+        file.write(block.astype("<f4").tobytes())
+    return empty
+
+
+def _write_parquet(vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, out: Path) -> None:
+    """Write the columns of a table and, as the last one, ``embedding``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer = None
+    for start in range(0, len(table), _CHUNK_ROWS):
+        part = pa.Table.from_pandas(table.iloc[start : start + _CHUNK_ROWS], preserve_index=False)
+        values = pa.array(vectors[start : start + _CHUNK_ROWS].ravel())
+        part = part.append_column("embedding", pa.FixedSizeListArray.from_arrays(values, vectors.shape[1]))
+        writer = writer or pq.ParquetWriter(out, part.schema)
+        writer.write_table(part)
+    if writer:
+        writer.close()

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 
 from dnar2mae.errors import RunError
-from dnar2mae.inference.hidden_states import tokens_at_once
 from dnar2mae.models import MaskedModel
+from dnar2mae.models.hidden_states import tokens_at_once
 from dnar2mae.models.partial import encode_span
 
 

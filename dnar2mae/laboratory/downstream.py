@@ -26,9 +26,7 @@ def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_w
 
     suite = load_suite(str(suite_folder))
     by_name = {cell.name: cell for cell in cells}
-    models = [
-        ModelSpec(name=name, kind="checkpoint", path=str(cell.path), rows=suite.rows) for name, cell in by_name.items()
-    ]
+    models = [ModelSpec(name=name, kind="checkpoint", path=str(cell.path)) for name, cell in by_name.items()]
     table = run_suite(
         suite,
         suite_folder,

@@ -6,19 +6,34 @@ The loop, the masks, the backbones, checkpoints and resuming are the same for al
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+import torch
 from jaxtyping import Float
 
 from dnar2mae.batch import FiniteSource, Layout, Source
+from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.options import EmbedOptions
+from dnar2mae.models.embedder import Embedder
+from dnar2mae.models.head import Head
+from dnar2mae.models.masked import MaskedModel
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import Vocabulary
 
-if TYPE_CHECKING:
-    from dnar2mae.models.embedder import Embedder
-    from dnar2mae.models.head import Head
-    from dnar2mae.models.masked import MaskedModel
+
+class Embeddings(NamedTuple):
+    """Vectors of samples, made block by block as they are asked for."""
+
+    num_rows: int
+    """Vectors in all: one a sample, or several (one a token)."""
+    table: pd.DataFrame
+    """What an output says about each sample."""
+    blocks: Iterator[Float[np.ndarray, "_ W"]]
+    """The vectors in order, float32; NaN for a sample that holds nothing to embed."""
 
 
 class Modality(ABC):
@@ -33,10 +48,10 @@ class Modality(ABC):
     layout: Layout
     unit: str
     """Name of the reported loss's unit, e.g. "bits per base"."""
-    output_suffixes: tuple[str, ...] = ()
-    """Kinds of file, besides .npy and .parquet, that :meth:`write` can write."""
     unit_size: float = 1.0
     """Losses summed over tokens, divided by the units these stand for and by this, are in ``unit``."""
+    embed_options: type[EmbedOptions] = EmbedOptions
+    """Options that :meth:`read_with` and :meth:`embeddings` understand."""
 
     @property
     @abstractmethod
@@ -49,11 +64,11 @@ class Modality(ABC):
         """Held-out samples."""
 
     @abstractmethod
-    def embedder(self) -> "Embedder":
+    def embedder(self) -> Embedder:
         """Build what turns a batch into vectors."""
 
     @abstractmethod
-    def head(self) -> "Head":
+    def head(self) -> Head:
         """Build what turns vectors at masked places into losses."""
 
     def open(self) -> None:
@@ -78,7 +93,7 @@ class Modality(ABC):
     def save(self, folder: Path) -> None:  # noqa: B027 - most kinds need nothing
         """Write into a run directory what a trained model needs besides its weights (a vocabulary, a tokenizer)."""
 
-    def illustrate(self, model: "MaskedModel", path: Path | None) -> None:  # noqa: B027 - nor a picture
+    def illustrate(self, model: MaskedModel, path: Path | None) -> None:  # noqa: B027 - nor a picture
         """Draw what the model makes of some held-out samples.
 
         Called at each validation for ``held_out-last``, and for ``held_out-best`` where the loss is the lowest so far.
@@ -103,18 +118,62 @@ class Modality(ABC):
         ConfigError
             If this kind of data has no such reader.
         """
-        from dnar2mae.errors import ConfigError
-
         raise ConfigError(f"{path}: {type(self).__name__} does not read samples to embed")
 
-    def write(self, vectors: Float[np.ndarray, "N D"], path: Path, out: Path) -> None:
-        """Write the vectors of all samples that :meth:`read` gives of ``path``, as the suffix of ``out`` asks.
+    def read_with(self, path: Path, options: Any) -> FiniteSource:
+        """Samples of a file as ``options``, of the type :attr:`embed_options`, ask; by default those of :meth:`read`.
 
         Raises
         ------
-        ConfigError
-            If this kind of data has no format of its own.
+        Dnar2maeError
+            As :meth:`read`, or if an option does not fit the file.
         """
-        from dnar2mae.errors import ConfigError
+        return self.read(path)
 
-        raise ConfigError(f"{out}: {type(self).__name__} writes .npy and .parquet only")
+    def embeddings(
+        self, model: MaskedModel, source: FiniteSource, options: Any = None, *, progress: bool = False
+    ) -> Embeddings:
+        """Embed samples, by default each as :meth:`dnar2mae.models.MaskedModel.pooled` does.
+
+        Parameters
+        ----------
+        model
+            Of a run on the same kind of data, in evaluation mode.
+        source
+            What :meth:`read` or :meth:`read_with` gave.
+        options
+            Of the type :attr:`embed_options`; by default its defaults.
+        progress
+            Show a progress bar on a terminal.
+        """
+        table = getattr(source, "table", None)
+        if table is None:
+            table = pd.DataFrame({"sample": np.arange(len(source))})
+        batch_tokens = (options or EmbedOptions()).batch_tokens
+        return Embeddings(len(source), table, _pooled(model, source, batch_tokens, progress))
+
+    def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
+        """Write the vectors of all samples that :meth:`read` gives of ``path`` as an AnnData: ``X`` and ``obs``."""
+        import anndata
+
+        texts = [name for name in table.columns if pd.api.types.is_string_dtype(table[name])]
+        described = table.astype(dict.fromkeys(texts, object))  # anndata does not write pandas 3's own strings
+        described.index = pd.Index(np.arange(len(table)).astype(str), dtype=object)
+        dimensions = pd.DataFrame(index=pd.Index(np.arange(vectors.shape[1]).astype(str), dtype=object))
+        anndata.AnnData(vectors, obs=described, var=dimensions).write_h5ad(out)
+
+
+@torch.inference_mode()
+def _pooled(
+    model: MaskedModel, source: FiniteSource, batch_tokens: int | None, progress: bool
+) -> Iterator[Float[np.ndarray, "_ W"]]:
+    device = next(model.parameters()).device
+    tokens = batch_tokens or (8192 if device.type == "cpu" else 65_536)
+    size = max(tokens // max(model.layout.tokens, 1), 1)
+    with progress_bar("embedding", len(source), show=progress) as update:
+        for start in range(0, len(source), size):
+            batch = source.batch(np.arange(start, min(start + size, len(source)))).to(device)
+            vectors = model.pooled(batch)
+            vectors[~batch.maskable.any(1)] = torch.nan
+            yield vectors.cpu().numpy()
+            update(start + len(batch.tokens))

@@ -6,6 +6,7 @@ A package adds a kind of data by an entry point of the group ``dnar2mae.modaliti
 
 import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,21 @@ class ModalitySpec:
     """``module:Class`` of the :class:`dnar2mae.modalities.contract.Modality`, imported when a run starts."""
     adapt: Callable[[PretrainConfig], PretrainConfig] = lambda config: config
     """Turn a preset, whose ``data`` is already ``config()``, into what suits this kind of data."""
+    paths: str = "paths"
+    """Setting among ``--data.*`` that names the data: a tuple of texts, or one text."""
+    may_change: tuple[str, ...] = ()
+    """Settings among ``--data.*`` that a resumed run may change, for they do not change what is learned. Paths are
+    among them where :meth:`dnar2mae.modalities.contract.Modality.fingerprint` tells other data."""
+    files: tuple[str, ...] = ()
+    """Names of what :meth:`dnar2mae.modalities.contract.Modality.save` writes into a run directory."""
+    benchmark: str | None = None
+    """``module:NAME`` of the :class:`dnar2mae.benchmarks.rows.contract.LabelledData` by which the benchmarks read and
+    embed labelled rows; by default they take what :meth:`dnar2mae.modalities.contract.Modality.read` gives."""
+
+    def data_of(self, path: "Path", **settings: Any) -> Any:
+        """Settings ``--data.*`` of a run on one file."""
+        one = isinstance(getattr(self.config(), self.paths), str)
+        return self.config(**{self.paths: str(path) if one else (str(path),)}, **settings)
 
 
 def modality_names() -> list[str]:
@@ -53,7 +69,7 @@ def modality_spec(name: str) -> ModalitySpec:
         If there is none of this name, or the package that registers it cannot be imported.
     """
     if name in _BUILT_IN:
-        return _load(_BUILT_IN[name])
+        return load_object(_BUILT_IN[name])
     for point in entry_points(group=GROUP, name=name):
         try:
             return point.load()
@@ -92,9 +108,19 @@ def build_modality(config: PretrainConfig, saved: "Path | None" = None) -> "Moda
     Dnar2maeError
         If the name is unknown or the settings do not fit.
     """
-    return _load(modality_spec(config.modality).modality)(config, saved)
+    return load_object(modality_spec(config.modality).modality)(config, saved)
 
 
-def _load(reference: str) -> Any:
+def saved_files() -> set[str]:
+    """Names of all files that any kind of data saves into a run directory."""
+    found: set[str] = set()
+    for name in modality_names():
+        with suppress(ConfigError):  # a package that cannot be imported has written nothing that could be read
+            found |= set(modality_spec(name).files)
+    return found
+
+
+def load_object(reference: str) -> Any:
+    """Import what ``module:NAME`` names."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.modalities.registry import modality_spec, saved_files
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.run.environment import JOB, environment
 from dnar2mae.storage.lock import lock
@@ -31,11 +32,8 @@ _MAY_CHANGE = {
     "parallel",
     "reduce",
     "timeout_s",
-    "data.genomes",
-    "data.paths",
-    "data.memory_mb",
 }
-"""Settings that do not change what is learned, so that a resumed run may differ in them."""
+"""Settings that do not change what is learned, so that a resumed run may differ in them; a modality adds its own."""
 
 
 _WRITTEN = (
@@ -48,12 +46,10 @@ _WRITTEN = (
     "held_out-best.*",
     "checkpoints",
     "tensorboard",
-    "tokenizer.json",
-    "genes.json",
-    "image.json",
     ".*.partial*",
 )
-"""What a run writes besides its configuration and environment, and what overwriting it removes."""
+"""What a run writes besides its configuration and environment, and what overwriting it removes; modalities add theirs.
+"""
 
 
 class RunDirectory:
@@ -125,9 +121,11 @@ class RunDirectory:
         if not self.config_file.exists():
             raise RunError(f"{self.path}: nothing to resume here: no config.yaml")
         was, now = flatten(read_config(self.config_file, whole=True)), flatten(config)
-        changed = [f"--{k.replace('_', '-')} was {was[k]}, got {now[k]}" for k in now if was[k] != now[k]]
+        may_change = _MAY_CHANGE | {f"data.{name}" for name in modality_spec(config.modality).may_change}
         refused = [
-            text for text, k in zip(changed, (k for k in now if was[k] != now[k]), strict=True) if k not in _MAY_CHANGE
+            f"--{k.replace('_', '-')} was {was.get(k)}, got {now[k]}"
+            for k in now
+            if k not in may_change and was.get(k) != now[k]
         ]
         if refused:
             raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
@@ -221,7 +219,8 @@ class RunDirectory:
         Configuration and environment stay until they are replaced: if this process is killed in between, the folder
         is still known as a run and can be overwritten again.
         """
-        for entry in [entry for pattern in _WRITTEN for entry in self.path.glob(pattern)]:
+        # What any modality saves: the configuration that says which one it was may be damaged.
+        for entry in [entry for pattern in (*_WRITTEN, *saved_files()) for entry in self.path.glob(pattern)]:
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:

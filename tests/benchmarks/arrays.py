@@ -1,11 +1,12 @@
-"""A kind of rows that is not DNA: rows of an npz file, embedded by a matrix."""
+"""A modality with rows of its own in the benchmarks: those of an npz file, embedded by a matrix."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.benchmarks.rows.kinds import Kind, LabelledRows
+from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
+from dnar2mae.modalities.registry import ModalitySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +31,22 @@ def read(task, folder):
     arrays = np.load(folder / task.options["file"])
     ids = task.label_map()
     splits = [split for split in ("train", "dev", "test") if split in arrays]
-    return {split: LabelledRows(arrays[split], [ids[str(y)] for y in arrays[f"{split}_labels"]]) for split in splits}
+    return {
+        split: LabelledRows(list(arrays[split]), [ids[str(y)] for y in arrays[f"{split}_labels"]]) for split in splits
+    }
 
 
-ARRAYS = Kind(
+ARRAYS = LabelledData(
     find=lambda task, folder: (folder / task.options["file"]).is_file(),
     read=read,
     key=lambda row: row.tobytes(),
     load=lambda path, device, trust_remote_code: Projection(matrix=np.load(Path(path) / "matrix.npy")),
 )
+
+
+@dataclass(frozen=True)
+class ArrayConfig:
+    file: str = ""
+
+
+SPEC = ModalitySpec(config=ArrayConfig, modality="none:None", paths="file", benchmark="tests.benchmarks.arrays:ARRAYS")

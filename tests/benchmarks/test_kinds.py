@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks.rows import kinds
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError
+from dnar2mae.modalities import registry
 
 
 @pytest.fixture
 def digits(tmp_path, monkeypatch):
     """Three clouds on two of eight axes, without a dev split; two test rows are training rows."""
-    monkeypatch.setitem(kinds.KINDS, "arrays", "tests.benchmarks.arrays:ARRAYS")
+    monkeypatch.setitem(registry._BUILT_IN, "arrays", "tests.benchmarks.arrays:SPEC")
     rng = np.random.default_rng(0)
     arrays = {}
     for split, count in (("train", 300), ("test", 90)):
@@ -29,7 +29,7 @@ def digits(tmp_path, monkeypatch):
     np.savez(tmp_path / "clouds" / "rows.npz", **arrays)
     task = {"classes": ["nil", "one", "two"], "metric": "accuracy", "options": {"file": "rows.npz"}}
     (tmp_path / "suite.yaml").write_text(
-        yaml.safe_dump({"name": "digits", "rows": "arrays", "tasks": {"clouds": task}})
+        yaml.safe_dump({"name": "digits", "modality": "arrays", "tasks": {"clouds": task}})
     )
     (tmp_path / "model").mkdir()
     np.save(tmp_path / "model" / "matrix.npy", np.eye(8, 2, dtype=np.float32))
@@ -65,7 +65,7 @@ def test_a_model_of_other_rows_is_probed_beside_its_random_control(digits, capsy
 @pytest.mark.parametrize(
     ("flags", "status", "message"),
     [
-        (["--both-strands"], 2, "--both-strands is for DNA; the rows of suite digits are arrays"),
+        (["--both-strands"], 2, "--both-strands needs rows with two strands; those of suite digits are arrays"),
         (["--method", "finetune"], 1, "model: method finetune needs an encoder of tokens; arrays has probe and knn"),
     ],
 )
@@ -77,8 +77,11 @@ def test_what_is_for_dna_alone_is_refused(digits, capsys, flags, status, message
 
 
 def test_an_unknown_kind_is_named(tmp_path):
-    (tmp_path / "suite.yaml").write_text("name: x\nrows: smells\ntasks: {a: {}}\n")
-    with pytest.raises(ConfigError, match="rows must be one of dna, samples, got 'smells'"):
+    (tmp_path / "suite.yaml").write_text("name: x\nmodality: smells\ntasks: {a: {}}\n")
+    with pytest.raises(ConfigError, match="suite.yaml: modality must be one of cell, dna, image, text, got 'smells'"):
+        load_suite(str(tmp_path))
+    (tmp_path / "suite.yaml").write_text("name: x\nrows: samples\ntasks: {a: {}}\n")
+    with pytest.raises(ConfigError, match="suite.yaml: unknown key rows; a suite has"):
         load_suite(str(tmp_path))
 
 
@@ -88,8 +91,10 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
     pixels = rng.random((120, 8, 8)) * 0.2 + np.where(labels[:, None, None], np.eye(8), np.eye(8)[::-1]) * 0.8
     (tmp_path / "lines").mkdir()
     np.savez(tmp_path / "lines" / "x.npz", images=(pixels * 255).astype(np.uint8), labels=labels)
-    task = {"classes": ["0", "1"], "metric": "accuracy", "options": {"modality": "image", "file": "x.npz"}}
-    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "lines", "rows": "samples", "tasks": {"lines": task}}))
+    task = {"classes": ["0", "1"], "metric": "accuracy", "options": {"file": "x.npz"}}
+    (tmp_path / "suite.yaml").write_text(
+        yaml.safe_dump({"name": "lines", "modality": "image", "tasks": {"lines": task}})
+    )
     sizes = "--model.width 32 --model.depth 1 --model.mlp-width 32 --data.patch 4 --steps 3 --batch-size 8".split()
     file, run, out = str(tmp_path / "lines" / "x.npz"), str(tmp_path / "run"), str(tmp_path / "out")
     assert main(["pretrain", "--modality", "image", file, "--out", run, *sizes]) == 0
@@ -115,6 +120,8 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
 
     task["options"] |= {"label": "digit", "labels": "none.csv"}
     (tmp_path / "lines" / "none.csv").write_text("sign\na\n")
-    (tmp_path / "suite.yaml").write_text(yaml.safe_dump({"name": "lines", "rows": "samples", "tasks": {"lines": task}}))
+    (tmp_path / "suite.yaml").write_text(
+        yaml.safe_dump({"name": "lines", "modality": "image", "tasks": {"lines": task}})
+    )
     assert main(command) == 2
     assert "no labels: expected a column 'digit', got the columns sign" in capsys.readouterr().err

@@ -10,10 +10,10 @@ from dnar2mae.benchmarks.models.cnn import SmallCnn, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import pad
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.kmers import kmer_counts
-from dnar2mae.benchmarks.rows.dna import is_ours
 from dnar2mae.benchmarks.running.cells import load_encoder
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.inference import is_trained_model
 
 from .conftest import motif_rows
 
@@ -107,9 +107,9 @@ def test_folders_that_cannot_be_used(bert, tmp_path_factory):
 
 
 def test_which_folders_are_ours(tiny_run, bert):
-    assert is_ours(tiny_run)
-    assert is_ours(next((tiny_run / "checkpoints").iterdir()))
-    assert not is_ours(bert)
+    assert is_trained_model(tiny_run)
+    assert is_trained_model(next((tiny_run / "checkpoints").iterdir()))
+    assert not is_trained_model(bert)
 
 
 def test_kmer_counts():

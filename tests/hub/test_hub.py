@@ -232,7 +232,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
     refused("expected model_type modernbert, got bert", model_type="bert")
     refused("norm_eps must be 1e-05, got 1e-12", norm_eps=1e-12)
     refused("layer_types must have a full_attention layer first", layer_types=["sliding_attention", "full_attention"])
-    refused("the weights do not fit", intermediate_size=20)
+    refused("out: does not fit the model: encoder.layers.0.mlp_in.weight is", intermediate_size=20)
     (folder / "tokenizer.json").write_text("{")
     refused("not a tokenizer.json")
     other = to_tokenizers(KmerTokenizer())

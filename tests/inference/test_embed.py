@@ -8,7 +8,9 @@ import torch
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.store import Genome
-from dnar2mae.inference import EmbedOptions, Model, embed_file, read_sequences
+from dnar2mae.inference import DnaEmbedOptions, Model, Written, embed
+from dnar2mae.modalities.dna.embedding import SequenceEmbedder
+from dnar2mae.modalities.dna.sequences import read_sequences
 from tests.random_run import write_run
 
 KMERS = [(1, 1), (3, 3), (3, 1)]
@@ -122,8 +124,10 @@ def test_bad_requests(single):
         single.embed([""])
     with pytest.raises(ConfigError, match=r"--layer must be in -4..3, got 4"):
         single.embed(["ACGT"], layer=4)
+    options = DnaEmbedOptions()
+    object.__setattr__(options, "pool", "cls")  # the tests' own type checks would stop it before it is checked
     with pytest.raises(ConfigError, match="--pool must be mean, max or none, got cls"):
-        single.embed(["ACGT"], pool="cls")
+        options.__post_init__()
     with pytest.raises(ConfigError, match="--window-bp must be at least 1, got 0"):
         single.embed(["ACGT"], window_bp=0)
     assert single.embed([]).shape == (0, 16)
@@ -131,14 +135,14 @@ def test_bad_requests(single):
 
 def test_fasta_tiles_and_their_table(single, fasta, tmp_path):
     genome = Genome.open(fasta)
-    shape = embed_file(single, fasta, tmp_path / "x.npy", tile_bp=3000)
+    written = embed(single.trained, fasta, tmp_path / "x.npy", options=DnaEmbedOptions(tile_bp=3000))
     vectors, table = np.load(tmp_path / "x.npy"), pd.read_csv(tmp_path / "x.tsv", sep="\t")
-    assert vectors.shape == shape == (7 + 4, 16)
+    assert vectors.shape == (written.rows, written.width) == (7 + 4, 16)
     assert table.groupby("name")["end"].max().tolist() == [20_000, 10_000]
     assert table["start"].tolist()[6:9] == [18_000, 0, 3000]
     own = genome.fetch("two", 3000, 6000)
     np.testing.assert_allclose(vectors[8], single.embed([own])[0], atol=2e-6)
-    assert embed_file(single, fasta, tmp_path / "whole.npy") == (2, 16)
+    assert embed(single.trained, fasta, tmp_path / "whole.npy") == Written(2, 16, single.source)
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "none"])
@@ -146,26 +150,26 @@ def test_fasta_tiles_and_their_table(single, fasta, tmp_path):
 def test_a_long_sequence_in_stretches_is_the_same(model, fasta, tmp_path, monkeypatch, pool, window_bp):
     text = fasta.read_text().replace(">one\n", ">one\n" + "N" * 700)[:3000].replace(">two", "")
     (tmp_path / "n.fa").write_text(text + "\n")
-    options = EmbedOptions(pool=pool, both_strands=True, window_bp=window_bp)
-    embed_file(model, tmp_path / "n.fa", tmp_path / "whole.npy", options=options)
-    sizes, embed = [], Model.embed
+    options = DnaEmbedOptions(pool=pool, both_strands=True, window_bp=window_bp)
+    embed(model.trained, tmp_path / "n.fa", tmp_path / "whole.npy", options=options)
+    sizes, original = [], SequenceEmbedder.embed
 
-    def spy(self, sequences, **settings):
-        sizes.append(max(map(len, sequences)))
-        return embed(self, sequences, **settings)
+    def spy(self, codes):
+        sizes.append(max(map(len, codes)))
+        return original(self, codes)
 
-    monkeypatch.setattr(Model, "embed", spy)
-    monkeypatch.setattr("dnar2mae.inference.files._BLOCK_TOKENS", 500)
-    embed_file(model, tmp_path / "n.fa", tmp_path / "parts.npy", options=options)
+    monkeypatch.setattr(SequenceEmbedder, "embed", spy)
+    monkeypatch.setattr("dnar2mae.modalities.dna.embedding._BLOCK_TOKENS", 500)
+    embed(model.trained, tmp_path / "n.fa", tmp_path / "parts.npy", options=options)
     assert len(sizes) > 1
     assert max(sizes) < 700 * model.tokenizer.stride + 100
     np.testing.assert_allclose(np.load(tmp_path / "parts.npy"), np.load(tmp_path / "whole.npy"), atol=3e-6)
 
 
 def test_a_row_a_token_and_blocks(single, fasta, tmp_path, monkeypatch):
-    monkeypatch.setattr("dnar2mae.inference.files._BLOCK_TOKENS", 5000)
-    options = EmbedOptions(pool="none", layer=1)
-    assert embed_file(single, fasta, tmp_path / "x.npy", options=options, tile_bp=900) == (30_000, 16)
+    monkeypatch.setattr("dnar2mae.modalities.dna.embedding._BLOCK_TOKENS", 5000)
+    options = DnaEmbedOptions(pool="none", layer=1, tile_bp=900)
+    assert embed(single.trained, fasta, tmp_path / "x.npy", options=options).rows == 30_000
     table = pd.read_csv(tmp_path / "x.tsv", sep="\t")
     row = table[(table["name"] == "two") & (table["start"] == 1800)].iloc[0]
     own = single.embed([Genome.open(fasta).fetch("two", 1800, 2700)], pool="none", layer=1)[0]
@@ -174,17 +178,16 @@ def test_a_row_a_token_and_blocks(single, fasta, tmp_path, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_input(single, tmp_path, monkeypatch):
-    held = []
-    embed = Model.embed
+    held, original = [], SequenceEmbedder.embed
 
-    def spy(self, sequences, **settings):
-        held.append(sum(map(len, sequences)))
-        return embed(self, sequences, **settings)
+    def spy(self, codes):
+        held.append(sum(map(len, codes)))
+        return original(self, codes)
 
-    monkeypatch.setattr(Model, "embed", spy)
-    monkeypatch.setattr("dnar2mae.inference.files._BLOCK_TOKENS", 4000)
+    monkeypatch.setattr(SequenceEmbedder, "embed", spy)
+    monkeypatch.setattr("dnar2mae.modalities.dna.embedding._BLOCK_TOKENS", 4000)
     (tmp_path / "long.fa").write_text(">a\n" + "ACGTTGCATC" * 4000 + "\n")
-    embed_file(single, tmp_path / "long.fa", tmp_path / "x.npy", tile_bp=1000)
+    embed(single.trained, tmp_path / "long.fa", tmp_path / "x.npy", options=DnaEmbedOptions(tile_bp=1000))
     assert len(held) == 10
     assert max(held) <= 4000
 
@@ -193,7 +196,7 @@ def test_bed_regions_and_strands(single, fasta, tmp_path):
     bed = "# regions\nchrone\t10\t90\ta\t0\t-\none\t10\t90\n\ntrack x\ntwo\t5\t30\tb\t.\t+\n"
     (tmp_path / "r.bed.gz").write_bytes(gzip.compress(bed.encode()))
     pytest.importorskip("pyarrow")
-    embed_file(single, tmp_path / "r.bed.gz", tmp_path / "x.parquet", genome=fasta)
+    embed(single.trained, tmp_path / "r.bed.gz", tmp_path / "x.parquet", options=DnaEmbedOptions(genome=fasta))
     table = pd.read_parquet(tmp_path / "x.parquet")
     assert table["region"].tolist() == ["a", "", "b"]
     assert table["strand"].tolist() == ["-", "+", "+"]
@@ -209,7 +212,7 @@ def test_tables_keep_their_columns(single, texts, tmp_path):
     pytest.importorskip("anndata")
     import anndata
 
-    embed_file(single, tmp_path / "t.csv", tmp_path / "x.h5ad", options=EmbedOptions(both_strands=True))
+    embed(single.trained, tmp_path / "t.csv", tmp_path / "x.h5ad", options=DnaEmbedOptions(both_strands=True))
     found = anndata.read_h5ad(tmp_path / "x.h5ad")
     np.testing.assert_allclose(found.X, single.embed(texts, both_strands=True), atol=2e-6)
     assert found.obs["label"].tolist() == [0, 1, 0, 1, 1]
@@ -229,13 +232,13 @@ BAD_BEDS = {
 def test_bad_beds(single, fasta, tmp_path, content):
     (tmp_path / "r.bed").write_text(content)
     with pytest.raises(SequenceError, match=BAD_BEDS[content]):
-        embed_file(single, tmp_path / "r.bed", tmp_path / "x.npy", genome=fasta)
+        embed(single.trained, tmp_path / "r.bed", tmp_path / "x.npy", options=DnaEmbedOptions(genome=fasta))
 
 
 def test_bad_files(single, fasta, tmp_path):
     def refused(kind, match, path, out="x.npy", **settings):
         with pytest.raises(kind, match=match):
-            embed_file(single, tmp_path / path, tmp_path / out, **settings)
+            embed(single.trained, tmp_path / path, tmp_path / out, options=DnaEmbedOptions(**settings))
         assert not (tmp_path / "x.npy").exists()
 
     (tmp_path / "t.csv").write_text("seq,label\nACGT,1\n")
@@ -253,16 +256,16 @@ def test_bad_files(single, fasta, tmp_path):
     refused(ConfigError, "--genome must be given with a BED file and no other input", "t.csv", genome=fasta)
     refused(ConfigError, "--tile-bp must be at least 1, and the input FASTA", "t.csv", tile_bp=5)
     refused(ConfigError, "--out must end in .npy, .parquet, .h5ad, got", "t.csv", out="x.txt")
-    refused(ConfigError, "--out must end in .npy for --pool none", "t.csv", "x.h5ad", options=EmbedOptions(pool="none"))
     (tmp_path / "g.csv").write_text("sequence\nACGT\n")
+    refused(ConfigError, "--out must end in .npy where a sample has several rows", "g.csv", "x.h5ad", pool="none")
     with pytest.raises(ConfigError, match="--out must be writable"):
-        embed_file(single, tmp_path / "g.csv", "/proc/nowhere/x.npy")
+        embed(single.trained, tmp_path / "g.csv", "/proc/nowhere/x.npy")
 
 
 def test_missing_packages_are_named(single, fasta, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="needs the package pyarrow: pip install pyarrow"):
-        embed_file(single, fasta, tmp_path / "x.parquet")
+        embed(single.trained, fasta, tmp_path / "x.parquet")
 
 
 def test_empty_sequences_of_a_genome_are_left_out(tmp_path):

@@ -9,15 +9,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from dnar2mae import MaskConfig, pretrain
+from dnar2mae import DataConfig, MaskConfig, PretrainConfig, pretrain
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.inference.samples import embed_samples
-from dnar2mae.inference.trained_run import load_run
-from dnar2mae.modalities.registry import build_modality
+from dnar2mae.inference import embed, load
+from dnar2mae.modalities.registry import build_modality, modality_spec, preset_for
 from dnar2mae.models.backbone import why_unsupported
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.config_file import read_config, write_config
@@ -28,6 +28,8 @@ from dnar2mae.training.loader import batches
 from dnar2mae.training.trainer import Trainer
 from tests.modalities.kinds import KINDS, cell_counts, write_cells
 
+anndata = pytest.importorskip("anndata")
+pytestmark = pytest.mark.filterwarnings("ignore:.*are longer than --data.window-tokens:UserWarning")
 LAWS = {
     "uniform": MaskConfig(low=0.2, high=0.7),
     "fixed per sample": MaskConfig(law="fixed", ratio=0.5, per="sample"),
@@ -122,7 +124,7 @@ def altered(path):
 def test_a_run_resumes_on_the_same_data_alone_wherever_they_lie(config, tmp_path):
     config, run = replace(config, steps=1), tmp_path / "run"
     pretrain(config, run)
-    name = "genomes" if config.modality == "dna" else "paths"
+    name = modality_spec(config.modality).paths
     here = Path(getattr(config.data, name)[0])
     there = tmp_path / "elsewhere" / f"other{here.suffix}"
     there.parent.mkdir()
@@ -167,12 +169,83 @@ def test_a_backbone_learns_or_says_why_it_does_not_fit(config, tmp_path, backbon
     assert trainer.held_out(0.5, 16) < before
 
 
+def data_of(config):
+    """The file that a run was given."""
+    return Path(getattr(config.data, modality_spec(config.modality).paths)[0])
+
+
 def test_a_trained_run_reads_back_and_embeds(config, tmp_path):
     pretrain(config, tmp_path / "run")
-    trained, control = load_run(tmp_path / "run", device="cpu"), load_run(tmp_path / "run", device="cpu", seed=5)
-    source = build_modality(config).validation
-    vectors, others = (embed_samples(run.model, source) for run in (trained, control))
-    assert vectors.shape == (len(source), config.model.width)
-    assert np.isfinite(vectors).all()
-    assert not np.allclose(vectors, others)
-    np.testing.assert_allclose(embed_samples(trained.model, source, batch_tokens=1), vectors, atol=1e-5)
+    trained, control = load(tmp_path / "run", device="cpu"), load(tmp_path / "run", device="cpu", seed=5)
+    for source in (build_modality(config).validation, trained.modality.read(data_of(config))):
+        vectors, others = (model.embed(source) for model in (trained, control))
+        assert vectors.shape == (len(source), config.model.width)
+        assert vectors.dtype == np.float32
+        assert np.isfinite(vectors).all()
+        assert not np.allclose(vectors, others)
+        few = trained.modality.embed_options(batch_tokens=1)
+        np.testing.assert_allclose(trained.embed(source, few), vectors, atol=1e-5)
+        np.testing.assert_array_equal(control.embed(source), trained.random_like(5).embed(source))
+
+
+def embeddings_in(path):
+    """Vectors of an output, whatever its format."""
+    match path.suffix:
+        case ".npy":
+            return np.load(path)
+        case ".parquet":
+            return np.stack(pd.read_parquet(path)["embedding"])
+    found = anndata.read_h5ad(path)
+    return found.obsm.get("X_dnar2mae", found.X)
+
+
+def test_a_file_is_embedded_in_every_format(config, tmp_path):
+    pytest.importorskip("pyarrow")
+    pretrain(replace(config, steps=1), tmp_path / "run")
+    trained = load(tmp_path / "run", device="cpu")
+    source = trained.modality.read(data_of(config))
+    expected = trained.embed(source)
+    for out in (tmp_path / "x.npy", tmp_path / "x.parquet", tmp_path / "x.h5ad"):
+        written = embed(trained, data_of(config), out)
+        assert (written.rows, written.width) == expected.shape
+        np.testing.assert_array_equal(embeddings_in(out), expected)
+    assert len(pd.read_csv(tmp_path / "x.tsv", sep="\t")) == len(source)
+
+
+def test_samples_of_a_file_are_the_same_alone_and_together(config):
+    kind = build_modality(config)
+    source = kind.read(data_of(config))
+    ids = np.arange(min(len(source), 3))
+    together, alone = source.batch(ids), [source.batch(ids[i : i + 1]) for i in ids]
+    for row, batch in enumerate(alone):
+        real = batch.maskable[0].nonzero().flatten()
+        assert len(real)
+        assert torch.equal(batch.tokens[0, real], together.tokens[row, real])
+        assert together.maskable[row].sum() == len(real)
+
+
+def test_a_run_names_the_files_that_it_saves_and_what_may_change(config, tmp_path):
+    spec = modality_spec(config.modality)
+    (tmp_path / "made").mkdir()
+    build_modality(config).save(tmp_path / "made")
+    assert {file.name for file in (tmp_path / "made").iterdir()} <= set(spec.files)
+    names = {field.name for field in fields(config.data)}
+    assert {spec.paths, *spec.may_change} <= names
+    assert spec.data_of(Path("x")) == spec.config(**{spec.paths: ("x",)})
+
+
+def test_overwriting_removes_what_another_kind_saved(config, tmp_path):
+    run = tmp_path / "run"
+    RunDirectory(run).create(config, overwrite=False)
+    build_modality(config).save(run)
+    other = PretrainConfig(data=DataConfig(genomes=("g.fa",)))
+    RunDirectory(run).create(other, overwrite=True)
+    assert {p.name for p in run.iterdir()} == {"config.yaml", "environment.json", "checkpoints"}
+
+
+def test_a_run_does_not_resume_as_another_kind(config, tmp_path):
+    run = tmp_path / "run"
+    RunDirectory(run).create(config, overwrite=False)
+    other = preset_for("text" if config.modality != "text" else "image", PretrainConfig())
+    with pytest.raises(RunError, match=f"--modality was {config.modality}, got {other.modality}"):
+        RunDirectory(run).check(other, resume=True, overwrite=False)

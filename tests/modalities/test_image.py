@@ -17,7 +17,7 @@ from dnar2mae.batch import LabelledSource, evenly_spaced
 from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError
-from dnar2mae.inference.trained_run import load_run
+from dnar2mae.inference import load
 from dnar2mae.masking import fixed_masks
 from dnar2mae.modalities.image.arrays import open_images, read_idx
 from dnar2mae.modalities.image.config import ImageConfig
@@ -259,7 +259,7 @@ def test_a_run_leaves_two_pictures_and_reads_labelled_images(folder, tmp_path):
         assert np.asarray(picture).std() > 1
     data = json.loads((tmp_path / "run" / "summary.json").read_text())["data"]
     assert (data["training_images"], data["held_out_images"]) == (4, 1)
-    trained = load_run(tmp_path / "run", device="cpu")
+    trained = load(tmp_path / "run", device="cpu")
     again = trained.modality.read(folder)
     assert isinstance(again, LabelledSource)
     assert again.labels.tolist() == [0, 0, 0, 1, 1]
@@ -268,7 +268,7 @@ def test_a_run_leaves_two_pictures_and_reads_labelled_images(folder, tmp_path):
         trained.modality.read(tmp_path / "other")
     (tmp_path / "run" / "image.json").write_text("{}")
     with pytest.raises(Exception, match="image.json: cannot read the shape of the images"):
-        load_run(tmp_path / "run", device="cpu")
+        load(tmp_path / "run", device="cpu")
 
 
 def corrupt_png(tmp_path):

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dnar2mae.cli import main
 
@@ -36,7 +37,7 @@ def installed(folder: Path) -> dict[str, str]:
 
 def test_the_example_is_short():
     lines = [line for path in EXAMPLE.rglob("*.py") for line in path.read_text().splitlines()]
-    assert 20 < len(lines) < 80
+    assert 20 < len(lines) < 100
 
 
 def test_an_installed_kind_of_data_trains_and_is_refused_like_ours(tmp_path, capsys):
@@ -46,12 +47,23 @@ def test_an_installed_kind_of_data_trains_and_is_refused_like_ours(tmp_path, cap
     np.savetxt(tmp_path / "series.txt", np.sin(time + phase))
     missing, out = ["pretrain", "--modality", "signals", "none.txt", "--out", str(tmp_path / "no")], tmp_path / "run"
     train = ["pretrain", "--modality", "signals", str(tmp_path / "series.txt"), "--out", str(out), *FLAGS]
-    code = f"from dnar2mae.cli import main\nassert main({train}) == 0\nassert main({missing}) == 2"
+    np.savetxt(tmp_path / "labels.csv", phase < 3, fmt="%d", header="label", comments="")
+    options = {"file": str(tmp_path / "series.txt"), "labels": str(tmp_path / "labels.csv")}
+    suite = {"name": "waves", "modality": "signals", "tasks": {"phase": {"classes": ["0", "1"], "options": options}}}
+    (tmp_path / "suite.yaml").write_text(json.dumps(suite))
+    embed = ["embed", str(out), str(tmp_path / "series.txt"), "--out", str(tmp_path / "x.npy")]
+    probe = ["benchmark", "run", str(tmp_path), "--model", str(out), "--seeds", "1", "--out", str(tmp_path / "probed")]
+    code = (
+        "from dnar2mae.cli import main\n"
+        f"assert main({train}) == 0\nassert main({embed}) == 0\nassert main({probe}) == 0\nassert main({missing}) == 2"
+    )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["held_out"] < 0.8 * summary["yardstick"]["mean series"]
     assert summary["unit"] in done.stdout
+    assert np.load(tmp_path / "x.npy").shape == (200, 16)
+    assert (pd.read_csv(tmp_path / "probed" / "summary.csv")["score"] > 0.6).all()
     assert "dnar2mae: none.txt: cannot be read in stretches of 8" in done.stderr
     assert main(missing) == 2  # in this process nothing is installed
     assert "--modality must be one of" in capsys.readouterr().err

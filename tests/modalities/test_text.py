@@ -16,8 +16,7 @@ from dnar2mae import ModelConfig, PretrainConfig, pretrain
 from dnar2mae.batch import Batch
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, DataError
-from dnar2mae.inference.samples import embed_samples
-from dnar2mae.inference.trained_run import load_run
+from dnar2mae.inference import load
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.registry import build_modality, preset_for
 from dnar2mae.modalities.text.config import TextConfig
@@ -262,10 +261,8 @@ def test_a_trained_run_needs_neither_its_text_nor_its_tokenizer_file(tmp_path):
     assert result.yardstick["token unigram"] > result.yardstick["token Markov order 1"] > 0
     (tmp_path / "words.txt").unlink()
     (tmp_path / "bpe.json").unlink()
-    trained = load_run(tmp_path / "run", device="cpu")
-    vectors = embed_samples(
-        trained.model, trained.modality.read(lines(tmp_path / "b.csv", "text", "the model", '""', "a"))
-    )
+    trained = load(tmp_path / "run", device="cpu")
+    vectors = trained.embed(trained.modality.read(lines(tmp_path / "b.csv", "text", "the model", '""', "a")))
     assert vectors.shape == (3, 32)
     assert np.isfinite(vectors).all(1).tolist() == [True, False, True]
 

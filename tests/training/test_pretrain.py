@@ -24,8 +24,7 @@ from dnar2mae import (
 )
 from dnar2mae.cli.starting_point import starting_config
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.inference import Model, embed
-from dnar2mae.inference.trained_run import load_run
+from dnar2mae.inference import Model, embed, load
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.run.checkpoint import checkpoints, load_checkpoint
 from dnar2mae.run.config_file import write_config
@@ -331,7 +330,7 @@ def test_a_run_whose_configuration_was_cut_is_not_completed_with_defaults(config
         "resume": lambda: pretrain(replace(config, steps=2), run, resume=True),
         "init": lambda: pretrain(replace(config, init=str(run)), tmp_path / "next"),
         "model": lambda: Model.from_pretrained(run, device="cpu"),
-        "samples": lambda: load_run(run, device="cpu"),
+        "samples": lambda: load(run, device="cpu"),
         "embed": lambda: embed(run, config.data.genomes[0], tmp_path / "x.npy", device="cpu"),
         "flags": lambda: starting_config(["--resume", "--out", str(run)]),
     }

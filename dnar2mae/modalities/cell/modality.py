@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from torch import nn
 
@@ -62,8 +63,6 @@ class CellModality(Modality):
     RunError
         If that run's values are normalised in another way.
     """
-
-    output_suffixes = (".h5ad",)
 
     def __init__(self, config: PretrainConfig[CellConfig], saved: Path | None = None) -> None:
         self.config, self.data = config, config.data
@@ -225,7 +224,7 @@ class CellModality(Modality):
         store = CellStore([self._open(path)], self.genes, self.data.normalisation, given=True)
         return ListedCells(store, np.arange(len(store)), self._encoder(_FIXED_SEED), alike=True)
 
-    def write(self, vectors: Float[np.ndarray, "N D"], path: Path, out: Path) -> None:
+    def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
         """Write the AnnData at ``path`` with ``obsm["X_dnar2mae"]`` added; for 10x input, one made from it."""
         write_h5ad(vectors, self._open(path), out)
 

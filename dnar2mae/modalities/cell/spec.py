@@ -15,4 +15,10 @@ def _adapt(preset: PretrainConfig) -> PretrainConfig:
     )
 
 
-SPEC = ModalitySpec(config=CellConfig, modality="dnar2mae.modalities.cell.modality:CellModality", adapt=_adapt)
+SPEC = ModalitySpec(
+    config=CellConfig,
+    modality="dnar2mae.modalities.cell.modality:CellModality",
+    adapt=_adapt,
+    may_change=("paths", "memory_mb"),
+    files=("genes.json",),
+)

@@ -9,15 +9,19 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from dnar2mae.batch import Batch, Layout, evenly_spaced
+from dnar2mae.batch import Batch, FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.markov import markov_yardstick
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.windows import TiledSource, WindowSource
-from dnar2mae.modalities.contract import Modality
+from dnar2mae.modalities.contract import Embeddings, Modality
+from dnar2mae.modalities.dna.embedding import SequenceEmbedder, grid, ids_of
+from dnar2mae.modalities.dna.options import DnaEmbedOptions
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
+from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
+from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead
 from dnar2mae.storage.fingerprint import of_values
@@ -70,6 +74,51 @@ class FiniteDnaSource(DnaSource):
         return len(self.windows)
 
 
+class SequenceSource:
+    """Sequences of a file, whole, each in a row of its own.
+
+    Parameters
+    ----------
+    sequences
+        Where the codes come from.
+    tokenizer
+        Turns codes into ids.
+
+    Raises
+    ------
+    SequenceError
+        If one is shorter than one token.
+    """
+
+    def __init__(self, sequences: Sequences, tokenizer: DnaTokenizer, path: Path) -> None:
+        self.sequences, self.tokenizer, self.table = sequences, tokenizer, sequences.table
+        least, short = grid(tokenizer).k, int(np.argmin(sequences.lengths))
+        if sequences.lengths[short] < least:
+            raise SequenceError(
+                f"{path}: sequence {short + 1} ({sequences.lengths[short]} bp) is shorter than one token ({least} bp)"
+            )
+
+    def __len__(self) -> int:
+        """Count the sequences."""
+        return len(self.sequences.lengths)
+
+    def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Tokens of these sequences, padded to the longest; those with an unknown base do not count."""
+        found = [ids_of(self.tokenizer, self.sequences.codes(i)) for i in sample_ids.tolist()]
+        lengths = np.array([len(ids) for ids in found])
+        is_real = np.arange(lengths.max()) < lengths[:, None]
+        tokens = np.full(is_real.shape, self.tokenizer.vocabulary.pad_id, np.int32)
+        tokens[is_real] = np.concatenate(found)
+        first, documents = self.tokenizer.vocabulary.first_real, is_real.astype(np.int32) - 1
+        return Batch(
+            tokens=torch.from_numpy(tokens),
+            maskable=torch.from_numpy((tokens >= first) & (tokens < first + self.tokenizer.vocabulary.num_real)),
+            weight=torch.ones(tokens.shape),
+            sample_ids=torch.from_numpy(sample_ids),
+            documents=None if is_real.all() else torch.from_numpy(documents),
+        )
+
+
 class DnaModality(Modality):
     """Genomes to tokens.
 
@@ -87,6 +136,7 @@ class DnaModality(Modality):
     """
 
     unit = "bits per base"
+    embed_options = DnaEmbedOptions
 
     def __init__(self, config: PretrainConfig[DataConfig], saved: Path | None = None) -> None:
         self.config = config
@@ -180,6 +230,55 @@ class DnaModality(Modality):
         """Write ``tokenizer.json``, if one is used."""
         if isinstance(self.tokenizer, PieceTokenizer):
             self.tokenizer.file.save(folder)
+
+    def read(self, path: Path) -> SequenceSource:
+        """Sequences of a FASTA, GenBank, CSV or TSV file in their order.
+
+        Raises
+        ------
+        ConfigError, SequenceError
+            If the file cannot be used.
+        """
+        return self.read_with(path, DnaEmbedOptions())
+
+    def read_with(self, path: Path, options: DnaEmbedOptions) -> SequenceSource:
+        """The same, or the tiles of its sequences, or the regions of a BED file in ``options.genome``."""
+        return SequenceSource(
+            read_sequences(path, genome=options.genome, tile_bp=options.tile_bp), self.tokenizer, path
+        )
+
+    def embeddings(
+        self,
+        model: MaskedModel,
+        source: FiniteSource,
+        options: DnaEmbedOptions | None = None,
+        *,
+        progress: bool = False,
+    ) -> Embeddings:
+        """Embed sequences of any length by windows, on one strand or both; windows of training as they are.
+
+        Raises
+        ------
+        ConfigError
+            If a row a token is asked for and tokens have no fixed places, or there is no such layer.
+        """
+        if not isinstance(source, SequenceSource):
+            return super().embeddings(model, source, options, progress=progress)
+        options, table, sequences = options or DnaEmbedOptions(), source.table, source.sequences
+        num_rows = len(source)
+        if options.pool == "none":
+            if isinstance(self.tokenizer, PieceTokenizer):
+                raise ConfigError("--pool none needs a model of single bases or k-mers, got one with --tokenizer.file")
+            counts = np.array([self.tokenizer.num_tokens(n) for n in sequences.lengths.tolist()], np.int64)
+            table = table.assign(first_row=np.cumsum(counts) - counts, num_rows=counts)
+            num_rows = int(counts.sum())
+        return Embeddings(num_rows, table, self.embedder_of(model, options).blocks(sequences, progress=progress))
+
+    def embedder_of(self, model: MaskedModel, options: DnaEmbedOptions) -> SequenceEmbedder:
+        """Return what embeds sequences by a model of this run."""
+        return SequenceEmbedder(
+            model=model, tokenizer=self.tokenizer, options=options, window_bp=self.config.data.window_bp
+        )
 
     def yardstick(self) -> dict[str, float]:
         """Held-out bits per base of Markov models of order 0 to 9 fitted on the training windows' bases."""

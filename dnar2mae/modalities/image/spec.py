@@ -20,4 +20,10 @@ def adapt(config: PretrainConfig) -> PretrainConfig:
     )
 
 
-SPEC = ModalitySpec(config=ImageConfig, modality="dnar2mae.modalities.image.modality:ImageModality", adapt=adapt)
+SPEC = ModalitySpec(
+    config=ImageConfig,
+    modality="dnar2mae.modalities.image.modality:ImageModality",
+    adapt=adapt,
+    may_change=("paths",),
+    files=("image.json",),
+)

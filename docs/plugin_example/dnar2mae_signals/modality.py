@@ -29,6 +29,14 @@ class Series:
         return Batch(places, one.bool(), one, torch.from_numpy(sample_ids), values=values)
 
 
+def _stretches(file, length):
+    try:
+        values = np.loadtxt(file, ndmin=2, dtype=np.float32)
+        return values.reshape(len(values), -1, length)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: cannot be read in stretches of {length}: {error}") from error
+
+
 class SignalModality(Modality):
     """The last tenth of the lines is held out."""
 
@@ -36,15 +44,15 @@ class SignalModality(Modality):
 
     def __init__(self, config, saved=None):
         self.width, self.stretch = config.model.width, config.data.stretch
-        try:
-            values = np.loadtxt(config.data.file, ndmin=2, dtype=np.float32)
-            values = values.reshape(len(values), -1, self.stretch)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{config.data.file}: cannot be read in stretches of {self.stretch}: {error}") from error
+        values = _stretches(config.data.file, self.stretch)
         tokens, held_out = values.shape[1], max(len(values) // 10, 1)
         self.layout = Layout(axes=(tokens,), tokens=tokens)
         self.vocabulary = Vocabulary(size=tokens + 1, mask_id=0, pad_id=-1, unk_id=-1, first_real=1, num_real=tokens)
         self._train, self._held_out = Series(values[:-held_out], config.seed), Series(values[-held_out:])
+
+    def read(self, path):
+        """Series to embed or to probe, in their order."""
+        return Series(_stretches(path, self.stretch))
 
     train = property(lambda self: self._train)
     validation = property(lambda self: self._held_out)

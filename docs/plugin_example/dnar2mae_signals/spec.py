@@ -16,4 +16,4 @@ class SignalConfig:
     """Values that make one token."""
 
 
-SPEC = ModalitySpec(config=SignalConfig, modality="dnar2mae_signals.modality:SignalModality")
+SPEC = ModalitySpec(config=SignalConfig, modality="dnar2mae_signals.modality:SignalModality", paths="file")

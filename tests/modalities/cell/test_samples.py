@@ -11,9 +11,7 @@ import torch
 from dnar2mae import pretrain
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, DataError, RunError
-from dnar2mae.inference import EmbedOptions, embed
-from dnar2mae.inference.samples import embed_samples
-from dnar2mae.inference.trained_run import load_run
+from dnar2mae.inference import DnaEmbedOptions, EmbedOptions, embed, load
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import GeneEncoder
 from dnar2mae.modalities.cell.loss import GeneMeans, negative_binomial, poisson, squared_error
@@ -174,7 +172,7 @@ def test_a_hidden_value_cannot_be_seen(tmp_path, likelihood):
     config = cell_whole(tmp_path)
     config = replace(config, data=replace(config.data, likelihood=likelihood))
     pretrain(replace(config, steps=2), tmp_path / "run")
-    trained = load_run(tmp_path / "run", device="cpu")
+    trained = load(tmp_path / "run", device="cpu")
     source = build_modality(config).validation
     batch = source.batch(np.arange(3))
     from dnar2mae.masking import Masker
@@ -202,8 +200,8 @@ def test_new_cells_are_mapped_to_the_saved_genes(run, tmp_path):
     straight = write_cells(tmp_path / "a.h5ad", counts, genes)
     shuffled = np.random.default_rng(0).permutation(24)
     turned = write_cells(tmp_path / "b.h5ad", counts[::-1][:, shuffled], genes[shuffled])
-    trained = load_run(run, device="cpu")
-    one, other = (embed_samples(trained.model, trained.modality.read(path)) for path in (straight, turned))
+    trained = load(run, device="cpu")
+    one, other = (trained.embed(trained.modality.read(path)) for path in (straight, turned))
     np.testing.assert_allclose(other[::-1], one, atol=1e-5)
     assert np.isnan(one[4]).all()
     assert np.isfinite(np.delete(one, 4, 0)).all()
@@ -225,8 +223,8 @@ def test_embeddings_stand_beside_the_cells(run, tmp_path, capsys):
         uns={"note": "kept"},
     )
     before = anndata.read_h5ad(path)
-    trained = load_run(run, device="cpu")
-    expected = embed_samples(trained.model, trained.modality.read(path))
+    trained = load(run, device="cpu")
+    expected = trained.embed(trained.modality.read(path))
     for out in (tmp_path / "x" / "new.h5ad", path):
         assert main(["embed", str(run), str(path), "--out", str(out), "--device", "cpu"]) == 0
         assert "9 rows of 32, by" in capsys.readouterr().out
@@ -274,11 +272,16 @@ def test_what_embed_refuses(run, tmp_path):
     path = write_cells(tmp_path / "a.h5ad", cell_counts(9, 24)[0])
     with pytest.raises(ConfigError, match=r"--out must end in .npy, .parquet, .h5ad, got"):
         embed(run, path, tmp_path / "x.csv", device="cpu")
-    with pytest.raises(ConfigError, match=r"options of sequences \(--pool.*do not fit .*run, a run on cell"):
-        embed(run, path, tmp_path / "x.npy", device="cpu", options=EmbedOptions(pool="max"))
+    with pytest.raises(
+        ConfigError, match=r"^--both-strands, --pool: no option of .*step-.*, a model of --modality cell"
+    ):
+        embed(run, path, tmp_path / "x.npy", device="cpu", options=DnaEmbedOptions(pool="max", both_strands=True))
+    embed(run, path, tmp_path / "x.npy", device="cpu", options=DnaEmbedOptions(batch_tokens=30))
+    embed(run, path, tmp_path / "y.npy", device="cpu", options=EmbedOptions(batch_tokens=30))
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy"))
     (run / "genes.json").write_text('{"genes": []}')
     with pytest.raises(RunError, match="genes.json: cannot be read as the genes of a run"):
-        load_run(run, device="cpu")
+        load(run, device="cpu")
 
 
 def test_a_run_starts_from_another_with_its_genes_and_normalisation(run, tmp_path):

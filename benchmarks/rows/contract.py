@@ -1,35 +1,27 @@
-"""Kinds of rows: what the benchmarks ask of DNA, images, text or cells.
+"""What the benchmarks ask of a modality: to read labelled rows, to say which are equal, and to embed them.
 
-A kind reads labelled rows, says which rows are equal, and makes an encoder of a run. Scores, splits, duplicates,
-probes, nearest neighbours, seeds and reports are the same for all.
+Scores, splits, duplicates, probes, nearest neighbours, seeds and reports are the same for all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.registry import load_object, modality_spec
 
 if TYPE_CHECKING:
     from dnar2mae.benchmarks.tasks.suite import SuiteTask
 
-KINDS = {"dna": "dnar2mae.benchmarks.rows.dna:DNA", "samples": "dnar2mae.benchmarks.rows.samples:SAMPLES"}
-"""Where each kind is defined, as ``module:name``, so that worker processes find it too."""
-ENTRY_POINTS = "dnar2mae.rows"
-"""Entry-point group by which an installed package adds kinds."""
-
 
 class LabelledRows(NamedTuple):
-    """Rows of one split as a kind reads them."""
+    """Rows of one split."""
 
     rows: Sequence[Any]
-    """Whatever the kind's encoders embed: letters, arrays, or indices into a file that stays on disk."""
+    """Whatever the modality's encoders embed: letters, arrays, or indices into a file that stays on disk."""
     labels: Sequence[int]
     """Class ids, by the task's label map."""
     remarks: Mapping[str, int] = {}
@@ -57,8 +49,8 @@ class RowEmbedder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
-    """How rows of one kind are found, read, compared and embedded."""
+class LabelledData:
+    """How labelled rows of one modality are found, read, compared and embedded."""
 
     find: Callable[["SuiteTask", Path], bool]
     """Whether a folder holds the task's test rows."""
@@ -74,16 +66,12 @@ class Kind:
     """Controls that make sense."""
 
 
-def kind_of(name: str) -> Kind:
-    """Look a kind up by the name that a suite gives as ``rows``.
+def labelled_data(modality: str) -> LabelledData:
+    """Return what the benchmarks ask of a modality, by its name; a worker process finds the same.
 
     Raises
     ------
     ConfigError
-        There is no such kind.
+        If there is no such modality.
     """
-    found = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)} | KINDS
-    if name not in found:
-        raise ConfigError(f"rows must be one of {', '.join(sorted(found))}, got {name!r}")
-    module, _, attribute = found[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return load_object(modality_spec(modality).benchmark or "dnar2mae.benchmarks.rows.samples:SAMPLES")

@@ -1,0 +1,127 @@
+"""The one way to read a trained model, of any kind of data."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from dnar2mae.batch import FiniteSource
+from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.modalities.contract import Modality
+from dnar2mae.modalities.options import EmbedOptions
+from dnar2mae.modalities.registry import build_modality
+from dnar2mae.models import MaskedModel
+from dnar2mae.models.modernbert import read_modernbert
+from dnar2mae.run.checkpoint import find_checkpoint, load_checkpoint, load_weights
+from dnar2mae.run.config_file import read_config
+from dnar2mae.tokenizers.kmer_json import read_tokenizer
+from dnar2mae.training.device import choose_device
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedModel:
+    """A model read back, with what it was trained for."""
+
+    config: PretrainConfig
+    """Settings of the run; of an exported folder, what is known of them."""
+    modality: Modality
+    """Its kind of data, without the training data."""
+    model: MaskedModel
+    """The network, in evaluation mode, on its device, in fp32."""
+    source: str
+    """Where it came from."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+    def random_like(self, seed: int) -> "TrainedModel":
+        """Return the same architecture with the initial weights of this seed: the control for what was learned."""
+        model = _network(self.config, self.modality)
+        model.reset_parameters(torch.Generator().manual_seed(seed))
+        return replace(self, model=_ready(model, self.device), source=f"random weights of seed {seed}")
+
+    def embed(self, source: FiniteSource, options: EmbedOptions | None = None) -> Float[np.ndarray, "N W"]:
+        """Return the vectors of samples that the modality has read, in their order; NaN where there is nothing.
+
+        Parameters
+        ----------
+        source
+            What ``modality.read`` gave.
+        options
+            What ``modality.embed_options`` names; by default its defaults.
+
+        Raises
+        ------
+        Dnar2maeError
+            If a sample or an option does not fit the model.
+        """
+        return np.concatenate(list(self.modality.embeddings(self.model, source, options).blocks))
+
+
+def load(path: str | Path, *, device: str = "auto", seed: int | None = None) -> TrainedModel:
+    """Read a run of any kind of data, one of its checkpoints, or a ModernBERT folder as ``export`` writes it.
+
+    Only safetensors, JSON and YAML are ever read.
+
+    Parameters
+    ----------
+    path
+        A run directory (its last checkpoint is read), a checkpoint such as ``RUN/checkpoints/best``, or a folder with
+        ``config.json``, ``model.safetensors`` and ``tokenizer.json``.
+    device
+        ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the first GPU, else the CPU.
+    seed
+        Give the same architecture with the initial weights of this seed instead.
+
+    Raises
+    ------
+    RunError
+        If there is none of these, a file is damaged or does not fit, or the weights are a pickle.
+    ConfigError
+        If the device does not exist.
+    """
+    target, _ = choose_device(PretrainConfig(device=device))
+    found = find_checkpoint(Path(path))
+    trained = _from_modernbert(Path(path), target) if found is None else _from_run(*found, target)
+    return trained if seed is None else trained.random_like(seed)
+
+
+def is_trained_model(path: Path) -> bool:
+    """Whether a folder is a run, a checkpoint or an export of this package, which :func:`load` reads."""
+    exported = (path / "config.json").is_file() and '"ModernBertForMaskedLM"' in (path / "config.json").read_text()
+    return (path / "config.yaml").is_file() or (path / "state.json").is_file() or exported
+
+
+def _from_run(run: Path, checkpoint: Path, device: torch.device) -> TrainedModel:
+    config = read_config(run / "config.yaml", whole=True)
+    modality = build_modality(config, run)
+    model = _network(config, modality)
+    load_checkpoint(checkpoint, model)
+    return TrainedModel(config, modality, _ready(model, device), str(checkpoint))
+
+
+def _from_modernbert(folder: Path, device: torch.device) -> TrainedModel:
+    sizes, weights, max_tokens = read_modernbert(folder)
+    tokenizer = read_tokenizer(folder)
+    config = PretrainConfig(
+        data=DataConfig(window_bp=(max_tokens - 1) * tokenizer.stride + tokenizer.k),
+        tokenizer=TokenizerConfig(k=tokenizer.k, stride=tokenizer.stride),
+        model=sizes,
+    )
+    modality = build_modality(config)
+    model = _network(config, modality)
+    load_weights(model, weights, folder)
+    return TrainedModel(config, modality, _ready(model, device), str(folder))
+
+
+def _network(config: PretrainConfig, modality: Modality) -> MaskedModel:
+    """Build the network with the default backends: those of the training machine may not exist here."""
+    return MaskedModel(config.model, modality.embedder(), modality.head(), modality.layout)
+
+
+def _ready(model: MaskedModel, device: torch.device) -> MaskedModel:
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,34 @@
+"""How sequences of DNA become vectors. No torch here, so that ``--help`` stays quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from dnar2mae.config import require
+from dnar2mae.modalities.options import EmbedOptions
+
+Pool = Literal["mean", "max", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DnaEmbedOptions(EmbedOptions):
+    """Where the sequences lie, and how they are cut, encoded and pooled."""
+
+    genome: Path | None = None
+    """Sequence file that a BED input refers to."""
+    tile_bp: int | None = None
+    """Cut FASTA or GenBank sequences into tiles of this length, each its own row."""
+    pool: Pool = "mean"
+    """Over a sequence's known tokens (not those with an N); none gives a row a token (.npy only)."""
+    layer: int = -1
+    """-1 (or the depth): after the final norm; i: the output of layer i; 0: the token embedding."""
+    both_strands: bool = False
+    """Average with the reverse complement, aligned base by base for none (for max, the larger)."""
+    window_bp: int | None = None
+    """Longest stretch encoded at once; longer sequences are cut. By default the length of the training windows."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        EmbedOptions.__post_init__(self)
+        require(self.pool in get_args(Pool), "pool", "mean, max or none", self.pool)
+        require(self.window_bp is None or self.window_bp >= 1, "window-bp", "at least 1", self.window_bp)

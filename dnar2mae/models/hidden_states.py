@@ -1,0 +1,89 @@
+"""Hidden states of many sequences of tokens, batched by length."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.models.masked import MaskedModel
+
+
+@torch.inference_mode()
+def hidden_states(
+    module: MaskedModel,
+    tokens: Sequence[Int[np.ndarray, " _"]],
+    *,
+    layer: int = -1,
+    batch_tokens: int | None = None,
+) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B T D"]]]:
+    """Encode sequences of token ids in batches of like length.
+
+    Parameters
+    ----------
+    module
+        The network.
+    tokens
+        Ids of each sequence, one or more.
+    layer
+        0 is the normalised embedding, i the output of the i-th layer, and the depth (or -1) that of the final norm.
+    batch_tokens
+        Most tokens of a batch, padding included (a longer sequence is a batch of its own); by default what suits
+        the device.
+
+    Yields
+    ------
+    members, hidden
+        Indices of a batch's sequences and their vectors; those past a sequence's end are padding.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such layer.
+    """
+    depth = module.config.depth
+    if not -depth - 1 <= layer <= depth:
+        raise ConfigError(f"--layer must be in -{depth + 1}..{depth}, got {layer}")
+    device = next(module.parameters()).device
+    for members in _batches([len(ids) for ids in tokens], batch_tokens or tokens_at_once(device)):
+        lengths = np.array([len(tokens[i]) for i in members])
+        padded = np.full((len(members), lengths.max()), module.vocabulary.pad_id, np.int32)
+        for row, i in enumerate(members):
+            padded[row, : lengths[row]] = tokens[i]
+        valid = np.arange(lengths.max()) < lengths[:, None]
+        mask = None if valid.all() else torch.from_numpy(valid).to(device)
+        yield members, _at_layer(module, torch.from_numpy(padded).to(device), mask, layer % (depth + 1))
+
+
+def tokens_at_once(device: torch.device) -> int:
+    """Tokens of a batch that suit a device: 4096 fit a CPU's cache."""
+    return 4096 if device.type == "cpu" else 65_536
+
+
+def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[Int[np.ndarray, " B"]]:
+    """Indices by falling length, in batches of at most this many tokens: the first one shows if memory suffices."""
+    order = np.argsort(lengths, kind="stable")[::-1]
+    start = 0
+    while start < len(order):
+        size = max(batch_tokens // lengths[order[start]], 1)
+        yield order[start : start + size]
+        start += size
+
+
+def _at_layer(module: MaskedModel, tokens: Tensor, valid: Tensor | None, layer: int) -> Tensor:
+    if layer == 0:
+        return module.embedder(tokens)
+    if layer == module.config.depth:
+        return module(tokens, valid)
+    kept: list[Tensor] = []
+    hook = module.encoder.layers[layer - 1].register_forward_hook(lambda *call: kept.append(call[-1]))
+    try:
+        module(tokens, valid)
+    finally:
+        hook.remove()
+    hidden = kept[0]
+    if hidden.ndim == 3 or valid is None:
+        return hidden
+    return hidden.new_zeros(*tokens.shape, hidden.shape[-1]).masked_scatter(valid[..., None], hidden)
