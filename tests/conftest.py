@@ -9,6 +9,17 @@ if not torch.cuda.is_available():
 import jaxtyping
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+# Shapes and types are checked everywhere but in cli/, whose commands hold tyro's stand-ins for values still to come.
+jaxtyping.install_import_hook(
+    [
+        *(f"dnar2mae.{path.stem}" for path in (ROOT / "dnar2mae").iterdir() if not path.stem.startswith("_")),
+        "dnar2mae.benchmarks",
+        "dnar2mae.kernels",
+    ],
+    "beartype.beartype",
+)
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
