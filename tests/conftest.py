@@ -17,7 +17,7 @@ jaxtyping.install_import_hook(
         "dnar2mae.benchmarks",
         "dnar2mae.kernels",
     ],
-    "beartype.beartype",
+    "tests.type_check.check",
 )
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
