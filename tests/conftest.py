@@ -9,6 +9,8 @@ if not torch.cuda.is_available():
 import jaxtyping
 import pytest
 
+import tests.type_check  # noqa: F401 - the hook finds it by name
+
 ROOT = Path(__file__).resolve().parents[1]
 # Shapes and types are checked everywhere but in cli/, whose commands hold tyro's stand-ins for values still to come.
 jaxtyping.install_import_hook(
