@@ -1,12 +1,37 @@
 """What goes into a model: a batch of samples, how their tokens lie, and where samples come from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Lengths = tuple[tuple[int, ...], ...]
+"""Tokens of each sequence of each sample. Plain integers: the host may use them without waiting for a device."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrawnMasks:
+    """Masks of a batch: how many tokens they leave, and, where the model's kernels do not draw them, which ones."""
+
+    num_predicted: tuple[int, ...]
+    """Predicted tokens of each sample."""
+    visible_lengths: Lengths | None = None
+    """Visible tokens of each document of each sample, those without any left out; ``mae`` only."""
+    predicted: Bool[Tensor, "B T"] | None = None
+    """Where a prediction is asked for; None: the model's kernels draw the masks again."""
+    shown: Int[Tensor, "B T"] | None = None
+    """What the encoder sees, ``mlm`` only: a token id, or 1 + the token whose values are shown, 0 for none."""
+    visible: Bool[Tensor, "B T"] | None = None
+    """What the encoder sees, ``mae`` only."""
+
+    @property
+    def num_visible(self) -> tuple[int, ...]:
+        """Visible tokens of each sample."""
+        assert self.visible_lengths is not None, "counted for mae only"
+        return tuple(map(sum, self.visible_lengths))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +53,68 @@ class Batch:
     documents: Int[Tensor, "B T"] | None = None
     """Number of the document each token belongs to, ascending along a row, -1 for padding at its end; tokens of
     different documents never see each other. None: every row is one document without padding."""
+    lengths: Lengths | None = None
+    """Tokens of each document of each sample; None: not counted yet, or no documents."""
+    masks: DrawnMasks | None = None
+    """Masks of the step, drawn ahead of it; None: the model draws them."""
 
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device, asynchronously where the memory is pinned."""
-        return self._each(lambda x: x.to(device, non_blocking=True))
+        return _changed(self, lambda x: x.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Copy to page-locked memory (what the data loader calls)."""
-        return self._each(lambda x: x.pin_memory())
+        return _changed(self, lambda x: x.pin_memory())
 
     def split(self, size: int) -> "list[Batch]":
         """Cut into micro-batches of this many samples."""
         starts = range(0, len(self.tokens), size)
-        return [self._each(lambda x, start=start: x[start : start + size]) for start in starts]
+        return [_changed(self, *2 * [lambda x, start=start: x[start : start + size]]) for start in starts]
 
-    def _each(self, change: Any) -> "Batch":
-        parts: dict[str, Any] = {}
-        for name in self.__slots__:
-            part = getattr(self, name)
-            parts[name] = None if part is None else change(part)
-        return Batch(**parts)
+    def exists(self) -> Bool[Tensor, "B T"]:
+        """Return which tokens are not padding."""
+        return torch.ones_like(self.maskable) if self.documents is None else self.documents >= 0
+
+
+def _changed(parts: Any, change_tensor: Any, change_integers: Any = lambda x: x) -> Any:
+    """Return a copy of a dataclass with all its tensors, and those of dataclasses in it, changed alike."""
+    changed: dict[str, Any] = {}
+    for name in (field.name for field in fields(parts)):
+        part = getattr(parts, name)
+        if isinstance(part, Tensor):
+            part = change_tensor(part)
+        elif isinstance(part, tuple):
+            part = change_integers(part)
+        elif part is not None:
+            part = _changed(part, change_tensor, change_integers)
+        changed[name] = part
+    return type(parts)(**changed)
+
+
+def sequence_lengths(chosen: Bool[Tensor, "B T"], documents: Int[Tensor, "B T"] | None) -> Lengths:
+    """Count the chosen tokens of each document of each row; documents without any are left out.
+
+    Parameters
+    ----------
+    chosen
+        Tokens to count.
+    documents
+        Number of each token's document, ascending along a row; None: each row is one, and counts even if empty.
+    """
+    if documents is None:
+        return tuple((number,) for number in chosen.sum(1).tolist())
+    row, column = chosen.nonzero(as_tuple=True)
+    starts = torch.stack([row, documents[row, column]], dim=1)
+    sequences, counts = torch.unique_consecutive(starts, dim=0, return_counts=True)
+    lengths: list[list[int]] = [[] for _ in range(len(chosen))]
+    for of_row, count in zip(sequences[:, 0].tolist(), counts.tolist(), strict=True):
+        lengths[of_row].append(count)
+    return tuple(map(tuple, lengths))
+
+
+def flat_lengths(lengths: Lengths) -> tuple[int, ...]:
+    """Return the lengths of all sequences of a batch, one row after the other."""
+    return tuple(length for row in lengths for length in row)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from dnar2mae.masking import MaskPlan
 from dnar2mae.random import Stream
 
 RATIO, MASK, SPAN = (tl.constexpr(int(stream)) for stream in (Stream.RATIO, Stream.MASK, Stream.SPAN))
-VARYING = ["seed", "step", "low", "span", "mask_below", "random_below", "mask_id", "first_real", "num_real"]
+VARYING = ["seed", "low", "span", "mask_below", "random_below", "mask_id", "first_real", "num_real"]
 """Kernel arguments that Triton shall not compile a variant for when they happen to be 1 or divisible by 16."""
 
 
@@ -22,7 +22,7 @@ def pack(plan: MaskPlan) -> list[int]:
     """Return a plan as the flat list of integers that an operator's schema can carry."""
     replacement = [plan.mask_below, plan.random_below, plan.mask_id, *plan.real_ids]
     intervals = [bound for interval in plan.intervals for bound in interval]
-    return [plan.seed, plan.step, int(plan.per_sample), plan.anchor_stride, *replacement, *intervals]
+    return [plan.seed, plan.anchor_stride, *replacement, *intervals]
 
 
 @no_type_check  # under torch.compile the integers are symbolic
@@ -32,19 +32,17 @@ def draw_arguments(plan: Sequence[int], device: torch.device) -> dict[str, Any]:
     A single ratio interval travels as two numbers. Several (the ``choice`` law) become a table on the device,
     filled there so that the host never waits.
     """
-    seed, step, per_sample, anchor_stride = plan[:4]
-    intervals = plan[9:]
+    seed, anchor_stride = plan[:2]
+    intervals = plan[7:]
     table = None
     if len(intervals) > 2:
         table = torch.stack([torch.full((), bound, dtype=torch.int64, device=device) for bound in intervals])
     return {
         "seed": seed,
-        "step": step,
         "low": intervals[0],
         "span": intervals[1],
         "table": table,
         "NUM_INTERVALS": len(intervals) // 2,
-        "PER_SAMPLE": int(per_sample),
         "ANCHOR_STRIDE": int(anchor_stride),
     }
 
@@ -52,7 +50,7 @@ def draw_arguments(plan: Sequence[int], device: torch.device) -> dict[str, Any]:
 @no_type_check
 def replacement_arguments(plan: Sequence[int]) -> dict[str, Any]:
     """Kernel arguments of a packed plan that decide what a masked token becomes."""
-    return dict(zip(("mask_below", "random_below", "mask_id", "first_real", "num_real"), plan[4:9], strict=True))
+    return dict(zip(("mask_below", "random_below", "mask_id", "first_real", "num_real"), plan[2:7], strict=True))
 
 
 @triton.jit
@@ -71,10 +69,9 @@ def scale(word, bound):
 
 @triton.jit
 @no_type_check
-def mask_limit(sample, seed, step, low, span, table, NUM_INTERVALS: tl.constexpr, PER_SAMPLE: tl.constexpr):
+def mask_limit(sample, seed, low, span, table, NUM_INTERVALS: tl.constexpr):
     """Mask ratio of a sample in units of 2**-32: :func:`dnar2mae.masking.draw.draw_threshold`."""
-    where = sample if PER_SAMPLE else tl.cast(step, tl.int64)
-    within, which, _, _ = _words(seed, where, 0, RATIO)
+    within, which, _, _ = _words(seed, sample, 0, RATIO)
     if NUM_INTERVALS > 1:
         interval = table + 2 * scale(which, NUM_INTERVALS)
         limit = tl.load(interval) + scale(within, tl.load(interval + 1))

@@ -10,20 +10,25 @@ from dnar2mae.kernels.masked_embedding import masked_embedding
 
 
 def problem(case: Case, device: str) -> TimedCase:
-    """Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm."""
+    """Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm.
+
+    In bf16 the weights are fp32 and the output bf16, as training under autocast has them.
+    """
     x = eager.inputs(case, device)
     compiled = torch.compile(eager.masked_embedding, dynamic=False)
 
     def ours(backend: Backend) -> Tensor:
-        return masked_embedding(x.table(), x.tokens, x.maskable, x.sample_ids, x.plan, backend=backend)[0]
+        samples = x.tokens, x.maskable, x.sample_ids
+        return masked_embedding(x.table(), *samples, x.plan, dtype=case.dtype, backend=backend)[0]
+
+    def moved(out: Tensor) -> int:
+        return out.nbytes + case.tokens * (x.tokens.itemsize + 2) + x.weight.nbytes
 
     functions = {
         "reference": lambda: ours("reference"),
-        "eager": lambda: eager.masked_embedding(x.weight, x.norm, x.tokens, x.maskable),
+        "eager": lambda: eager.masked_embedding(x.weight, x.norm, x.tokens, x.maskable, case.dtype),
     }
     if device == "cuda" or INTERPRETED:
         functions["triton"] = lambda: ours("triton")
-        functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable)
-    written = case.tokens * (case.width * case.dtype.itemsize + 1)
-    read = case.tokens * (x.tokens.itemsize + 1) + x.weight.nbytes
-    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=written + read)
+        functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable, case.dtype)
+    return TimedCase(functions=functions, parameters=[x.weight, x.norm], moved_bytes=moved)

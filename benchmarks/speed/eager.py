@@ -37,7 +37,7 @@ def inputs(case: Case, device: str) -> Inputs:
     vocabulary = Vocabulary(
         size=case.vocabulary, pad_id=0, mask_id=MASK_ID, unk_id=2, first_real=SPECIAL, num_real=num_real
     )
-    parameter = {"dtype": case.dtype, "device": device, "requires_grad": True}
+    parameter = {"device": device, "requires_grad": True}
     tokens = torch.randint(SPECIAL, case.vocabulary, (batch, LENGTH), device=device)
     return Inputs(
         weight=torch.randn(case.vocabulary, case.width, **parameter),
@@ -55,17 +55,17 @@ def draw(tokens: Tensor, maskable: Tensor) -> Tensor:
     return (torch.rand(tokens.shape, device=tokens.device) < ratio) & maskable
 
 
-def masked_embedding(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Tensor) -> Tensor:
+def masked_embedding(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Tensor, dtype: torch.dtype) -> Tensor:
     """Bernoulli masks, 80/10/10 replacement, lookup, norm."""
     masked = draw(tokens, maskable)
     kind = torch.rand(tokens.shape, device=tokens.device)
     shown = torch.where(masked & (kind < 0.8), MASK_ID, tokens)
     random = torch.randint_like(tokens, SPECIAL, weight.shape[0])
     shown = torch.where(masked & (kind >= 0.8) & (kind < 0.9), random, shown)
-    return F.layer_norm(F.embedding(shown, weight), (weight.shape[1],), norm)
+    return F.layer_norm(F.embedding(shown, weight), (weight.shape[1],), norm).to(dtype)
 
 
-def visible_gather(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Tensor) -> Tensor:
+def visible_gather(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Tensor, dtype: torch.dtype) -> Tensor:
     """Bernoulli masks, lookup, norm, selection of the visible tokens."""
     embedded = F.layer_norm(F.embedding(tokens, weight), (weight.shape[1],), norm)
-    return embedded[~draw(tokens, maskable)]
+    return embedded[~draw(tokens, maskable)].to(dtype)

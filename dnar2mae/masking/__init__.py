@@ -1,5 +1,9 @@
-"""R2MAE masking: what is masked and what the encoder sees instead (draw); how much is a matter of ``mask_laws``."""
+"""R2MAE masking: what is masked and what the encoder sees instead (draw), before its step (ahead).
 
-from dnar2mae.masking.draw import Masker, MaskPlan, corrupt, draw_ratio, fixed_masks, prediction_capacity
+How much is masked is a matter of ``mask_laws``.
+"""
 
-__all__ = ["MaskPlan", "Masker", "corrupt", "draw_ratio", "fixed_masks", "prediction_capacity"]
+from dnar2mae.masking.ahead import draw_masks
+from dnar2mae.masking.draw import Masker, MaskPlan, corrupt, draw_ratio, fixed_masks, mean_drawn_ratio
+
+__all__ = ["MaskPlan", "Masker", "corrupt", "draw_masks", "draw_ratio", "fixed_masks", "mean_drawn_ratio"]

@@ -13,7 +13,9 @@ and no visible token holds one. The first anchor of a sample is drawn at random.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -38,12 +40,9 @@ class MaskPlan:
 
     seed: int
     """64-bit key of all draws."""
-    step: int
-    """Training step: where the ratio is drawn when it is shared by the batch."""
     intervals: Intervals
-    """Ratio intervals as (low, span) in units of 2**-32; one is chosen at random, then a ratio in it."""
-    per_sample: bool
-    """Draw one ratio a sample instead of one a step."""
+    """Ratio intervals as (low, span) in units of 2**-32; for each sample one is chosen at random, then a ratio in it.
+    A ratio that the batch shares is a single interval of zero length."""
     mask_below: int
     """A masked token becomes [MASK] if word 1 is below this."""
     random_below: int
@@ -56,6 +55,12 @@ class MaskPlan:
     """Distance between anchors in tokens; above 1 for overlapping tokens."""
     placement: Placement | None = None
     """Spans or words; None: each token by itself, which is all that the GPU kernel knows."""
+
+    @property
+    def shared_threshold(self) -> int | None:
+        """The mask ratio of every sample in units of 2**-32; None where each sample draws its own."""
+        (low, span), *others = self.intervals
+        return None if others or span else low
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
         """Return the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
@@ -116,13 +121,14 @@ class Masker:
         return self._law.mean_in_run(self.total_steps) / self.vocabulary.anchor_stride
 
     def plan(self, step: int) -> MaskPlan:
-        """Plan of a step (0-based)."""
+        """Return the plan of a step (0-based); a ratio that the batch shares is drawn here, at the step's number."""
         to_mask, to_random, _ = self.config.replace
+        intervals = self._law.intervals(step, self.total_steps)
+        if self.config.per == "batch":
+            intervals = ((_drawn_threshold(self.seed, intervals, step), 0),)
         return MaskPlan(
             seed=self.seed,
-            step=step,
-            intervals=self._law.intervals(step, self.total_steps),
-            per_sample=self.config.per == "sample",
+            intervals=intervals,
             mask_below=_below(to_mask),
             random_below=_below(to_mask + to_random),
             mask_id=self.vocabulary.mask_id,
@@ -136,39 +142,30 @@ def _below(probability: float) -> int:
     return 2**32 if probability >= 1 else threshold(probability)
 
 
+def _drawn_threshold(seed: int, intervals: Intervals, where: Any) -> Any:
+    """Draw a ratio in units of 2**-32 at a step or sample index: an integer, or an array or tensor of them."""
+    within, which, _, _ = draw(seed, Stream.RATIO, where)
+    chosen = scale(which, len(intervals))
+    return sum((chosen == i) * (low + scale(within, span)) for i, (low, span) in enumerate(intervals))
+
+
 def draw_threshold(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
-    """Mask ratio of each sample in units of 2**-32: a token is masked if its word 0 is below it."""
-    where = sample_ids if plan.per_sample else torch.full_like(sample_ids, plan.step)
-    within, which, _, _ = draw(plan.seed, Stream.RATIO, where)
-    low, span = torch.tensor(plan.intervals, dtype=torch.int64, device=sample_ids.device).unbind(1)
-    chosen = scale(which, len(plan.intervals))
-    return low[chosen] + scale(within, span[chosen])
+    """Return the mask ratio of each sample in units of 2**-32: a token is masked if its word 0 is below it."""
+    if plan.shared_threshold is not None:
+        return torch.full_like(sample_ids, plan.shared_threshold)
+    return _drawn_threshold(plan.seed, plan.intervals, sample_ids)
 
 
 def draw_ratio(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
-    """Mask ratio of each sample as a double in (0, 1)."""
+    """Return the mask ratio of each sample as a double in (0, 1)."""
     return draw_threshold(plan, sample_ids).double() / 2**32
 
 
-def prediction_capacity(plan: MaskPlan, sample_ids: Int[Tensor, " B"], num_tokens: int) -> int:
-    """Most predictions that samples of ``num_tokens`` tokens can ask for, known without waiting for a GPU.
-
-    The number is binomial; this is its mean and 8 standard deviations, rounded up to a multiple of 256. The chance
-    that a step asks for more is below 1e-14, and what is past the bound is then left out of that step. Spans and words
-    mask tokens together: the variance is then at most 1 + 2 reach times as large.
-
-    Parameters
-    ----------
-    plan
-        The step's plan.
-    sample_ids
-        On the CPU.
-    num_tokens
-        Tokens in a sample.
-    """
-    mean = draw_ratio(plan, sample_ids).sum().item() * num_tokens / plan.anchor_stride + len(sample_ids)
-    together = 1 if plan.placement is None else 1 + 2 * plan.placement.reach
-    return -(-int(mean + 8 * (together * mean) ** 0.5 + 16 * together) // 256) * 256
+def mean_drawn_ratio(plan: MaskPlan, sample_ids: range) -> float:
+    """Return the mean mask ratio of samples, without a tensor operation."""
+    if plan.shared_threshold is not None:
+        return plan.shared_threshold / 2**32
+    return float(_drawn_threshold(plan.seed, plan.intervals, np.array(sample_ids)).mean()) / 2**32
 
 
 def corrupt(
@@ -222,6 +219,19 @@ def corrupt(
     random_token = (first + scale(pick, count)).to(tokens.dtype)
     shown = torch.where(action == MASK, torch.full_like(tokens, plan.mask_id), random_token)
     return torch.where(masked & (action > KEEP), shown, tokens), predicted
+
+
+def hidden_tokens(
+    plan: MaskPlan, tokens: Int[Tensor, "B T"], maskable: Bool[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
+) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B T"]]:
+    """Tell which tokens a plan hides, and where it asks for a prediction.
+
+    Hidden is what :func:`dnar2mae.masking.corrupt` would show as [MASK] if it replaced nothing by anything else:
+    masked tokens, and those that share a base with one.
+    """
+    always = replace(plan, mask_below=2**32, random_below=2**32, mask_id=-1)
+    inputs, predicted = corrupt(always, tokens.long(), maskable, sample_ids.long())
+    return inputs == -1, predicted
 
 
 def _spread(

@@ -129,9 +129,8 @@ def _sdpa_packed(
     if window is not None:
         segments = packing.segments(len(query))
         return matmul_attention(query[None], key[None], value[None], window, segments)[0]
-    lengths = packing.lengths()
-    rest = len(query) - sum(lengths)  # rows of a padded buffer behind the last sequence
-    parts = zip(*(x.split([*lengths, rest]) for x in (query, key, value)), strict=True)
+    rest = len(query) - sum(packing.lengths)  # rows of a padded buffer behind the last sequence
+    parts = zip(*(x.split([*packing.lengths, rest]) for x in (query, key, value)), strict=True)
     return torch.cat([_sdpa(q[None], k[None], v[None], None)[0] if len(q) else q for q, k, v in parts])
 
 

@@ -9,8 +9,9 @@ References
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from dnar2mae.batch import Lengths
 from dnar2mae.config import ModelConfig
-from dnar2mae.models.transformer import FeedForwardLayer, layer_norm
+from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
 
@@ -43,7 +44,7 @@ class ConvLayer(FeedForwardLayer):
         inner = self.conv_norm(x)
         if keep is not None:
             inner = inner * keep
-        x = x + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
+        x = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
         return self.feed_forward(x)
 
 
@@ -64,8 +65,10 @@ class ConvNet(nn.Module):
         self.layers = nn.ModuleList(ConvLayer(config, index, len(axes)) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
 
-    def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
-        """Encode samples; zero where there is padding."""
+    def encode(
+        self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Encode samples; zero where there is padding. No length is needed."""
         keep = None if documents is None else (documents >= 0).to(x.dtype)[..., None]
         shape = x.shape[1:2] if len(self.axes) == 1 else self.axes
         y = x.unflatten(1, shape)

@@ -7,13 +7,16 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.batch import Batch
+from dnar2mae.batch import Batch, DrawnMasks
 from dnar2mae.kernels.backend import Backend
 from dnar2mae.kernels.masked_embedding import masked_embedding
-from dnar2mae.kernels.visible_gather import VisibleTokens, visible_gather
-from dnar2mae.masking import MaskPlan, corrupt
+from dnar2mae.kernels.visible_gather import visible_gather
+from dnar2mae.masking import MaskPlan
 from dnar2mae.models.transformer import NORM_EPS, layer_norm
 from dnar2mae.tokenizers import Vocabulary
+
+Visible = tuple[Float[Tensor, "N D"], Int[Tensor, " N"], Bool[Tensor, "B T"]]
+"""Embeddings of the visible tokens, their places in the flattened batch, and where a prediction is asked for."""
 
 
 class Embedder(nn.Module, ABC):
@@ -31,16 +34,28 @@ class Embedder(nn.Module, ABC):
         """Embed what the encoder sees under a mask plan; and tell where a prediction is asked for."""
 
     @abstractmethod
-    def visible(self, plan: MaskPlan, batch: Batch) -> VisibleTokens:
-        """Embed and pack the tokens that a mask plan leaves visible."""
+    def visible(self, plan: MaskPlan, batch: Batch) -> Visible:
+        """Embed the tokens that a mask plan leaves visible; and tell where they and the predicted ones are."""
 
     def places(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"] | None:
         """What is known of a token that is hidden (its place, its gene); None: its position in the row at most."""
         return None
 
 
-def _exists(batch: Batch) -> Bool[Tensor, "B T"]:
-    return torch.ones_like(batch.maskable) if batch.documents is None else batch.documents >= 0
+def _matmul_dtype(x: Tensor) -> torch.dtype:
+    """Return the type of matrix products, in which vectors are written that go into one next."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def _drawn(batch: Batch) -> DrawnMasks:
+    assert batch.masks is not None, "MaskedModel.with_masks comes first"
+    return batch.masks
+
+
+def _visible_places(visible: Bool[Tensor, "B T"], lengths: tuple[int, ...]) -> Int[Tensor, " N"]:
+    """Return the places of the visible tokens in the flattened batch, whose number the host knows."""
+    return visible.flatten().nonzero_static(size=sum(lengths)).squeeze(1)
 
 
 class TokenEmbedder(Embedder):
@@ -69,16 +84,27 @@ class TokenEmbedder(Embedder):
         return F.embedding(tokens, self.table())
 
     def masked(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
-        """Draw the mask and look up what is shown, in one kernel."""
+        """Look up what is shown; a kernel that draws the mask does so in the same launch."""
+        masks, table = _drawn(batch), self.table()
+        if masks.shown is not None and masks.predicted is not None:
+            return F.embedding(masks.shown, table).to(_matmul_dtype(table)), masks.predicted
+        dtype = _matmul_dtype(table)
         return masked_embedding(
-            self.table(), batch.tokens, batch.maskable, batch.sample_ids, plan, backend=self.kernels
+            table, batch.tokens, batch.maskable, batch.sample_ids, plan, dtype=dtype, backend=self.kernels
         )
 
-    def visible(self, plan: MaskPlan, batch: Batch) -> VisibleTokens:
-        """Draw the mask and look up what is left, in one kernel."""
-        return visible_gather(
-            self.table(), batch.tokens, _exists(batch), batch.maskable, batch.sample_ids, plan, backend=self.kernels
-        )
+    def visible(self, plan: MaskPlan, batch: Batch) -> Visible:
+        """Look up what is left; kernels that draw the mask do so on the way."""
+        masks, table = _drawn(batch), self.table()
+        dtype = _matmul_dtype(table)
+        if masks.visible is not None and masks.predicted is not None:
+            index = _visible_places(masks.visible, masks.num_visible)
+            embedded = F.embedding(batch.tokens.flatten()[index], table).to(dtype)
+            return embedded, index, masks.predicted
+        samples = batch.tokens, batch.exists(), batch.maskable, batch.sample_ids
+        lengths = masks.num_visible
+        found = visible_gather(table, *samples, plan, lengths=lengths, dtype=dtype, backend=self.kernels)
+        return found.embedded, found.index, found.predicted
 
 
 class ValueEmbedder(Embedder):
@@ -115,19 +141,21 @@ class ValueEmbedder(Embedder):
         return self.norm(self.project(values) + self.places(tokens))
 
     def masked(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
-        """Draw which token's values every token shows, 0 standing for none."""
+        """Project the values that every token shows, or a learned vector for none."""
+        masks = _drawn(batch)
         assert batch.values is not None, "tokens of this kind carry values"
-        own = torch.arange(1, batch.tokens.shape[1] + 1, device=batch.tokens.device).expand(batch.tokens.shape)
-        source, predicted = corrupt(plan, own, batch.maskable, batch.sample_ids)
-        shown = batch.values.gather(1, (source - 1).clamp(min=0)[..., None].expand_as(batch.values))
-        projected = self.project(shown)
-        projected = torch.where((source == 0)[..., None], self.mask_vector.to(projected.dtype), projected)
-        return self.norm(projected + self.places(batch.tokens)), predicted
+        assert masks.shown is not None
+        assert masks.predicted is not None
+        source = (masks.shown - 1).clamp(min=0).long()
+        projected = self.project(batch.values.gather(1, source[..., None].expand_as(batch.values)))
+        projected = torch.where((masks.shown == 0)[..., None], self.mask_vector.to(projected.dtype), projected)
+        return self.norm(projected + self.places(batch.tokens)), masks.predicted
 
-    def visible(self, plan: MaskPlan, batch: Batch) -> VisibleTokens:
+    def visible(self, plan: MaskPlan, batch: Batch) -> Visible:
         """Embed all, and gather those that are left."""
+        masks = _drawn(batch)
+        assert masks.visible is not None
+        assert masks.predicted is not None
+        index = _visible_places(masks.visible, masks.num_visible)
         rows = self(batch.tokens, batch.values).flatten(0, 1)
-        number = torch.arange(len(rows), device=rows.device, dtype=torch.int32).view(batch.tokens.shape)
-        return visible_gather(
-            rows, number, _exists(batch), batch.maskable, batch.sample_ids, plan, backend=self.kernels
-        )
+        return rows.index_select(0, index), index, masks.predicted

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.batch import Batch, Layout
+from dnar2mae.batch import Batch, Layout, flat_lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.kernels.backend import Backend as KernelBackend
-from dnar2mae.masking import MaskPlan
+from dnar2mae.kernels.backend import use_triton
+from dnar2mae.masking import MaskPlan, draw_masks
 from dnar2mae.models.attention import Backend as AttentionBackend
 from dnar2mae.models.backbone import Encoder, build_encoder
 from dnar2mae.models.embedder import Embedder, TokenEmbedder
@@ -68,7 +69,7 @@ class Decoder(nn.Module):
         whole = whole.index_put((index,), projected).view(*batch.tokens.shape, -1)
         if self.project_place is not None and places is not None:
             whole = whole + self.project_place(places)
-        return self.project_out(self.layers.encode(self.norm_in(whole), batch.documents))
+        return self.project_out(self.layers.encode(self.norm_in(whole), batch.documents, batch.lengths))
 
 
 class MaskedModel(nn.Module):
@@ -220,23 +221,31 @@ class MaskedModel(nn.Module):
 
     def decoded(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
         """Mask a batch and give what the head is shown of every token, and where a prediction is asked for."""
+        batch = self.with_masks(plan, batch)
         if self.decoder is None:
             embedded, predicted = self.embedder.masked(plan, batch)
-            return self.encoder.encode(embedded, batch.documents), predicted
-        visible = self.embedder.visible(plan, batch)
-        length = batch.tokens.shape[1]
-        packing = Packing(visible.cu_seqlens, visible.positions, visible.max_seqlen, length)
-        index = packing.segments(len(visible.embedded)) * length + packing.positions
-        if batch.documents is not None:
-            packing = packing.cut(batch.documents.flatten()[index])
+            return self.encoder.encode(embedded, batch.documents, batch.lengths), predicted
+        assert batch.masks is not None
+        assert batch.masks.visible_lengths is not None
+        embedded, index, predicted = self.embedder.visible(plan, batch)
+        packing = Packing.of_tokens(index, flat_lengths(batch.masks.visible_lengths), batch.tokens.shape[1])
         assert isinstance(self.encoder, Transformer), "other backbones refuse this objective"
-        encoded = self.encoder(visible.embedded, packing)
+        encoded = self.encoder(embedded, packing)
         places = self.embedder.places(batch.tokens)
-        return self.decoder(encoded, index, batch, places), visible.predicted
+        return self.decoder(encoded, index, batch, places), predicted
 
-    def masked_losses(
-        self, plan: MaskPlan, batch: Batch, *, capacity: int | None = None
-    ) -> tuple[Float[Tensor, " M"], Int[Tensor, " M"]]:
+    def draws_masks(self, plan: MaskPlan) -> bool:
+        """Tell whether the model's kernels draw the masks of a plan, so that only their numbers must be known."""
+        embedder = self.embedder
+        return isinstance(embedder, TokenEmbedder) and use_triton(embedder.kernels, embedder.embedding.weight, plan)
+
+    def with_masks(self, plan: MaskPlan, batch: Batch) -> Batch:
+        """Return a batch with its masks, drawn where it lies if they were not before: on a GPU the host then waits."""
+        if batch.masks is not None:
+            return batch
+        return draw_masks(plan, batch, self.config.objective, counts_only=self.draws_masks(plan))
+
+    def masked_losses(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, " M"], Int[Tensor, " M"]]:
         """Mask a batch, encode it, and predict what was masked.
 
         Parameters
@@ -244,23 +253,21 @@ class MaskedModel(nn.Module):
         plan
             How to mask.
         batch
-            The samples.
-        capacity
-            Most predictions that can be asked for, so that no size waits for the device; by default their number is
-            read from it, and rounded up.
+            The samples, best with their masks (:meth:`with_masks`).
 
         Returns
         -------
         losses
-            Loss of each predicted token (in nats for a likelihood); zero for unused places of the capacity.
+            Loss of each predicted token (in nats for a likelihood).
         index
-            Their places in ``tokens.flatten()``, ascending; -1 for unused places.
+            Their places in ``tokens.flatten()``, ascending.
         """
+        batch = self.with_masks(plan, batch)
         hidden, predicted = self.decoded(plan, batch)
         hidden, predicted = hidden.flatten(0, 1), predicted.flatten()
-        if capacity is None:
-            capacity = -(-int(predicted.sum()) // _PLACES) * _PLACES
-        index = predicted.nonzero_static(size=min(capacity, len(predicted)), fill_value=-1).squeeze(1)
-        place = index.clamp(min=0)
-        losses = self.head.losses(hidden[place], batch, place, self.embedder)
-        return losses * (index >= 0), index
+        assert batch.masks is not None
+        number = sum(batch.masks.num_predicted)
+        size = min(-(-number // _PLACES) * _PLACES, len(predicted))
+        index = predicted.nonzero_static(size=size, fill_value=0).squeeze(1)
+        losses = self.head.losses(hidden[index], batch, index, self.embedder)
+        return losses[:number], index[:number]

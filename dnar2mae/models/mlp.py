@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from dnar2mae.batch import Lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.transformer import layer_norm
@@ -59,8 +60,10 @@ class Mlp(nn.Module):
             h = layer(h)
         return self.trunk_norm(h)
 
-    def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
-        """Encode samples of exactly ``num_tokens`` tokens.
+    def encode(
+        self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Encode samples of exactly ``num_tokens`` tokens; no length is needed.
 
         Raises
         ------

@@ -1,9 +1,10 @@
 """Sequences of different lengths one after the other, without padding."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor
 
 
@@ -15,31 +16,31 @@ class Packing:
     """First row of each sequence and, last, the number of rows, ``int32``."""
     positions: Int[Tensor, " N"]
     """Position of each row in its own sequence, which its rotary angle follows (gaps are allowed)."""
-    max_length: int
-    """Rows of the longest sequence, or more."""
+    lengths: tuple[int, ...]
+    """Rows of each sequence, which the host knows without waiting for the device."""
     num_positions: int
     """All positions are below this."""
 
     @classmethod
-    def of_valid(cls, valid: Bool[Tensor, "B T"]) -> "Packing":
-        """Packing of the rows ``x[valid]`` of a padded batch; waits for the device."""
-        lengths = valid.sum(1)
-        cu_seqlens = torch.nn.functional.pad(lengths.cumsum(0), (1, 0)).int()
-        positions = valid.nonzero()[:, 1]
-        return cls(cu_seqlens, positions, int(lengths.max()), valid.shape[1])
+    def of_tokens(cls, index: Int[Tensor, " N"], lengths: tuple[int, ...], num_positions: int) -> "Packing":
+        """Pack some tokens of a batch; the device gets the lengths from the host, which need not wait for it.
 
-    def cut(self, documents: Int[Tensor, " N"]) -> "Packing":
-        """Cut sequences where the document number changes from one row to the next; waits for the device."""
-        segment = self.segments(len(documents))
-        changes = (documents.diff() != 0) | (segment.diff() != 0)
-        cuts = changes.nonzero().squeeze(1) + 1
-        ends = cuts.new_tensor([len(documents)])
-        cu_seqlens = torch.cat([torch.zeros_like(ends), cuts, ends]).int()
-        return Packing(cu_seqlens, self.positions, int(cu_seqlens.diff().max()), self.num_positions)
+        Parameters
+        ----------
+        index
+            Places of the tokens in the flattened batch, ascending.
+        lengths
+            How many of them each sequence has.
+        num_positions
+            Length T of a row of the batch.
+        """
+        cu_seqlens = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32).to(index.device, non_blocking=True)
+        return cls(cu_seqlens, index % num_positions, lengths, num_positions)
 
-    def lengths(self) -> list[int]:
-        """Rows of each sequence, on the host."""
-        return self.cu_seqlens.diff().tolist()
+    @property
+    def max_length(self) -> int:
+        """Rows of the longest sequence."""
+        return max(self.lengths, default=0)
 
     def segments(self, num_rows: int) -> Int[Tensor, " N"]:
         """Number of the sequence that each of ``num_rows`` rows belongs to."""

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dnar2mae.batch import Lengths, flat_lengths, sequence_lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.attention import Backend, attention
 from dnar2mae.models.packing import Packing
@@ -26,6 +27,11 @@ _GRID_THETA = 100.0
 def layer_norm(width: int) -> nn.LayerNorm:
     """Layer norm without a bias."""
     return nn.LayerNorm(width, eps=NORM_EPS, bias=False)
+
+
+def residual(x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
+    """Return the residual stream in fp32 under autocast: embeddings have 16 bits, too few to add small updates in."""
+    return x.float() if x.dtype.itemsize == 2 and torch.is_autocast_enabled(x.device.type) else x
 
 
 def rotary_angles(
@@ -142,7 +148,7 @@ class Layer(FeedForwardLayer):
         qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = RotateQueriesAndKeys.apply(qkv, scope.cos, scope.sin)
         mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
-        return self.feed_forward(x + self.attention_out(mixed.flatten(-2)))
+        return self.feed_forward(residual(x) + self.attention_out(mixed.flatten(-2)))
 
 
 class Transformer(nn.Module):
@@ -200,7 +206,9 @@ class Transformer(nn.Module):
                 x = layer(*inputs)
         return self.final_norm(x)
 
-    def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+    def encode(
+        self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
+    ) -> Float[Tensor, "B T D"]:
         """Encode rows of documents, as :class:`dnar2mae.batch.Batch` numbers them.
 
         Parameters
@@ -209,6 +217,8 @@ class Transformer(nn.Module):
             Embeddings.
         documents
             Number of each token's document, -1 for padding; None: every row is one.
+        lengths
+            Tokens of each document, if the host knows them; it otherwise waits for the device to count.
 
         Returns
         -------
@@ -218,8 +228,11 @@ class Transformer(nn.Module):
         if documents is None:
             return self(x)
         valid = documents >= 0
-        hidden = self(x[valid], Packing.of_valid(valid).cut(documents[valid]))
-        return hidden.new_zeros(x.shape).masked_scatter(valid[..., None], hidden)
+        flat = flat_lengths(lengths or sequence_lengths(valid, documents))
+        index = valid.flatten().nonzero_static(size=sum(flat)).squeeze(1)
+        rows = x.flatten(0, 1)
+        hidden = self(rows.index_select(0, index), Packing.of_tokens(index, flat, x.shape[1]))
+        return hidden.new_zeros(rows.shape).index_copy(0, index, hidden).view(x.shape)
 
     def scopes(self, x: Float[Tensor, "*N D"], packing: Packing | None) -> tuple[Scope, Scope]:
         """What global and what local layers attend to."""

@@ -36,7 +36,7 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     for i, row in enumerate(heights):
         bottom = 0.0
         for base in np.argsort(row):
-            _letter(logo, "ACGT"[base], start + i, bottom, row[base])
+            _letter(logo, "ACGT"[base], start + i, bottom, float(row[base]))
             bottom += row[base]
     logo.set(ylim=(0, max(float(heights.sum(1).max(initial=0)) * 1.05, 0.1)), ylabel="bits", title=title)
     limit = max(float(np.nanmax(np.abs(scores), initial=0)), 1e-6)

@@ -1,5 +1,6 @@
 """One training step: masks, losses, their gradient, and what the optimizer makes of it."""
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from dnar2mae.batch import Batch
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import Ranks, parallelise
-from dnar2mae.masking import Masker, MaskPlan, draw_ratio, prediction_capacity
+from dnar2mae.masking import Masker, MaskPlan, mean_drawn_ratio
 from dnar2mae.models import MaskedModel
 from dnar2mae.training.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
 
@@ -75,8 +76,7 @@ class TrainingStep:
         """
         plan = self.masker.plan(step)
         scale = batch.tokens.numel() * _TYPICAL_RATIO
-        total, weight, units = self._accumulate(plan, batch, scale)
-        maskable = (batch.weight * batch.maskable).sum().to(total)
+        total, weight, units, maskable = self._accumulate(plan, batch, scale)
         self.ranks.all_sum_(total, weight, units, maskable)
         mean_of = weight.clamp(min=1e-6)
         factor = self.ranks.size * scale / self._divisor(mean_of, maskable)  # gradients are averaged over ranks
@@ -86,37 +86,38 @@ class TrainingStep:
             "step": step + 1,
             "loss": total / mean_of,
             "unit_loss": total / units.clamp(min=1e-6) / self.unit_size,
-            "ratio": self._mean_ratio(plan, step),
+            "ratio": mean_drawn_ratio(plan, range(step * self.config.batch_size, (step + 1) * self.config.batch_size)),
             "lr": rate,
             "grad_norm": norm,
             "skipped": skipped,
         }
 
-    def _accumulate(self, plan: MaskPlan, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Add up losses, weights and units of the micro-batches, and the gradient of their losses over ``scale``."""
-        total, weight, units = torch.zeros(3, device=self.device)
+    def _accumulate(self, plan: MaskPlan, batch: Batch, scale: float) -> Tensor:
+        """Add up the sums of :meth:`_loss` over the micro-batches, and the gradient of their losses over ``scale``."""
+        sums = []
         parts = batch.split(self.config.micro_batch or self.config.batch_size)
         for part in parts:
             with self.parallel.accumulate(part is parts[-1]):
-                loss, seen, stood_for = self._loss(plan, part)
+                loss, *counts = self._loss(plan, part)
                 (loss / scale).backward()
-            total += loss.detach()
-            weight += seen
-            units += stood_for
-        return total, weight, units
+            sums.append(torch.stack([loss.detach(), *counts]))
+        return reduce(torch.add, sums)
 
-    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the weighted sum of a micro-batch's losses, of the weights, and of the units they stand for."""
-        capacity = None  # on the CPU sizes are known; elsewhere they must not be asked for
-        if self.device.type != "cpu":
-            capacity = prediction_capacity(plan, part.sample_ids, part.tokens.shape[1])
+    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return a micro-batch's sums: weighted losses, these weights, the units they stand for, all maskable weights.
+
+        The last is what weighting by token divides by, and not computed otherwise.
+        """
         part = part.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            losses, index = self.parallel.losses(plan, part, capacity=capacity)
-        place = index.clamp(min=0)
-        weights = part.weight.flatten()[place] * (index >= 0)
-        units = weights if part.units is None else weights * part.units.flatten()[place]
-        return (losses * weights).sum(), weights.sum(), units.sum()
+            losses, index = self.parallel.losses(plan, part)
+        weights = part.weight.flatten()[index]
+        seen = stood_for = maskable = weights.sum()
+        if part.units is not None:
+            stood_for = (weights * part.units.flatten()[index]).sum()
+        if self.config.mask.weighting == "token":
+            maskable = (part.weight * part.maskable).sum()
+        return (losses * weights).sum(), seen, stood_for, maskable
 
     def _divisor(self, predicted: Tensor, maskable: Tensor) -> Tensor:
         """Return what the summed loss is divided by, from the summed weights of predicted and of maskable tokens."""
@@ -132,8 +133,3 @@ class TrainingStep:
         skipped = self.guard.step(norm)
         self.optimizer.zero_grad()
         return rate, skipped
-
-    def _mean_ratio(self, plan: MaskPlan, step: int) -> float:
-        """Return the mean mask ratio of the step's samples, of all ranks."""
-        first = step * self.config.batch_size
-        return draw_ratio(plan, torch.arange(first, first + self.config.batch_size)).mean().item()

@@ -166,7 +166,15 @@ class Trainer:
         """Do the steps that are left; validate, save and stop where it is time to."""
         config = self.config
         pin = self.device.type == "cuda"
-        loader = batches(self.modality.train, config, self.step, pin_memory=pin, ranks=self.ranks)
+        loader = batches(
+            self.modality.train,
+            config,
+            self.step,
+            masker=self.masker,
+            counts_only=self.model.draws_masks(self.masker.plan(self.step)),
+            ranks=self.ranks,
+            pin_memory=pin,
+        )
         self.readings.start_clock()
         for batch in loader:
             self.readings.add(self.training_step(batch))

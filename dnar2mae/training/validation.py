@@ -64,10 +64,10 @@ def masked_loss(  # noqa: PLR0913
     shares, counts = _shares(evenly_spaced(len(source), num_samples), ranks)
     for ids, real in _batches(source, shares, counts):
         check()
-        batch = source.batch(ids).to(device)
+        batch = model.with_masks(fixed, source.batch(ids)).to(device)  # sizes are counted before the copy
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             losses, index = model.masked_losses(fixed, batch)
-        taken = (index >= 0) & (index < real * batch.tokens.shape[1])
+        taken = index < real * batch.tokens.shape[1]
         total += (losses * taken).double().sum()
         count += (taken if batch.units is None else taken * batch.units.flatten()[index]).double().sum()
     ranks.all_sum_(total, count)

@@ -1,5 +1,6 @@
 """Random masking fused with the embedding lookup; Triton on CUDA, the definition elsewhere."""
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -15,6 +16,7 @@ def masked_embedding(
     sample_ids: Int[Tensor, " B"],
     plan: MaskPlan,
     *,
+    dtype: torch.dtype | None = None,
     backend: Backend = "auto",
 ) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
     """Look up what the encoder sees of each token under a mask plan; see :func:`.reference.masked_embedding`.
@@ -31,8 +33,8 @@ def masked_embedding(
     outside [0, V) gives a row of NaN, where the definition raises.
     """
     if not use_triton(backend, weight, plan):
-        return reference.masked_embedding(weight, tokens, maskable, sample_ids, plan)
+        return reference.masked_embedding(weight, tokens, maskable, sample_ids, plan, dtype=dtype)
     from dnar2mae.kernels.mask_draw import pack
     from dnar2mae.kernels.masked_embedding import triton as impl
 
-    return impl.masked_embedding(weight, tokens, maskable, sample_ids, pack(plan))
+    return impl.masked_embedding(weight, tokens, maskable, sample_ids, pack(plan), dtype or weight.dtype)

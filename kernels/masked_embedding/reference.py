@@ -1,5 +1,6 @@
 """Mask a batch and look up its embeddings: the definition the Triton kernel must match."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -13,6 +14,8 @@ def masked_embedding(
     maskable: Bool[Tensor, "B T"],
     sample_ids: Int[Tensor, " B"],
     plan: MaskPlan,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
     r"""Look up what the encoder sees of each token under a mask plan.
 
@@ -30,13 +33,16 @@ def masked_embedding(
         Index of each sample in the run, >= 0.
     plan
         The step's mask plan.
+    dtype
+        Type of the result, by default that of ``weight``: fp32 weights under bf16 autocast are rounded as they are
+        written. The gradient of ``weight`` is summed in fp32, whatever the type of the vectors.
 
     Returns
     -------
     embedded
-        Rows of ``weight``, in its dtype.
+        Rows of ``weight``.
     predicted
         Where a prediction is asked for.
     """
     inputs, predicted = corrupt(plan, tokens, maskable, sample_ids.long())
-    return F.embedding(inputs.long(), weight), predicted
+    return F.embedding(inputs.long(), weight).to(dtype or weight.dtype), predicted

@@ -38,7 +38,6 @@ def _masked_embedding_kernel(
     length,
     width,
     seed,
-    step,
     low,
     span,
     table,
@@ -48,7 +47,6 @@ def _masked_embedding_kernel(
     first_real,
     num_real,
     NUM_INTERVALS: tl.constexpr,
-    PER_SAMPLE: tl.constexpr,
     ANCHOR_STRIDE: tl.constexpr,
     EMBED: tl.constexpr,
     BLOCK_T: tl.constexpr,
@@ -60,7 +58,7 @@ def _masked_embedding_kernel(
     position = tl.program_id(0) % blocks * BLOCK_T + tl.arange(0, BLOCK_T)
     inside = position < length
     sample = tl.load(sample_ids + row).to(tl.int64)
-    limit = mask_limit(sample, seed, step, low, span, table, NUM_INTERVALS, PER_SAMPLE)
+    limit = mask_limit(sample, seed, low, span, table, NUM_INTERVALS)
     strength, asked, pick = draw_mask(
         sample, position, maskable + row * length, length, seed, limit, mask_below, random_below, ANCHOR_STRIDE
     )
@@ -84,10 +82,10 @@ def _masked_embedding_kernel(
 @triton_op("dnar2mae::masked_embedding", mutates_args={})
 @no_type_check
 def masked_embedding(
-    weight: Tensor, tokens: Tensor, maskable: Tensor, sample_ids: Tensor, plan: Sequence[int]
+    weight: Tensor, tokens: Tensor, maskable: Tensor, sample_ids: Tensor, plan: Sequence[int], dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """Triton twin of :func:`.reference.masked_embedding`; ``plan`` is packed by :func:`.mask_draw.pack`."""
-    embedded = torch.empty(*tokens.shape, weight.shape[1], dtype=weight.dtype, device=weight.device)
+    embedded = torch.empty(*tokens.shape, weight.shape[1], dtype=dtype, device=weight.device)
     predicted = torch.empty(tokens.shape, dtype=torch.bool, device=weight.device)
     _launch(weight.contiguous(), tokens, maskable, sample_ids, embedded, predicted, plan)
     return embedded, predicted
@@ -95,8 +93,10 @@ def masked_embedding(
 
 @masked_embedding.register_fake
 @no_type_check
-def _(weight, tokens, maskable, sample_ids, plan):
-    return weight.new_empty(*tokens.shape, weight.shape[1]), tokens.new_empty(tokens.shape, dtype=torch.bool)
+def _(weight, tokens, maskable, sample_ids, plan, dtype):
+    return weight.new_empty(*tokens.shape, weight.shape[1], dtype=dtype), tokens.new_empty(
+        tokens.shape, dtype=torch.bool
+    )
 
 
 @triton_op("dnar2mae::corrupted_ids", mutates_args={})
@@ -141,15 +141,15 @@ def _launch(weight, tokens, maskable, sample_ids, out, predicted, plan):
 
 @no_type_check
 def _setup(ctx, inputs, output):
-    weight, tokens, maskable, sample_ids, plan = inputs
+    weight, tokens, maskable, sample_ids, plan, _ = inputs
     ctx.save_for_backward(tokens, maskable, sample_ids)
-    ctx.plan, ctx.vocabulary = plan, weight.shape[0]
+    ctx.plan, ctx.vocabulary, ctx.dtype = plan, weight.shape[0], weight.dtype
 
 
 @no_type_check
 def _backward(ctx, grad, _):
     ids = corrupted_ids(*ctx.saved_tensors, ctx.plan)
-    return row_sum(ids.flatten(), grad.flatten(0, 1), ctx.vocabulary), None, None, None, None
+    return row_sum(ids.flatten(), grad.flatten(0, 1), ctx.vocabulary, ctx.dtype), None, None, None, None, None
 
 
 masked_embedding.register_autograd(_backward, setup_context=_setup)

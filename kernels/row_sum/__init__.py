@@ -1,5 +1,6 @@
 """Sum of the rows that share an id, without atomics: what the backward pass of a lookup needs."""
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -8,7 +9,12 @@ from dnar2mae.kernels.row_sum import reference
 
 
 def row_sum(
-    ids: Int[Tensor, " N"], values: Float[Tensor, "N D"], num_rows: int, *, backend: Backend = "auto"
+    ids: Int[Tensor, " N"],
+    values: Float[Tensor, "N D"],
+    num_rows: int,
+    *,
+    dtype: torch.dtype | None = None,
+    backend: Backend = "auto",
 ) -> Float[Tensor, "V D"]:
     """Add up the rows of each id; see :func:`.reference.row_sum`.
 
@@ -20,7 +26,7 @@ def row_sum(
         If the backend is unknown or cannot run here.
     """
     if not use_triton(backend, values):
-        return reference.row_sum(ids, values, num_rows)
+        return reference.row_sum(ids, values, num_rows, dtype=dtype)
     from dnar2mae.kernels.row_sum import triton as impl
 
-    return impl.row_sum(ids, values, num_rows)
+    return impl.row_sum(ids, values, num_rows, dtype or values.dtype)

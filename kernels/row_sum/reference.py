@@ -6,7 +6,12 @@ from torch import Tensor
 
 
 def row_sum(
-    ids: Int[Tensor, " N"], values: Float[Tensor, "N D"], num_rows: int, *, upcast: bool = True
+    ids: Int[Tensor, " N"],
+    values: Float[Tensor, "N D"],
+    num_rows: int,
+    *,
+    dtype: torch.dtype | None = None,
+    upcast: bool = True,
 ) -> Float[Tensor, "V D"]:
     r"""Add up the rows of each id: the weight gradient of an embedding.
 
@@ -20,6 +25,8 @@ def row_sum(
         Rows to sum.
     num_rows
         Number V of ids.
+    dtype
+        Type of the sums, by default that of ``values``.
     upcast
         Accumulate in at least fp32 (the definition). ``False`` stays in the dtype of ``values``, which tests use
         as the error a plain PyTorch version would make.
@@ -27,10 +34,10 @@ def row_sum(
     Returns
     -------
     Tensor
-        Row v is the sum for id v (zero where none has it), in the dtype of ``values``.
+        Row v is the sum for id v (zero where none has it).
     """
     accumulator = torch.promote_types(values.dtype, torch.float32) if upcast else values.dtype
     ids = ids.long()
     bucket = torch.where((ids >= 0) & (ids < num_rows), ids, num_rows)
     total = torch.zeros(num_rows + 1, values.shape[1], dtype=accumulator, device=values.device)
-    return total.index_add(0, bucket, values.to(accumulator))[:num_rows].to(values.dtype)
+    return total.index_add(0, bucket, values.to(accumulator))[:num_rows].to(dtype or values.dtype)

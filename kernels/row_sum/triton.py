@@ -76,10 +76,15 @@ def _run_sum_kernel(values, order, starts, sums, width, BLOCK_N: tl.constexpr, B
     tl.store(sums + run * width + column, tl.sum(total, axis=0), mask=column < width)
 
 
+def product_tile(width: int, element_bytes: int) -> tuple[int, int]:
+    """Rows and columns of a block of the one-hot product: a cache line of each row. Twice as wide spills registers."""
+    rows = 128 // element_bytes
+    return rows, max(16, min(rows, triton.next_power_of_2(width)))
+
+
 def _sum_by_product(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
     num_values, width = values.shape
-    block_n = 128 // values.element_size()
-    block_d = max(16, min(2 * block_n, triton.next_power_of_2(width)))
+    block_n, block_d = product_tile(width, values.element_size())
     chunk_rows = max(2 * block_n, triton.cdiv(num_values, NUM_CHUNKS))
     chunks = triton.cdiv(num_values, chunk_rows)
     partial = torch.empty(chunks, num_rows, width, dtype=torch.float32, device=values.device)
@@ -122,33 +127,33 @@ def _sum_by_run(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
 
 @triton_op("dnar2mae::row_sum", mutates_args={})
 @no_type_check
-def row_sum(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
+def row_sum(ids: Tensor, values: Tensor, num_rows: int, dtype: torch.dtype) -> Tensor:
     """Triton twin of :func:`.reference.row_sum`."""
     if values.numel() == 0:
-        return values.new_zeros(num_rows, values.shape[1])
+        return values.new_zeros(num_rows, values.shape[1], dtype=dtype)
     ids, values = ids.contiguous(), values.contiguous()
     by_product = num_rows <= ONE_HOT_ROWS and values.dtype != torch.float64  # not every Triton multiplies fp64
     reduce = _sum_by_product if by_product else _sum_by_run
-    return reduce(ids, values, num_rows).to(values.dtype)
+    return reduce(ids, values, num_rows).to(dtype)
 
 
 @row_sum.register_fake
 @no_type_check
-def _(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
-    return values.new_empty(num_rows, values.shape[1])
+def _(ids: Tensor, values: Tensor, num_rows: int, dtype: torch.dtype) -> Tensor:
+    return values.new_empty(num_rows, values.shape[1], dtype=dtype)
 
 
 @no_type_check
 def _setup(ctx, inputs, output):
     ctx.save_for_backward(inputs[0])
-    ctx.num_rows = inputs[2]
+    ctx.num_rows, ctx.dtype = inputs[2], inputs[1].dtype
 
 
 @no_type_check
 def _backward(ctx, grad):
     (ids,) = ctx.saved_tensors
     inside = (ids >= 0) & (ids < ctx.num_rows)
-    return None, grad[torch.where(inside, ids, 0).long()] * inside[:, None], None
+    return None, (grad[torch.where(inside, ids, 0).long()] * inside[:, None]).to(ctx.dtype), None, None
 
 
 row_sum.register_autograd(_backward, setup_context=_setup)

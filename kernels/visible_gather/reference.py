@@ -1,6 +1,5 @@
 """Embeddings of the visible tokens only, packed: the definition the Triton kernels must match."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -8,35 +7,23 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Int32, Int64
 from torch import Tensor
 
-from dnar2mae.masking import MaskPlan, corrupt
+from dnar2mae.masking import MaskPlan
+from dnar2mae.masking.draw import hidden_tokens
 
 
 class VisibleTokens(NamedTuple):
     """What the encoder of the ``mae`` objective is given: N visible tokens of B samples, one after the other."""
 
     embedded: Float[Tensor, "N D"]
-    """Rows of the weight, in its dtype."""
+    """Rows of the weight."""
     cu_seqlens: Int32[Tensor, " B+1"]
     """Row at which each sample starts; the last is the number of visible tokens."""
-    positions: Int64[Tensor, " N"]
-    """Position of each row's token in its sample."""
+    index: Int64[Tensor, " N"]
+    """Place of each row's token in the flattened batch."""
     max_seqlen: int
     """Visible tokens of the longest sample, or an upper bound (T) where the buffer is padded."""
     predicted: Bool[Tensor, "B T"]
     """Where a prediction is asked for."""
-
-
-def hidden_tokens(
-    plan: MaskPlan, tokens: Int[Tensor, "B T"], maskable: Bool[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
-) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """Tell which tokens a plan hides, and where it asks for a prediction.
-
-    Hidden is what :func:`dnar2mae.masking.corrupt` would show as [MASK] if it replaced nothing by anything else:
-    masked tokens, and those that share a base with one.
-    """
-    always = replace(plan, mask_below=2**32, random_below=2**32, mask_id=-1)
-    inputs, predicted = corrupt(always, tokens.long(), maskable, sample_ids.long())
-    return inputs == -1, predicted
 
 
 def visible_gather(
@@ -47,6 +34,7 @@ def visible_gather(
     sample_ids: Int[Tensor, " B"],
     plan: MaskPlan,
     *,
+    dtype: torch.dtype | None = None,
     padded: bool = False,
 ) -> VisibleTokens:
     r"""Look up the valid tokens that a mask plan leaves visible and pack them.
@@ -69,6 +57,8 @@ def visible_gather(
         Index of each sample in the run, >= 0.
     plan
         The step's mask plan.
+    dtype
+        Type of the rows, by default that of ``weight``, whose gradient is summed in fp32 whatever this is.
     padded
         Give B*T rows, zero from ``cu_seqlens[-1]`` on, so that no size depends on the data: nothing waits for the
         device, and ``torch.compile`` sees static shapes. Otherwise the host reads the sizes once.
@@ -86,7 +76,7 @@ def visible_gather(
     if not padded:
         source = source[: int(cu_seqlens[-1])]
     filled = visible.flatten()[source]
-    embedded = F.embedding(tokens.flatten()[source].long(), weight) * filled[:, None]
-    positions = torch.where(filled, source % tokens.shape[1], 0)
+    embedded = F.embedding(tokens.flatten()[source].long(), weight).to(dtype or weight.dtype) * filled[:, None]
+    index = torch.where(filled, source, 0)
     longest = tokens.shape[1] if padded else int(lengths.max())
-    return VisibleTokens(embedded, cu_seqlens, positions, longest, predicted)
+    return VisibleTokens(embedded, cu_seqlens, index, longest, predicted)

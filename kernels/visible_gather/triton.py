@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import no_type_check
 
 import torch
-import torch.nn.functional as F
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -18,7 +17,6 @@ from torch.library import triton_op, wrap_triton
 from dnar2mae.kernels.mask_draw import VARYING, draw_arguments, draw_mask, mask_limit
 from dnar2mae.kernels.row_sum.triton import row_sum
 from dnar2mae.kernels.tiling import tile
-from dnar2mae.kernels.visible_gather.reference import VisibleTokens
 
 
 @triton.jit(do_not_specialize=VARYING)
@@ -32,19 +30,17 @@ def _visible_rank_kernel(
     lengths,
     length,
     seed,
-    step,
     low,
     span,
     table,
     NUM_INTERVALS: tl.constexpr,
-    PER_SAMPLE: tl.constexpr,
     ANCHOR_STRIDE: tl.constexpr,
     BLOCK_T: tl.constexpr,
 ):
     """rank[b, t] = visible tokens of sample b before t, as ~rank where t is not visible; lengths[b] = all of them."""
     row = tl.program_id(0).to(tl.int64)
     sample = tl.load(sample_ids + row).to(tl.int64)
-    limit = mask_limit(sample, seed, step, low, span, table, NUM_INTERVALS, PER_SAMPLE)
+    limit = mask_limit(sample, seed, low, span, table, NUM_INTERVALS)
     seen = tl.zeros((), tl.int32)
     for start in range(0, length, BLOCK_T):
         position = start + tl.arange(0, BLOCK_T)
@@ -70,7 +66,7 @@ def _visible_rows_kernel(
     rank,
     cu_seqlens,
     embedded,
-    positions,
+    index,
     ids,
     vocabulary,
     batch,
@@ -80,7 +76,7 @@ def _visible_rows_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """Write row cu_seqlens[b] + rank[b, t] of embedded, positions and ids (-1 past the visible tokens)."""
+    """Write row cu_seqlens[b] + rank[b, t] of embedded, index and ids (-1 past the visible tokens)."""
     blocks = tl.cdiv(length, BLOCK_T)
     row = (tl.program_id(0) // blocks).to(tl.int64)
     position = tl.program_id(0) % blocks * BLOCK_T + tl.arange(0, BLOCK_T)
@@ -92,7 +88,7 @@ def _visible_rows_kernel(
     before = tl.load(cu_seqlens + row) + tl.where(visible, signed, ~signed)  # visible tokens before (b, t)
     target = tl.where(visible, before, tl.load(cu_seqlens + batch) + flat - before)
     inside &= target < num_rows
-    tl.store(positions + target, tl.where(visible, position, 0), mask=inside)
+    tl.store(index + target, tl.where(visible, flat, 0), mask=inside)
     tl.store(ids + target, tl.where(visible, token, -1), mask=inside)
     known = inside & visible & (token >= 0) & (token < vocabulary)
     for start in range(0, width, BLOCK_D):
@@ -148,15 +144,15 @@ def _(valid, maskable, sample_ids, plan):
 @triton_op("dnar2mae::visible_rows", mutates_args={})
 @no_type_check
 def visible_rows(
-    weight: Tensor, tokens: Tensor, rank: Tensor, cu_seqlens: Tensor, num_rows: int
+    weight: Tensor, tokens: Tensor, rank: Tensor, cu_seqlens: Tensor, num_rows: int, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Write the rows of the visible tokens, their positions and (``int32``, for the backward pass) their ids."""
+    """Write the rows of the visible tokens, their places and (``int32``, for the backward pass) their ids."""
     batch, length = tokens.shape
     vocabulary, width = weight.shape
-    embedded = torch.empty(num_rows, width, dtype=weight.dtype, device=weight.device)
-    positions = torch.empty(num_rows, dtype=torch.int64, device=weight.device)
+    embedded = torch.empty(num_rows, width, dtype=dtype, device=weight.device)
+    index = torch.empty(num_rows, dtype=torch.int64, device=weight.device)
     ids = torch.empty(num_rows, dtype=torch.int32, device=weight.device)
-    block_t, block_d = tile(width, weight.element_size())
+    block_t, block_d = tile(width, embedded.element_size())
     if tokens.numel():
         wrap_triton(_visible_rows_kernel)[(batch * triton.cdiv(length, block_t),)](
             weight.contiguous(),
@@ -164,7 +160,7 @@ def visible_rows(
             rank,
             cu_seqlens,
             embedded,
-            positions,
+            index,
             ids,
             vocabulary,
             batch,
@@ -174,39 +170,27 @@ def visible_rows(
             BLOCK_T=block_t,
             BLOCK_D=block_d,
         )
-    return embedded, positions, ids
+    return embedded, index, ids
 
 
 @visible_rows.register_fake
 @no_type_check
-def _(weight, tokens, rank, cu_seqlens, num_rows):
-    positions = tokens.new_empty(num_rows, dtype=torch.int64)
-    return weight.new_empty(num_rows, weight.shape[1]), positions, rank.new_empty(num_rows)
+def _(weight, tokens, rank, cu_seqlens, num_rows, dtype):
+    index = tokens.new_empty(num_rows, dtype=torch.int64)
+    return weight.new_empty(num_rows, weight.shape[1], dtype=dtype), index, rank.new_empty(num_rows)
 
 
 @no_type_check
 def _setup(ctx, inputs, output):
     ctx.mark_non_differentiable(*output[1:])
     ctx.save_for_backward(output[2])
-    ctx.vocabulary = inputs[0].shape[0]
+    ctx.vocabulary, ctx.dtype = inputs[0].shape[0], inputs[0].dtype
 
 
 @no_type_check
 def _backward(ctx, grad, *_):
     (ids,) = ctx.saved_tensors
-    return row_sum(ids, grad, ctx.vocabulary), None, None, None, None
+    return row_sum(ids, grad, ctx.vocabulary, ctx.dtype), None, None, None, None, None
 
 
 visible_rows.register_autograd(_backward, setup_context=_setup)
-
-
-@no_type_check
-def visible_gather(weight, tokens, valid, maskable, sample_ids, plan, padded):
-    """Triton twin of :func:`.reference.visible_gather`; ``plan`` is packed by :func:`.mask_draw.pack`."""
-    rank, predicted, lengths = visible_rank(valid, maskable, sample_ids, plan)
-    cu_seqlens = F.pad(lengths.cumsum(0), (1, 0)).int()
-    num_rows, longest = tokens.numel(), tokens.shape[1]
-    if not padded:
-        num_rows, longest = torch.stack([cu_seqlens[-1], lengths.max()]).tolist()  # the host waits here, once
-    embedded, positions, _ = visible_rows(weight, tokens, rank, cu_seqlens, num_rows)
-    return VisibleTokens(embedded, cu_seqlens, positions, longest, predicted)

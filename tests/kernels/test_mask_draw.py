@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from dnar2mae.kernels.mask_draw import VARYING, draw_arguments, mask_limit, pack
 from dnar2mae.kernels.masked_embedding import masked_embedding
 from dnar2mae.kernels.masked_embedding.triton import corrupted_ids
-from dnar2mae.kernels.visible_gather.reference import hidden_tokens
 from dnar2mae.kernels.visible_gather.triton import visible_rank
 from dnar2mae.masking import corrupt
-from dnar2mae.masking.draw import draw_threshold
+from dnar2mae.masking.draw import draw_threshold, hidden_tokens
 from tests.kernels.cases import SPECIAL, make_batch, make_plan
 
 LAWS = ["uniform", "fixed", "choice", "linear", "cosine"]
@@ -47,18 +46,16 @@ def _philox_kernel(seed, counter, words):
 
 @triton.jit(do_not_specialize=VARYING)
 @no_type_check
-def _limit_kernel(
-    sample_ids, limits, seed, step, low, span, table, NUM_INTERVALS: tl.constexpr, PER_SAMPLE: tl.constexpr
-):
+def _limit_kernel(sample_ids, limits, seed, low, span, table, NUM_INTERVALS: tl.constexpr):
     sample = tl.load(sample_ids + tl.program_id(0))
-    limit = mask_limit(sample, seed, step, low, span, table, NUM_INTERVALS, PER_SAMPLE)
+    limit = mask_limit(sample, seed, low, span, table, NUM_INTERVALS)
     tl.store(limits + tl.program_id(0), limit)
 
 
 def limits(plan, sample_ids):
     out = torch.empty_like(sample_ids)
     arguments = draw_arguments(pack(plan), sample_ids.device)
-    del arguments["GROUP"]
+    del arguments["ANCHOR_STRIDE"]
     _limit_kernel[(len(out),)](sample_ids, out, **arguments)
     return out
 

@@ -36,7 +36,7 @@ def test_matches_reference(case, dtype, padded, device):
     out, dweight = run(triton, weight, inputs, plan, grad, padded)
     plain, dplain = run(reference.visible_gather, weight, inputs, plan, grad, padded)
     _, dexact = run(reference.visible_gather, weight, inputs, plan, grad.double(), padded)
-    for name in ("embedded", "cu_seqlens", "positions", "predicted"):
+    for name in ("embedded", "cu_seqlens", "index", "predicted"):
         assert torch.equal(getattr(out, name), getattr(plain, name)), name
     assert out.max_seqlen == plain.max_seqlen
     assert_matches("dweight", dweight, dexact, dplain)
@@ -53,7 +53,7 @@ def test_what_is_visible(anchor_stride, backend, device):
     for row in range(4):
         start, end = out.cu_seqlens[row], out.cu_seqlens[row + 1]
         visible = valid[row] & (shown[row] != plan.mask_id)
-        assert torch.equal(out.positions[start:end], visible.nonzero()[:, 0])
+        assert torch.equal(out.index[start:end], visible.nonzero()[:, 0] + 90 * row)
         assert torch.equal(out.embedded[start:end, 0], tokens[row, visible].double())
     assert int(out.cu_seqlens[-1]) == len(out.embedded)
     assert out.max_seqlen == int(out.cu_seqlens.diff().max())
@@ -98,6 +98,6 @@ def test_large(anchor_stride, padded):
     out, dweight = run(triton, weight, inputs, plan, grad, padded)
     plain, dplain = run(reference.visible_gather, weight, inputs, plan, grad, padded)
     _, dexact = run(reference.visible_gather, weight, inputs, plan, grad.double(), padded)
-    for name in ("embedded", "cu_seqlens", "positions", "predicted"):
+    for name in ("embedded", "cu_seqlens", "index", "predicted"):
         assert torch.equal(getattr(out, name), getattr(plain, name)), name
     assert_matches("dweight", dweight, dexact, dplain)

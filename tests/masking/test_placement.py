@@ -8,8 +8,8 @@ from dnar2mae.batch import Batch
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.kernels.visible_gather.reference import hidden_tokens
-from dnar2mae.masking import Masker, corrupt, draw_ratio, prediction_capacity
+from dnar2mae.masking import Masker, corrupt, draw_ratio
+from dnar2mae.masking.draw import hidden_tokens
 from dnar2mae.masking.placement import Spans
 from dnar2mae.masking.words import npmi
 from dnar2mae.tokenizers import KmerTokenizer, Vocabulary
@@ -141,15 +141,6 @@ def test_no_visible_token_contains_a_masked_base_and_the_batch_does_not_matter(p
     gone, asked = hidden_tokens(plan, batch.tokens, batch.maskable, batch.sample_ids)
     assert torch.equal(asked, predicted)
     assert torch.equal(gone & batch.maskable, (inputs == plan.mask_id) & batch.maskable)
-
-
-@pytest.mark.parametrize("placement", ["spans", "pmi"])
-def test_the_capacity_is_never_reached(placement):
-    plan, source = setting(placement=placement, low=0.01, high=0.99, per="sample")
-    for start in range(0, 640, 64):
-        batch = source.batch(np.arange(start, start + 64))
-        asked = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)[1].sum().item()
-        assert asked < prediction_capacity(plan, batch.sample_ids, 200)
 
 
 def test_the_law_is_the_same_and_evaluation_knows_no_placement():

@@ -10,19 +10,18 @@ from tests.modalities.kinds import dna
 def factors(config, out, monkeypatch):
     """What turns the gradient of the summed loss into the step's, step by step, and the steps' ratios."""
     found, ratios = [], []
-    scale_and_clip, draw_ratio = step.scale_and_clip, step.draw_ratio
+    scale_and_clip, mean_drawn_ratio = step.scale_and_clip, step.mean_drawn_ratio
 
     def scale(parameters, factor, clip):
         found.append(factor.item())
         return scale_and_clip(parameters, factor, clip)
 
     def ratio(plan, ids):
-        drawn = draw_ratio(plan, ids)
-        ratios.append(drawn.mean().item())
-        return drawn
+        ratios.append(mean_drawn_ratio(plan, ids))
+        return ratios[-1]
 
     monkeypatch.setattr(step, "scale_and_clip", scale)
-    monkeypatch.setattr(step, "draw_ratio", ratio)
+    monkeypatch.setattr(step, "mean_drawn_ratio", ratio)
     pretrain(config, out)
     monkeypatch.undo()
     return found, ratios

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dnar2mae.batch import flat_lengths, sequence_lengths
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.attention import attention, choose_backend
 from dnar2mae.models.packing import Packing
@@ -70,7 +71,7 @@ def packed_case(dtype, device, lengths=(7, 1, 40, 12), heads=2, width=8):
     tensors = [torch.randn(sum(lengths), heads, width, device=device).to(dtype) for _ in range(3)]
     cu_seqlens = torch.tensor([0, *lengths], device=device).cumsum(0).int()
     positions = torch.cat([torch.arange(n, device=device) for n in lengths])
-    packing = Packing(cu_seqlens, positions, max(lengths), max(lengths))
+    packing = Packing(cu_seqlens, positions, lengths, max(lengths))
 
     def reference(window):
         return lambda *qkv: torch.cat(
@@ -126,12 +127,16 @@ def test_rows_behind_the_last_sequence_do_no_harm():
     torch.testing.assert_close(out[: len(tensors[0])], reference(None)(*tensors))
 
 
-def test_packing_of_a_padded_batch():
-    valid = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]).bool()
-    packing = Packing.of_valid(valid)
-    assert packing.lengths() == [3, 1, 4]
+def test_packing_of_documents():
+    documents = torch.tensor([[0, 0, 1, -1], [1, -1, -1, -1], [-1, -1, -1, -1], [0, 2, 2, 3]])
+    valid = documents >= 0
+    lengths = sequence_lengths(valid, documents)
+    assert lengths == ((2, 1), (1,), (), (1, 2, 1))
+    packing = Packing.of_tokens(valid.flatten().nonzero().squeeze(1), flat_lengths(lengths), 4)
+    assert packing.lengths == (2, 1, 1, 1, 2, 1)
+    assert packing.cu_seqlens.tolist() == [0, 2, 3, 4, 5, 7, 8]
     assert packing.positions.tolist() == [0, 1, 2, 0, 0, 1, 2, 3]
-    assert (packing.max_length, packing.num_positions) == (4, 4)
+    assert (packing.max_length, packing.num_positions) == (2, 4)
 
 
 @pytest.mark.parametrize("backend", ["flash_attn", "varlen"])

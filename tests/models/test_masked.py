@@ -29,17 +29,9 @@ def make(objective="mlm", k=1, stride=None, **mask):
     return model, plan, Batch(tokens, tokens >= first, torch.ones(4, 50), torch.arange(4))
 
 
-def asked_for(losses, index):
-    """Without the unused places of the capacity."""
-    used = int((index >= 0).sum())
-    assert (losses[used:] == 0).all()
-    assert (index[used:] == -1).all()
-    return losses[:used], index[:used]
-
-
 def test_mlm_losses_are_the_cross_entropy_at_masked_positions():
     model, plan, batch = make()
-    losses, index = asked_for(*model.masked_losses(plan, batch))
+    losses, index = model.masked_losses(plan, batch)
     inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
     logits = model.logits(model(inputs))
     expected = F.cross_entropy(logits[predicted], batch.tokens[predicted], reduction="none")
@@ -47,28 +39,20 @@ def test_mlm_losses_are_the_cross_entropy_at_masked_positions():
     assert torch.equal(index, predicted.flatten().nonzero().squeeze(1))
 
 
-@pytest.mark.parametrize("objective", ["mlm", "mae"])
-def test_a_capacity_changes_nothing_but_the_shape(objective):
-    model, plan, batch = make(objective)
-    losses, index = asked_for(*model.masked_losses(plan, batch))
-    fixed, places = model.masked_losses(plan, batch, capacity=150)
-    assert len(fixed) == 150
-    fixed, places = asked_for(fixed, places)
-    torch.testing.assert_close(fixed, losses)
-    assert torch.equal(places, index)
-
-
-def test_the_number_of_predictions_takes_few_values():
+def test_the_head_sees_few_numbers_of_predictions(monkeypatch):
     model, _, batch = make()
     masker = Masker(MaskConfig(), model.embedder.vocabulary, 0, 50)
-    sizes = {len(model.masked_losses(masker.plan(step), batch)[0]) for step in range(50)}
+    sizes, real = set(), model.head.losses
+    monkeypatch.setattr(model.head, "losses", lambda hidden, *rest: sizes.add(len(hidden)) or real(hidden, *rest))
+    for step in range(50):
+        model.masked_losses(masker.plan(step), batch)
     assert sizes == {128}
 
 
 @pytest.mark.parametrize(("k", "stride"), [(1, None), (4, 2)])
 def test_the_mae_encoder_never_sees_a_masked_token(k, stride):
     model, plan, batch = make("mae", k, stride, law="fixed", ratio=0.4)
-    losses, index = asked_for(*model.masked_losses(plan, batch))
+    losses, index = model.masked_losses(plan, batch)
     assert len(index) > 10
     vocabulary = model.embedder.vocabulary
     first, count = vocabulary.first_real, vocabulary.num_real
@@ -158,7 +142,7 @@ def loss_trajectory(objective, dtype, *, prepare=lambda model: None, steps=100, 
     for step in range(steps):
         with torch.autocast(device, torch.bfloat16, enabled=dtype is torch.bfloat16):
             shifted = dataclasses.replace(batch, sample_ids=batch.sample_ids + 4 * step)
-            loss = asked_for(*model.masked_losses(masker.plan(step), shifted))[0].mean()
+            loss = model.masked_losses(masker.plan(step), shifted)[0].mean()
         losses.append(loss.item())
         loss.backward()
         optimizer.step()

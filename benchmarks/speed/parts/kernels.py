@@ -18,7 +18,7 @@ OPERATORS = {
     "masked_embedding": bench_masked_embedding.problem,
     "visible_gather": bench_visible_gather.problem,
 }
-BACKENDS = ("triton", "eager", "compiled", "reference")
+BACKENDS = ("triton", "triton padded", "eager", "compiled", "reference")
 """In the order of their worth, should time run out."""
 
 
@@ -62,5 +62,8 @@ def _calls(problem: TimedCase, case: Case, device: str) -> Iterator[tuple[str, s
 
     for backend in filter(problem.functions.__contains__, BACKENDS):
         function = problem.functions[backend]
-        yield backend, "forward", function, problem.moved_bytes
-        yield backend, "forward+backward", partial(both, function), problem.moved_bytes + grad.nbytes
+        out = function().detach().flatten(0, -2)
+        moved, of_gradient = problem.moved_bytes(out), out.nbytes
+        del out
+        yield backend, "forward", function, moved
+        yield backend, "forward+backward", partial(both, function), moved + of_gradient
