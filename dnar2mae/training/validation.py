@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int
 
 from dnar2mae.batch import FiniteSource, evenly_spaced
 from dnar2mae.distributed import ALONE, Ranks
@@ -20,7 +21,6 @@ CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
 _BATCH_TOKENS = 8192  # encoded at once
 
 
-@torch.no_grad()
 def masked_loss(  # noqa: PLR0913
     model: MaskedModel,
     source: FiniteSource,
@@ -36,16 +36,48 @@ def masked_loss(  # noqa: PLR0913
 
     Parameters
     ----------
+    ratio
+        Mask ratio, in (0, 1).
+    num_samples
+        Evenly spaced samples to use, at most.
+    model, source, plan, autocast, ranks, check
+        See :func:`masked_sums`.
+
+    Returns
+    -------
+    float
+        Summed loss over summed units; NaN if no token was masked.
+    """
+    ids = evenly_spaced(len(source), num_samples)
+    sums = masked_sums(model, source, fixed_masks(plan, ratio), ids, autocast=autocast, ranks=ranks, check=check)
+    with np.errstate(invalid="ignore"):
+        loss, units = sums.sum(axis=1)
+        return float(loss / units)
+
+
+@torch.no_grad()
+def masked_sums(
+    model: MaskedModel,
+    source: FiniteSource,
+    plan: MaskPlan,
+    sample_ids: Int[np.ndarray, " S"],
+    *,
+    autocast: torch.dtype | None = None,
+    ranks: Ranks = ALONE,
+    check: Callable[[], object] = lambda: None,
+) -> Float64[np.ndarray, "2 S"]:
+    """Sum the losses of each sample's predicted tokens, and the units that these stand for.
+
+    Parameters
+    ----------
     model
         The model; its training mode does not matter (there is no dropout).
     source
         Held-out samples.
     plan
-        Any plan of the run: supplies token ids and anchor distance.
-    ratio
-        Mask ratio, in (0, 1).
-    num_samples
-        Evenly spaced samples to use, at most.
+        The masks.
+    sample_ids
+        Which samples.
     autocast
         Type of matrix products; by default that of the weights.
     ranks
@@ -55,23 +87,26 @@ def masked_loss(  # noqa: PLR0913
 
     Returns
     -------
-    float
-        Summed loss over summed units (of the tokens' ``Batch.units``, else one each); NaN if no token was masked.
+    array
+        Losses and units (the tokens' ``Batch.units``, else one each), the same on all ranks.
     """
     device = next(model.parameters()).device
-    fixed = fixed_masks(plan, ratio)
-    total, count = torch.zeros(2, dtype=torch.float64, device=device)
-    shares, counts = _shares(evenly_spaced(len(source), num_samples), ranks)
-    for ids, real in _batches(source, shares, counts):
+    share, num_real = _shares(sample_ids, ranks)
+    sums = torch.zeros(2, ranks.size * len(share), dtype=torch.float64, device=device)
+    at = ranks.rank * len(share)
+    for ids, real in _batches(source, share, num_real):
         check()
         batch = source.batch(ids).to(device)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            losses, index = model.masked_losses(fixed, batch)
-        taken = (index >= 0) & (index < real * batch.tokens.shape[1])
-        total += (losses * taken).double().sum()
-        count += (taken if batch.units is None else taken * batch.units.flatten()[index]).double().sum()
-    ranks.all_sum_(total, count)
-    return (total / count).item()
+            losses, index = model.masked_losses(plan, batch)
+        row = index.clamp(min=0) // batch.tokens.shape[1]
+        taken = ((index >= 0) & (row < real)).double()
+        units = taken if batch.units is None else taken * batch.units.flatten()[index]
+        here = sums[:, at : at + len(ids)]
+        here.index_add_(1, row, torch.stack([losses.double() * taken, units]))
+        at += len(ids)
+    ranks.all_sum_(sums)
+    return sums[:, : len(sample_ids)].cpu().numpy()
 
 
 def _shares(ids: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, int]:
