@@ -11,6 +11,8 @@ from dnar2mae.genome.store import Genome
 
 MAX_FITTED_BP = 1 << 25
 """Most training bases that are counted: 33.5 million, on both strands."""
+GAP_BP = 5
+"""Unknown bases after each stretch: a model that passes over them looks no farther."""
 _STRETCH_BP = 1 << 20
 
 
@@ -32,15 +34,15 @@ def fitted_bases(
     Returns
     -------
     array
-        The stretches one after the other with an unknown base (4) between two, then their reverse complement.
+        The stretches one after the other, ``GAP_BP`` unknown bases (4) after each, then their reverse complement.
     """
     total = sum(size(intervals) for intervals in training)
     taken = _STRETCH_BP if total <= max_bp else _STRETCH_BP * max_bp // total
-    parts, separator, number = [], np.array([UNKNOWN], np.uint8), 0
+    parts, gap, number = [], np.full(GAP_BP, UNKNOWN, np.uint8), 0
     for genome, intervals in zip(genomes, training, strict=True):
         for start, end in intervals.tolist():
             for first, last in _sampled(start, end, number, taken):
-                parts += [genome.span(first, last), separator]
+                parts += [genome.span(first, last), gap]
             number += end - start
     forward = np.concatenate([*parts, np.empty(0, np.uint8)]) & np.uint8(SOFT_MASK - 1)
     return np.concatenate([forward, complement(forward[::-1])])

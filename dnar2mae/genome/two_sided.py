@@ -4,9 +4,10 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from dnar2mae.genome.alphabet import UNKNOWN
+from dnar2mae.genome.fitted_bases import GAP_BP
 from dnar2mae.genome.masked_bases import MaskedBases
 
-MAX_REACH = 5
+MAX_REACH = GAP_BP
 _LETTERS = UNKNOWN + 1
 _BASES_PER_CONTEXT = 32  # with fewer, 5 + 5 was worse than 4 + 4 on E. coli (8) and yeast (21)
 _CHUNK_BP = 1 << 18
