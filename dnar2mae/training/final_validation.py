@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int
 
+from dnar2mae.batch import FiniteSource, evenly_spaced
 from dnar2mae.masking import MaskPlan, fixed_masks
 from dnar2mae.masking.draw import RATIO
 from dnar2mae.modalities.contract import Modality
@@ -18,8 +19,8 @@ Sums = Float64[np.ndarray, "2 S"]
 def final_validation(
     modality: Modality,
     plan: MaskPlan,
-    sample_ids: Int[np.ndarray, " S"],
-    masked_sums: Callable[[MaskPlan], Sums],
+    num_samples: int,
+    measure: Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Sums],
 ) -> dict[str, Any]:
     """Score a model and the trivial models beside it.
 
@@ -29,10 +30,10 @@ def final_validation(
         Gives the trivial models.
     plan
         Any plan of the run.
-    sample_ids
-        Held-out samples, in the order in which they lie in the data.
-    masked_sums
-        Losses (in the modality's unit) and units that the model has at a plan's masks, by sample.
+    num_samples
+        Evenly spaced held-out samples to use, at most.
+    measure
+        The model's :func:`dnar2mae.training.validation.masked_sums`.
 
     Returns
     -------
@@ -40,14 +41,16 @@ def final_validation(
         Fields of :class:`dnar2mae.run.result.RunResult`.
     """
     plans = [fixed_masks(plan, ratio) for ratio in CURVE]
-    losses = [masked_sums(fixed) for fixed in plans]
+    source = modality.validation
+    sample_ids = evenly_spaced(len(source), num_samples)
+    losses = [measure(source, fixed, sample_ids) / [[modality.unit_size], [1]] for fixed in plans]
     by_ratio = [ratio_of_sums(*sums) for sums in losses]
     at = CURVE.index(RATIO)
     held_out = by_ratio[at]
     found: dict[str, Any] = {
         "held_out": held_out.value,
         "standard_error": held_out.standard_error,
-        "samples": {"used": len(sample_ids), "held_out": len(modality.validation)},
+        "samples": {"used": len(sample_ids), "held_out": len(source)},
         "curve": {str(ratio): estimate.value for ratio, estimate in zip(CURVE, by_ratio, strict=True)},
         "yardstick": modality.yardstick(),
         "yardstick_curve": {},
