@@ -80,7 +80,7 @@ def test_a_run_says_what_it_passed(tmp_path):
     result = pretrain(config, tmp_path / "run")
     assert result.held_out == result.curve["0.15"]
     assert 0 < result.standard_error < 0.1
-    assert result.samples == {"used": 28, "held_out": 28}
+    assert result.samples == {"used": 26, "held_out": 26}
     one_sided, two_sided = result.margin
     assert one_sided.startswith("Markov order")
     assert two_sided.startswith("two-sided counts")
