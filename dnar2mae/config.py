@@ -344,7 +344,7 @@ class PretrainConfig(Settings, Generic[Data]):
     validate_every: int = 200
     """Steps between validations at mask ratio 0.15."""
     validation_windows: int = 256
-    """Held-out samples in a periodic validation; the final one takes four times as many."""
+    """Held-out samples in a periodic validation; the final one takes twice as many, at every mask ratio."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep_checkpoints: int = 2

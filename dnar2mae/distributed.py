@@ -42,7 +42,7 @@ class Ranks:
         return self.rank == 0
 
     def all_sum_(self, *values: Tensor) -> None:
-        """Sum scalars over ranks, in place."""
+        """Sum tensors of one shape over ranks, in place."""
         if self.size > 1:
             together = torch.stack([value.double() for value in values])
             dist.all_reduce(together)

@@ -7,6 +7,7 @@ from typing import Any
 from dnar2mae.config import PretrainConfig
 from dnar2mae.inference.model import Model
 from dnar2mae.run.config_file import read_config
+from dnar2mae.run.result import verdicts
 
 _CARD = """---
 license: {license}
@@ -98,8 +99,5 @@ def _results(summary: dict[str, Any]) -> str:
     rows += [(f"this model, mask ratio {r}", v) for r, v in summary["curve"].items() if r != "0.15"]
     rows += [("untrained model, mask ratio 0.15", summary["untrained"]), *summary["yardstick"].items()]
     table = f"| model | {summary['unit']} |\n|---|---|\n" + "".join(f"| {n} | {v:.4f} |\n" for n, v in rows)
-    if not summary["yardstick"]:
-        return table
-    best = min(summary["yardstick"].items(), key=lambda item: item[1])
-    verdict = "below" if summary["held_out"] < best[1] else "not below"
-    return f"{table}\nAt mask ratio 0.15 the model is {verdict} the best trivial model ({best[0]}, {best[1]:.4f}).\n"
+    lines = verdicts(summary["unit"], summary["margin"])
+    return table + ("\nAt mask ratio 0.15: " + " ".join(lines) + "\n" if lines else "")

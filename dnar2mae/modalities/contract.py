@@ -6,17 +6,18 @@ The loop, the masks, the backbones, checkpoints and resuming are the same for al
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 
 from dnar2mae.batch import FiniteSource, Layout, Source
 from dnar2mae.errors import ConfigError
+from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.options import EmbedOptions
 from dnar2mae.models.embedder import Embedder
 from dnar2mae.models.head import Head
@@ -34,6 +35,10 @@ class Embeddings(NamedTuple):
     """What an output says about each sample."""
     blocks: Iterator[Float[np.ndarray, "_ W"]]
     """The vectors in order, float32; NaN for a sample that holds nothing to embed."""
+
+
+Yardsticks = dict[str, dict[str, Float64[np.ndarray, "R S"]]]
+"""Losses of trivial models by family and name, one row a mask plan: their sum over each sample, in the unit."""
 
 
 class Modality(ABC):
@@ -88,6 +93,24 @@ class Modality(ABC):
 
     def yardstick(self) -> dict[str, float]:
         """Held-out loss of trivial models fitted on the training data, by name, in ``unit``."""
+        return {}
+
+    def masked_yardsticks(self, plans: Sequence[MaskPlan], sample_ids: Int[np.ndarray, " S"]) -> Yardsticks:
+        """Losses of trivial models, fitted on the training data, at the very masks a model is judged at.
+
+        Parameters
+        ----------
+        plans
+            Masks, one plan a ratio.
+        sample_ids
+            Held-out samples.
+
+        Returns
+        -------
+        dict
+            By family and name; none by default. Divided by the units of what a plan masks (of the tokens'
+            ``Batch.units``, else one each), the sums are losses in ``unit``.
+        """
         return {}
 
     def save(self, folder: Path) -> None:  # noqa: B027 - most kinds need nothing

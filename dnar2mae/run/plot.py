@@ -10,6 +10,8 @@ from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.run.metrics import read_metrics
 from dnar2mae.storage.safe_files import written_whole
 
+_STYLES = ("--", ":")  # of the best trivial model of each family
+
 
 def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     """Draw training and held-out loss by step, and the held-out loss by mask ratio.
@@ -19,7 +21,7 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     run
         Run directory.
     summary
-        Its summary: ``unit``, ``yardstick``, ``curve``.
+        Its summary: ``unit``, ``yardstick``, ``curve``, ``yardstick_curve``, ``margin``.
     path
         PNG, SVG or PDF to write.
     """
@@ -33,14 +35,16 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
         left.plot(steps, _smooth(losses), color="0.6", lw=1, label="training (under the run's mask law)")
     if held_out:
         left.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
-    for number, (name, value) in enumerate(sorted(summary["yardstick"].items(), key=lambda item: item[1])):
-        left.axhline(value, color="C3", lw=1, ls="--" if number == 0 else ":", label=f"{name}: {value:.3f}")
-        if number == 1:
-            break
+    for name, style in zip(summary["margin"], _STYLES, strict=False):
+        value = summary["yardstick"][name]
+        left.axhline(value, color="C3", lw=1, ls=style, label=f"{name}: {value:.3f}")
     left.set(xlabel="step", ylabel=summary["unit"], title="Loss")
     left.legend(fontsize=8, frameon=False)
     ratios, losses = zip(*((float(r), v) for r, v in summary["curve"].items()), strict=True)
-    right.plot(ratios, losses, marker="o", ms=4)
+    right.plot(ratios, losses, marker="o", ms=4, label="this model")
+    for (name, curve), style in zip(summary["yardstick_curve"].items(), _STYLES, strict=False):
+        right.plot([float(r) for r in curve], list(curve.values()), color="C3", lw=1, ls=style, label=name)
+    right.legend(fontsize=8, frameon=False)
     right.set(xlabel="mask ratio", ylabel=summary["unit"], title="Held-out loss by mask ratio")
     with written_whole(path) as partial:
         figure.savefig(partial)

@@ -27,15 +27,39 @@ class RunResult:
     """Unit of the losses below."""
     held_out: float = math.nan
     """Held-out loss at mask ratio 0.15."""
+    standard_error: float = math.nan
+    """Of it, over blocks of held-out samples."""
+    samples: dict[str, int] = field(default_factory=dict)
+    """How many held-out samples these figures are over (``used``, evenly spaced), of how many (``held_out``)."""
     untrained: float = math.nan
-    """The same of the model before its first step."""
+    """Held-out loss of the model before its first step, over the fewer samples of a periodic validation."""
     curve: dict[str, float] = field(default_factory=dict)
     """Held-out loss by mask ratio."""
     yardstick: dict[str, float] = field(default_factory=dict)
-    """Held-out loss of trivial models fitted on the same training data."""
+    """Held-out loss of trivial models fitted on the same training data, at the same masks where these matter."""
+    yardstick_curve: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The best trivial model of each family by mask ratio."""
+    margin: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """``below_by``: how far the model is below these at mask ratio 0.15; its ``standard_error``, paired by block."""
     data: dict[str, Any] = field(default_factory=dict)
     """What it was trained on."""
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         write_whole(path, json.dumps(asdict(self), indent=1))
+
+
+def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]:
+    """Say of each trivial model whether it was passed: by more than two standard errors, where these are known."""
+    lines = []
+    for name, found in margin.items():
+        below, error = found["below_by"], found["standard_error"]
+        assert below is not None
+        size = f"{abs(below):.4f}" + ("" if error is None else f" ± {error:.4f}") + f" {unit}"
+        if below > 2 * (error or 0):
+            lines.append(f"Below {name} by {size}.")
+        elif below < -2 * (error or 0):
+            lines.append(f"Not below {name}, but above it by {size}: train longer, or on more data.")
+        else:
+            lines.append(f"Level with {name}: the difference is {'-' if below < 0 else ''}{size}.")
+    return lines

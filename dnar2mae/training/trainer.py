@@ -7,6 +7,7 @@ from there on what an undisturbed run does.
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
 from dnar2mae.storage.cache import own_compile_cache
 from dnar2mae.training.build import build_model
+from dnar2mae.training.final_validation import final_validation
 from dnar2mae.training.loader import batches
 from dnar2mae.training.monitor import Monitor
 from dnar2mae.training.readings import Readings
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.validation import CURVE, masked_loss
+from dnar2mae.training.validation import masked_loss, masked_sums
 
 _STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
 
@@ -268,14 +270,13 @@ class Trainer:
         }
 
     def _summary(self, begun: float, stop: StopRequests) -> RunResult:
-        progress, windows = self._progress(begun), self.config.validation_windows
+        measure = partial(masked_sums, self.model, autocast=self.autocast, ranks=self.ranks, check=stop.check)
+        num_samples = 2 * self.config.validation_windows
         return RunResult(
-            **progress,
+            **self._progress(begun),
+            **final_validation(self.modality, self.masker.plan(self.step), num_samples, measure),
             finished=True,
             unit=self.modality.unit,
-            held_out=self.held_out(RATIO, 4 * windows, stop.check),
             untrained=self.history[0][1],
-            curve={str(r): self.held_out(r, windows, stop.check) for r in CURVE},
-            yardstick=self.modality.yardstick(),
             data=self.modality.report(),
         )

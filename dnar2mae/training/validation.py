@@ -4,10 +4,11 @@ Masks are drawn from a seed of their own: they depend on the window and the rati
 every masked token shows [MASK].
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int
 
 from dnar2mae.batch import FiniteSource, evenly_spaced
 from dnar2mae.distributed import ALONE, Ranks
@@ -20,7 +21,6 @@ CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
 _BATCH_TOKENS = 8192  # encoded at once
 
 
-@torch.no_grad()
 def masked_loss(  # noqa: PLR0913
     model: MaskedModel,
     source: FiniteSource,
@@ -36,16 +36,48 @@ def masked_loss(  # noqa: PLR0913
 
     Parameters
     ----------
+    ratio
+        Mask ratio, in (0, 1).
+    num_samples
+        Evenly spaced samples to use, at most.
+    model, source, plan, autocast, ranks, check
+        See :func:`masked_sums`.
+
+    Returns
+    -------
+    float
+        Summed loss over summed units; NaN if no token was masked.
+    """
+    ids = evenly_spaced(len(source), num_samples)
+    sums = masked_sums(model, source, fixed_masks(plan, ratio), ids, autocast=autocast, ranks=ranks, check=check)
+    with np.errstate(invalid="ignore"):
+        loss, units = sums.sum(axis=1)
+        return float(loss / units)
+
+
+@torch.no_grad()
+def masked_sums(
+    model: MaskedModel,
+    source: FiniteSource,
+    plan: MaskPlan,
+    sample_ids: Int[np.ndarray, " S"],
+    *,
+    autocast: torch.dtype | None = None,
+    ranks: Ranks = ALONE,
+    check: Callable[[], object] = lambda: None,
+) -> Float64[np.ndarray, "2 S"]:
+    """Sum the losses of each sample's predicted tokens, and the units that these stand for.
+
+    Parameters
+    ----------
     model
         The model; its training mode does not matter (there is no dropout).
     source
         Held-out samples.
     plan
-        Any plan of the run: supplies token ids and anchor distance.
-    ratio
-        Mask ratio, in (0, 1).
-    num_samples
-        Evenly spaced samples to use, at most.
+        The masks.
+    sample_ids
+        Which samples.
     autocast
         Type of matrix products; by default that of the weights.
     ranks
@@ -55,33 +87,41 @@ def masked_loss(  # noqa: PLR0913
 
     Returns
     -------
-    float
-        Summed loss over summed units (of the tokens' ``Batch.units``, else one each); NaN if no token was masked.
+    array
+        Losses and units (the tokens' ``Batch.units``, else one each), the same on all ranks.
     """
     device = next(model.parameters()).device
-    fixed = fixed_masks(plan, ratio)
-    total, count = torch.zeros(2, dtype=torch.float64, device=device)
-    shares, counts = _shares(evenly_spaced(len(source), num_samples), ranks)
-    for ids, real in _batches(source, shares, counts):
+    sums = torch.zeros(2, len(sample_ids), dtype=torch.float64, device=device)
+    at = ranks.rank * _share(sample_ids, ranks)
+    for ids, counts in _batches(source, sample_ids, ranks):
         check()
-        batch = model.with_masks(fixed, source.batch(ids)).to(device)  # sizes are counted before the copy
+        batch = model.with_masks(plan, source.batch(ids)).to(device)  # sizes are counted before the copy
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            losses, index = model.masked_losses(fixed, batch)
-        taken = index < real * batch.tokens.shape[1]
-        total += (losses * taken).double().sum()
-        count += (taken if batch.units is None else taken * batch.units.flatten()[index]).double().sum()
-    ranks.all_sum_(total, count)
-    return (total / count).item()
+            losses, index = model.masked_losses(plan, batch)
+        if counts:
+            units = torch.ones_like(losses) if batch.units is None else batch.units.flatten()[index]
+            here = sums[:, at : at + len(ids)]
+            here.index_add_(1, index // batch.tokens.shape[1], torch.stack([losses, units]).double())
+            at += len(ids)
+    ranks.all_sum_(sums)
+    return sums.cpu().numpy()
 
 
-def _shares(ids: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, int]:
-    """Samples of this rank, and how many of them count: all ranks get the same number, the last ones repeats."""
-    size = -(-len(ids) // ranks.size)
-    mine = ids[ranks.rank * size : (ranks.rank + 1) * size]
-    return np.concatenate([mine, np.full(size - len(mine), ids[0])]), len(mine)
+def _share(ids: np.ndarray, ranks: Ranks) -> int:
+    """Samples of a rank; the last ranks may have fewer."""
+    return -(-len(ids) // ranks.size)
 
 
-def _batches(source: FiniteSource, ids: np.ndarray, num_real: int) -> Iterable[tuple[np.ndarray, int]]:
-    """Samples encoded at once, and how many of them count."""
+def _batches(source: FiniteSource, ids: np.ndarray, ranks: Ranks) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield this rank's samples, some at once, and whether they count.
+
+    All ranks get the same number of batches, since each forward pass of a sharded model and each ``check`` is a
+    collective. A rank that has no sample left computes the first one again, alone: a source may want each sample at
+    most once in a batch.
+    """
+    share = _share(ids, ranks)
+    mine = ids[ranks.rank * share : (ranks.rank + 1) * share]
     size = max(_BATCH_TOKENS // source.batch(ids[:1]).tokens.shape[1], 1)
-    return ((ids[start : start + size], max(num_real - start, 0)) for start in range(0, len(ids), size))
+    for start in range(0, share, size):
+        part = mine[start : start + size]
+        yield (part, True) if len(part) else (ids[:1], False)

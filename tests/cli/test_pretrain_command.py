@@ -1,5 +1,6 @@
 import gzip
 import os
+import re
 import subprocess
 import sys
 import time
@@ -46,7 +47,9 @@ def test_flags_reach_the_run_and_the_summary_is_printed(fasta, tmp_path, capsys)
     assert "ratio: 0.4" in (out / "config.yaml").read_text()
     printed = capsys.readouterr().out
     assert "this model, mask ratio 0.15" in printed
-    assert "Markov order 9" in printed
+    assert "two-sided counts" in printed
+    assert "held-out samples, the same for all but the untrained model" in printed
+    assert re.search(r"(Below|Level with|Not below) Markov order", printed)
     assert main(["pretrain", "--out", str(out), "--resume"]) == 0
 
 

@@ -170,12 +170,13 @@ def test_card_names_data_law_steps_and_licence(tmp_path):
     run = write_run(tmp_path / "run", steps=12)
     summary = {"unit": "bits per base", "held_out": 1.91, "untrained": 2.1, "curve": {"0.15": 1.91, "0.5": 1.95}}
     summary["yardstick"] = {"Markov order 5": 1.93, "Markov order 0": 2.0}
+    summary["margin"] = {"Markov order 5": {"below_by": 0.02, "standard_error": 0.004}}
     (run / "summary.json").write_text(json.dumps(summary))
     card = (export(run, tmp_path / "out", license="cc-by-4.0") / "README.md").read_text()
     assert card.startswith("---\nlicense: cc-by-4.0\n")
     for text in ("genome.fa", "R2MAE: ratio drawn uniformly from 0.05 to 0.5", "12 of 32 windows", "step-00000007"):
         assert text in card
-    assert "the model is below the best trivial model (Markov order 5, 1.9300)" in card
+    assert "At mask ratio 0.15: Below Markov order 5 by 0.0200 ± 0.0040 bits per base." in card
     assert "Not recorded" in (export(tmp_path / "out", tmp_path / "two") / "README.md").read_text()
 
 

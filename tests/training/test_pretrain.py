@@ -78,7 +78,7 @@ def test_a_run_learns_and_writes_what_it_promises(config, tmp_path):
     assert result.held_out < result.untrained - 0.05
     assert set(result.curve) == {"0.05", "0.15", "0.3", "0.5", "0.7"}
     assert result.curve["0.05"] < result.curve["0.7"]
-    assert len(result.yardstick) == 10
+    assert len(result.yardstick) == 17 + 4
     run = tmp_path / "run"
     assert json.loads((run / "summary.json").read_text())["held_out"] == result.held_out
     assert (run / "loss.png").stat().st_size > 5000

@@ -1,6 +1,7 @@
-"""DNA: windows of genomes as tokens, with Markov models as the yardstick."""
+"""DNA: windows of genomes as tokens, with counts of one side and of both as the yardstick."""
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from jaxtyping import Int
 from dnar2mae.batch import Batch, FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError, SequenceError
-from dnar2mae.genome.markov import markov_yardstick
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.windows import TiledSource, WindowSource
-from dnar2mae.modalities.contract import Embeddings, Modality
+from dnar2mae.masking import MaskPlan
+from dnar2mae.modalities.contract import Embeddings, Modality, Yardsticks
 from dnar2mae.modalities.dna.embedding import SequenceEmbedder, grid, ids_of
 from dnar2mae.modalities.dna.options import DnaEmbedOptions
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
@@ -280,11 +281,11 @@ class DnaModality(Modality):
             model=model, tokenizer=self.tokenizer, options=options, window_bp=self.config.data.window_bp
         )
 
-    def yardstick(self) -> dict[str, float]:
-        """Held-out bits per base of Markov models of order 0 to 9 fitted on the training windows' bases."""
-        fitted, scored = self.train.windows.coverage(), self.validation.windows.coverage()
-        bits = markov_yardstick(self.genomes, fitted, scored).bits
-        return {f"Markov order {order}": value for order, value in enumerate(bits)}
+    def masked_yardsticks(self, plans: Sequence[MaskPlan], sample_ids: Int[np.ndarray, " S"]) -> Yardsticks:
+        """Bits per base of Markov models and two-sided counts at the very masks of these plans."""
+        from dnar2mae.modalities.dna.yardstick import counted_yardsticks
+
+        return counted_yardsticks(self, plans, sample_ids)
 
 
 def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig, saved: Path | None = None) -> DnaTokenizer:

@@ -1,0 +1,124 @@
+"""Counts beside a model of DNA: the very masks of its loss, and what a run says of them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dnar2mae import TokenizerConfig, pretrain
+from dnar2mae.batch import evenly_spaced
+from dnar2mae.config import DataConfig, PretrainConfig
+from dnar2mae.genome.alphabet import decode
+from dnar2mae.masking import Masker, fixed_masks
+from dnar2mae.masking.draw import corrupt
+from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.modalities.dna.yardstick import _masked_bases
+from dnar2mae.modalities.registry import build_modality
+from dnar2mae.run.result import verdicts
+from dnar2mae.training.build import build_model
+from dnar2mae.training.device import choose_device
+from dnar2mae.training.validation import CURVE, masked_sums
+from tests.modalities.kinds import dna, dna_bpe
+
+
+def plan_of(kind, config, ratio=0.15):
+    return fixed_masks(Masker(config.mask, kind.vocabulary, config.seed, config.steps).plan(0), ratio)
+
+
+@pytest.mark.parametrize(("k", "stride"), [(1, 1), (3, 3), (3, 1), (3, 2), (4, 3)])
+def test_bases_asked_for_and_shown_are_those_of_the_model(tmp_path, k, stride):
+    config = replace(dna(tmp_path), tokenizer=TokenizerConfig(k=k, stride=stride))
+    kind = build_modality(config)
+    plan, ids = plan_of(kind, config, 0.4), np.arange(6)
+    batch, codes = kind.validation.batch(ids), kind.validation.windows.codes(ids)
+    masked = _masked_bases(plan, batch, codes, kind.tokenizer)
+    inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    for row in range(6):
+        seen = {t * stride + i for t in range(inputs.shape[1]) if inputs[row, t] != plan.mask_id for i in range(k)}
+        shown = "".join(base if i in seen else "N" for i, base in enumerate(decode(codes[row])))
+        assert decode(masked.shown[row]) == shown
+        mine = masked.place // 64 == row
+        asked = [t * stride + i for t in predicted[row].nonzero().flatten().tolist() for i in range(k)]
+        assert (masked.place[mine] % 64).tolist() == asked
+        assert masked.earlier[mine].tolist() == list(range(k)) * (len(asked) // k)
+
+
+def test_bases_of_pieces(tmp_path):
+    config = dna_bpe(tmp_path)
+    kind = build_modality(config)
+    plan, ids = plan_of(kind, config, 0.4), np.arange(6)
+    batch, codes = kind.validation.batch(ids), kind.validation.windows.codes(ids)
+    masked = _masked_bases(plan, batch, codes, kind.tokenizer)
+    names = kind.tokenizer.file.tokens()
+    _, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    asked = "".join(names[i] for i in batch.tokens[predicted].tolist())
+    assert decode(codes.reshape(-1)[masked.place]) == asked
+    assert not (masked.shown.reshape(-1)[masked.place] < 4).any()
+    sums = masked_sums(build_model(config, kind, choose_device(config)[0]), kind.validation, plan, ids)
+    np.testing.assert_array_equal(np.bincount(masked.place // 64, minlength=6), sums[1])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_base_frequencies_are_scored_per_base(tmp_path, k):
+    """Random bases with A and T at 0.4: order 0 needs their entropy, whatever the tokens."""
+    config = replace(dna(tmp_path), tokenizer=TokenizerConfig(k=k))
+    kind = build_modality(config)
+    ids = np.arange(len(kind.validation))
+    plans = [plan_of(kind, config, ratio) for ratio in (0.3, 0.7)]
+    found = kind.masked_yardsticks(plans, ids)
+    model = build_model(config, kind, choose_device(config)[0])
+    units = [masked_sums(model, kind.validation, plan, ids)[1].sum() for plan in plans]
+    entropy = -2 * (0.4 * np.log2(0.4) + 0.1 * np.log2(0.1))
+    assert found["one-sided"]["Markov order 0"].sum(axis=1) / units == pytest.approx([entropy] * 2, abs=0.08)
+    assert list(found["one-sided"])[-1] == "Markov order 16, the highest fitted"
+    assert list(found["two-sided"]) == [f"two-sided counts {n}+{n}" for n in range(1, 5)]
+
+
+def test_a_run_says_what_it_passed(tmp_path):
+    config = dna(tmp_path)
+    result = pretrain(config, tmp_path / "run")
+    assert result.held_out == result.curve["0.15"]
+    assert 0 < result.standard_error < 0.1
+    assert result.samples == {"used": 26, "held_out": 26}
+    one_sided, two_sided = result.margin
+    assert one_sided.startswith("Markov order")
+    assert two_sided.startswith("two-sided counts")
+    for name, margin in result.margin.items():
+        assert margin["below_by"] == pytest.approx(result.yardstick[name] - result.held_out, abs=1e-9)
+        assert 0 < margin["standard_error"] < 0.1
+        assert set(result.yardstick_curve[name]) == {str(ratio) for ratio in CURVE}
+        assert result.yardstick_curve[name]["0.15"] == result.yardstick[name]
+    assert min(result.yardstick[name] for name in result.yardstick) in [result.yardstick[n] for n in result.margin]
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["margin"] == result.margin
+
+
+def test_verdicts():
+    margin = {
+        "a": {"below_by": 0.03, "standard_error": 0.01},
+        "b": {"below_by": -0.03, "standard_error": 0.01},
+        "c": {"below_by": -0.01, "standard_error": 0.01},
+        "d": {"below_by": 0.01, "standard_error": None},
+    }
+    assert verdicts("bits per base", margin) == [
+        "Below a by 0.0300 ± 0.0100 bits per base.",
+        "Not below b, but above it by 0.0300 ± 0.0100 bits per base: train longer, or on more data.",
+        "Level with c: the difference is -0.0100 ± 0.0100 bits per base.",
+        "Below d by 0.0100 bits per base.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("lambda_virus.fa", (1.96, 1.99)), ("GCF_000005845.2_ASM584v2_genomic.fna.gz", (1.890, 1.899))],
+)
+def test_two_sided_counts_of_real_genomes(data, name, expected):
+    config = PretrainConfig(data=DataConfig(genomes=(str(data / "genomes" / name),)))
+    kind = DnaModality(config)
+    ids = evenly_spaced(len(kind.validation), 512)
+    plan = plan_of(kind, config)
+    found = kind.masked_yardsticks([plan], ids)["two-sided"]
+    batch = kind.validation.batch(ids)
+    number = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)[1].sum().item()
+    low, high = expected
+    assert low < min(sums.sum() for sums in found.values()) / number < high
