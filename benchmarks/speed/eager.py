@@ -1,6 +1,7 @@
 """The usual eager way to mask and embed, which the kernels are measured against; and the inputs they share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ def inputs(case: Case, device: str) -> Inputs:
     vocabulary = Vocabulary(
         size=case.vocabulary, pad_id=0, mask_id=MASK_ID, unk_id=2, first_real=SPECIAL, num_real=num_real
     )
-    parameter = {"device": device, "requires_grad": True}
+    parameter: dict[str, Any] = {"device": device, "requires_grad": True}
     tokens = torch.randint(SPECIAL, case.vocabulary, (batch, LENGTH), device=device)
     return Inputs(
         weight=torch.randn(case.vocabulary, case.width, **parameter),

@@ -104,7 +104,7 @@ class TokenEmbedder(Embedder):
         samples = batch.tokens, batch.exists(), batch.maskable, batch.sample_ids
         lengths = masks.num_visible
         found = visible_gather(table, *samples, plan, lengths=lengths, dtype=dtype, backend=self.kernels)
-        return found.embedded, found.index, found.predicted
+        return found.embedded, found.flat_index, found.predicted
 
 
 class ValueEmbedder(Embedder):

@@ -33,10 +33,10 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     figure = new_figure(min(max(length * 0.16, 6.0), 60.0), 4.0)
     logo, heat = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 1))
     heights = letter_heights(scores)
-    for i, row in enumerate(heights):
+    for i, row in enumerate(heights.tolist()):
         bottom = 0.0
         for base in np.argsort(row):
-            _letter(logo, "ACGT"[base], start + i, bottom, float(row[base]))
+            _letter(logo, "ACGT"[base], start + i, bottom, row[base])
             bottom += row[base]
     logo.set(ylim=(0, max(float(heights.sum(1).max(initial=0)) * 1.05, 0.1)), ylabel="bits", title=title)
     limit = max(float(np.nanmax(np.abs(scores), initial=0)), 1e-6)

@@ -18,7 +18,7 @@ class VisibleTokens(NamedTuple):
     """Rows of the weight."""
     cu_seqlens: Int32[Tensor, " B+1"]
     """Row at which each sample starts; the last is the number of visible tokens."""
-    index: Int64[Tensor, " N"]
+    flat_index: Int64[Tensor, " N"]
     """Place of each row's token in the flattened batch."""
     max_seqlen: int
     """Visible tokens of the longest sample, or an upper bound (T) where the buffer is padded."""

@@ -23,7 +23,7 @@ def masked_loss(weight, batch, plan, backend):
 
 def visible_loss(weight, batch, plan, backend):
     out = visible_gather(weight, *batch, plan, padded=True, backend=backend)
-    return (out.embedded.square().sum(-1) * (out.index + 1)).sum()
+    return (out.embedded.square().sum(-1) * (out.flat_index + 1)).sum()
 
 
 def check(function, kernels, compiler, device):

@@ -53,7 +53,7 @@ def test_what_is_visible(anchor_stride, backend, device):
     for row in range(4):
         start, end = out.cu_seqlens[row], out.cu_seqlens[row + 1]
         visible = valid[row] & (shown[row] != plan.mask_id)
-        assert torch.equal(out.index[start:end], visible.nonzero()[:, 0] + 90 * row)
+        assert torch.equal(out.flat_index[start:end], visible.nonzero()[:, 0] + 90 * row)
         assert torch.equal(out.embedded[start:end, 0], tokens[row, visible].double())
     assert int(out.cu_seqlens[-1]) == len(out.embedded)
     assert out.max_seqlen == int(out.cu_seqlens.diff().max())
