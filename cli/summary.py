@@ -30,6 +30,8 @@ def print_summary(result: RunResult) -> None:
             "Train longer, or on more data.",
             highlight=False,
         )
+    if share := result.clipped.get("all"):
+        console.print(f"The gradient was clipped in {share:.0%} of the steps (--optimizer.clip).", highlight=False)
     console.print(
         f"{result.parameters / 1e6:.2f} M parameters, {result.steps} steps, {result.seconds:.0f} s. "
         f"Written to {result.out} (loss.png, metrics.jsonl, summary.json, checkpoints/).",

@@ -99,6 +99,13 @@ class Scope(NamedTuple):
     window: int | None
 
 
+def run_layer(layer: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
+    """Apply a layer; with ``recompute`` its activations are not kept but computed again in the backward pass."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(layer, *inputs, use_reentrant=False)
+    return layer(*inputs)
+
+
 class FeedForwardLayer(nn.Module):
     """What every kind of layer ends with: a GeGLU block, added to the residual stream."""
 
@@ -193,11 +200,8 @@ class Transformer(nn.Module):
         """
         everywhere, nearby = self.scopes(x, packing)
         for layer in self.layers:
-            inputs = (x, everywhere if layer.is_global else nearby, packing, self.backend)
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, *inputs, use_reentrant=False)
-            else:
-                x = layer(*inputs)
+            scope = everywhere if layer.is_global else nearby
+            x = run_layer(layer, x, scope, packing, self.backend, recompute=self.gradient_checkpointing)
         return self.final_norm(x)
 
     def encode(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:

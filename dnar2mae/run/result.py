@@ -33,9 +33,19 @@ class RunResult:
     """Held-out loss by mask ratio."""
     yardstick: dict[str, float] = field(default_factory=dict)
     """Held-out loss of trivial models fitted on the same training data."""
+    clipped: dict[str, float] = field(default_factory=dict)
+    """Share of the steps whose gradient was clipped: of all, and by tenths of the mask ratio."""
     data: dict[str, Any] = field(default_factory=dict)
     """What it was trained on."""
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_whole(path, json.dumps(asdict(self), indent=1))
+        """Write it as JSON, in which numbers that are not finite are null."""
+        write_whole(path, json.dumps(_finite(asdict(self)), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,7 @@ Masks are drawn from a seed of their own: they depend on the window and the rati
 every masked token shows [MASK].
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -61,27 +61,28 @@ def masked_loss(  # noqa: PLR0913
     device = next(model.parameters()).device
     fixed = fixed_masks(plan, ratio)
     total, count = torch.zeros(2, dtype=torch.float64, device=device)
-    shares, counts = _shares(evenly_spaced(len(source), num_samples), ranks)
-    for ids, real in _batches(source, shares, counts):
+    for ids, counts in _batches(source, evenly_spaced(len(source), num_samples), ranks):
         check()
         batch = source.batch(ids).to(device)
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             losses, index = model.masked_losses(fixed, batch)
-        taken = (index >= 0) & (index < real * batch.tokens.shape[1])
+        taken = (index >= 0) & counts
         total += (losses * taken).double().sum()
         count += (taken if batch.units is None else taken * batch.units.flatten()[index]).double().sum()
     ranks.all_sum_(total, count)
     return (total / count).item()
 
 
-def _shares(ids: np.ndarray, ranks: Ranks) -> tuple[np.ndarray, int]:
-    """Samples of this rank, and how many of them count: all ranks get the same number, the last ones repeats."""
-    size = -(-len(ids) // ranks.size)
-    mine = ids[ranks.rank * size : (ranks.rank + 1) * size]
-    return np.concatenate([mine, np.full(size - len(mine), ids[0])]), len(mine)
+def _batches(source: FiniteSource, ids: np.ndarray, ranks: Ranks) -> Iterator[tuple[np.ndarray, bool]]:
+    """Yield this rank's samples, some at once, and whether they count.
 
-
-def _batches(source: FiniteSource, ids: np.ndarray, num_real: int) -> Iterable[tuple[np.ndarray, int]]:
-    """Samples encoded at once, and how many of them count."""
+    All ranks get the same number of batches, since each forward pass of a sharded model and each ``check`` is a
+    collective. A rank that has no sample left computes the first one again, alone: a source may want each sample at
+    most once in a batch.
+    """
+    share = -(-len(ids) // ranks.size)
+    mine = ids[ranks.rank * share : (ranks.rank + 1) * share]
     size = max(_BATCH_TOKENS // source.batch(ids[:1]).tokens.shape[1], 1)
-    return ((ids[start : start + size], max(num_real - start, 0)) for start in range(0, len(ids), size))
+    for start in range(0, share, size):
+        part = mine[start : start + size]
+        yield (part, True) if len(part) else (ids[:1], False)

@@ -207,8 +207,8 @@ def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
 @pytest.mark.parametrize("backend", ["flash_attn", "varlen"])
 def test_a_hundred_steps_go_the_same_way_on_every_gpu_backend(backend, objective):
-    if why_unavailable(backend, "cuda", torch.bfloat16):
-        pytest.skip(why_unavailable(backend, "cuda", torch.bfloat16))
+    if reason := why_unavailable(backend, torch.device("cuda"), torch.bfloat16):
+        pytest.skip(reason)
     runs = [
         loss_trajectory(
             objective,
