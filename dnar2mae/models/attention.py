@@ -145,6 +145,11 @@ def _sdpa_packed(
     if window is not None:
         segments = packing.segments(len(query))
         return matmul_attention(query[None], key[None], value[None], window, segments)[0]
+    return one_by_one(query, key, value, packing)
+
+
+def one_by_one(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Float[Tensor, "N H K"]:
+    """Attend in each sequence by a call of its own; the host reads the lengths, so this is not to be compiled."""
     lengths = packing.lengths()
     rest = len(query) - sum(lengths)  # rows of a padded buffer behind the last sequence
     parts = zip(*(x.split([*lengths, rest]) for x in (query, key, value)), strict=True)

@@ -220,6 +220,8 @@ class Transformer(nn.Module):
             One vector a token; zero where there is padding, which is not computed.
         """
         if documents is None:
+            if self._compiled_call_impl is not None:  # training and validation get a graph each, no symbolic batch
+                torch._dynamo.mark_static(x)
             return self(x)
         valid = documents >= 0
         hidden = self(x[valid], Packing.of_valid(valid).cut(documents[valid]))

@@ -29,8 +29,7 @@ from dnar2mae.run.directory import RunDirectory
 from dnar2mae.run.metrics import clipped_shares, rewind_metrics
 from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
-from dnar2mae.storage.cache import own_compile_cache
-from dnar2mae.training.build import build_model
+from dnar2mae.training.build import build_model, compile_model
 from dnar2mae.training.loader import batches
 from dnar2mae.training.monitor import Monitor
 from dnar2mae.training.optimizer import last_stable_step
@@ -80,8 +79,7 @@ class Trainer:
             start.load(self.model)
         self.parameters = list(self.model.parameters())
         if config.compile:
-            own_compile_cache()
-            self.model.encoder.compile()
+            compile_model(self.model)
         self.stepper = TrainingStep(
             config, self.model, self.masker, unit_size=modality.unit_size, autocast=autocast, ranks=ranks
         )
