@@ -235,6 +235,7 @@ def _why_not_longer(config: PretrainConfig, steps: int) -> str | None:
         return "a run can be lengthened, not shortened"
     if config.optimizer.schedule == "cosine":
         return "under --optimizer.schedule cosine every step's learning rate depends on the last step; wsd can go on"
-    if config.mask.law in ("linear", "cosine"):
+    law, step = config.mask.ratio_law(), config.steps - 1
+    if law.intervals(step, config.steps) != law.intervals(step, steps):
         return f"under --mask.law {config.mask.law} every step's mask ratio depends on the last step"
     return None

@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,6 +35,11 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def always(ratio):
+    """A law of one ratio, in units of 2**-32."""
+    return SimpleNamespace(intervals=lambda step, total: ((ratio, 0),))
+
+
 def rows(run):
     found = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [{name: value for name, value in row.items() if name != "tokens_per_s"} for row in found]
@@ -59,7 +65,7 @@ def test_a_ratio_of_08_keeps_its_weight_in_a_run(tmp_path):
     for ratio in (0.1, 0.8):
         mask = MaskConfig(law="choice", ratios=(0.1, 0.8), weighting="token")
         trainer = trainer_of(replace(config, mask=mask), tmp_path)
-        trainer.masker._law = lambda step, total, ratio=ratio: ((int(ratio * 2**32), 0),)
+        trainer.masker._law = always(int(ratio * 2**32))
         trainer.masker.__dict__["expected_share"] = 0.45
         trainer.stepper.optimizer.step = lambda: None
         trainer.stepper.optimizer.zero_grad = lambda: None
@@ -86,7 +92,7 @@ def test_a_step_that_masks_nothing_leaves_the_weights_alone(tmp_path, capsys):
     for batch in batches(trainer.modality.train, config, 0):
         before = [p.clone() for p in trainer.parameters]
         is_empty = trainer.step == 2
-        trainer.masker._law = (lambda step, total: ((0, 0),)) if is_empty else normal
+        trainer.masker._law = always(0) if is_empty else normal
         trainer.readings.add(trainer.training_step(batch))
         assert is_empty == all(torch.equal(a, b) for a, b in zip(before, trainer.parameters, strict=True))
     with_metrics = trainer.readings.take()
