@@ -6,6 +6,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from dnar2mae.cli.parse import parse
+from dnar2mae.errors import RunError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class ExportCommand:
     """Folder to write: config.json, model.safetensors, the tokenizer and the model card README.md."""
     license: str = "unknown"
     """Licence of the weights, for the model card: apache-2.0, cc-by-4.0, ..."""
+    ema: bool = False
+    """Export the averaged weights of --optimizer.ema: the same as naming RUN/checkpoints/ema."""
     overwrite: bool = False
     """Replace an earlier export in --to."""
     check: Path | None = None
@@ -32,10 +35,13 @@ def run(argv: list[str]) -> int:
     command = parse(ExportCommand, argv, prog="dnar2mae export")
     from dnar2mae.hub import compare, export
 
-    folder = export(command.run, command.to, license=command.license, overwrite=command.overwrite)
+    source = command.run / "checkpoints" / "ema" if command.ema else command.run
+    if command.ema and not source.is_dir():
+        raise RunError(f"{command.run}: no averaged weights here: train with --optimizer.ema, and name the run itself")
+    folder = export(source, command.to, license=command.license, overwrite=command.overwrite)
     print(f"Wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
     if command.check:
-        found = compare(command.run, folder, command.check)
+        found = compare(source, folder, command.check)
         print(
             f"transformers against dnar2mae on {found.windows} windows ({found.tokens:,} tokens) of {command.check}: "
             f"same tokens, largest difference of logits {found.largest:.1e} (they reach {found.scale:.1f})"

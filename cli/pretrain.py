@@ -9,7 +9,7 @@ import tyro
 from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
-from dnar2mae.cli.starting_point import starting_config, warn_ignored
+from dnar2mae.cli.starting_point import refuse_other_weights, starting_config, warn_ignored
 from dnar2mae.config import Data, PretrainConfig
 
 
@@ -23,7 +23,7 @@ class PretrainCommand(Generic[Data]):
     --data.*: see dnar2mae pretrain --modality text --help. All else is the same.
 
     Settings come from --preset, then --config (a whole run's config.yaml or a part of one), then flags.
-    With --resume they come from the run itself.
+    With --resume they come from the run itself, which refuses what differs; those of a model come with --init.
     """
 
     out: Path
@@ -46,6 +46,7 @@ def run(argv: list[str]) -> int:
     default = replace(PretrainCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
     kind: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
     command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
+    refuse_other_weights(config, command.run)
     if not command.resume:
         warn_ignored(command.run, command.preset)
     from dnar2mae.cli.summary import print_summary

@@ -2,29 +2,75 @@
 
 import os
 import warnings
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.presets import PRESETS
 
+if TYPE_CHECKING:
+    from dnar2mae.training.start import InitialWeights
+
 
 def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
-    """Return the settings that flags then change, and the value of ``--out``."""
+    """Return the settings that flags then change, and the value of ``--out``.
+
+    A run to resume supplies them; a preset or a file beside it is laid over them, so that it can refuse what differs.
+    Model and tokenizer of ``--init`` are defaults that nothing may change.
+
+    Raises
+    ------
+    ConfigError
+        If a file cannot be read or breaks a rule.
+    RunError
+        If a file asks for another model or tokenizer than ``--init`` has.
+    """
     given = _peek(argv)
-    config = PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
-    if given["modality"]:
+    saved = _saved(given)
+    config = saved if saved and not given["preset"] else PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
+    if given["modality"] and not (saved and given["modality"] == config.modality):
         config = preset_for(given["modality"], config)
+    changed = _with_file(config, given["config"])
+    if init := given["init"] or changed.init or (saved and saved.init):
+        own = saved or _settings_of_weights(replace(changed, init=init))  # a run to resume reads --init no more
+        config = replace(config, init=init, model=own.model, tokenizer=own.tokenizer)
+        changed = replace(_with_file(config, given["config"]), init=init)
+        refuse_other_weights(config, changed)
+    return changed, given["out"]
+
+
+def refuse_other_weights(start: PretrainConfig, config: PretrainConfig) -> None:
+    """Refuse settings of model and tokenizer that differ from those of ``--init``, as which ``start`` has them."""
+    if config.init and start.init == config.init:
+        from dnar2mae.training.start import refuse_other_settings
+
+        refuse_other_settings(start, config)
+
+
+def _saved(given: dict[str, str | None]) -> PretrainConfig | None:
+    """Return the settings of the run to resume, if there is one."""
     if given["resume"] and given["out"] and (saved := Path(given["out"]) / "config.yaml").exists():
         from dnar2mae.run.config_file import read_config
 
-        config = read_config(saved, whole=True)
-    elif given["config"]:
-        from dnar2mae.run.config_file import read_config
+        return read_config(saved, whole=True)
+    return None
 
-        config = read_config(Path(given["config"]), default=config)
-    return config, given["out"]
+
+def _with_file(config: PretrainConfig, file: str | None) -> PretrainConfig:
+    if not file:
+        return config
+    from dnar2mae.run.config_file import read_config
+
+    return read_config(Path(file), default=config)
+
+
+def _settings_of_weights(config: PretrainConfig) -> "InitialWeights":
+    from dnar2mae.training.start import initial_weights
+
+    return initial_weights(config)
 
 
 def warn_ignored(config: PretrainConfig, preset: str) -> None:
@@ -42,7 +88,7 @@ def _peek(argv: list[str]) -> dict[str, str | None]:
     import argparse
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--out", "--modality"):
+    for name in ("--preset", "--config", "--out", "--modality", "--init"):
         parser.add_argument(name, nargs="?")
     parser.add_argument("--resume", action="store_true")
     known, _ = parser.parse_known_args(argv)

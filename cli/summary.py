@@ -31,6 +31,8 @@ def print_summary(result: RunResult) -> None:
     )
     for line in [scope, *verdicts(result.unit, result.margin)]:
         console.print(line, highlight=False, soft_wrap=True)
+    if share := result.clipped.get("all"):
+        console.print(f"The gradient was clipped in {share:.0%} of the steps (--optimizer.clip).", highlight=False)
     console.print(
         f"{result.parameters / 1e6:.2f} M parameters, {result.steps} steps, {result.seconds:.0f} s. "
         f"Written to {result.out} (loss.png, metrics.jsonl, summary.json, checkpoints/).",

@@ -232,11 +232,24 @@ class ModelConfig(Settings):
         require(
             self.mlp_channels is None or self.mlp_channels >= 1, "model.mlp-channels", "at least 1", self.mlp_channels
         )
-        width_ok = self.decoder_width >= 2 and self.decoder_width % (2 * max(self.decoder_width // 64, 1)) == 0
+        width_ok = self.decoder_width >= 2 and self.decoder_width % (2 * self.decoder_heads) == 0
         require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
         fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
         require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
         require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
+
+    @property
+    def decoder_heads(self) -> int:
+        """Attention heads of the decoder, about 64 wide."""
+        return max(self.decoder_width // 64, 1)
+
+    @property
+    def head_widths(self) -> tuple[int, ...]:
+        """Widths of all attention heads; none without attention."""
+        if self.backbone != "transformer":
+            return ()
+        decoder = (self.decoder_width // self.decoder_heads,) if self.objective == "mae" else ()
+        return (self.width // self.heads, *decoder)
 
     def ignored(self) -> dict[str, str]:
         """Return settings of other backbones and objectives, and of layers that there are not."""
@@ -270,16 +283,19 @@ class OptimizerConfig(Settings):
     final_lr_share: float = 0.02
     """Learning rate at the end as a share of the peak."""
     weight_decay: float = 0.01
-    """Decoupled weight decay of matrices (not of norms and biases)."""
+    """Decoupled weight decay of matrices (not of norms, biases and embedding tables)."""
     beta1: float = 0.9
     """Decay of AdamW's first moment."""
     beta2: float = 0.98
     """Decay of AdamW's second moment."""
     clip: float = 1.0
-    """Largest gradient norm; 0 turns clipping off."""
+    """Largest norm of the gradient of a step's mean loss; 0 turns clipping off."""
     spike: float | None = None
     """Skip a step whose gradient norm is this many times the running mean of the norms; by default none is. Steps
     whose gradient is not finite are always skipped."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, in (0, 1), kept as RUN/checkpoints/ema; by default none
+    is. 0.999 averages over the last thousand steps or so."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -293,6 +309,7 @@ class OptimizerConfig(Settings):
             require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "in [0, 1)", getattr(self, name))
         require(self.spike is None or self.spike > 1, "optimizer.spike", "> 1", self.spike)
         require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
+        require(self.ema is None or 0 < self.ema < 1, "optimizer.ema", "in (0, 1)", self.ema)
 
     def ignored(self) -> dict[str, str]:
         """Return settings of other schedules."""
@@ -303,7 +320,7 @@ class OptimizerConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PretrainConfig(Settings, Generic[Data]):
-    """A whole run. What is not named here is the same in every run."""
+    """All settings of a run."""
 
     modality: str = "dna"
     """Kind of data: dna, text, image, cell, or one that an installed package registers."""

@@ -170,7 +170,7 @@ class Parallel:
     losses: Callable[..., tuple[Tensor, Tensor]]
     """``MaskedModel.masked_losses``; gradients of its backward pass are averaged over ranks."""
     accumulate: Callable[[bool], Any]
-    """Context of one micro-batch, given whether it is the step's last: only then gradients are exchanged."""
+    """Context of one micro-batch, given whether it is the step's last: under DDP only then gradients are exchanged."""
 
 
 class _Losses(nn.Module):
@@ -198,13 +198,8 @@ def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
     """
     if ranks.size == 1:
         return Parallel(model.masked_losses, lambda last: nullcontext())
-    if config.parallel == "fsdp":
-
-        def accumulate(last: bool) -> Any:
-            model.set_requires_gradient_sync(last)
-            return nullcontext()
-
-        return Parallel(model.masked_losses, accumulate)
+    if config.parallel == "fsdp":  # gradients are exchanged every micro-batch: else each rank would keep whole ones
+        return Parallel(model.masked_losses, lambda last: nullcontext())
     from torch.nn.parallel import DistributedDataParallel
 
     unused = config.model.objective == "mae"  # what stands for a masked token is not used then

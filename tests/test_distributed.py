@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from dnar2mae import MaskConfig, distributed
+from dnar2mae import MaskConfig, Masker, distributed
 from dnar2mae.distributed import Ranks, start_ranks
 from dnar2mae.errors import ConfigError
 from dnar2mae.run.checkpoint import checkpoints
@@ -256,3 +256,28 @@ def test_only_errors_of_the_group_ask_who_is_silent(monkeypatch):
     ranks = Ranks(0, 4)
     assert distributed._silent(RuntimeError("[gloo/transport/tcp] Timed out"), ranks, _Silent(2)) == [1, 3]
     assert distributed._silent(RuntimeError("out of memory"), ranks, _Silent()) == []
+
+
+def test_gradients_of_micro_batches_are_sharded_at_once(tmp_path):
+    import torch
+    import torch.distributed as dist  # noqa: TID251 - a group of one, so that a shard is the whole
+
+    from dnar2mae.modalities.registry import build_modality
+    from dnar2mae.training.build import build_model
+
+    config = replace(dna(tmp_path), parallel="fsdp")
+    modality = build_modality(config)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        model = build_model(config, modality, sharded=True)
+        parallel = distributed.parallelise(model, config, Ranks(0, 2))
+        plan = Masker(config.mask, modality.vocabulary, 0, 10).plan(0)
+        first, last = modality.train.batch(np.arange(4)).split(2)
+        grads = []
+        for part in (first, last):
+            with parallel.accumulate(part is last):
+                parallel.losses(plan, part, capacity=None)[0].sum().backward()
+            grads.append(model.encoder.layers[0].qkv.weight.grad.to_local().clone())
+        assert not torch.equal(*grads)
+    finally:
+        dist.destroy_process_group()

@@ -28,12 +28,15 @@ PREFERENCE: tuple[Backend, ...] = ("flash_attn", "varlen", "sdpa")
 """What ``auto`` tries, in this order."""
 _SHORT = 1024  # rows up to which bf16 training on a CPU is faster by matrix products than by SDPA
 _HALF = (torch.float16, torch.bfloat16)
+_HEAD_STEP, _WIDEST_HEAD, _AMPERE = 8, 256, (8, 0)  # what the kernels of FlashAttention 2 ask for
 _HAS_FLASH_ATTN = find_spec("flash_attn") is not None
 _HAS_VARLEN = varlen is not None and "window_size" in signature(varlen.varlen_attn).parameters
 
 
-def choose_backend(requested: Backend, device: torch.device, dtype: torch.dtype) -> Backend:
-    """Backend that ``requested`` means for tensors of this device and type.
+def choose_backend(
+    requested: Backend, device: torch.device, dtype: torch.dtype, head_width: int = _HEAD_STEP
+) -> Backend:
+    """Return the backend that ``requested`` means for heads of this width, on this device and in this type.
 
     Raises
     ------
@@ -42,27 +45,38 @@ def choose_backend(requested: Backend, device: torch.device, dtype: torch.dtype)
     """
     if requested == "auto":
         for name in PREFERENCE:
-            if why_unavailable(name, device.type, dtype) is None:
+            if why_unavailable(name, device, dtype, head_width) is None:
                 return name
-    reason = why_unavailable(requested, device.type, dtype)
+    reason = why_unavailable(requested, device, dtype, head_width)
     if reason is not None:
         raise ConfigError(f"--attention {requested} cannot run here: {reason}")
     return requested
 
 
-def why_unavailable(backend: Backend, device_type: str, dtype: torch.dtype) -> str | None:
-    """Why a backend cannot run on a device with a type; None if it can."""
+def why_unavailable(
+    backend: Backend, device: torch.device, dtype: torch.dtype, head_width: int = _HEAD_STEP
+) -> str | None:
+    """Say why a backend cannot run on a device, in a type and with heads of a width; None if it can."""
     if backend == "sdpa":
         return None
-    if device_type != "cuda":
-        return f"it needs a CUDA GPU, and the tensors are on {device_type}"
+    if device.type != "cuda":
+        return f"it needs a CUDA GPU, and the tensors are on {device.type}"
     if dtype not in _HALF:
         return f"it needs bf16 or fp16, and the tensors are {str(dtype).removeprefix('torch.')}"
     if backend == "flash_attn" and not _HAS_FLASH_ATTN:
         return "the flash-attn package is not installed: pip install 'dnar2mae[flash]'"
     if backend == "varlen" and not _HAS_VARLEN:
         return f"torch {torch.__version__} has no windowed torch.nn.attention.varlen"
-    return None
+    return _why_no_flash(device, head_width)
+
+
+def _why_no_flash(device: torch.device, head_width: int) -> str | None:
+    """Say which of FlashAttention 2's conditions is not met."""
+    if head_width % _HEAD_STEP or head_width > _WIDEST_HEAD:
+        return f"it needs heads whose width is a multiple of {_HEAD_STEP}, at most {_WIDEST_HEAD}, got {head_width}"
+    major, minor = torch.cuda.get_device_capability(device)
+    is_old = (major, minor) < _AMPERE
+    return f"it needs compute capability 8.0 (Ampere), and this GPU has {major}.{minor}" if is_old else None
 
 
 def attention(
@@ -97,7 +111,9 @@ def attention(
     ConfigError
         If the backend cannot run on these tensors.
     """
-    chosen = choose_backend(backend, query.device, query.dtype)
+    if not query.numel():  # no token is visible in a whole micro-batch: kernels refuse tensors without rows
+        return value
+    chosen = choose_backend(backend, query.device, query.dtype, query.shape[-1])
     if chosen == "sdpa":
         if packing is None:
             return _sdpa(query, key, value, window)
@@ -129,6 +145,11 @@ def _sdpa_packed(
     if window is not None:
         segments = packing.segments(len(query))
         return matmul_attention(query[None], key[None], value[None], window, segments)[0]
+    return one_by_one(query, key, value, packing)
+
+
+def one_by_one(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Float[Tensor, "N H K"]:
+    """Attend in each sequence by a call of its own; the host reads the lengths, so this is not to be compiled."""
     rest = len(query) - sum(packing.lengths)  # rows of a padded buffer behind the last sequence
     parts = zip(*(x.split([*packing.lengths, rest]) for x in (query, key, value)), strict=True)
     return torch.cat([_sdpa(q[None], k[None], v[None], None)[0] if len(q) else q for q, k, v in parts])

@@ -22,8 +22,10 @@ def build_encoder(
         ``backbone`` and its sizes.
     layout
         How the tokens lie.
-    gradient_checkpointing, attention
-        For the Transformer; the others do not need them.
+    gradient_checkpointing
+        Recompute each layer in the backward pass.
+    attention
+        For the Transformer.
 
     Raises
     ------
@@ -35,9 +37,9 @@ def build_encoder(
         raise ConfigError(f"--model.backbone {config.backbone} cannot be used here: {reason}")
     match config.backbone:
         case "cnn":
-            return ConvNet(config, layout.axes)
+            return ConvNet(config, layout.axes, gradient_checkpointing=gradient_checkpointing)
         case "mlp":
-            return Mlp(config, layout.tokens)
+            return Mlp(config, layout.tokens, gradient_checkpointing=gradient_checkpointing)
     return Transformer(config, axes=layout.axes, gradient_checkpointing=gradient_checkpointing, backend=attention)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dnar2mae.batch import Lengths
 from dnar2mae.config import ModelConfig
-from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual
+from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
 
@@ -57,11 +57,13 @@ class ConvNet(nn.Module):
         Sizes.
     axes
         (T,) for sequences (of any length), (rows, columns) for grids.
+    gradient_checkpointing
+        Recompute each layer in the backward pass.
     """
 
-    def __init__(self, config: ModelConfig, axes: tuple[int, ...]) -> None:
+    def __init__(self, config: ModelConfig, axes: tuple[int, ...], *, gradient_checkpointing: bool = False) -> None:
         super().__init__()
-        self.axes = axes
+        self.axes, self.gradient_checkpointing = axes, gradient_checkpointing
         self.layers = nn.ModuleList(ConvLayer(config, index, len(axes)) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
 
@@ -69,11 +71,15 @@ class ConvNet(nn.Module):
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
         """Encode samples; zero where there is padding. No length is needed."""
+        return self(x, documents)
+
+    def forward(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
+        """Do what :meth:`encode` says; the module's call is what ``--compile`` compiles."""
         keep = None if documents is None else (documents >= 0).to(x.dtype)[..., None]
         shape = x.shape[1:2] if len(self.axes) == 1 else self.axes
         y = x.unflatten(1, shape)
         mask = None if keep is None else keep.unflatten(1, shape)
         for layer in self.layers:
-            y = layer(y, mask)
+            y = run_layer(layer, y, mask, recompute=self.gradient_checkpointing)
         y = self.final_norm(y).flatten(1, -2)
         return y if keep is None else y * keep

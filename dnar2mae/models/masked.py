@@ -21,6 +21,9 @@ from dnar2mae.models.packing import Packing
 from dnar2mae.models.transformer import Transformer, layer_norm
 from dnar2mae.tokenizers import Vocabulary
 
+_SD, _SD_WIDTH = 0.02, 768  # ModernBERT-base's
+_RESIDUAL = ("attention_out.weight", "mlp_out.weight", "conv.weight")
+_INTO_DECODER = ("decoder.project_in", "decoder.project_place")  # they read vectors of the encoder's width
 _PLACES = 128  # predictions come in multiples: oneDNN keeps code and buffers for each size that it has seen
 
 
@@ -37,15 +40,25 @@ class Decoder(nn.Module):
         Whether tokens have places of their own, which are added to all of them.
     backend
         How attention is computed.
+    gradient_checkpointing
+        Recompute each layer in the backward pass.
     """
 
-    def __init__(self, config: ModelConfig, layout: Layout, *, has_places: bool, backend: AttentionBackend) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        layout: Layout,
+        *,
+        has_places: bool,
+        backend: AttentionBackend,
+        gradient_checkpointing: bool,
+    ) -> None:
         super().__init__()
         width = config.decoder_width
         sizes = ModelConfig(
             width=width,
             depth=config.decoder_depth,
-            heads=max(width // 64, 1),
+            heads=config.decoder_heads,
             mlp_width=width * 3 // 2,
             global_rope_theta=config.global_rope_theta,
         )
@@ -53,7 +66,9 @@ class Decoder(nn.Module):
         self.project_place = nn.Linear(config.width, width, bias=False) if has_places else None
         self.mask_vector = nn.Parameter(torch.zeros(width))
         self.norm_in = layer_norm(width)  # the first layer has none
-        self.layers = Transformer(sizes, axes=layout.axes, backend=backend)
+        self.layers = Transformer(
+            sizes, axes=layout.axes, gradient_checkpointing=gradient_checkpointing, backend=backend
+        )
         self.project_out = nn.Linear(width, config.width, bias=False)
 
     def forward(
@@ -118,7 +133,13 @@ class MaskedModel(nn.Module):
         self.decoder = None
         if config.objective == "mae":
             has_places = type(embedder).places is not Embedder.places
-            self.decoder = Decoder(config, layout, has_places=has_places, backend=attention)
+            self.decoder = Decoder(
+                config,
+                layout,
+                has_places=has_places,
+                backend=attention,
+                gradient_checkpointing=gradient_checkpointing,
+            )
 
     @classmethod
     def of_tokens(
@@ -141,10 +162,10 @@ class MaskedModel(nn.Module):
     def reset_parameters(
         self, generator: torch.Generator, place: Callable[[Tensor, Tensor], object] = lambda to, value: to.copy_(value)
     ) -> None:
-        """Draw the initial weights: normal, cut at 3 sd, residual outputs scaled by 1/sqrt(2 depth).
+        """Draw the initial weights: normal, cut at 3 sd, outputs onto the residual stream scaled by 1/sqrt(2 depth).
 
         The sd is 0.02 at a width of 768, ModernBERT's, and goes with 1/sqrt(width): at 0.02 a narrow model starts with
-        attention that is all but uniform, and takes long to leave it.
+        attention that is all but uniform, and takes long to leave it. The decoder goes by its own width and depth.
 
         Parameters
         ----------
@@ -153,7 +174,6 @@ class MaskedModel(nn.Module):
         place
             Copies a value into a parameter, or the part of it that is here.
         """
-        base = 0.02 * math.sqrt(768 / self.config.width)
         for name, parameter in self.named_parameters():
             value = torch.empty(parameter.shape)
             if name == "head.bias" and isinstance(self.head, TokenHead):
@@ -163,10 +183,7 @@ class MaskedModel(nn.Module):
             elif parameter.ndim == 1 and not name.endswith("mask_vector"):
                 value.fill_(1)
             else:
-                is_residual = name.endswith(("attention_out.weight", "mlp_out.weight"))
-                sd = base / (math.sqrt(2 * self.config.depth) if is_residual else 1.0)
-                if name == "embedder.embedding.weight":  # tied to the output, which is to start out even
-                    sd = 0.02
+                sd = self._initial_sd(name)
                 nn.init.trunc_normal_(value, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
             with torch.no_grad():
                 place(parameter, value)
@@ -212,6 +229,16 @@ class MaskedModel(nn.Module):
         """Token ids by role; only a model of tokens has one."""
         assert isinstance(self.embedder, TokenEmbedder), "tokens that carry values have no vocabulary"
         return self.embedder.vocabulary
+
+    def _initial_sd(self, name: str) -> float:
+        """Return the standard deviation of a matrix's initial weights."""
+        if name == "embedder.embedding.weight":  # tied to the output, which is to start out even
+            return _SD
+        width, depth = self.config.width, self.config.depth
+        if name.startswith("decoder.") and not name.startswith(_INTO_DECODER):
+            width, depth = self.config.decoder_width, self.config.decoder_depth
+        sd = _SD * math.sqrt(_SD_WIDTH / width)
+        return sd / math.sqrt(2 * depth) if name.endswith(_RESIDUAL) else sd
 
     def logits(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... V"]:
         """Unnormalised log-probabilities of every token, in fp32."""

@@ -54,7 +54,8 @@ class _MatmulAttention(torch.autograd.Function):
         scores = queries @ keys.transpose(-1, -2)
         if window is not None:
             scores = scores + _visibility(length, block, window, segments, scores)
-        weights = scores.softmax(-1)
+        # autocast on CUDA promotes softmax to fp32, and the products of the backward pass want one type
+        weights = scores.softmax(-1).to(scores.dtype)
         ctx.save_for_backward(queries, keys, values, weights)
         return _together(weights @ values, length, 0)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dnar2mae.batch import Lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.models.transformer import layer_norm
+from dnar2mae.models.transformer import layer_norm, run_layer
 
 _TRUNK_WIDTHS = 4  # trunk size in widths of a token
 
@@ -38,13 +38,15 @@ class Mlp(nn.Module):
         ``depth`` layers of ``4 * width``; ``mlp_channels`` numbers a token.
     num_tokens
         T.
+    gradient_checkpointing
+        Recompute each layer in the backward pass.
     """
 
-    def __init__(self, config: ModelConfig, num_tokens: int) -> None:
+    def __init__(self, config: ModelConfig, num_tokens: int, *, gradient_checkpointing: bool = False) -> None:
         super().__init__()
         channels = config.mlp_channels or min(max(2048 // num_tokens, 1), config.width)
         trunk = _TRUNK_WIDTHS * config.width
-        self.num_tokens = num_tokens
+        self.num_tokens, self.gradient_checkpointing = num_tokens, gradient_checkpointing
         self.channels_in = nn.Linear(config.width, channels, bias=False)
         self.trunk_in = nn.Linear(num_tokens * channels, trunk, bias=False)
         self.layers = nn.ModuleList(MlpLayer(trunk) for _ in range(config.depth))
@@ -57,7 +59,7 @@ class Mlp(nn.Module):
         """Return the normalised vector of each sample."""
         h = self.trunk_in(self.channels_in(x).flatten(1))
         for layer in self.layers:
-            h = layer(h)
+            h = run_layer(layer, h, recompute=self.gradient_checkpointing)
         return self.trunk_norm(h)
 
     def encode(
@@ -75,5 +77,9 @@ class Mlp(nn.Module):
                 f"the mlp backbone takes samples of exactly {self.num_tokens} tokens, as in training; "
                 f"got {x.shape[1]}{'' if documents is None else ' with padding'}"
             )
+        return self(x)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """Encode samples of the right length; the module's call is what ``--compile`` compiles."""
         back = self.trunk_out(self.trunk(x)).unflatten(1, (self.num_tokens, -1))
         return self.final_norm(x + self.channels_out(back))

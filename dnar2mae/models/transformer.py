@@ -105,6 +105,13 @@ class Scope(NamedTuple):
     window: int | None
 
 
+def run_layer(layer: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
+    """Apply a layer; with ``recompute`` its activations are not kept but computed again in the backward pass."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(layer, *inputs, use_reentrant=False)
+    return layer(*inputs)
+
+
 class FeedForwardLayer(nn.Module):
     """What every kind of layer ends with: a GeGLU block, added to the residual stream."""
 
@@ -199,11 +206,8 @@ class Transformer(nn.Module):
         """
         everywhere, nearby = self.scopes(x, packing)
         for layer in self.layers:
-            inputs = (x, everywhere if layer.is_global else nearby, packing, self.backend)
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, *inputs, use_reentrant=False)
-            else:
-                x = layer(*inputs)
+            scope = everywhere if layer.is_global else nearby
+            x = run_layer(layer, x, scope, packing, self.backend, recompute=self.gradient_checkpointing)
         return self.final_norm(x)
 
     def encode(
@@ -226,6 +230,8 @@ class Transformer(nn.Module):
             One vector a token; zero where there is padding, which is not computed.
         """
         if documents is None:
+            if self._compiled_call_impl is not None:  # training and validation get a graph each, no symbolic batch
+                torch._dynamo.mark_static(x)
             return self(x)
         valid = documents >= 0
         flat = flat_lengths(lengths or sequence_lengths(valid, documents))

@@ -1,9 +1,10 @@
 """Checkpoints: a folder of safetensors and JSON, complete or absent. Nothing is ever pickled.
 
-``RUN/checkpoints/step-00000500/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and their
-checksums, ``SHA256SUMS``. The folder is written under a temporary name, flushed to disk and renamed, and what it
-replaces is removed after that, so that at every instant each visible folder is complete. ``RUN/checkpoints/best`` is
-one of the same.
+``RUN/checkpoints/step-00000500/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json``, where weights
+are averaged ``ema.safetensors``, and their checksums, ``SHA256SUMS``. The folder is written under a temporary name,
+flushed to disk and renamed, and what it replaces is removed after that, so that at every instant each visible folder is
+complete. ``RUN/checkpoints/best``, ``stable`` (the last step before the decay of ``wsd``) and ``ema`` (a model of the
+averaged weights) are of the same kind.
 """
 
 import json
@@ -12,9 +13,9 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from dnar2mae.errors import RunError
 from dnar2mae.storage.safe_files import find_damage, flush, write_checksums
 
 FORMAT = 2
+_AVERAGES = "ema.safetensors"
+Averages = Mapping[str, Tensor] | None
+"""Moving averages of weights by the names of these in the model, or none."""
 _STEP = re.compile(r"step-(\d{8})")
 _FILES = ("state.json", "model.safetensors", "optimizer.safetensors")
 
@@ -51,14 +55,22 @@ class Snapshot:
     """AdamW's moments as ``exp_avg/name``."""
     state: str
     """JSON values that the loop needs to go on."""
+    averages: dict[str, Tensor] = field(default_factory=dict)
+    """Moving averages of the weights, by the same names; empty where none are kept."""
 
     @classmethod
-    def take(cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> "Snapshot":
+    def take(
+        cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any], averages: Averages = None
+    ) -> "Snapshot":
         """Copy the present state; of a sharded model all other ranks must call :func:`send_shards` meanwhile."""
-        weights, moments = (
-            {name: _copied(tensor) for name, tensor in part.items()} for part in _state(model, optimizer)
+        weights, moments, means = (
+            {name: _copied(tensor) for name, tensor in part.items()} for part in _state(model, optimizer, averages)
         )
-        return cls(weights, moments, json.dumps({"format": FORMAT, **state}, indent=1))
+        return cls(weights, moments, json.dumps({"format": FORMAT, **state}, indent=1), means)
+
+    def averaged(self) -> "Snapshot":
+        """Return the model of the averaged weights, which has no optimizer to go on with."""
+        return Snapshot(self.weights | self.averages, {}, self.state)
 
     def write(self, folder: Path) -> None:
         """Write a checkpoint, all or nothing; an older one of this name is replaced.
@@ -74,6 +86,8 @@ class Snapshot:
             partial.mkdir(parents=True)
             save_file(self.weights, partial / "model.safetensors")
             save_file(self.moments, partial / "optimizer.safetensors")
+            if self.averages:
+                save_file(self.averages, partial / _AVERAGES)
             (partial / "state.json").write_text(self.state)
             write_checksums(partial)
             for file in partial.iterdir():
@@ -89,21 +103,23 @@ class Snapshot:
             raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
 
 
-def send_shards(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def send_shards(model: nn.Module, optimizer: torch.optim.Optimizer, averages: Averages = None) -> None:
     """Send this rank's shards to the :meth:`Snapshot.take` of the first rank."""
-    for part in _state(model, optimizer):
+    for part in _state(model, optimizer, averages):
         for tensor in part.values():
             full_tensor(tensor)
 
 
-def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return weights by name and AdamW's moments as ``exp_avg/name``, on their device."""
+def _state(
+    model: nn.Module, optimizer: torch.optim.Optimizer, averages: Averages
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Return weights by name, AdamW's moments as ``exp_avg/name`` and averaged weights by name, on their device."""
     moments = {
         f"{kind}/{name}": value.detach()
         for name, parameter in model.named_parameters()
         for kind, value in optimizer.state.get(parameter, {}).items()
     }
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, moments
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, moments, dict(averages or {})
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -126,8 +142,10 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     Snapshot.take(model, optimizer, state).write(folder)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
-    """Read a checkpoint into a model and, to go on training, its optimizer.
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, averages: Averages = None
+) -> dict[str, Any]:
+    """Read a checkpoint into a model and, to go on training, its optimizer and the averages of its weights.
 
     Returns
     -------
@@ -142,11 +160,13 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         If a file cannot be read at present, it is of another format, or the tensors do not fit the model.
     """
     try:
-        if fault := find_damage(folder, _FILES if optimizer else _FILES[:2]):
+        names = (*(_FILES if optimizer else _FILES[:2]), *([_AVERAGES] if averages else []))
+        if fault := find_damage(folder, names):
             raise DamagedCheckpointError(f"{folder}: damaged checkpoint: {fault}")
         state = json.loads((folder / "state.json").read_text())
         weights = load_file(folder / "model.safetensors")
         moments = load_file(folder / "optimizer.safetensors") if optimizer else {}
+        means = load_file(folder / _AVERAGES) if averages else {}
     except (FileNotFoundError, SafetensorError, ValueError, RecursionError) as error:
         raise DamagedCheckpointError(f"{folder}: not a readable checkpoint: {error}") from error
     except OSError as error:  # of the disk, the network or permissions: the files may be good
@@ -156,6 +176,10 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         ) from error
     _check_state(folder, state, to_train=optimizer is not None)
     _check_fit(folder, model.state_dict(), weights)
+    if averages:
+        _check_fit(folder, averages, means)
+        for name, target in averages.items():
+            copy_into(target, means[name])
     if optimizer:
         _check_moments(folder, model, moments)
         _load_optimizer(model, optimizer, moments)
@@ -178,7 +202,11 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) 
 
 
 def load_newest(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None, ranks: Ranks = ALONE
+    run: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    ranks: Ranks = ALONE,
+    averages: Averages = None,
 ) -> tuple[Path, dict[str, Any]] | None:
     """Read the last checkpoint of a run that is whole; each damaged one before it is named in a warning.
 
@@ -200,22 +228,20 @@ def load_newest(
         A checkpoint is damaged and was skipped.
     """
     # one rank chooses: another might see a file system's older state, or damage of its own
-    found = _load_newest(run, model, optimizer) if ranks.is_first else None
+    found = _load_newest(run, lambda folder: load_checkpoint(folder, model, optimizer, averages), ranks)
     (step,) = ranks.all_max(found[1]["step"] if found else -1, device=next(model.parameters()).device)
     if ranks.is_first or step < 0:
         return found
     folder = run / "checkpoints" / step_name(step)
-    return folder, load_checkpoint(folder, model, optimizer)
+    return folder, load_checkpoint(folder, model, optimizer, averages)
 
 
-def _load_newest(
-    run: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None
-) -> tuple[Path, dict[str, Any]] | None:
-    left = checkpoints(run)
+def _load_newest(run: Path, load: Callable[[Path], dict[str, Any]], ranks: Ranks) -> tuple[Path, dict[str, Any]] | None:
+    left = checkpoints(run) if ranks.is_first else []
     while left:
         folder = left.pop()
         try:
-            return folder, load_checkpoint(folder, model, optimizer)
+            return folder, load(folder)
         except DamagedCheckpointError as error:
             then = "going back to the one before" if left else "starting from the beginning"
             warnings.warn(f"{error}; {then}", stacklevel=3)
@@ -321,6 +347,8 @@ def _check_state(folder: Path, state: Any, *, to_train: bool) -> None:
         raise RunError(f"{folder}: the step in state.json must be a whole number, got {step!r}")
     if _STEP.fullmatch(folder.name) and folder.name != step_name(step):
         raise RunError(f"{folder}: the step in state.json must be that of the folder's name, got {step}")
+    if type(state.get("steps", 0)) is not int or type(state.get("dtype", "")) is not str:
+        raise RunError(f"{folder}: steps and dtype in state.json must be a whole number and a name")
     if (to_train or "history" in state) and not _is_history(state.get("history")):
         raise RunError(f"{folder}: the history in state.json must be pairs of step and loss")
     if (to_train or "guard" in state) and not _is_guard(state.get("guard")):

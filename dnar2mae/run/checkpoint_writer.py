@@ -18,7 +18,7 @@ class CheckpointWriter:
     run
         Run directory.
     keep
-        How many of the last checkpoints to keep, beside ``best``.
+        How many of the last checkpoints to keep, beside those with a name of their own (``best``, ``stable``, ``ema``).
     """
 
     def __init__(self, run: Path, keep: int) -> None:
@@ -72,7 +72,9 @@ class CheckpointWriter:
         folder = self._run / "checkpoints" / name
         try:
             snapshot.write(folder)
-            if name != "best":
+            if snapshot.averages and name.startswith("step-"):
+                snapshot.averaged().write(folder.with_name("ema"))
+            if name.startswith("step-"):
                 prune(self._run, self._keep, newest=name)
         except BaseException as error:  # noqa: BLE001 (raised in the loop)
             self._error = error

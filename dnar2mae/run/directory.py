@@ -120,15 +120,17 @@ class RunDirectory:
     def _check_resume(self, config: PretrainConfig) -> None:
         if not self.config_file.exists():
             raise RunError(f"{self.path}: nothing to resume here: no config.yaml")
-        was, now = flatten(read_config(self.config_file, whole=True)), flatten(config)
-        may_change = _MAY_CHANGE | {f"data.{name}" for name in modality_spec(config.modality).may_change}
-        refused = [
-            f"--{k.replace('_', '-')} was {was.get(k)}, got {now[k]}"
-            for k in now
-            if k not in may_change and was.get(k) != now[k]
-        ]
-        if refused:
-            raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}")
+        before = read_config(self.config_file, whole=True)
+        was, now = flatten(before), flatten(config)
+        changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
+        changed -= _MAY_CHANGE | {f"data.{name}" for name in modality_spec(config.modality).may_change}
+        reason = _why_not_longer(before, config.steps) if "steps" in changed else None
+        if reason is None:
+            changed.discard("steps")
+        if changed:
+            refused = [f"--{k.replace('_', '-')} was {was.get(k)}, got {now.get(k)}" for k in sorted(changed)]
+            because = f" ({reason})" if reason else ""
+            raise RunError(f"{self.path}: a resumed run must keep its settings: {'; '.join(refused)}{because}")
 
     def is_of_this_job(self) -> bool:
         """Return whether the last process here belonged to the torchrun job of this one."""
@@ -225,3 +227,15 @@ class RunDirectory:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+
+def _why_not_longer(config: PretrainConfig, steps: int) -> str | None:
+    """Say why a run of this configuration cannot go on to another number of steps; None if it can."""
+    if steps < config.steps:
+        return "a run can be lengthened, not shortened"
+    if config.optimizer.schedule == "cosine":
+        return "under --optimizer.schedule cosine every step's learning rate depends on the last step; wsd can go on"
+    law, step = config.mask.ratio_law(), config.steps - 1
+    if law.intervals(step, config.steps) != law.intervals(step, steps):
+        return f"under --mask.law {config.mask.law} every step's mask ratio depends on the last step"
+    return None

@@ -61,6 +61,17 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for part in parts for line in part.read_text(encoding="utf-8").splitlines()]
 
 
+def clipped_shares(run: Path) -> dict[str, float]:
+    """Return the share of a run's training steps whose gradient was clipped, of all and by tenths of the mask ratio."""
+    clipped: dict[str, list[bool]] = {}
+    for row in read_metrics(run):
+        if "clipped" in row:
+            tenth = int(row["ratio"] * 10)
+            for band in ("all", f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}"):
+                clipped.setdefault(band, []).append(row["clipped"])
+    return {band: sum(steps) / len(steps) for band, steps in sorted(clipped.items())}
+
+
 def rewind_metrics(run: Path, step: int, *, validated: bool) -> None:
     """Drop the rows of what a resumed run will do again, and lines that were cut.
 

@@ -41,12 +41,14 @@ class RunResult:
     """The best trivial model of each family by mask ratio."""
     margin: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """``below_by``: how far the model is below these at mask ratio 0.15; its ``standard_error``, paired by block."""
+    clipped: dict[str, float] = field(default_factory=dict)
+    """Share of the steps whose gradient was clipped: of all, and by tenths of the mask ratio."""
     data: dict[str, Any] = field(default_factory=dict)
     """What it was trained on."""
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_whole(path, json.dumps(asdict(self), indent=1))
+        """Write it as JSON, in which numbers that are not finite are null."""
+        write_whole(path, json.dumps(_finite(asdict(self)), indent=1, allow_nan=False))
 
 
 def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]:
@@ -63,3 +65,11 @@ def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]
         else:
             lines.append(f"Level with {name}: the difference is {'-' if below < 0 else ''}{size}.")
     return lines
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

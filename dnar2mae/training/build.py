@@ -5,7 +5,9 @@ import torch
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import copy_into, shard
 from dnar2mae.modalities.contract import Modality
-from dnar2mae.models import MaskedModel
+from dnar2mae.models import MaskedModel, attention
+from dnar2mae.models.transformer import Transformer
+from dnar2mae.storage.cache import own_compile_cache
 
 _CPU = torch.device("cpu")
 
@@ -39,3 +41,17 @@ def build_model(
         shard(model, config, device)
     model.reset_parameters(torch.Generator().manual_seed(config.seed), copy_into)
     return model.to(device)
+
+
+def compile_model(model: MaskedModel) -> None:
+    """Let ``torch.compile`` have the parts of a model whose shapes repeat: encoder, decoder and head.
+
+    Not the embedder, whose kernels are fused by hand, nor the whole: how many tokens are visible and predicted
+    depends on the data, and a graph that holds that would be made anew in many steps.
+    """
+    own_compile_cache()
+    attention.one_by_one = torch.compiler.disable(attention.one_by_one)  # as a decorator it would import the compiler
+    model.encoder.compile(dynamic=None if isinstance(model.encoder, Transformer) else False)
+    if model.decoder is not None:
+        model.decoder.layers.compile()
+    model.head.losses = torch.compile(model.head.losses)  # type: ignore[method-assign]

@@ -2,9 +2,11 @@
 
 import torch
 
+from dnar2mae.config import PretrainConfig
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.models.attention import PREFERENCE, choose_backend, why_unavailable
 from dnar2mae.run.directory import environment
+from dnar2mae.training.device import choose_device, has_bf16
 
 Rows = list[tuple[str, str]]
 
@@ -23,11 +25,11 @@ def version_report() -> Rows:
 
 def device_report() -> Rows:
     """Devices, and the type of matrix products that ``--precision auto`` takes on each."""
-    cpu = "bfloat16 (AMX)" if torch.cpu._is_amx_tile_supported() else "float32 (no AMX)"
+    cpu = "bfloat16 (AVX512-BF16)" if has_bf16(torch.device("cpu")) else "float32 (no AVX512-BF16)"
     rows = [("cpu", f"{torch.get_num_threads()} threads, {cpu}")]
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
-        dtype = "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        dtype = "bfloat16" if has_bf16(torch.device("cuda", index)) else "float32"
         rows.append((f"cuda:{index}", f"{card.name}, {card.total_memory / 2**30:.0f} GiB, {dtype}"))
     if len(rows) == 1:
         rows.append(("cuda", "none seen by this torch build: --device auto takes the CPU"))
@@ -40,7 +42,7 @@ def attention_report() -> Rows:
     chosen = choose_backend("auto", device, dtype)
     rows: Rows = []
     for name in PREFERENCE:
-        reason = why_unavailable(name, device.type, dtype)
+        reason = why_unavailable(name, device, dtype)
         state = f"not here: {reason}" if reason else "chosen by auto" if name == chosen else "possible"
         rows.append((name, state))
     return rows
@@ -55,6 +57,5 @@ def kernel_report() -> Rows:
 
 
 def _default() -> tuple[torch.device, torch.dtype]:
-    if torch.cuda.is_available():
-        return torch.device("cuda"), torch.bfloat16
-    return torch.device("cpu"), torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+    device, autocast = choose_device(PretrainConfig())
+    return device, autocast or torch.float32

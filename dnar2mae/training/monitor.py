@@ -59,7 +59,8 @@ class Monitor:
         self._record("train", rows)
         row = rows[-1]
         step = int(row["step"])
-        text = "  ".join(f"{name} {_number(value)}" for name, value in row.items() if name != "step")
+        numbers = {name: value for name, value in row.items() if name != "step" and not isinstance(value, bool)}
+        text = "  ".join(f"{name} {_number(value)}" for name, value in numbers.items() if math.isfinite(value))
         text += f"  {self._validation}" if self._validation else ""
         self._bar(step, title=f"step  {text}")
         now = time.monotonic()

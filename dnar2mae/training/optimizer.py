@@ -13,14 +13,20 @@ _MEMORY = 0.98  # share of the running mean of gradient norms that a step keeps
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Return fused AdamW; matrices are decayed, norms and biases are not."""
-    matrices = [p for p in model.parameters() if p.ndim >= 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+    """Return fused AdamW; matrices are decayed; norms, biases and embedding tables are not.
+
+    A step has a gradient for the rows of its own tokens only: decay would shrink the rows of rare tokens and genes
+    towards nothing, the more the rarer they are.
+    """
+    tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for parameter in model.parameters():
+        groups[parameter.ndim >= 2 and id(parameter) not in tables].append(parameter)
+    settings = [
+        {"params": groups[True], "weight_decay": config.weight_decay},
+        {"params": groups[False], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
+    return torch.optim.AdamW(settings, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
 
 
 def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float:
@@ -41,29 +47,48 @@ def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float
     return config.lr * share
 
 
-def scale_and_clip(parameters: Sequence[Tensor], factor: Tensor, clip: float) -> Tensor:
-    """Multiply all gradients by a factor, then clip their norm; no host synchronisation.
+def last_stable_step(total_steps: int, config: OptimizerConfig) -> int:
+    """Return after how many steps a longer run still has the same learning rates; ``total_steps`` if it always has."""
+    if total_steps < config.warmup_steps:  # the warm-up was cut short
+        return 0
+    if config.schedule == "constant" or (config.schedule == "wsd" and not config.decay_share):
+        return total_steps
+    warmup = config.warmup_steps
+    return warmup + int((1 - config.decay_share) * (total_steps - warmup)) if config.schedule == "wsd" else 0
+
+
+def scale_and_clip(
+    parameters: Sequence[Tensor], factor: Tensor, clip: float, *, mean: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Multiply all gradients by a factor, and shorten them if the mean gradient is too long; the host never waits.
+
+    What is compared with ``clip`` is the gradient of the step's mean loss. A step may weigh more than others (because
+    it predicts more tokens): its gradient is longer for that reason alone, and clipping by its own length would take
+    the weight away again.
 
     Parameters
     ----------
     parameters
         Parameters with gradients.
     factor
-        What turns the accumulated gradient into the gradient of the mean loss, a scalar tensor.
+        What turns the accumulated gradient into the one that the optimizer gets, a scalar tensor.
     clip
-        Largest norm after scaling; 0 for no clipping.
+        Largest norm of the mean gradient; 0 for no clipping.
+    mean
+        What turns the accumulated gradient into the gradient of the mean loss; by default ``factor``.
 
     Returns
     -------
-    Tensor
-        Norm of the scaled gradient before clipping.
+    norm
+        Norm of the mean gradient before clipping.
+    clipped
+        Whether it was clipped.
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    norm = full_tensor(torch.nn.utils.get_total_norm(grads)) * factor
-    if clip:
-        factor = factor * (clip / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([local_shard(grad) for grad in grads], factor)
-    return norm
+    norm = full_tensor(torch.nn.utils.get_total_norm(grads)) * (factor if mean is None else mean)
+    shorter = clip / (norm + 1e-6) if clip else torch.ones_like(norm)
+    torch._foreach_mul_([local_shard(grad) for grad in grads], factor * shorter.clamp(max=1.0))
+    return norm, shorter < 1
 
 
 class StepGuard:
@@ -83,17 +108,22 @@ class StepGuard:
         self.optimizer, self.spike = optimizer, spike
         self.mean_norm, self.in_a_row = torch.zeros(2, device=device)
 
-    def step(self, norm: Tensor) -> Tensor:
-        """Step, unless the norm is not finite or spikes; return how many steps in a row were left out."""
+    def step(self, norm: Tensor, is_empty: Tensor) -> Tensor:
+        """Step, unless the norm is not finite or spikes; return how many steps in a row were left out.
+
+        A step that has nothing to predict is left out too, but counts for nothing: AdamW would go on along its
+        moments, and decay the weights.
+        """
         bad = ~norm.isfinite()
         if self.spike is not None:
             bad |= (self.mean_norm > 0) & (norm > self.spike * self.mean_norm)
+        bad &= ~is_empty
         seen = torch.where(self.mean_norm > 0, _MEMORY * self.mean_norm + (1 - _MEMORY) * norm, norm)
-        self.mean_norm = torch.where(bad, self.mean_norm, seen)
-        self.in_a_row = torch.where(bad, self.in_a_row + 1, 0.0)
+        self.mean_norm = torch.where(bad | is_empty, self.mean_norm, seen)
+        self.in_a_row = torch.where(is_empty, self.in_a_row, torch.where(bad, self.in_a_row + 1, 0.0))
         # Fused AdamW reads these attributes on the device (they are meant for gradient scalers): an ``if`` on the
         # host would have to wait for the norm.
-        self.optimizer.found_inf, self.optimizer.grad_scale = bad.float(), None  # type: ignore[attr-defined]
+        self.optimizer.found_inf, self.optimizer.grad_scale = (bad | is_empty).float(), None  # type: ignore[attr-defined]
         self.optimizer.step()
         return self.in_a_row
 

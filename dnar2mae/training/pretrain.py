@@ -11,7 +11,7 @@ from dnar2mae.modalities.registry import build_modality
 from dnar2mae.run.checkpoint import checkpoints, last_good, recover
 from dnar2mae.run.directory import RunDirectory
 from dnar2mae.run.result import RunResult
-from dnar2mae.training.device import choose_device
+from dnar2mae.training.device import check_trainable, choose_device
 from dnar2mae.training.start import starting_point
 from dnar2mae.training.trainer import Trainer
 
@@ -51,6 +51,7 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     """
     run = RunDirectory(Path(out))
     device, autocast = choose_device(config)
+    check_trainable(config, device, autocast)
     with start_ranks(config, device) as ranks:
         if ranks.restarted and run.is_of_this_job():
             resume, overwrite = True, False

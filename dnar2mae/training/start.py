@@ -1,15 +1,17 @@
 """What a run begins with: random weights, or those that ``--init`` names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dnar2mae.config import ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import RunError
+from dnar2mae.modalities.registry import preset_for
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.modernbert import read_modernbert
+from dnar2mae.presets import PRESETS
 from dnar2mae.run.checkpoint import find_checkpoint, load_checkpoint, load_weights
-from dnar2mae.run.config_file import read_config
+from dnar2mae.run.config_file import flatten, read_config
 from dnar2mae.tokenizers.kmer_json import read_tokenizer
 
 
@@ -48,15 +50,45 @@ def starting_point(config: PretrainConfig, begun: Path | None) -> tuple[Pretrain
     Raises
     ------
     RunError
-        As :func:`initial_weights`.
+        As :func:`initial_weights`; or if a setting of the model or tokenizer is neither that of the weights nor a
+        preset's, so that somebody must have chosen it.
     """
     if not config.init:
         return config, None
-    if begun is not None:
-        own = read_config(begun / "config.yaml", whole=True)
-        return replace(config, model=own.model, tokenizer=own.tokenizer), None
-    start = initial_weights(config)
-    return replace(config, model=start.model, tokenizer=start.tokenizer), start
+    start = initial_weights(config) if begun is None else None
+    own = start or read_config(begun / "config.yaml", whole=True)  # type: ignore[operator]
+    settled = replace(config, model=own.model, tokenizer=own.tokenizer)
+    presets = [flatten(preset_for(config.modality, preset())) for preset in (PretrainConfig, *PRESETS.values())]
+    chosen = {name for name, value in flatten(config).items() if all(value != preset[name] for preset in presets)}
+    refuse_other_settings(settled, config, among=chosen)
+    return settled, start
+
+
+def refuse_other_settings(
+    wanted: PretrainConfig, given: PretrainConfig, *, among: Collection[str] | None = None
+) -> None:
+    """Check that the settings of model and tokenizer are those of the weights to begin with.
+
+    Parameters
+    ----------
+    wanted, given
+        With the settings of ``--init``, and as asked for.
+    among
+        Settings to look at; by default all.
+
+    Raises
+    ------
+    RunError
+        Names every setting that differs, and both values.
+    """
+    there, here = flatten(wanted), flatten(given)
+    other = [
+        f"--{name.replace('_', '-')} is {there[name]} there, got {value}"
+        for name, value in here.items()
+        if name.startswith(("model.", "tokenizer.")) and value != there[name] and (among is None or name in among)
+    ]
+    if other:
+        raise RunError(f"--init {wanted.init}: the weights keep their settings: {'; '.join(other)}")
 
 
 def initial_weights(config: PretrainConfig) -> InitialWeights:

@@ -1,5 +1,6 @@
 """One training step: masks, losses, their gradient, and what the optimizer makes of it."""
 
+import math
 from functools import reduce
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from dnar2mae.batch import Batch
 from dnar2mae.config import PretrainConfig
-from dnar2mae.distributed import Ranks, parallelise
+from dnar2mae.distributed import Ranks, local_shard, parallelise
 from dnar2mae.masking import Masker, MaskPlan, mean_drawn_ratio
 from dnar2mae.models import MaskedModel
 from dnar2mae.training.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
@@ -56,6 +57,9 @@ class TrainingStep:
         self.optimizer = build_optimizer(model, config.optimizer)
         self.guard = StepGuard(self.optimizer, config.optimizer.spike, self.device)
         self.parallel = parallelise(model, config, ranks)
+        self.averages: dict[str, Tensor] = {}
+        if config.optimizer.ema is not None:
+            self.averages = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
     def __call__(self, step: int, batch: Batch) -> dict[str, Any]:
         """Do a step (0-based) on a batch.
@@ -71,24 +75,31 @@ class TrainingStep:
         -------
         dict
             ``step`` (1-based), ``loss`` (mean over predicted tokens), ``unit_loss`` (the same in the modality's unit),
-            ``ratio``, ``lr``, ``grad_norm``, and ``skipped``, how many steps in a row were left out; losses, norm and
-            the last are tensors still on the device.
+            ``ratio``, ``lr``, ``grad_norm`` (of the mean loss), ``clipped``, and ``skipped``, how many steps in a row
+            were left out. Losses are NaN if nothing was predicted; they and the last three are tensors still on the
+            device, but for the ratio and the learning rate.
         """
         plan = self.masker.plan(step)
         scale = batch.tokens.numel() * _TYPICAL_RATIO
         total, weight, units, maskable = self._accumulate(plan, batch, scale)
         self.ranks.all_sum_(total, weight, units, maskable)
         mean_of = weight.clamp(min=1e-6)
-        factor = self.ranks.size * scale / self._divisor(mean_of, maskable)  # gradients are averaged over ranks
-        norm = scale_and_clip(self.parameters, factor * (weight > 0), self.config.optimizer.clip)
-        rate, skipped = self._update(step, norm)
+        unscaled = self.ranks.size * scale * (weight > 0)  # gradients are averaged over ranks
+        norm, clipped = scale_and_clip(
+            self.parameters,
+            unscaled / self._divisor(mean_of, maskable),
+            self.config.optimizer.clip,
+            mean=unscaled / mean_of,
+        )
+        rate, skipped = self._update(step, norm, weight == 0)
         return {
             "step": step + 1,
-            "loss": total / mean_of,
-            "unit_loss": total / units.clamp(min=1e-6) / self.unit_size,
+            "loss": total / weight,
+            "unit_loss": (total / units.clamp(min=1e-6) / self.unit_size).where(weight > 0, math.nan),
             "ratio": mean_drawn_ratio(plan, range(step * self.config.batch_size, (step + 1) * self.config.batch_size)),
             "lr": rate,
             "grad_norm": norm,
+            "clipped": clipped,
             "skipped": skipped,
         }
 
@@ -125,11 +136,20 @@ class TrainingStep:
             return predicted
         return maskable.clamp(min=1e-6) * self.masker.expected_share
 
-    def _update(self, step: int, norm: Tensor) -> tuple[float, Tensor]:
+    def _update(self, step: int, norm: Tensor, is_empty: Tensor) -> tuple[float, Tensor]:
         """Let the optimizer step; return the learning rate and how many steps in a row were left out."""
         rate = learning_rate(step, self.config.steps, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        skipped = self.guard.step(norm)
+        skipped = self.guard.step(norm, is_empty)
         self.optimizer.zero_grad()
+        self._average(step)
         return rate, skipped
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Move the averages towards the weights; early on faster, since they begin at the initial weights."""
+        if self.config.optimizer.ema is not None:
+            decay = min(self.config.optimizer.ema, (1 + step) / (10 + step))
+            means = [local_shard(mean) for mean in self.averages.values()]
+            torch._foreach_lerp_(means, [local_shard(parameter) for parameter in self.parameters], 1 - decay)

@@ -4,7 +4,9 @@ Batches, masks and schedules are pure functions of the step, so a run that resum
 from there on what an undisturbed run does.
 """
 
+import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -22,23 +24,25 @@ from dnar2mae.masking import Masker
 from dnar2mae.masking.draw import RATIO
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.attention import choose_backend
-from dnar2mae.run.checkpoint import Snapshot, last_good, load_newest, send_shards, step_name
+from dnar2mae.run.checkpoint import Snapshot, last_good, load_checkpoint, load_newest, send_shards, step_name
 from dnar2mae.run.checkpoint_writer import CheckpointWriter
 from dnar2mae.run.directory import RunDirectory
-from dnar2mae.run.metrics import rewind_metrics
+from dnar2mae.run.metrics import clipped_shares, rewind_metrics
 from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
-from dnar2mae.storage.cache import own_compile_cache
-from dnar2mae.training.build import build_model
+from dnar2mae.training.build import build_model, compile_model
 from dnar2mae.training.final_validation import final_validation
 from dnar2mae.training.loader import batches
 from dnar2mae.training.monitor import Monitor
+from dnar2mae.training.optimizer import last_stable_step
 from dnar2mae.training.readings import Readings
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
 from dnar2mae.training.validation import masked_loss, masked_sums
 
+STABLE = "stable"
+"""Checkpoint of the last step that a longer run would have done alike, from which a finished run is lengthened."""
 _STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
 
 
@@ -77,8 +81,7 @@ class Trainer:
             start.load(self.model)
         self.parameters = list(self.model.parameters())
         if config.compile:
-            own_compile_cache()
-            self.model.encoder.compile()
+            compile_model(self.model)
         self.stepper = TrainingStep(
             config, self.model, self.masker, unit_size=modality.unit_size, autocast=autocast, ranks=ranks
         )
@@ -98,6 +101,8 @@ class Trainer:
             )
         if self.ranks.is_first:
             rewind_metrics(self.directory.path, self.saved_step, validated=self._is_validated())
+            if self.step < self.config.steps:  # of a run that was shorter
+                self.directory.summary_file.unlink(missing_ok=True)
         begun = time.monotonic()
         with (
             self._monitor() as monitor,
@@ -123,13 +128,27 @@ class Trainer:
 
     def _resume(self) -> Path | None:
         """Take up the newest whole checkpoint of the run, and return its folder; None where there is none."""
-        found = load_newest(self.directory.path, self.model, self.stepper.optimizer, self.ranks)
+        stepper, path = self.stepper, self.directory.path
+        found = load_newest(path, self.model, stepper.optimizer, self.ranks, stepper.averages)
         if found is None:
             return None
         folder, state = found
+        planned = state.get("steps", self.config.steps)
+        if planned < self.config.steps and state["step"] > last_stable_step(planned, self.config.optimizer):
+            folder = path / "checkpoints" / STABLE
+            if not folder.is_dir():
+                raise RunError(f"{path}: --steps was {planned}, and of before its decay no {STABLE} checkpoint is here")
+            state = load_checkpoint(folder, self.model, stepper.optimizer, stepper.averages)
+        dtype = self._dtype()
+        if state.get("dtype", dtype) != dtype:
+            warnings.warn(
+                f"{path}: the run computed in {state['dtype']} so far and goes on in {dtype}, as --precision "
+                f"{self.config.precision} means on this machine; it will not go exactly as it would have",
+                stacklevel=2,
+            )
         self.step = self.saved_step = state["step"]
         self.history = [(s, v) for s, v in state["history"]]
-        self.stepper.guard.restore(state["guard"])
+        stepper.guard.restore(state["guard"])
         return folder
 
     def _monitor(self) -> Monitor:
@@ -151,18 +170,22 @@ class Trainer:
 
     def _describe(self) -> str:
         """Say in a line what will run where."""
-        dtype = self.autocast or torch.float32
         count = sum(p.numel() for p in self.parameters)
-        backend = choose_backend(self.config.attention, self.device, dtype)
+        widths, dtype = self.config.model.head_widths, self.autocast or torch.float32
+        backends = [choose_backend(self.config.attention, self.device, dtype, width) for width in widths]
+        attention = f"attention {', '.join(dict.fromkeys(backends))}, " if backends else ""
         several = f" in {self.ranks.size} ranks ({self.config.parallel})" if self.ranks.size > 1 else ""
         triton = use_triton(self.config.kernels, self.parameters[0], self.masker.plan(0))
         kernels = "triton" if triton else "reference"
         if self.masker.plan(0).placement is not None:
             kernels += f" (the fused ones do not know --mask.placement {self.config.mask.placement})"
         return (
-            f"{count / 1e6:.2f} M parameters on {self.device}{several}, {str(dtype).removeprefix('torch.')}, "
-            f"attention {backend}, masking kernels {kernels}; writing to {self.directory.path}"
+            f"{count / 1e6:.2f} M parameters on {self.device}{several}, {self._dtype()}, "
+            f"{attention}masking kernels {kernels}; writing to {self.directory.path}"
         )
+
+    def _dtype(self) -> str:
+        return str(self.autocast or torch.float32).removeprefix("torch.")
 
     def _train(self, monitor: Monitor, stop: StopRequests) -> None:
         """Do the steps that are left; validate, save and stop where it is time to."""
@@ -183,6 +206,7 @@ class Trainer:
             reason = stop.after_step()
             validate = self._validation_is_due()
             save = self.step == config.steps or self.step % config.checkpoint_every == 0
+            stable = self.step == last_stable_step(config.steps, config.optimizer) < config.steps
             if validate or save or reason or self.step % _STEPS_BETWEEN_READINGS == 0:
                 rows = self.readings.take()
                 self.writer.check()
@@ -191,9 +215,11 @@ class Trainer:
                 raise StopRequested(reason)
             if validate:
                 self._validate(monitor, stop)
+            if stable:
+                self.save(STABLE)
             if save:
                 self.save()
-            if validate or save:
+            if validate or save or stable:
                 self.readings.start_clock()  # tokens_per_s is that of training alone
 
     def training_step(self, batch: Batch) -> dict[str, Any]:
@@ -230,7 +256,7 @@ class Trainer:
     def _validate(self, monitor: Monitor, stop: StopRequests) -> None:
         """Record the held-out loss, draw held-out samples, and save a model that is the best so far."""
         value = self.held_out(RATIO, self.config.validation_windows, stop.check)
-        best = all(value < earlier for _, earlier in self.history)
+        best = math.isfinite(value) and not any(earlier <= value for _, earlier in self.history)
         self.history.append((self.step, value))
         monitor.validation({"step": self.step, "held_out": value})
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
@@ -251,12 +277,19 @@ class Trainer:
         broken = any(not local_shard(parameter).isfinite().all() for parameter in self.parameters)
         if any(self.ranks.all_max(broken, device=self.device)):
             raise RunError(f"step {self.step}: weights are not finite; {last_good(self.directory.path)}")
-        state = {"step": self.step, "history": self.history, "guard": self.stepper.guard.state()}
-        optimizer = self.stepper.optimizer
+        state = {
+            "step": self.step,
+            "steps": self.config.steps,
+            "dtype": self._dtype(),
+            "history": self.history,
+            "guard": self.stepper.guard.state(),
+        }
+        optimizer, averages = self.stepper.optimizer, self.stepper.averages
         if self.ranks.is_first:
-            self.writer.save(name or step_name(self.step), Snapshot.take(self.model, optimizer, state))
+            snapshot = Snapshot.take(self.model, optimizer, state, averages)
+            self.writer.save(name or step_name(self.step), snapshot)
         elif self.is_sharded:
-            send_shards(self.model, optimizer)
+            send_shards(self.model, optimizer, averages)
         if name is None:
             self.saved_step = self.step
 
@@ -278,5 +311,6 @@ class Trainer:
             finished=True,
             unit=self.modality.unit,
             untrained=self.history[0][1],
+            clipped=clipped_shares(self.directory.path) if self.ranks.is_first else {},
             data=self.modality.report(),
         )

@@ -174,3 +174,75 @@ def test_closed_pipe_is_quiet(fasta, tmp_path):
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
     assert time.monotonic() - start < 30
+
+
+WSD = ["--optimizer.schedule", "wsd", "--optimizer.warmup-steps", "1"]
+
+
+@pytest.fixture
+def trained(fasta, tmp_path):
+    """A finished run."""
+    out = tmp_path / "trained"
+    assert main(["pretrain", str(fasta), "--out", str(out), *SMALL, *WSD]) == 0
+    return out
+
+
+FREE = ["--data.window-bp", "64", "--steps", "2", "--batch-size", "4", "--validation-windows", "8", "--device", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "differences"),
+    [
+        (
+            "--model.width 64 --model.objective mae --tokenizer.k 3",
+            "--tokenizer.k is 1 there, got 3; --model.width is 16 there, got 64; "
+            "--model.objective is mlm there, got mae",
+        ),
+        ("--model.width 128 --preset tiny", "--model.width is 16 there, got 128"),
+        ("--config FILE", "--model.depth is 1 there, got 3"),
+    ],
+)
+def test_weights_to_begin_with_keep_their_settings(fasta, trained, tmp_path, capsys, flags, differences):
+    (tmp_path / "c.yaml").write_text("model: {depth: 3}\n")
+    flags = flags.replace("FILE", str(tmp_path / "c.yaml")).split()
+    line = ["pretrain", str(fasta), "--init", str(trained), "--out", str(tmp_path / "next"), *FREE]
+    assert main([*line, *flags]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"dnar2mae: --init {trained}: the weights keep their settings: {differences}"
+    )
+    assert not (tmp_path / "next").exists()
+    assert main(line) == 0
+    assert "width: 16" in (tmp_path / "next" / "config.yaml").read_text()
+    assert main(["pretrain", "--out", str(tmp_path / "next"), "--resume", "--model.width", "128"]) == 2
+    assert "--model.width is 16 there, got 128" in capsys.readouterr().err
+
+
+def test_a_file_or_preset_beside_a_run_to_resume_is_not_ignored(trained, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("seed: 7\noptimizer: {lr: 0.5}\nnum_workers: 1\n")
+    line = ["pretrain", "--out", str(trained), "--resume"]
+    assert main([*line, "--config", str(tmp_path / "c.yaml")]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "must keep its settings: --optimizer.lr was 0.002, got 0.5; --seed was 0, got 7" in message
+    assert main([*line, "--preset", "base"]) == 2
+    assert "--model.width was 16, got 768" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "c.yaml").write_text("seed: 0\nmicro_batch: 2\nsteps: 6\n")
+    assert main([*line, "--config", str(tmp_path / "c.yaml")]) == 0
+    assert "steps: 6" in (trained / "config.yaml").read_text()
+    assert "micro_batch: 2" in (trained / "config.yaml").read_text()
+
+
+def test_an_encoder_that_sees_no_token_at_all_trains_on(fasta, tmp_path):
+    mae = "--model.objective mae --tokenizer.k 8 --tokenizer.stride 3 --data.window-bp 12 --batch-size 4 --steps 12"
+    sizes = "--model.width 16 --model.depth 2 --model.mlp-width 16 --validation-windows 8 --device cpu --mask.low 0.4"
+    assert main(["pretrain", str(fasta), "--out", str(tmp_path / "run"), *mae.split(), *sizes.split()]) == 0
+
+
+def test_averaged_weights_are_exported_when_asked_for(fasta, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["pretrain", str(fasta), "--out", str(run), *SMALL, "--optimizer.ema", "0.9"]) == 0
+    assert main(["export", str(run), "--to", str(tmp_path / "plain")]) == 0
+    assert main(["export", str(run), "--to", str(tmp_path / "ema"), "--ema"]) == 0
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "ema")]
+    assert files[0] != files[1]
+    assert main(["export", str(run / "checkpoints" / "best"), "--to", str(tmp_path / "x"), "--ema"]) == 2
+    assert "no averaged weights here: train with --optimizer.ema" in capsys.readouterr().err

@@ -12,9 +12,9 @@ def factors(config, out, monkeypatch):
     found, ratios = [], []
     scale_and_clip, mean_drawn_ratio = step.scale_and_clip, step.mean_drawn_ratio
 
-    def scale(parameters, factor, clip):
+    def scale(parameters, factor, clip, **settings):
         found.append(factor.item())
-        return scale_and_clip(parameters, factor, clip)
+        return scale_and_clip(parameters, factor, clip, **settings)
 
     def ratio(plan, ids):
         ratios.append(mean_drawn_ratio(plan, ids))

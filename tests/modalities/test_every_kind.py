@@ -70,11 +70,11 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_undisturbed_one(config, 
     write_config(config, tmp_path / "c.yaml")
     code = (
         "import os, sys\nfrom pathlib import Path\nfrom dnar2mae.run.config_file import read_config\n"
-        "from dnar2mae.training import trainer\nsave = trainer.Trainer.save\n"
+        "from dnar2mae import pretrain\nfrom dnar2mae.training import trainer\nsave = trainer.Trainer.save\n"
         "def dying(self, name=None):\n    save(self, name)\n    self.writer.wait()\n"
         "    if self.step == 8: os._exit(9)\n"
         "trainer.Trainer.save = dying\n"
-        "trainer.pretrain(read_config(Path(sys.argv[1])), sys.argv[2])\n"
+        "pretrain(read_config(Path(sys.argv[1])), sys.argv[2])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "c.yaml"), str(run)], check=False, capture_output=True, text=True

@@ -3,7 +3,9 @@ import torch
 
 from dnar2mae.batch import flat_lengths, sequence_lengths
 from dnar2mae.errors import ConfigError
+from dnar2mae.models import attention as backends
 from dnar2mae.models.attention import attention, choose_backend
+from dnar2mae.models.matmul_attention import matmul_attention
 from dnar2mae.models.packing import Packing
 from tests.tolerances import assert_matches
 
@@ -147,3 +149,44 @@ def test_a_backend_that_cannot_run_says_why(backend):
     assert choose_backend("auto", cpu, torch.float32) == "sdpa"
     with pytest.raises(ConfigError, match="it needs bf16 or fp16, and the tensors are float32"):
         choose_backend(backend, torch.device("cuda"), torch.float32)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_softmax_that_autocast_promotes_has_a_backward_pass(window, monkeypatch):
+    plain = torch.Tensor.softmax
+    monkeypatch.setattr(torch.Tensor, "softmax", lambda x, dim: plain(x.float(), dim))  # as CUDA's autocast does
+    tensors = [torch.randn(2, 20, 2, 8).bfloat16().requires_grad_() for _ in range(3)]
+    out = matmul_attention(*tensors, window)
+    assert out.dtype == torch.bfloat16
+    out.sum().backward()
+    assert all(x.grad.dtype == torch.bfloat16 for x in tensors)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_attention_among_no_tokens(window):
+    tensors = [torch.randn(0, 2, 8, requires_grad=True) for _ in range(3)]
+    packing = Packing(torch.zeros(4, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), 0, 12)
+    out = attention(*tensors, packing=packing, window=window)
+    assert out.shape == (0, 2, 8)
+    out.sum().backward()
+
+
+@pytest.mark.parametrize("backend", ["flash_attn", "varlen"])
+@pytest.mark.parametrize(
+    ("capability", "head_width", "reason"),
+    [
+        ((7, 5), 64, r"it needs compute capability 8.0 \(Ampere\), and this GPU has 7.5"),
+        ((9, 0), 12, "it needs heads whose width is a multiple of 8, at most 256, got 12"),
+        ((9, 0), 264, "it needs heads whose width is a multiple of 8, at most 256, got 264"),
+    ],
+)
+def test_flash_attention_is_not_taken_where_it_cannot_run(backend, capability, head_width, reason, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(backends, "_HAS_FLASH_ATTN", True)
+    monkeypatch.setattr(backends, "_HAS_VARLEN", True)
+    cuda = torch.device("cuda")
+    with pytest.raises(ConfigError, match=f"--attention {backend} cannot run here: {reason}"):
+        choose_backend(backend, cuda, torch.bfloat16, head_width)
+    assert choose_backend("auto", cuda, torch.bfloat16, head_width) == "sdpa"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert choose_backend(backend, cuda, torch.bfloat16, 64) == backend

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dnar2mae.batch import Batch
+from dnar2mae.batch import Batch, Layout
 from dnar2mae.config import MaskConfig, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import Masker, corrupt
@@ -191,8 +191,8 @@ def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
 @pytest.mark.parametrize("backend", ["flash_attn", "varlen"])
 def test_a_hundred_steps_go_the_same_way_on_every_gpu_backend(backend, objective):
-    if why_unavailable(backend, "cuda", torch.bfloat16):
-        pytest.skip(why_unavailable(backend, "cuda", torch.bfloat16))
+    if reason := why_unavailable(backend, torch.device("cuda"), torch.bfloat16):
+        pytest.skip(reason)
     runs = [
         loss_trajectory(
             objective,
@@ -203,3 +203,58 @@ def test_a_hundred_steps_go_the_same_way_on_every_gpu_backend(backend, objective
         for name in ("sdpa", backend)
     ]
     torch.testing.assert_close(runs[1], runs[0], atol=3e-2, rtol=0)
+
+
+def test_the_decoder_begins_by_its_own_width_and_depth():
+    wide = replace(SIZES, width=512, depth=8, heads=8, objective="mae", decoder_width=64, decoder_depth=2)
+    model = MaskedModel.of_tokens(wide, KmerTokenizer(1).vocabulary)
+    model.reset_parameters(torch.Generator().manual_seed(0))
+    own, encoder = 0.02 * (768 / 64) ** 0.5, 0.02 * (768 / 512) ** 0.5
+    layer = model.decoder.layers.layers[1]
+    for weight, sd in [
+        (layer.qkv.weight, own),
+        (layer.attention_out.weight, own / 4**0.5),
+        (layer.mlp_out.weight, own / 4**0.5),
+        (model.decoder.project_out.weight, own),
+        (model.decoder.project_in.weight, encoder),
+        (model.encoder.layers[1].mlp_out.weight, encoder / 16**0.5),
+    ]:
+        assert weight.std().item() == pytest.approx(sd, rel=0.05)
+
+
+def test_convolutions_leave_the_size_of_the_stream_alone():
+    sizes = ModelConfig(backbone="cnn", width=128, depth=6, mlp_width=192)
+    model = MaskedModel.of_tokens(sizes, KmerTokenizer(1).vocabulary)
+    model.reset_parameters(torch.Generator().manual_seed(0))
+    streams = []
+    model.encoder.final_norm.register_forward_pre_hook(lambda _, inputs: streams.append(inputs[0]))
+    model.encoder.encode(torch.randn(2, 200, 128), None)
+    assert streams[0].square().mean().sqrt() < 2  # 4 without residual scaling
+
+
+@pytest.mark.parametrize("settings", [{}, {"backbone": "cnn"}, {"backbone": "mlp"}, {"objective": "mae"}])
+def test_every_layer_is_recomputed_under_gradient_checkpointing(settings, monkeypatch):
+    recomputed = []
+    plain = transformer.checkpoint
+    monkeypatch.setattr(
+        transformer, "checkpoint", lambda layer, *rest, **how: (recomputed.append(layer), plain(layer, *rest, **how))[1]
+    )
+    grads = []
+    for gradient_checkpointing in (False, True):
+        model = MaskedModel.of_tokens(
+            replace(SIZES, **settings),
+            KmerTokenizer(1).vocabulary,
+            Layout(axes=(50,), tokens=50),
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        model.reset_parameters(torch.Generator().manual_seed(0))
+        _, plan, batch = make()
+        torch.manual_seed(0)
+        batch = replace(batch, tokens=batch.tokens * 0 + 5, maskable=torch.ones_like(batch.maskable))
+        losses, _ = model.masked_losses(plan, batch)
+        losses.sum().backward()
+        grads.append([p.grad for p in model.parameters() if p.grad is not None])
+    layers = {id(layer) for layer in recomputed}
+    expected = [*model.encoder.layers, *(model.decoder.layers.layers if model.decoder else [])]
+    assert layers == {id(layer) for layer in expected}
+    torch.testing.assert_close(grads[0], grads[1])
