@@ -165,7 +165,7 @@ def test_a_softmax_that_autocast_promotes_has_a_backward_pass(window, monkeypatc
 @pytest.mark.parametrize("window", [None, 4])
 def test_attention_among_no_tokens(window):
     tensors = [torch.randn(0, 2, 8, requires_grad=True) for _ in range(3)]
-    packing = Packing(torch.zeros(4, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), 0, 12)
+    packing = Packing(torch.zeros(4, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), (0, 0, 0), 12)
     out = attention(*tensors, packing=packing, window=window)
     assert out.shape == (0, 2, 8)
     out.sum().backward()
