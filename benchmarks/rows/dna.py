@@ -7,9 +7,15 @@ from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SPLITS, SuiteTask
 from dnar2mae.benchmarks.tasks.tables import find_split, read_split
+from dnar2mae.errors import ConfigError
 
 
 def _find(task: SuiteTask, folder: Path) -> bool:
+    if task.options:
+        raise ConfigError(
+            f"task {task.name}: tasks of DNA have no options, got {', '.join(task.options)}; "
+            "a suite of other rows names its modality"
+        )
     return bool(find_split(folder, "test"))
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks.tasks.data import load_task
+from dnar2mae.benchmarks.tasks.data import find_task, load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError
@@ -80,9 +80,10 @@ def test_an_unknown_kind_is_named(tmp_path):
     (tmp_path / "suite.yaml").write_text("name: x\nmodality: smells\ntasks: {a: {}}\n")
     with pytest.raises(ConfigError, match="suite.yaml: modality must be one of cell, dna, image, text, got 'smells'"):
         load_suite(str(tmp_path))
-    (tmp_path / "suite.yaml").write_text("name: x\nrows: samples\ntasks: {a: {}}\n")
-    with pytest.raises(ConfigError, match="suite.yaml: unknown key rows; a suite has"):
-        load_suite(str(tmp_path))
+    (tmp_path / "suite.yaml").write_text("name: x\ntasks: {a: {options: {file: x.npz}}}\n")
+    suite = load_suite(str(tmp_path))
+    with pytest.raises(ConfigError, match="task a: tasks of DNA have no options, got file; a suite of other rows"):
+        find_task(suite, suite.tasks[0], tmp_path)
 
 
 def test_samples_of_a_run_are_probed(tmp_path, capsys):

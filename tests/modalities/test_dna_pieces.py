@@ -5,12 +5,15 @@ from math import log2
 
 import numpy as np
 import pytest
+import torch
 
 from dnar2mae import pretrain
+from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.inference import Model
+from dnar2mae.genome.alphabet import encode
+from dnar2mae.inference import DnaEmbedOptions, Model, load
 from dnar2mae.modalities.registry import build_modality
-from tests.modalities.kinds import dna_bpe
+from tests.modalities.kinds import dna_bpe, text
 
 
 def test_windows_are_tokenized_on_their_strand(tmp_path):
@@ -47,3 +50,41 @@ def test_a_trained_run_that_lost_its_tokenizer_takes_no_other(tmp_path):
     (tmp_path / "run" / "tokenizer.json").unlink()
     with pytest.raises(ConfigError, match=r"run/tokenizer.json: cannot read the tokenizer: No such file"):
         pretrain(config, tmp_path / "run", resume=True)
+
+
+def test_sequences_of_any_length_are_embedded_by_windows_on_both_strands(tmp_path, monkeypatch):
+    config = dna_bpe(tmp_path)
+    pretrain(replace(config, steps=1), tmp_path / "run")
+    trained = load(tmp_path / "run", device="cpu")
+    rng = np.random.default_rng(0)
+    forward = "".join(rng.choice(list("ACGT"), 300)) + "NNNN" + "".join(rng.choice(list("ACGT"), 340))
+    (tmp_path / "a.csv").write_text(f"sequence\n{forward}\n{forward[:20]}\nNNN\n")
+    source = trained.modality.read(tmp_path / "a.csv")
+    whole = trained.embed(source, DnaEmbedOptions(both_strands=True))
+    assert np.isfinite(whole).all(1).tolist() == [True, True, False]
+    states = []
+    for strand in (forward, forward[::-1].translate(str.maketrans("ACGT", "TGCA"))):
+        for start in range(0, 644, 64) if strand is forward else range(644 - 64, -64, -64):
+            ids = trained.modality.tokenizer.encode(encode(strand[max(start, 0) : start + 64].encode())[None])[0].ids
+            hidden = trained.model(torch.from_numpy(ids)[None])[0].numpy()
+            states.append(hidden[ids >= trained.modality.vocabulary.first_real])
+    np.testing.assert_allclose(whole[0], np.concatenate(states).mean(0), atol=2e-6)
+    monkeypatch.setattr("dnar2mae.modalities.dna.embedding._BLOCK_TOKENS", 100)
+    np.testing.assert_allclose(trained.embed(source, DnaEmbedOptions(both_strands=True)), whole, atol=3e-6)
+    with pytest.raises(ConfigError, match="--pool none needs a model of single bases or k-mers"):
+        trained.embed(source, DnaEmbedOptions(pool="none"))
+
+
+def test_a_model_of_another_kind_is_no_model_of_dna(tmp_path):
+    pretrain(replace(text(tmp_path), steps=1), tmp_path / "run")
+    with pytest.raises(RunError, match="expected a model of DNA, got one of --modality text"):
+        Model.from_pretrained(tmp_path / "run", device="cpu")
+    with pytest.raises(RunError, match="expected a model of DNA, got one of --modality text"):
+        from_checkpoint("text", tmp_path / "run", "cpu")
+
+
+def test_a_run_by_a_tokenizer_file_is_an_encoder_of_benchmarks(tmp_path):
+    pretrain(replace(dna_bpe(tmp_path), steps=1), tmp_path / "run")
+    encoder = from_checkpoint("bpe", tmp_path / "run", "cpu")
+    assert encoder.tokenization == "bpe"
+    assert np.isfinite(encoder.embed(["ACGTTGCATTNACG", "GATTACA"], both_strands=True)).all()

@@ -19,6 +19,7 @@ from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import KmerTokenizer
 
 _BLOCK_TOKENS = 1 << 18
+DnaTokenizer = KmerTokenizer | PieceTokenizer
 Codes = UInt8[np.ndarray, " L"]
 
 
@@ -37,12 +38,12 @@ class SequencePiece(NamedTuple):
     """Reverse strand: the ids run from the sequence's end to its start."""
 
 
-def grid(tokenizer: KmerTokenizer | PieceTokenizer) -> KmerTokenizer:
+def grid(tokenizer: DnaTokenizer) -> KmerTokenizer:
     """Return the tokens between which a sequence may be cut: bases, where a token's place depends on what it holds."""
     return tokenizer if isinstance(tokenizer, KmerTokenizer) else KmerTokenizer()
 
 
-def ids_of(tokenizer: KmerTokenizer | PieceTokenizer, codes: Codes) -> Int[np.ndarray, " T"]:
+def ids_of(tokenizer: DnaTokenizer, codes: Codes) -> Int[np.ndarray, " T"]:
     """Token ids of one stretch of genome codes."""
     return tokenizer.encode(codes) if isinstance(tokenizer, KmerTokenizer) else tokenizer.encode(codes[None])[0].ids
 
@@ -52,7 +53,7 @@ class SequenceEmbedder:
     """A model with its tokenizer, as it embeds sequences."""
 
     model: MaskedModel
-    tokenizer: KmerTokenizer | PieceTokenizer
+    tokenizer: DnaTokenizer
     options: DnaEmbedOptions
     window_bp: int
     """Longest stretch encoded at once, unless the options name one."""

@@ -1,0 +1,100 @@
+"""Tokens of DNA by index: windows drawn at random, windows that tile, and sequences of a file."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from dnar2mae.batch import Batch
+from dnar2mae.errors import SequenceError
+from dnar2mae.genome.windows import TiledSource, WindowSource
+from dnar2mae.modalities.dna.embedding import DnaTokenizer, grid, ids_of
+from dnar2mae.modalities.dna.pieces import PieceTokenizer
+from dnar2mae.modalities.dna.sequences import Sequences
+
+
+class DnaSource:
+    """Tokens of the windows that a source of codes gives.
+
+    Parameters
+    ----------
+    windows
+        Where the codes come from.
+    tokenizer
+        Turns codes into ids.
+    soft_mask_weight
+        Loss weight of tokens with a lower-case base.
+    """
+
+    def __init__(
+        self, windows: WindowSource | TiledSource, tokenizer: DnaTokenizer, soft_mask_weight: float = 1.0
+    ) -> None:
+        self.windows, self.tokenizer, self.soft_mask_weight = windows, tokenizer, soft_mask_weight
+
+    def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Tokens of these windows; a token with an unknown base is neither masked nor predicted."""
+        codes = self.windows.codes(sample_ids)
+        if isinstance(self.tokenizer, PieceTokenizer):
+            return self.tokenizer.batch(codes, sample_ids, self.soft_mask_weight)
+        tokens = torch.from_numpy(self.tokenizer.encode(codes))
+        weight = torch.ones(tokens.shape)
+        if self.soft_mask_weight < 1:
+            weight[torch.from_numpy(self.tokenizer.lower_case(codes))] = self.soft_mask_weight
+        maskable = tokens >= self.tokenizer.vocabulary.first_real
+        return Batch(tokens, maskable, weight, torch.from_numpy(sample_ids))
+
+
+class FiniteDnaSource(DnaSource):
+    """The same with a number of windows."""
+
+    windows: TiledSource
+
+    def __len__(self) -> int:
+        """Count the windows."""
+        return len(self.windows)
+
+
+class SequenceSource:
+    """Sequences of a file, whole, each in a row of its own.
+
+    Parameters
+    ----------
+    sequences
+        Where the codes come from.
+    tokenizer
+        Turns codes into ids.
+
+    Raises
+    ------
+    SequenceError
+        If one is shorter than one token.
+    """
+
+    def __init__(self, sequences: Sequences, tokenizer: DnaTokenizer, path: Path) -> None:
+        self.sequences, self.tokenizer, self.table = sequences, tokenizer, sequences.table
+        least, short = grid(tokenizer).k, int(np.argmin(sequences.lengths))
+        if sequences.lengths[short] < least:
+            raise SequenceError(
+                f"{path}: sequence {short + 1} ({sequences.lengths[short]} bp) is shorter than one token ({least} bp)"
+            )
+
+    def __len__(self) -> int:
+        """Count the sequences."""
+        return len(self.sequences.lengths)
+
+    def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
+        """Tokens of these sequences, padded to the longest; those with an unknown base do not count."""
+        found = [ids_of(self.tokenizer, self.sequences.codes(i)) for i in sample_ids.tolist()]
+        lengths = np.array([len(ids) for ids in found])
+        is_real = np.arange(lengths.max()) < lengths[:, None]
+        tokens = np.full(is_real.shape, self.tokenizer.vocabulary.pad_id, np.int32)
+        tokens[is_real] = np.concatenate(found)
+        first, documents = self.tokenizer.vocabulary.first_real, is_real.astype(np.int32) - 1
+        return Batch(
+            tokens=torch.from_numpy(tokens),
+            maskable=torch.from_numpy((tokens >= first) & (tokens < first + self.tokenizer.vocabulary.num_real)),
+            weight=torch.ones(tokens.shape),
+            sample_ids=torch.from_numpy(sample_ids),
+            documents=None if is_real.all() else torch.from_numpy(documents),
+        )
