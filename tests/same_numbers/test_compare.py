@@ -63,6 +63,7 @@ def cases(tmp_path, monkeypatch):
     return named
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect")  # every model is given the same flags
 def test_a_run_and_its_scores_come_as_exact_numbers(cases):
     result = perform(cases["dna, transformer, mlm"])
     assert (result["state"], result["message"]) == ("ran", "")
@@ -75,6 +76,7 @@ def test_a_run_and_its_scores_come_as_exact_numbers(cases):
     assert len({float.fromhex(score) for score in scores}) > 90
 
 
+@pytest.mark.filterwarnings("ignore:.* has no effect")  # every model is given the same flags
 def test_what_is_refused_is_told_from_what_fails(cases):
     assert perform(cases["dna, cnn, mae"])["state"] == "refused"
     wrong = {**cases["dna, transformer, mlm"], "command": ["pretrain", "--no-such-flag", "--out", "x"]}
