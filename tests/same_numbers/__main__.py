@@ -58,7 +58,12 @@ def results_of(trees: list[Path], folder: Path) -> list[dict[str, Any]]:
     for place in places:
         place.mkdir()
     started = [start(tree, place, plan) for tree, place in zip(trees, places, strict=True)]
-    if any([process.wait() for process in started]):  # a list, so that all are waited for
+    try:
+        codes = [process.wait() for process in started]
+    finally:
+        for process in started:
+            process.terminate()  # does nothing to one that has ended
+    if any(codes):
         raise SystemExit("the cases could not be run; see above")
     return [json.loads((place / "results.json").read_text()) for place in places]
 

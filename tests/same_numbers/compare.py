@@ -1,6 +1,5 @@
 """What two sets of results have in common, bit by bit."""
 
-from itertools import zip_longest
 from typing import Any, Literal, NamedTuple
 
 Verdict = Literal["equal", "refused", "DIFFERS"]
@@ -30,24 +29,24 @@ def _compare_case(name: str, old: Result | None, new: Result | None) -> Finding:
         return Finding(name, "DIFFERS", " | ".join(told))
     if states[0] == "refused":  # the words of a message may change, that it comes may not
         return Finding(name, "refused", new["message"])
-    for kind in {**old["numbers"], **new["numbers"]}:
-        text = _first_difference(kind, old["numbers"].get(kind, []), new["numbers"].get(kind, []))
-        if text:
-            return Finding(name, "DIFFERS", text)
-    counts = (f"{len(values)} {kind}" for kind, values in new["numbers"].items())
-    return Finding(name, "equal", ", ".join(counts))
+    lists = {
+        kind: (old["numbers"].get(kind, []), new["numbers"].get(kind, [])) for kind in old["numbers"] | new["numbers"]
+    }
+    equal = [f"{len(values)} {kind}" for kind, (before, values) in lists.items() if before == values]
+    different = [_first_difference(kind, *pair) for kind, pair in lists.items() if pair[0] != pair[1]]
+    if not different:
+        return Finding(name, "equal", ", ".join(equal))
+    return Finding(name, "DIFFERS", "; ".join([*different, *(f"equal {text}" for text in equal)]))
 
 
-def _first_difference(kind: str, old: list[str], new: list[str]) -> str | None:
-    """Where two lists first differ and by how much; None if they are equal."""
-    for place, (a, b) in enumerate(zip_longest(old, new), 1):
-        if a == b:
-            continue
-        if a is None or b is None:
-            return f"{kind}: {len(old)} and {len(new)} of them"
-        try:
-            x, y = float.fromhex(a), float.fromhex(b)
-        except ValueError:  # digests
-            return f"{kind}, number {place} of {len(new)}"
-        return f"{kind}, number {place} of {len(new)}: {x:.9g} and {y:.9g}, by {y - x:.2g}"
-    return None
+def _first_difference(kind: str, old: list[str], new: list[str]) -> str:
+    """Say where two unequal lists first differ and by how much."""
+    if len(old) != len(new):
+        return f"{kind}: {len(old)} and {len(new)} of them"
+    place = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+    where = f"{kind}, number {place + 1} of {len(new)}"
+    try:
+        x, y = float.fromhex(old[place]), float.fromhex(new[place])
+    except ValueError:  # digests
+        return where
+    return f"{where}: {x:.9g} and {y:.9g}, by {y - x:.2g}"

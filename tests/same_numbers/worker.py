@@ -55,12 +55,12 @@ def perform(case: dict[str, Any]) -> dict[str, Any]:
 def read_numbers(out: Path) -> Numbers:
     """Numbers of a run directory, or of the file that a command wrote."""
     if out.is_file():
-        return {"file": [hashlib.sha256(out.read_bytes()).hexdigest()]}
+        return {"file": [digest(out.read_bytes())]}
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     summary = json.loads((out / "summary.json").read_text())
     weights = load_file(sorted(out.glob("checkpoints/step-*"))[-1] / "model.safetensors")
     # sorted digests do not see the names of parameters: a name is no number
-    digests = sorted(hashlib.sha256(tensor.tobytes()).hexdigest() for tensor in weights.values())
+    digests = sorted(digest(tensor.tobytes()) for tensor in weights.values())
     return {
         "losses": [to_text(row["loss"]) for row in rows if row["event"] == "train"],
         "held-out losses": [
@@ -70,6 +70,11 @@ def read_numbers(out: Path) -> Numbers:
         ],
         "weights": digests,
     }
+
+
+def digest(content: bytes) -> str:
+    """Name a content by its hash, in a form that is not taken for a number."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def score(case: dict[str, Any]) -> Numbers:
