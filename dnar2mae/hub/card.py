@@ -99,5 +99,5 @@ def _results(summary: dict[str, Any]) -> str:
     rows += [(f"this model, mask ratio {r}", v) for r, v in summary["curve"].items() if r != "0.15"]
     rows += [("untrained model, mask ratio 0.15", summary["untrained"]), *summary["yardstick"].items()]
     table = f"| model | {summary['unit']} |\n|---|---|\n" + "".join(f"| {n} | {v:.4f} |\n" for n, v in rows)
-    lines = verdicts(summary["unit"], summary["margin"])
+    lines = verdicts(summary["unit"], summary.get("margin", {}))  # runs of earlier versions have none
     return table + ("\nAt mask ratio 0.15: " + " ".join(lines) + "\n" if lines else "")
