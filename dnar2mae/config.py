@@ -4,7 +4,7 @@ The docstring under a field is its help text on the command line and states its 
 """
 
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from dnar2mae.errors import ConfigError, require, require_choices
@@ -411,9 +411,4 @@ class PretrainConfig(Settings, Generic[Data]):
             settings = getattr(self, group)
             if isinstance(settings, Settings):
                 found |= {f"{group}.{name}": reason for name, reason in settings.ignored().items()}
-        if self.init is not None:
-            for group in ("model", "tokenizer"):
-                found |= {
-                    f"{group}.{setting.name}": "--init brings its own" for setting in fields(getattr(self, group))
-                }
         return found

@@ -182,7 +182,6 @@ def test_a_value_that_is_no_choice_is_refused_in_python(build, message):
         ({"data": DataConfig(validation=("chr1",))}, {"data.validation_share", "data.validation_blocks"}),
         ({"data": TextConfig(start="^ =", validation=("a",))}, {"data.split", "data.validation_share"}),
         ({"data": CellConfig(encoding="whole")}, {"data.likelihood", "data.num_tokens", "data.zero_share"}),
-        ({"init": "runs/x"}, {"model.width", "tokenizer.k"}),
         ({}, {"parallel", "reduce", "timeout_s"}),
     ],
 )

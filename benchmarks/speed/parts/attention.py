@@ -14,7 +14,7 @@ def run(context: Context) -> None:
     for tokens in (64, 128) if context.dry else (512, 8192, 2048):
         for window in (None, _LOCAL):
             for backend in PREFERENCE:
-                reason = why_unavailable(backend, context.device, torch.bfloat16)
+                reason = why_unavailable(backend, torch.device(context.device), torch.bfloat16)
                 if reason:
                     print(f"{backend}: {reason}")
                     continue
