@@ -30,7 +30,9 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--device must be one that this machine has, got {name}: {reason}") from error
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # where Triton launches
+        # Triton launches on the current device, which torch lets nobody set without an index.
+        device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
+        torch.cuda.set_device(device)
     if config.precision == "fp32":
         return device, None
     return device, torch.bfloat16 if config.precision == "bf16" or has_bf16(device) else None

@@ -36,7 +36,7 @@ def test_matches_reference(case, dtype, padded, device):
     out, dweight = run(triton, weight, inputs, plan, grad, padded)
     plain, dplain = run(reference.visible_gather, weight, inputs, plan, grad, padded)
     _, dexact = run(reference.visible_gather, weight, inputs, plan, grad.double(), padded)
-    for name in ("embedded", "cu_seqlens", "index", "predicted"):
+    for name in ("embedded", "cu_seqlens", "flat_index", "predicted"):
         assert torch.equal(getattr(out, name), getattr(plain, name)), name
     assert out.max_seqlen == plain.max_seqlen
     assert_matches("dweight", dweight, dexact, dplain)
@@ -98,6 +98,6 @@ def test_large(anchor_stride, padded):
     out, dweight = run(triton, weight, inputs, plan, grad, padded)
     plain, dplain = run(reference.visible_gather, weight, inputs, plan, grad, padded)
     _, dexact = run(reference.visible_gather, weight, inputs, plan, grad.double(), padded)
-    for name in ("embedded", "cu_seqlens", "index", "predicted"):
+    for name in ("embedded", "cu_seqlens", "flat_index", "predicted"):
         assert torch.equal(getattr(out, name), getattr(plain, name)), name
     assert_matches("dweight", dweight, dexact, dplain)

@@ -53,3 +53,13 @@ def test_slow_bf16_warns(monkeypatch):
     with pytest.warns(UserWarning, match="imitates it, some 7.4 times slower than fp32"):
         check_trainable(PretrainConfig(precision="bf16"), CPU, torch.bfloat16)
     check_trainable(PretrainConfig(), CPU, None)
+
+
+def test_the_current_gpu_is_named_by_its_number(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(device.torch, "empty", lambda *size, device: None)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert device.choose_device(PretrainConfig(device="cuda", precision="fp32")) == (torch.device("cuda:3"), None)
+    assert device.choose_device(PretrainConfig(device="cuda:1", precision="fp32")) == (torch.device("cuda:1"), None)
+    assert chosen == [torch.device("cuda:3"), torch.device("cuda:1")]
