@@ -297,4 +297,4 @@ class MaskedModel(nn.Module):
         size = min(-(-number // _PLACES) * _PLACES, len(predicted))
         index = predicted.nonzero_static(size=size, fill_value=0).squeeze(1)
         losses = self.head.losses(hidden[index], batch, index, self.embedder)
-        return losses[:number], index[:number]
+        return losses[:number].clone(), index[:number]  # a copy: FSDP warns of outputs that are views
