@@ -34,7 +34,6 @@ from dnar2mae.run.directory import RunDirectory, environment
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.kmer_json import write_tokenizer
 from dnar2mae.training.device import choose_device
-from dnar2mae.training.loader import batches
 from dnar2mae.training.trainer import Trainer
 
 FILE = Path(__file__).parents[1] / "results" / "end_to_end.csv"
@@ -97,9 +96,8 @@ def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -
 def training_steps(config: PretrainConfig, folder: Path) -> Iterator[float]:
     """Do a step of a run whenever the next item is asked for; yield the seconds that it waited for its batch."""
     device, autocast = choose_device(config)
-    modality = DnaModality(config)
-    trainer = Trainer(config, modality, RunDirectory(folder / "run"), device, autocast)
-    source = iter(batches(modality.train, config, 0, pin_memory=device.type == "cuda"))
+    trainer = Trainer(config, DnaModality(config), RunDirectory(folder / "run"), device, autocast)
+    source = iter(trainer.batches())
     for _ in range(config.steps):
         start = time.perf_counter()
         batch = next(source)

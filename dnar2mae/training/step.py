@@ -1,6 +1,5 @@
 """One training step: masks, losses, their gradient, and what the optimizer makes of it."""
 
-import math
 from functools import reduce
 from typing import Any
 
@@ -83,19 +82,17 @@ class TrainingStep:
         scale = batch.tokens.numel() * _TYPICAL_RATIO
         total, weight, units, maskable = self._accumulate(plan, batch, scale)
         self.ranks.all_sum_(total, weight, units, maskable)
-        mean_of = weight.clamp(min=1e-6)
-        unscaled = self.ranks.size * scale * (weight > 0)  # gradients are averaged over ranks
-        norm, clipped = scale_and_clip(
-            self.parameters,
-            unscaled / self._divisor(mean_of, maskable),
-            self.config.optimizer.clip,
-            mean=unscaled / mean_of,
-        )
-        rate, skipped = self._update(step, norm, weight == 0)
+        is_empty = weight == 0
+        unscaled = self.ranks.size * scale * ~is_empty  # gradients are averaged over ranks
+        factor = mean = unscaled / weight.clamp(min=1e-6)
+        if self.config.mask.weighting == "token":
+            factor = unscaled / (maskable.clamp(min=1e-6) * self.masker.expected_share)
+        norm, clipped = scale_and_clip(self.parameters, factor, self.config.optimizer.clip, mean=mean)
+        rate, skipped = self._update(step, norm, is_empty)
         return {
             "step": step + 1,
             "loss": total / weight,
-            "unit_loss": (total / units.clamp(min=1e-6) / self.unit_size).where(weight > 0, math.nan),
+            "unit_loss": total / units / self.unit_size,
             "ratio": mean_drawn_ratio(plan, range(step * self.config.batch_size, (step + 1) * self.config.batch_size)),
             "lr": rate,
             "grad_norm": norm,
@@ -129,12 +126,6 @@ class TrainingStep:
         if self.config.mask.weighting == "token":
             maskable = (part.weight * part.maskable).sum()
         return (losses * weights).sum(), seen, stood_for, maskable
-
-    def _divisor(self, predicted: Tensor, maskable: Tensor) -> Tensor:
-        """Return what the summed loss is divided by, from the summed weights of predicted and of maskable tokens."""
-        if self.config.mask.weighting == "batch":
-            return predicted
-        return maskable.clamp(min=1e-6) * self.masker.expected_share
 
     def _update(self, step: int, norm: Tensor, is_empty: Tensor) -> tuple[float, Tensor]:
         """Let the optimizer step; return the learning rate and how many steps in a row were left out."""

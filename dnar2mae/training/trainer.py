@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from dnar2mae.batch import Batch
 from dnar2mae.config import PretrainConfig
@@ -187,19 +188,22 @@ class Trainer:
     def _dtype(self) -> str:
         return str(self.autocast or torch.float32).removeprefix("torch.")
 
-    def _train(self, monitor: Monitor, stop: StopRequests) -> None:
-        """Do the steps that are left; validate, save and stop where it is time to."""
-        config = self.config
-        pin = self.device.type == "cuda"
-        loader = batches(
+    def batches(self) -> DataLoader:
+        """Return the batches of the steps that are left, with their masks as the model needs them."""
+        return batches(
             self.modality.train,
-            config,
+            self.config,
             self.step,
             masker=self.masker,
             counts_only=self.model.draws_masks(self.masker.plan(self.step)),
             ranks=self.ranks,
-            pin_memory=pin,
+            pin_memory=self.device.type == "cuda",
         )
+
+    def _train(self, monitor: Monitor, stop: StopRequests) -> None:
+        """Do the steps that are left; validate, save and stop where it is time to."""
+        config = self.config
+        loader = self.batches()
         self.readings.start_clock()
         for batch in loader:
             self.readings.add(self.training_step(batch))

@@ -10,6 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnar2mae.config import MaskConfig, TokenizerConfig
+from dnar2mae.masking import corrupt
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.run.directory import RunDirectory
 from dnar2mae.training import step as training
@@ -74,7 +75,9 @@ def count(trainer, batch):
     if model.decoder is not None:
         parts.append((model.decoder, "forward"))
     parts += [(training, "scale_and_clip"), (trainer.stepper.guard, "step"), (trainer.stepper.optimizer, "zero_grad")]
-    if hasattr(model.embedder, "project"):
+    if hasattr(model.embedder, "table"):
+        parts.append((model.embedder, "table"))
+    else:
         parts += [(model.embedder.project, "forward"), (model.embedder.place, "forward")]
     with ExitStack() as stack:
         for owner, name in parts:
@@ -135,6 +138,21 @@ def check(config, folder):
         assert len(operations.launched) <= MOST, operations.launched
 
 
+@pytest.mark.parametrize("placement", ["independent", "spans", "pmi"])
+def test_workers_draw_the_masks_that_the_model_would(tmp_path, placement):
+    mask = MaskConfig(placement=placement, pmi_length=3, per="sample")
+    config = replace(kinds.dna(tmp_path), mask=mask, steps=2, num_workers=1)
+    trainer, _ = build(config, tmp_path)
+    for step, batch in enumerate(trainer.batches()):
+        plan = trainer.masker.plan(step)
+        shown, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+        assert torch.equal(batch.masks.shown, shown)
+        assert torch.equal(batch.masks.predicted, predicted)
+        by_workers = trainer.model.masked_losses(plan, batch)
+        by_model = trainer.model.masked_losses(plan, replace(batch, masks=None))
+        assert all(torch.equal(a, b) for a, b in zip(by_workers, by_model, strict=True))
+
+
 def test_the_counter_sees_what_a_step_must_not_do():
     with Operations() as operations:
         x = torch.ones(4)
@@ -150,12 +168,9 @@ def test_the_counter_sees_what_a_step_must_not_do():
 def test_a_step_never_waits_for_the_gpu(tmp_path, masks, objective):
     config = replace(kinds.dna(tmp_path), **MASKS[masks], device="cuda", precision="bf16")
     config = replace(config, model=replace(config.model, objective=objective))
-    modality = build_modality(config)
-    trainer = Trainer(config, modality, RunDirectory(tmp_path / "run"), CUDA, torch.bfloat16)
-    counts_only = trainer.model.draws_masks(trainer.masker.plan(0))
-    assert counts_only == (masks != "spans")
-    source = batches(modality.train, config, 0, masker=trainer.masker, counts_only=counts_only, pin_memory=True)
-    source = iter(source)
+    trainer = Trainer(config, build_modality(config), RunDirectory(tmp_path / "run"), CUDA, torch.bfloat16)
+    assert trainer.model.draws_masks(trainer.masker.plan(0)) == (masks != "spans")
+    source = iter(trainer.batches())
     trainer.training_step(next(source))  # compiles kernels and makes the optimizer's state
     torch.cuda.set_sync_debug_mode("error")
     try:
