@@ -22,8 +22,8 @@ def drawn(monkeypatch):
         kept.append(figure)
         save(figure, path)
 
-    for module in ("runs", "mutagenesis", "embedding"):
-        monkeypatch.setattr(f"dnar2mae.plots.{module}.save_figure", spy)
+    for module in ("run.plot", "plots.mutagenesis", "plots.embedding"):
+        monkeypatch.setattr(f"dnar2mae.{module}.save_figure", spy)
     return kept
 
 
