@@ -66,8 +66,8 @@ def run(argv: list[str]) -> int:
     """Parse, compare, say where the report is."""
     config, out = starting_config(argv)
     default = replace(CompareLawsCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = CompareLawsCommand[type(config.data)]  # type: ignore[misc]
-    command = parse(kind, argv, default=default, prog="dnar2mae compare")
+    command_type: Any = CompareLawsCommand[type(config.data)]  # type: ignore[misc]
+    command = parse(command_type, argv, default=default, prog="dnar2mae compare")
     from dnar2mae.laboratory import CompareOptions, LabelledVariants, compare, parse_mask
 
     asked, before = command.run.mask, config.mask
@@ -102,8 +102,8 @@ def run(argv: list[str]) -> int:
             bar(next(done))
             bar.say(f"finished: {cell.name}")
 
-        found = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
-    if not found.finished:
+        comparison = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
+    if not comparison.finished:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
     print((command.out / "report.md").read_text())

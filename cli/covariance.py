@@ -57,8 +57,8 @@ def run(argv: list[str]) -> int:
     """Parse, estimate, print the opinion, write the curve."""
     config, out = starting_config(argv)
     default = replace(CovarianceCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = CovarianceCommand[type(config.data)]  # type: ignore[misc]
-    command = parse(kind, argv, default=default, prog="dnar2mae covariance")
+    command_type: Any = CovarianceCommand[type(config.data)]  # type: ignore[misc]
+    command = parse(command_type, argv, default=default, prog="dnar2mae covariance")
     import numpy as np
     import pandas as pd
 

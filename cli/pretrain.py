@@ -44,8 +44,8 @@ def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
     config, out = starting_config(argv)
     default = replace(PretrainCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
-    command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
+    command_type: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
+    command = parse(command_type, argv, default=default, prog="dnar2mae pretrain")
     refuse_other_weights(config, command.run)
     if not command.resume:
         warn_ignored(command.run, command.preset)

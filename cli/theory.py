@@ -118,10 +118,10 @@ class PhaseCommand:
         aspects, snrs = self.grid.axes()
         self.files.prepare()
         with _progress("phase") as progress:
-            found = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, progress)
-        print(*describe_phase(found), sep="\n")
-        figure = draw_optimum(aspects, snrs, found.best_ratio, _title(self.features, self.masking))
-        self.files.write("phase.csv", found.rows(), figure)
+            phase_map = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, progress)
+        print(*describe_phase(phase_map), sep="\n")
+        figure = draw_optimum(aspects, snrs, phase_map.best_ratio, _title(self.features, self.masking))
+        self.files.write("phase.csv", phase_map.rows(), figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +160,15 @@ class CompareCommand:
         for regime in self.regimes:
             with _progress(regime) as progress:
                 table = regime_table(self.features, regime, self.mean)
-                found = maps[regime] = search(table, aspects, snrs, law, progress)
-            print(f"{regime:14}{found.summary()}", flush=True)
+                phase_map = maps[regime] = search(table, aspects, snrs, law, progress)
+            print(f"{regime:14}{phase_map.summary()}", flush=True)
         print(*describe_rescaling(maps), sep="\n")
-        panels = [(f"{regime}: wins {100 * found.wins.mean():.1f} %", found.gain) for regime, found in maps.items()]
+        panels = [
+            (f"{regime}: wins {100 * phase_map.wins.mean():.1f} %", phase_map.gain)
+            for regime, phase_map in maps.items()
+        ]
         title = f"{self.features.covariance}: {self.law or 'best uniform law'} against the best fixed ratio"
-        rows = [{"regime": regime} | row for regime, found in maps.items() for row in found.rows()]
+        rows = [{"regime": regime} | row for regime, phase_map in maps.items() for row in phase_map.rows()]
         self.files.write("compare.csv", rows, draw_regions(panels, aspects, snrs, WIN_MARGIN, title))
 
 

@@ -77,7 +77,7 @@ class Protocol:
     source: str
     notes: str = ""
     methods: tuple[str, ...] = METHODS
-    """Ways that it defines."""
+    """Methods that it defines."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     select: Literal["mcc", "loss"] = "mcc"
     """What decides on dev: the highest MCC or the lowest cross-entropy."""
@@ -95,7 +95,7 @@ class Protocol:
     """Settings of the tasks whose name a pattern matches; later patterns win."""
 
     def settings(self, method: str, task: str) -> Any:
-        """Settings of a method, or of the cnn, for a task."""
+        """Return the settings of a method, or of the cnn, for a task."""
         settings = getattr(self, method)
         for pattern, changes in self.tasks.items():
             if fnmatchcase(task, pattern) and method in changes:
@@ -104,7 +104,7 @@ class Protocol:
 
 
 def packaged_protocols() -> dict[str, Path]:
-    """Files of the protocols that come with the package, by the protocol's name."""
+    """Return the files of the protocols that come with the package, by the protocol's name."""
     return {read_yaml(path)["name"]: path for path in sorted(PACKAGED.glob("*.yaml"))}
 
 
@@ -121,6 +121,7 @@ def load_protocol(name: str) -> Protocol:
     if not path.is_file():
         raise ConfigError(f"no protocol {name!r}: name one of {', '.join(packaged)}, or a YAML file")
     protocol = structured(read_yaml(path), Protocol, path)
+    # Else a wrong name would be noticed only once a matching task runs.
     for pattern, changes in protocol.tasks.items():
         for method in changes:
             try:

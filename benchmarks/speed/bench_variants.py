@@ -52,7 +52,7 @@ class VariantBenchSettings:
 
 
 def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
-    """Write a FASTA of random bases, and a VCF of substitutions at random places."""
+    """Write a FASTA of random bases, and a VCF of substitutions at random positions."""
     rng = np.random.default_rng(0)
     bases = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, 1_000_000)]
     fasta, vcf = folder / "random.fa", folder / "random.vcf"
@@ -74,7 +74,7 @@ def random_model(settings: VariantBenchSettings) -> Model:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process so far, all threads."""
+    """Return the processor time of this process so far, all threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 

@@ -119,7 +119,7 @@ def test_bad_settings(fasta, tmp_path, capsys):
     assert "--variants needs --variants-genome" in refused("--laws", "fixed:0.3", "--variants", "x.vcf")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep").touch()
-    with pytest.raises(RunError, match="holds something else than a comparison"):
+    with pytest.raises(RunError, match="not empty and no comparison"):
         compare(PretrainConfig(), [parse_mask("fixed:0.3")], tmp_path / "mine", CompareOptions())
 
 

@@ -1,4 +1,4 @@
-"""What every part is given: where rows go, what they say of the machine, and how a failure is kept to one row."""
+"""The context of every part: folder of the rows, columns about the machine, failures that end one row only."""
 
 import traceback
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Context:
     out: Path
     """Folder of the rows."""
     commit: str = "unknown"
-    """What the rows say of the code."""
+    """Commit in the rows."""
     genome: Path | None = None
     """FASTA to train on; by default one is simulated."""
     dry: bool = False
@@ -33,7 +33,7 @@ class Context:
 
     @cached_property
     def stamp(self) -> dict[str, str]:
-        """Device, torch, commit and date."""
+        """Return device, torch, commit and date."""
         return rows.stamp(self.commit)
 
     def append(self, name: str, row: dict[str, Any]) -> None:
