@@ -31,7 +31,7 @@ class ExportCommand:
 
 
 def run(argv: list[str]) -> int:
-    """Parse, export, say what was written."""
+    """Parse, export, print the names of the files."""
     command = parse(ExportCommand, argv, prog="dnar2mae export")
     from dnar2mae.hub import compare, export
 
