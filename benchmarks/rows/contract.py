@@ -42,7 +42,7 @@ class RowEmbedder(Protocol):
         """Return the number of weights."""
 
     def embed(self, rows: Sequence[Any], **options: Any) -> Float[np.ndarray, "N D"]:
-        """Return one ``float32`` vector a row; ``options`` are ``both_strands`` and ``allow_truncation``, of DNA only."""
+        """Return a ``float32`` vector a row; ``options`` are ``both_strands`` and ``allow_truncation``, for DNA."""
 
     def with_random_weights(self, seed: int) -> "RowEmbedder":
         """Return the control: the same architecture, nothing learned."""
