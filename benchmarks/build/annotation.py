@@ -71,7 +71,7 @@ class Annotation:
 def read_annotation(path: Path, genome: Genome) -> Annotation:
     """Read an annotation; the format follows from the file's name, else from its first line.
 
-    A sequence name that differs from the genome's by ``chr``, or by the way of naming the mitochondrion, is taken
+    A sequence name that differs from the genome's by ``chr``, or by the name of the mitochondrion, is taken
     for it. BED intervals of fewer than 12 columns are coding if most of them run from a start to a stop codon in a
     multiple of three; else they are transcripts of which nothing more is known.
 

@@ -38,7 +38,7 @@ class FitSettings:
     weight_decay: float = 0.01
     """Decoupled weight decay of matrices (not of norms and biases)."""
     batch_size: int = 32
-    """Rows in one step, whatever the hardware."""
+    """Rows in one step, on any hardware."""
     schedule: Literal["linear", "constant"] = "linear"
     """Learning rate after the warm-up: linear to 0 at the last step, or constant."""
     warmup_steps: int = 0
@@ -48,7 +48,7 @@ class FitSettings:
     epochs: int = 3
     """Passes over the training rows."""
     max_steps: int | None = None
-    """Number of steps whatever the epochs."""
+    """Number of steps; overrides epochs."""
     evaluate_every: int | None = None
     """Steps between evaluations on dev; by default one evaluation an epoch."""
     patience: int | None = None

@@ -115,7 +115,7 @@ def run_suite(
             identity = cell_identity(cell, suite.name, task.name, own_digests)
             jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
-        raise ConfigError(f"{root}: holds none of the {len(suite.tasks)} data sets of suite {suite.name}")
+        raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
     rows, num_reused = _run(jobs, store, options.num_workers, advance)
     return SuiteResult(rows=rows, skipped=skipped, num_reused=num_reused)
 

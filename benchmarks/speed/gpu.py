@@ -1,7 +1,7 @@
 """Tests, speed and memory in minutes on a GPU: ``make gpu``; ``make gpu DRY=1`` tries it on a CPU with tiny sizes.
 
 Each part is a process of its own with a limit in seconds, and appends a row as soon as it is measured. So a part that
-hangs, crashes or takes CUDA down with it ends alone, and whatever ends the script leaves the rows.
+hangs, crashes or breaks its CUDA context ends alone, and the rows stay however the script ends.
 
 Nothing is installed. The parts see the repository as it lies, and the unpacked wheels of ``--wheels``, through a
 temporary folder on ``PYTHONPATH``; all else is what this Python has. For that reason this file imports the standard
@@ -162,7 +162,7 @@ def _environment(site: str, dry: bool) -> dict[str, str]:
     env = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "DNAR2MAE_CACHE": f"{site}/cache"}
     env["TMPDIR"] = site  # so that nothing is left of a part that was killed
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
-    if dry:  # the sizes are too small to be worth a compiler's minute
+    if dry:  # tiny sizes do not repay a minute of compilation
         env |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "TORCHDYNAMO_DISABLE": "1"}
     return env
 

@@ -46,7 +46,7 @@ def write(readme: Path, text: str) -> None:
     """
     content = readme.read_text()
     if START not in content or END not in content:
-        raise ValueError(f"{readme} must hold {START} and {END}")
+        raise ValueError(f"{readme} must contain {START} and {END}")
     before, after = content.split(START)[0], content.split(END)[1]
     readme.write_text(f"{before}{START}\n{text}\n{END}{after}")
 

@@ -45,9 +45,9 @@ class TaskData:
     flags: tuple[str, ...] = ()
     """Reasons not to compare scores with published ones."""
     notes: tuple[str, ...] = ()
-    """What a reader should know."""
+    """Remarks for the reader of a report."""
     duplicates: dict[str, Duplicates] = field(default_factory=dict)
-    """Test rows that the published train and dev splits hold too."""
+    """Test rows that the published train and dev splits have too."""
 
     @property
     def is_duplicate(self) -> Bool[np.ndarray, " N"]:

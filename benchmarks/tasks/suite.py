@@ -63,7 +63,7 @@ class Suite:
     title: str
     source: str
     folder: str
-    """Name of the published folder; the data folder may be it or hold it."""
+    """Name of the published folder; the data folder may be it or the folder above."""
     tasks: tuple[SuiteTask, ...]
     modality: str = "dna"
     """Modality of the rows of all tasks."""

@@ -49,7 +49,7 @@ def read_split(paths: list[Path], label_map: Mapping[str, int]) -> tuple[list[st
     SequenceError
         A sequence is empty or no nucleotide sequence; the message gives file and row (the header is row 1).
     ConfigError
-        A column is missing, a label is outside the map, the file cannot be read or holds no row.
+        A column is missing, a label is outside the map, the file cannot be read or has no row.
     """
     sequences: list[str] = []
     labels: list[int] = []

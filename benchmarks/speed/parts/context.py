@@ -43,7 +43,7 @@ class Context:
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """Print an error and go on: what follows is worth measuring all the same."""
+        """Print an error and go on with the next measurement."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 anything may come out of other projects' code on an unknown machine
