@@ -15,7 +15,7 @@ from dnar2mae.kernels.visible_gather import visible_gather
 def problem(case: Case, device: str) -> TimedCase:
     """Return Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm.
 
-    ``triton`` is given the numbers of visible tokens, as in training; ``triton padded`` needs none and writes all rows. In
+    ``triton`` gets the numbers of visible tokens, as in training; ``triton padded`` needs none and writes all rows. In
     bf16 the weights are fp32 and the output bf16, as training under autocast has them.
     """
     x = eager.inputs(case, device)
