@@ -21,7 +21,7 @@ _RATIOS = np.linspace(0.01, 0.95, 95)
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class CovarianceEstimate:
     """A correlation matrix and how it was estimated."""
 
     matrix: Float[np.ndarray, "d d"]
@@ -35,7 +35,7 @@ class Estimate:
     """Further features left out because others vary more."""
 
 
-def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> Estimate:
+def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> CovarianceEstimate:
     r"""Estimate the correlation of the features, shrunk towards the identity.
 
     .. math:: \hat S = (1 - \lambda) R + \lambda I
@@ -57,7 +57,9 @@ def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> Estimate:
     scaled = (values[:, kept] - values[:, kept].mean(0)) / sd[kept]
     matrix, shrinkage = ledoit_wolf(scaled, assume_centered=True)
     np.fill_diagonal(matrix, 1.0)  # it is 1 but for rounding
-    return Estimate(matrix, len(values), float(shrinkage), values.shape[1] - len(varies), len(varies) - len(kept))
+    return CovarianceEstimate(
+        matrix, len(values), float(shrinkage), values.shape[1] - len(varies), len(varies) - len(kept)
+    )
 
 
 @dataclass(frozen=True, eq=False)
