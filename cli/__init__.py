@@ -11,9 +11,9 @@ COMMANDS = {
     "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
     "export": "Write a trained model as a Hugging Face folder.",
     "compare": "Compare mask laws: same model, windows and budget, several seeds.",
-    "covariance": "Estimate the covariance of your data; the linear model's opinion on a mask law.",
+    "covariance": "Estimate the covariance of your data, and the mask law that a linear model suggests for it.",
     "theory": "Compute what ridgeless regression says about mask ratios, with plots and CSV.",
-    "doctor": "Say what this machine has and which backends a run would use.",
+    "doctor": "Show the versions, devices and backends that a run would use on this machine.",
     "embed": "Embed the sequences of a FASTA, BED or CSV file.",
     "score-variants": "Score the variants of a VCF file.",
     "plot": "Draw mutagenesis maps, embeddings and runs.",
@@ -27,6 +27,8 @@ Masked foundation models of your own genome, with randomly random mask ratios (R
 
 commands:
 {commands}
+
+Example: dnar2mae pretrain genome.fa.gz --out runs/first
 
 dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of an error; --version the version."""
 
@@ -65,8 +67,8 @@ def _run(command: str, argv: list[str], debug: bool) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", code=130)
     except BrokenPipeError:
-        sys.stderr.close()
-        return 141
+        sys.stderr.close()  # else Python complains of the closed pipe once more as it exits
+        return 141  # 128 + SIGPIPE, as a shell reports it
     finally:
         warnings.formatwarning = usual
 
@@ -76,7 +78,7 @@ def _warning_line(message: Warning | str, category: type[Warning], *where: objec
 
 
 def _rank() -> str:
-    """Say which process speaks, under torchrun."""
+    """Return the rank as a prefix of messages under torchrun, else nothing."""
     return f"rank {os.environ['RANK']}: " if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
 
 

@@ -10,7 +10,9 @@ from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.running.options import JudgedModels, SuiteOptions
 from dnar2mae.cli.parse import parse
 
-_ABOUT = "Judge models on suites of sequence-classification tasks, and make suites from an annotated genome."
+_ABOUT = """Judge models on suites of classification tasks, and make suites from an annotated genome.
+
+Example: dnar2mae benchmark run gue --data GUE --model runs/first --out results/gue"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +36,9 @@ class RunCommand:
     tasks: tuple[str, ...] = ()
     """Only these tasks, as tf/0 or prom_core_tata."""
     models: Annotated[JudgedModels, arg(name="")] = JudgedModels()
-    """What is judged."""
+    """Models to judge."""
     options: Annotated[SuiteOptions, arg(name="")] = SuiteOptions()
-    """How."""
+    """Methods, seeds and controls."""
 
     def run(self) -> int:
         """Run, print the table, write the report."""
@@ -55,13 +57,16 @@ class RunCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCommand:
-    """Write the report of a results folder again: report.md, report.html, tables and plots."""
+    """Write the report of a results folder again: report.md, report.html, tables and plots.
+
+    Example: dnar2mae benchmark report results/gue
+    """
 
     out: Positional[Path]
     """The folder that ``benchmark run`` has written."""
 
     def run(self) -> int:
-        """Write, print what was written."""
+        """Write the report, print the names of its files."""
         from dnar2mae.benchmarks.reporting.report import write_report
 
         for path in write_report(self.out):
@@ -71,15 +76,18 @@ class ReportCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class ListCommand:
-    """List suites and protocols, or the tasks of a suite and which of them a data folder has."""
+    """List suites and protocols, or the tasks of a suite and which of them a data folder has.
+
+    Example: dnar2mae benchmark list gue --data GUE
+    """
 
     suite: Positional[str | None] = None
-    """A suite."""
+    """Name or folder of a suite; without it suites and protocols are listed."""
     data: Path | None = None
-    """Where its data sets may be."""
+    """Folder to look for its data sets in."""
 
     def run(self) -> int:
-        """Print."""
+        """Print the list."""
         from dnar2mae.benchmarks.reporting.console import print_list
 
         return print_list(self.suite, self.data)
@@ -103,7 +111,7 @@ class BuildCommand:
     overwrite: bool = False
     """Replace an earlier suite."""
     config: Annotated[BuildConfig, arg(name="")] = BuildConfig()
-    """What to build."""
+    """Tasks, hold-outs and sizes."""
 
     def run(self) -> int:
         """Build, print the class counts."""

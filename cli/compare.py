@@ -18,7 +18,7 @@ from dnar2mae.storage.progress import progress_bar
 
 @dataclass(frozen=True, kw_only=True)
 class CompareLawsCommand(Generic[Data]):
-    """Compare mask laws fairly: the same model, windows and budget under each, with several seeds.
+    """Compare mask laws: the same model, windows and budget under each, with several seeds.
 
     Example: dnar2mae compare genome.fa.gz --laws fixed:0.15 uniform:0.05,0.5 --seeds 5 --out labs/first
 
@@ -34,11 +34,11 @@ class CompareLawsCommand(Generic[Data]):
     """
 
     out: Path
-    """Folder: gets runs/, compare.csv (a row a run and measurement), report.md and compare.png."""
+    """Folder for runs/, compare.csv (a row a run and measurement), report.md and compare.png."""
     laws: tuple[str, ...] = ()
-    """Laws to compare."""
+    """Laws to compare, such as uniform:0.05,0.5 and fixed:0.15/spans:3."""
     seeds: tuple[int, ...] = (5,)
-    """One number: how many, from 0 on. Several: these."""
+    """One number: so many seeds, from 0 on. Several numbers: these seeds."""
     budget_tokens: int | None = None
     """Tokens that every run trains on; by default --steps decides."""
     equal: Literal["steps", "encoder-tokens"] = "steps"
@@ -59,20 +59,20 @@ class CompareLawsCommand(Generic[Data]):
     config: Path | None = None
     """YAML file of settings."""
     run: Annotated[PretrainConfig[Data], arg(name="")]
-    """Every run."""
+    """Settings of every run."""
 
 
 def run(argv: list[str]) -> int:
-    """Parse, compare, say where the report is."""
+    """Parse, compare, print the report."""
     config, out = starting_config(argv)
     default = replace(CompareLawsCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = CompareLawsCommand[type(config.data)]  # type: ignore[misc]
-    command = parse(kind, argv, default=default, prog="dnar2mae compare")
+    command_type: Any = CompareLawsCommand[type(config.data)]  # type: ignore[misc]
+    command = parse(command_type, argv, default=default, prog="dnar2mae compare")
     from dnar2mae.laboratory import CompareOptions, LabelledVariants, compare, parse_mask
 
     asked, before = command.run.mask, config.mask
     if replace(asked, replace=before.replace) != before:
-        raise ConfigError("--mask: what is masked is set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
+        raise ConfigError("--mask: the masks are set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
     warn_ignored(command.run, command.preset)
     seeds = tuple(range(command.seeds[0])) if len(command.seeds) == 1 else command.seeds
     variants = None
@@ -102,8 +102,8 @@ def run(argv: list[str]) -> int:
             bar(next(done))
             bar.say(f"finished: {cell.name}")
 
-        found = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
-    if not found.finished:
+        comparison = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
+    if not comparison.finished:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
     print((command.out / "report.md").read_text())

@@ -23,28 +23,28 @@ class CovarianceCommand(Generic[Data]):
     Example: dnar2mae covariance genome.fa.gz --out labs/covariance
 
     Reads what dnar2mae pretrain reads (--modality, --data.*, --tokenizer.*; a token by the principal components of
-    its one-hot columns, or of the values it carries), or --array, a file of numbers, or --matrix, a covariance. Every
+    its one-hot columns, or of its values), or --array, a file of numbers, or --matrix, a covariance. Every
     feature is scaled to variance 1 and predicted from the others by a linear masked autoencoder. What it suggests is
     that model's opinion, not a neural network's: see docs/theory.md for where the two part, and dnar2mae compare for
     the experiment.
     """
 
     out: Path
-    """Folder: gets covariance.npy, curve.csv (error by fixed ratio) and curve.png."""
+    """Folder for covariance.npy, curve.csv (error by fixed ratio) and curve.png."""
     array: Path | None = None
-    """Samples by features instead of data: .npy, .npz, .h5ad, or IDX as MNIST comes in."""
+    """File of samples by features instead of data: .npy, .npz, .h5ad, or IDX (the format of MNIST)."""
     matrix: Path | None = None
-    """A covariance instead of data: .npy, symmetric and positive semi-definite."""
+    """File of a covariance instead of data: .npy, symmetric and positive semi-definite."""
     log: bool = False
     """Take log(1 + x) of --array, as for counts."""
     samples: int = 4096
     """Most samples to estimate from."""
     features: int = 192
-    """Most features; of an array those that vary most, of a sequence its first places."""
+    """Most features; of an array those that vary most, of a sequence its first positions."""
     aspects: tuple[float, ...] = (0.01, 0.1, 0.5, 0.8, 1.25, 3.0)
     """Aspect ratios d/n, features over training samples."""
     num_masks: int | Literal["inf"] = 1
-    """Masks under which each sample is seen."""
+    """Masks drawn for each training sample."""
     preset: Literal["tiny", "small", "base", "large"] = "tiny"
     """As for pretrain."""
     config: Path | None = None
@@ -57,8 +57,8 @@ def run(argv: list[str]) -> int:
     """Parse, estimate, print the opinion, write the curve."""
     config, out = starting_config(argv)
     default = replace(CovarianceCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = CovarianceCommand[type(config.data)]  # type: ignore[misc]
-    command = parse(kind, argv, default=default, prog="dnar2mae covariance")
+    command_type: Any = CovarianceCommand[type(config.data)]  # type: ignore[misc]
+    command = parse(command_type, argv, default=default, prog="dnar2mae covariance")
     import numpy as np
     import pandas as pd
 
@@ -67,22 +67,22 @@ def run(argv: list[str]) -> int:
 
     matrix, about = _matrix(command)
     masking = Masking(loss="masked", num_masks=command.num_masks)
-    found = covariance.opinions(matrix, command.aspects, masking)
+    opinions = covariance.opinions(matrix, command.aspects, masking)
     command.out.mkdir(parents=True, exist_ok=True)
     np.save(command.out / "covariance.npy", matrix)
-    curve = pd.DataFrame([row for opinion in found for row in opinion.rows()])
+    curve = pd.DataFrame([row for opinion in opinions for row in opinion.rows()])
     curve.to_csv(command.out / "curve.csv", index=False, float_format="%.6g")
     covariance.draw(
-        found, f"The linear model's opinion (masks per sample: {command.num_masks})", command.out / "curve.png"
+        opinions, f"The linear model's opinion (masks per sample: {command.num_masks})", command.out / "curve.png"
     )
-    print(about, *map(covariance.describe, found), sep="\n")
+    print(about, *map(covariance.describe, opinions), sep="\n")
     print("This is the linear model's opinion: Gaussian features, masked one by one, squared loss, no network.")
     print(f"Wrote covariance.npy, curve.csv and curve.png in {command.out}")
     return 0
 
 
 def _matrix(command: CovarianceCommand) -> "tuple[np.ndarray, str]":
-    """Correlation matrix of what was named, and a line on how it came about."""
+    """Return the correlation matrix of the data, array or matrix, and a line on how it was estimated."""
     import numpy as np
 
     from dnar2mae.laboratory.arrays import read_array, sample_features
@@ -94,8 +94,8 @@ def _matrix(command: CovarianceCommand) -> "tuple[np.ndarray, str]":
     if command.samples < 2 or command.features < 2:
         raise ConfigError(f"--samples and --features must be at least 2, got {command.samples}, {command.features}")
     if command.matrix:
-        given = correlation(load_covariance(command.matrix, "--matrix"))
-        return given, f"{len(given)} features of {command.matrix}, scaled to variance 1"
+        matrix = correlation(load_covariance(command.matrix, "--matrix"))
+        return matrix, f"{len(matrix)} features of {command.matrix}, scaled to variance 1"
     if command.array:
         values = read_array(command.array, command.samples)
         if command.log:
@@ -104,8 +104,8 @@ def _matrix(command: CovarianceCommand) -> "tuple[np.ndarray, str]":
             values = np.log1p(values)
     else:
         values = sample_features(command.run, command.samples, command.features)
-    found = estimate(values, command.features)
-    return found.matrix, (
-        f"{len(found.matrix)} features, {found.num_samples:,} samples; shrinkage {found.shrinkage:.3f} towards the "
-        f"identity (Ledoit-Wolf); left out: {found.num_constant} constant, {found.num_left_out} that vary less"
+    fit = estimate(values, command.features)
+    return fit.matrix, (
+        f"{len(fit.matrix)} features, {fit.num_samples:,} samples; shrinkage {fit.shrinkage:.3f} towards the "
+        f"identity (Ledoit-Wolf); left out: {fit.num_constant} constant, {fit.num_left_out} that vary less"
     )

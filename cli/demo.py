@@ -10,6 +10,8 @@ from dnar2mae.cli.parse import parse
 class DemoCommand:
     """Simulate a genome, pretrain a small model on it, and compare it with the untrained model and Markov models.
 
+    Example: dnar2mae demo --out demo
+
     Takes minutes on a CPU and downloads nothing.
     """
 
@@ -32,6 +34,7 @@ def run(argv: list[str]) -> int:
     overwrite = ["--overwrite"] if command.overwrite else []
     command.out.mkdir(parents=True, exist_ok=True)
     seed = ["--seed", str(command.seed)]
+    # More genes and fewer repeats than the default, so that minutes of training show that it learns.
     size = ["--length-bp", "1000000", "--genes-per-mb", "150", "--repeat-share", "0.05"]
     code = simulate.run(["--out", str(genome), *size, *seed, *overwrite])
     steps = ["--steps", str(command.steps), "--validate-every", str(max(command.steps // 5, 1))]

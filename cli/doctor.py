@@ -7,11 +7,14 @@ from dnar2mae.cli.parse import parse
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorCommand:
-    """Say what this machine has, which attention backend and kernels a run would use on it, and what would add more."""
+    """Show versions and devices, the attention backend and kernels that a run would use, and why others are missing.
+
+    Example: dnar2mae doctor
+    """
 
 
 def run(argv: list[str]) -> int:
-    """Parse, look, print."""
+    """Parse, print the four reports."""
     parse(DoctorCommand, argv, prog="dnar2mae doctor")
     from rich.console import Console
     from rich.table import Table

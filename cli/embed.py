@@ -15,24 +15,25 @@ class EmbedCommand:
 
     Example: dnar2mae embed runs/first promoters.fa --out promoters.npy
 
-    A run on another kind of data takes what it was trained on: dnar2mae embed runs/cells new.h5ad --out new.h5ad adds
-    obsm["X_dnar2mae"]. Of the options from --batch-tokens on, it knows the first alone.
+    A run of another modality takes files of that modality: dnar2mae embed runs/cells new.h5ad --out new.h5ad adds
+    obsm["X_dnar2mae"]. Of the options from --batch-tokens on, the others are for DNA only.
     """
 
     model: Positional[Path]
     """Run directory, checkpoint, or ModernBERT folder."""
     input: Positional[Path]
-    """FASTA or GenBank, BED (with --genome), or CSV/TSV with a column named sequence; plain or gzip. Or cells, ...."""
+    """FASTA or GenBank, BED (with --genome), or CSV/TSV with a column named sequence, plain or gzip; or a file of the
+    model's modality."""
     out: Path
     """X.npy (a row a sequence, described in X.tsv), X.parquet or X.h5ad."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     embedding: OmitArgPrefixes[DnaEmbedOptions] = field(default_factory=DnaEmbedOptions)
-    """How sequences become vectors."""
+    """Windows, strands, layer and pooling."""
 
 
 def run(argv: list[str]) -> int:
-    """Parse, embed, say what was written."""
+    """Parse, embed, print the number of rows."""
     command = parse(EmbedCommand, argv, prog="dnar2mae embed")
     from dnar2mae.inference import embed
 

@@ -31,7 +31,7 @@ class ExportCommand:
 
 
 def run(argv: list[str]) -> int:
-    """Parse, export, say what was written."""
+    """Parse, export, print the names of the files."""
     command = parse(ExportCommand, argv, prog="dnar2mae export")
     from dnar2mae.hub import compare, export
 
@@ -41,9 +41,9 @@ def run(argv: list[str]) -> int:
     folder = export(source, command.to, license=command.license, overwrite=command.overwrite)
     print(f"Wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
     if command.check:
-        found = compare(source, folder, command.check)
+        parity = compare(source, folder, command.check)
         print(
-            f"transformers against dnar2mae on {found.windows} windows ({found.tokens:,} tokens) of {command.check}: "
-            f"same tokens, largest difference of logits {found.largest:.1e} (they reach {found.scale:.1f})"
+            f"transformers against dnar2mae on {parity.windows} windows ({parity.tokens:,} tokens) of {command.check}: "
+            f"same tokens, largest difference of logits {parity.largest:.1e} (they reach {parity.scale:.1f})"
         )
     return 0

@@ -1,4 +1,4 @@
-"""Flags to dataclasses, by tyro, with our own errors in one line."""
+"""Parse flags into dataclasses, by tyro, with our own errors in one line."""
 
 from contextlib import redirect_stderr
 from io import StringIO
@@ -26,9 +26,11 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
         with redirect_stderr(StringIO()):
             return tyro.cli(target, args=argv, **settings)
     except SystemExit as stop:
+        # tyro wraps the errors of __post_init__: ours is somewhere in the chain of causes.
         error: BaseException | None = stop
         while error is not None:
             if isinstance(error, Dnar2maeError):
                 raise error from None
             error = error.__cause__ or error.__context__
+        # A wrong flag: parse again, now with tyro's message on stderr.
         return tyro.cli(target, args=argv, **settings)

@@ -93,10 +93,14 @@ Command = (
     | Annotated[Runs, tyro.conf.subcommand("runs")]
 )
 
+_ABOUT = """Draw mutagenesis maps, embeddings and runs.
+
+Example: dnar2mae plot runs runs/r2mae runs/fixed15 --out laws.png"""
+
 
 def run(argv: list[str]) -> int:
-    """Parse, draw, say what was written."""
-    command = parse(Command, argv, prog="dnar2mae plot", description="Draw what a model or a run has learned.")
+    """Parse, draw, print the name of the file."""
+    command = parse(Command, argv, prog="dnar2mae plot", description=_ABOUT)
     command.draw()
     print(f"Wrote {command.out}")
     return 0

@@ -15,19 +15,19 @@ from dnar2mae.config import Data, PretrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainCommand(Generic[Data]):
-    """Pretrain a masked model on your genome, or on another kind of data.
+    """Pretrain a masked model on your genome, or on data of another modality.
 
     Example: dnar2mae pretrain genome.fa.gz --out runs/first
 
-    --modality text, image, cell, or one that an installed package registers, changes what is read and the flags
-    --data.*: see dnar2mae pretrain --modality text --help. All else is the same.
+    --modality text, image, cell, or one that an installed package registers, changes the input and the flags
+    --data.*: see dnar2mae pretrain --modality text --help. All other flags are the same.
 
     Settings come from --preset, then --config (a whole run's config.yaml or a part of one), then flags.
     With --resume they come from the run itself, which refuses what differs; those of a model come with --init.
     """
 
     out: Path
-    """Run directory: gets the configuration, metrics, checkpoints, summary and loss.png."""
+    """Run directory, for the configuration, metrics, checkpoints, summary and loss.png."""
     preset: Literal["tiny", "small", "base", "large"] = "tiny"
     """tiny: 0.9 M parameters, minutes on a CPU; small: 10 M, one GPU; base: 110 M; large: 340 M."""
     config: Path | None = None
@@ -37,15 +37,15 @@ class PretrainCommand(Generic[Data]):
     overwrite: bool = False
     """Remove an earlier run in --out first, its checkpoints too; files that no run writes stay."""
     run: Annotated[PretrainConfig[Data], arg(name="")]
-    """The run."""
+    """Settings of the run."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
     config, out = starting_config(argv)
     default = replace(PretrainCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    kind: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
-    command = parse(kind, argv, default=default, prog="dnar2mae pretrain")
+    command_type: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
+    command = parse(command_type, argv, default=default, prog="dnar2mae pretrain")
     refuse_other_weights(config, command.run)
     if not command.resume:
         warn_ignored(command.run, command.preset)
@@ -55,5 +55,6 @@ def run(argv: list[str]) -> int:
     result = pretrain(command.run, command.out, resume=command.resume, overwrite=command.overwrite)
     if result.finished and os.environ.get("RANK", "0") == "0":
         print_summary(result)
-    is_failure = not result.finished and "TORCHELASTIC_RUN_ID" not in os.environ  # which torchrun would start again
+    # torchrun would start a run again that exits with anything but 0.
+    is_failure = not result.finished and "TORCHELASTIC_RUN_ID" not in os.environ
     return 130 if is_failure else 0

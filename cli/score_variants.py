@@ -32,7 +32,7 @@ class ScoreVariantsCommand:
     one_strand: Annotated[bool, arg(name="one-strand")] = False
     """Score the forward strand only, in half the time."""
     distance: bool = False
-    """Also give the distance of the alleles' embeddings; takes about three times as long."""
+    """Also compute the distance of the alleles' embeddings; takes about three times as long."""
     indel_flank_bp: int = 4
     """Bases on either side of an insertion or deletion that count in its score."""
     allow_mismatches: bool = False

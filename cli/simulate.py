@@ -19,6 +19,8 @@ def _simulate(
 ) -> int:
     """Write a simulated genome with planted, annotated genes, regulatory sites and repeats.
 
+    Example: dnar2mae simulate --out sim --length-bp 4000000 --variants 3000
+
     Args:
         out: Prefix of the files to write: PREFIX.fa and PREFIX.gff3.
         config: Size and composition of the genome.

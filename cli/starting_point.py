@@ -1,4 +1,4 @@
-"""Where the settings of a run come from before its flags: the preset, the kind of data, a file, a run to resume."""
+"""Settings of a run before its flags: from the preset, the modality, a file, a run to resume, or other weights."""
 
 import os
 import warnings
@@ -43,7 +43,7 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
 
 
 def refuse_other_weights(start: PretrainConfig, config: PretrainConfig) -> None:
-    """Refuse settings of model and tokenizer that differ from those of ``--init``, as which ``start`` has them."""
+    """Refuse settings of model and tokenizer that differ from those of ``--init``, which ``start`` has."""
     if config.init and start.init == config.init:
         from dnar2mae.training.start import refuse_other_settings
 
@@ -84,7 +84,7 @@ def warn_ignored(config: PretrainConfig, preset: str) -> None:
 
 
 def _peek(argv: list[str]) -> dict[str, str | None]:
-    """Values of the flags that decide where the defaults come from."""
+    """Return the values of the flags that decide the defaults of all others, before tyro can parse those."""
     import argparse
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)

@@ -9,7 +9,7 @@ from dnar2mae.run.result import RunResult, verdicts
 
 
 def print_summary(result: RunResult) -> None:
-    """Print the held-out loss beside the untrained model's and the yardstick's, and what follows from it."""
+    """Print the held-out loss beside the untrained model's and the yardstick's, and whether it is below that."""
     console = Console()
     table = Table(title=f"Held-out loss, {result.unit}", title_justify="left")
     table.add_column("model")

@@ -1,4 +1,4 @@
-"""``dnar2mae theory``: what ridgeless regression says about mask ratios."""
+"""``dnar2mae theory``: mask ratios in ridgeless regression."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from dnar2mae.theory.options import FeatureModel, Grid, Masking, Regime, Samplin
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Where the results go."""
+    """Folder and names of the results."""
 
     out: Path
     """Folder for the plots and the CSV file; made if missing."""
@@ -35,7 +35,7 @@ class Files:
         self.out.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, rows: list[dict[str, Any]], figure: Any) -> None:
-        """Write the table and the plots, and say so."""
+        """Write the table and the plots, print their names."""
         from dnar2mae.theory.plots import save
         from dnar2mae.theory.report import write_table
 
@@ -45,7 +45,7 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class RiskCommand:
-    """Risk against mask ratio at several aspect ratios: theory as lines, simulation as points.
+    """Plot risk against mask ratio at several aspect ratios: theory as lines, simulation as points.
 
     Example: dnar2mae theory risk --covariance ar1:0.9 --aspects 0.5 0.8 2 --noise 0.5 --out runs/risk
 
@@ -96,7 +96,7 @@ class RiskCommand:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseCommand:
-    """The best fixed mask ratio, and the best uniform law, over aspect ratio and signal-to-noise ratio.
+    """Map the best fixed mask ratio, and the best uniform law, over aspect ratio and signal-to-noise ratio.
 
     Example: dnar2mae theory phase --covariance ar1:0.9 --resolution 200 --out runs/phase
 
@@ -118,19 +118,19 @@ class PhaseCommand:
         aspects, snrs = self.grid.axes()
         self.files.prepare()
         with _progress("phase") as progress:
-            found = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, progress)
-        print(*describe_phase(found), sep="\n")
-        figure = draw_optimum(aspects, snrs, found.best_ratio, _title(self.features, self.masking))
-        self.files.write("phase.csv", found.rows(), figure)
+            phase_map = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, progress)
+        print(*describe_phase(phase_map), sep="\n")
+        figure = draw_optimum(aspects, snrs, phase_map.best_ratio, _title(self.features, self.masking))
+        self.files.write("phase.csv", phase_map.rows(), figure)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareCommand:
-    """Where a random ratio beats the best fixed one, regime by regime, with the share of settings won.
+    """Map the settings where a random ratio beats the best fixed one, regime by regime, with their share.
 
     Example: dnar2mae theory compare --covariance spiked:0.05,50 --alignment 1 --out runs/compare
 
-    In each setting the best of 400 fixed ratios meets the best of 702 uniform laws at least 0.1 wide (or the
+    In each setting the best of 400 fixed ratios is compared with the best of 702 uniform laws at least 0.1 wide (or the
     one law of --law). Only a risk lower by more than 0.1 % is a win.
     """
 
@@ -160,18 +160,21 @@ class CompareCommand:
         for regime in self.regimes:
             with _progress(regime) as progress:
                 table = regime_table(self.features, regime, self.mean)
-                found = maps[regime] = search(table, aspects, snrs, law, progress)
-            print(f"{regime:14}{found.summary()}", flush=True)
+                phase_map = maps[regime] = search(table, aspects, snrs, law, progress)
+            print(f"{regime:14}{phase_map.summary()}", flush=True)
         print(*describe_rescaling(maps), sep="\n")
-        panels = [(f"{regime}: wins {100 * found.wins.mean():.1f} %", found.gain) for regime, found in maps.items()]
+        panels = [
+            (f"{regime}: wins {100 * phase_map.wins.mean():.1f} %", phase_map.gain)
+            for regime, phase_map in maps.items()
+        ]
         title = f"{self.features.covariance}: {self.law or 'best uniform law'} against the best fixed ratio"
-        rows = [{"regime": regime} | row for regime, found in maps.items() for row in found.rows()]
+        rows = [{"regime": regime} | row for regime, phase_map in maps.items() for row in phase_map.rows()]
         self.files.write("compare.csv", rows, draw_regions(panels, aspects, snrs, WIN_MARGIN, title))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeffCommand:
-    """The fixed ratio that a law of the mask ratio amounts to.
+    """Print the fixed ratio that is equivalent to a law of the mask ratio.
 
     Example: dnar2mae theory peff --laws uniform:0.05,0.5 uniform:0,1 choice:0.15,0.5
 
@@ -217,7 +220,9 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-_DESCRIPTION = """What minimum-norm ("ridgeless") linear regression on masked inputs says about mask ratios.
+_DESCRIPTION = """Mask ratios in minimum-norm ("ridgeless") linear regression on masked inputs.
+
+Example: dnar2mae theory risk --covariance ar1:0.9 --aspects 0.5 0.8 2 --noise 0.5 --out runs/risk
 
 A linear model, not a neural network: read docs/theory.md for what carries over."""
 
@@ -228,7 +233,7 @@ def _title(features: FeatureModel, masking: Masking) -> str:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[int], Callable[[int], object]]]:
-    """Yield what is told the total, and returns what is told of every step."""
+    """Yield a function of the total number of steps, which returns one to call with the steps done."""
     from rich.console import Console
     from rich.progress import Progress
 

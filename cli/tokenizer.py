@@ -3,12 +3,18 @@
 from dnar2mae.cli.parse import parse
 from dnar2mae.tokenizers.train import TokenizerTraining, train_tokenizer
 
+_USAGE = """usage: dnar2mae tokenizer train INPUT... --out FILE [options]
+
+Example: dnar2mae tokenizer train genome.fa.gz --out bpe.json --modality dna
+
+dnar2mae tokenizer train --help explains the options."""
+
 
 def run(argv: list[str]) -> int:
-    """Parse, train, say what was written."""
+    """Parse, train, print the number of tokens."""
     if argv[:1] != ["train"]:
         known = "-h" in argv or "--help" in argv
-        print("usage: dnar2mae tokenizer train INPUT... --out FILE [options]; see dnar2mae tokenizer train --help")
+        print(_USAGE)
         return 0 if known else 2
     command = parse(TokenizerTraining, argv[1:], prog="dnar2mae tokenizer train")
     size = train(command)
@@ -18,7 +24,7 @@ def run(argv: list[str]) -> int:
 
 
 def train(command: TokenizerTraining) -> int:
-    """Open what the command names and train on it; return the number of tokens."""
+    """Open the input of the command and train on it; return the number of tokens."""
     if command.modality == "dna":
         from dnar2mae.genome.chunks import spaced_chunks
 

@@ -17,7 +17,7 @@ _GTF_ATTRIBUTE = re.compile(r'(\w+) "([^"]*)"')
 _STOPS, _STARTS = ("TAA", "TAG", "TGA"), ("ATG", "GTG", "TTG")
 Span = tuple[int, int]
 LEAST_INTRON_BP = 20
-"""Shorter gaps between exons are frameshifts and annotation artefacts."""
+"""Shorter gaps between exons are frameshifts and annotation artefacts, no introns."""
 
 
 class AnnotationLine(NamedTuple):
@@ -51,7 +51,7 @@ class Transcript:
     """Coding parts in the order of coordinates; empty for what is not (known to be) coding."""
 
     def introns(self) -> list[Span]:
-        """Gaps between exons (between coding parts where exons are not annotated)."""
+        """Return the gaps between exons (between coding parts where exons are not annotated)."""
         parts = self.exons or self.coding
         gaps = [(left[1], right[0]) for left, right in zip(parts, parts[1:], strict=False)]
         return [(start, end) for start, end in gaps if end - start >= LEAST_INTRON_BP]
@@ -59,7 +59,7 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What tasks are made of."""
+    """The transcripts and genic stretches of a genome, from which tasks are built."""
 
     transcripts: list[Transcript]
     genic: list[tuple[str, int, int]]
@@ -71,7 +71,7 @@ class Annotation:
 def read_annotation(path: Path, genome: Genome) -> Annotation:
     """Read an annotation; the format follows from the file's name, else from its first line.
 
-    A sequence name that differs from the genome's by ``chr``, or by the way of naming the mitochondrion, is taken
+    A sequence name that differs from the genome's by ``chr``, or by the name of the mitochondrion, is taken
     for it. BED intervals of fewer than 12 columns are coding if most of them run from a start to a stop codon in a
     multiple of three; else they are transcripts of which nothing more is known.
 
@@ -80,12 +80,12 @@ def read_annotation(path: Path, genome: Genome) -> Annotation:
     path
         GFF3, GTF, BED or GenBank file, plain or gzip.
     genome
-        Where its names and coordinates belong.
+        The genome that its names and coordinates refer to.
 
     Raises
     ------
     SequenceError
-        The file cannot be read, holds no transcript with a strand, no name of it is the genome's, or a line breaks
+        The file cannot be read, has no transcript with a strand, no name of it is the genome's, or a line breaks
         its format or leaves its sequence; the message gives file and line.
     """
     if not path.is_file():
@@ -117,7 +117,7 @@ def _format(path: Path) -> str:
 
 
 def _text(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines with their place, comments and blank ones left out, up to the sequences of a GFF3."""
+    """Yield lines with file and line number, without comments and blank lines, up to the sequences of a GFF3."""
     try:
         with open_maybe_gzip_text(path, errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
@@ -131,7 +131,7 @@ def _text(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _gff_lines(path: Path) -> Iterator[AnnotationLine]:
-    """Lines of GFF3 or GTF, told apart by how they write attributes."""
+    """Yield lines of GFF3 or GTF, distinguished by the syntax of their attributes."""
     for where, text in _text(path):
         fields = text.split("\t")
         if len(fields) != 9 or not (fields[3].isdigit() and fields[4].isdigit()):
@@ -153,7 +153,7 @@ def _bed_lines(path: Path) -> Iterator[AnnotationLine]:
         strand = fields[5] if len(fields) > 5 else "."
         yield AnnotationLine(where, name, start, end, strand, "transcript", where, ())
         try:
-            if len(fields) >= 12:
+            if len(fields) >= 12:  # BED12: exons as blocks, the coding part as thickStart and thickEnd
                 sizes, starts = ([int(x) for x in fields[i].rstrip(",").split(",")] for i in (10, 11))
                 thick = int(fields[6]), int(fields[7])
                 for size, offset in zip(sizes, starts, strict=True):
@@ -169,7 +169,7 @@ def _bed_lines(path: Path) -> Iterator[AnnotationLine]:
 
 
 def _genbank_lines(path: Path) -> Iterator[AnnotationLine]:
-    """Each CDS or RNA is a transcript; it spans its gene where both have the same locus tag."""
+    """Yield each CDS or RNA as a transcript; it spans its gene where both have the same locus tag."""
     for record in _genbank_records(path):
         for number, feature in enumerate(record.features):
             if feature.location is None:
@@ -200,6 +200,7 @@ def _genbank_records(path: Path) -> Iterator[Any]:
         with open_maybe_gzip_text(path, errors="replace") as file:
             records = SeqIO.parse(file, "genbank")
             while True:
+                # Biopython only warns of a truncated last record, which would lose features silently.
                 with warnings.catch_warnings():
                     warnings.filterwarnings("error", message="Premature end of file")
                     record = next(records, None)
@@ -211,27 +212,28 @@ def _genbank_records(path: Path) -> Iterator[Any]:
 
 
 def _placed(lines: Iterable[AnnotationLine], genome: Genome, unknown: dict[str, int]) -> Iterator[AnnotationLine]:
-    """Lines with the genome's names; those of other sequences are counted and left out."""
-    found: dict[str, str | None] = {}
+    """Yield lines under the genome's names; count and leave out those of other sequences."""
+    names: dict[str, str | None] = {}
     for line in lines:
-        if line.name not in found:
-            found[line.name] = genome.find(line.name)
-        name = found[line.name]
+        if line.name not in names:
+            names[line.name] = genome.find(line.name)
+        name = names[line.name]
         if name is None:
             unknown[line.name] = unknown.get(line.name, 0) + 1
             continue
         length = int(genome.lengths[genome.index[name]])
+        # Annotations of circular chromosomes count on beyond the end; such a feature has no single interval here.
         if line.start < length < line.end <= 2 * length:
             unknown[f"{name}, around its origin"] = unknown.get(f"{name}, around its origin", 0) + 1
             continue
         if not 0 <= line.start < line.end <= length:
-            place = f"{line.start}-{line.end} (0-based) of {length} bp"
-            raise SequenceError(f"{line.where}: outside sequence {name}: {place}; is this its assembly?")
+            span = f"{line.start}-{line.end} (0-based) of {length} bp"
+            raise SequenceError(f"{line.where}: outside sequence {name}: {span}; is this its assembly?")
         yield line._replace(name=name)
 
 
 def _transcripts(lines: Sequence[AnnotationLine]) -> list[Transcript]:
-    """Whatever has exons or coding parts below it; single intervals where nothing has."""
+    """Return every parent of exons or coding parts as a transcript; single intervals where there is none."""
     by_id = {line.id: line for line in lines if line.id}
     parts: dict[str, dict[str, list[Span]]] = {}
     first: dict[str, AnnotationLine] = {}
@@ -241,18 +243,18 @@ def _transcripts(lines: Sequence[AnnotationLine]) -> list[Transcript]:
         for parent in line.parents or ((line.id,) if line.id else ()):
             parts.setdefault(parent, {"exon": [], "CDS": []})[line.type].append((line.start, line.end))
             first.setdefault(parent, line)
-    found = []
+    transcripts = []
     for parent, pieces in parts.items():
         exons, coding = (tuple(sorted(set(pieces[kind]))) for kind in ("exon", "CDS"))
         hull = exons + coding
         span = min(start for start, _ in hull), max(end for _, end in hull)
         owner = by_id.get(parent)
-        if owner is not None and not exons:  # coding parts alone say nothing of untranslated ends
+        if owner is not None and not exons:  # coding parts alone leave out the untranslated ends
             gene = by_id.get(owner.parents[0], owner) if owner.parents else owner
             span = min(span[0], gene.start), max(span[1], gene.end)
-        found.append(Transcript(first[parent].name, first[parent].strand, span, exons, coding))
-    if found:
-        return found
+        transcripts.append(Transcript(first[parent].name, first[parent].strand, span, exons, coding))
+    if transcripts:
+        return transcripts
     singles = [line for line in lines if _GENIC.search(line.type) and line.strand in ("+", "-")]
     return [Transcript(line.name, line.strand, (line.start, line.end)) for line in singles]
 
@@ -262,7 +264,7 @@ def _mark_coding(transcripts: list[Transcript], genome: Genome) -> None:
     frames = []
     for transcript in transcripts:
         start, end = transcript.span
-        if (end - start) % 3 == 0 and end - start >= 6:
+        if (end - start) % 3 == 0 and end - start >= 6:  # a start and a stop codon at least
             letters = genome.fetch(transcript.name, start, end, transcript.strand).upper()
             if letters[:3] in _STARTS and letters[-3:] in _STOPS:
                 frames.append(transcript)

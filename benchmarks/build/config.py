@@ -30,7 +30,7 @@ class BuildConfig:
     max_examples: int = 20_000
     """Most positive examples of a task."""
     seed: int = 0
-    """Every random choice follows from it."""
+    """Seed of every random choice."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -12,6 +12,7 @@ from dnar2mae.genome.store import Genome
 MAX_N_SHARE = 0.1
 GC_BIN = 0.025
 N_BIN = 0.025
+"""Widths of the bins in which classes are matched: 5 bases of a window of 200."""
 
 
 class Examples(NamedTuple):
@@ -25,7 +26,7 @@ class Examples(NamedTuple):
     """Class id."""
 
     def take(self, rows: np.ndarray) -> "Examples":
-        """Rows by index or mask."""
+        """Return rows by index or mask."""
         return Examples(*(column[rows] for column in self))
 
 
@@ -35,20 +36,20 @@ def concatenate(*parts: Examples) -> Examples:
 
 
 def window_codes(genome: Genome, examples: Examples, length_bp: int) -> UInt8[np.ndarray, "N L"]:
-    """Upper-case base codes, each window in its direction of reading."""
+    """Return upper-case base codes, each window in its direction of reading."""
     codes = genome.windows(examples.start, length_bp) & np.uint8(SOFT_MASK - 1)
     reverse = examples.is_reverse[:, None]
     return np.where(reverse, complement(codes[:, ::-1]), codes)
 
 
 def letters(codes: UInt8[np.ndarray, "N L"]) -> list[str]:
-    """One string a window."""
+    """Return one string a window."""
     text, length_bp = decode(codes.ravel()), codes.shape[1]
     return [text[i : i + length_bp] for i in range(0, len(text), length_bp)]
 
 
 def fit_for_use(codes: UInt8[np.ndarray, "N L"], seen: set[str]) -> Bool[np.ndarray, " N"]:
-    """Which windows have few N and a sequence that was not seen before, on either strand; adds them to ``seen``."""
+    """Mark windows with few N and a sequence not seen before, on either strand; add these to ``seen``."""
     few_n = (codes == UNKNOWN).mean(1) <= MAX_N_SHARE
     kept = np.zeros(len(codes), bool)
     for row, (text, usable) in enumerate(zip(letters(codes), few_n, strict=True)):
@@ -74,6 +75,7 @@ def matched(
     """
     is_known = codes != UNKNOWN
     gc = ((codes == 1) | (codes == 2)).sum(1) / np.maximum(is_known.sum(1), 1)
+    # ceil, so that windows without any N have a bin of their own.
     bins = np.stack([gc // GC_BIN, np.ceil((~is_known).mean(1) / N_BIN)], axis=1)
     _, index = np.unique(bins, axis=0, return_inverse=True)
     chosen = []

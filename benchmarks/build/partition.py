@@ -1,4 +1,4 @@
-"""Which stretches of a genome give training, dev and test examples."""
+"""The stretches of a genome that training, dev and test examples come from."""
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -11,7 +11,7 @@ from dnar2mae.random import Stream, draw
 
 HELD_OUT_SHARE = 0.15
 _BLOCKS, _LONGEST_BP = 100, 50_000
-_PLACE = 0xB10C
+_POSITION = 0xB10C  # of the draw: apart from the draws of a run's own split
 
 
 def partition(genome: Genome, config: BuildConfig) -> dict[str, Intervals]:
@@ -42,7 +42,7 @@ def partition(genome: Genome, config: BuildConfig) -> dict[str, Intervals]:
     kept = intervals_of(start + config.gap_bp // 2, end - (config.gap_bp + 1) // 2)
     if len(kept) < 3:
         raise SequenceError(f"{genome.path}: {len(kept)} blocks; lower --block-bp ({block_bp}) to have three")
-    word, *_ = draw(config.seed, Stream.SPLIT, np.arange(len(kept)), _PLACE)
+    word, *_ = draw(config.seed, Stream.SPLIT, np.arange(len(kept)), _POSITION)
     order = np.argsort(word, kind="stable")
     held = max(1, round(HELD_OUT_SHARE * len(kept)))
     chosen = {"test": order[:held], "dev": order[held : 2 * held], "train": order[2 * held :]}
@@ -50,7 +50,7 @@ def partition(genome: Genome, config: BuildConfig) -> dict[str, Intervals]:
 
 
 def inside(regions: Intervals, start: Int64[np.ndarray, " N"], length_bp: int) -> Bool[np.ndarray, " N"]:
-    """Which windows lie wholly in one of the sorted, disjoint regions."""
+    """Mark the windows that lie wholly in one of the sorted, disjoint regions."""
     if not len(regions):
         return np.zeros(len(start), bool)
     index = np.searchsorted(regions[:, 0], start, side="right") - 1

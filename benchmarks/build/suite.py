@@ -27,7 +27,7 @@ _SPLITS = ("test", "dev", "train")  # a sequence that occurs in several stays in
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Built:
-    """What a build has made."""
+    """The suite that a build has written."""
 
     folder: Path
     counts: dict[str, dict[str, dict[str, int]]]
@@ -99,6 +99,7 @@ def build_suite(
 def _task(
     name: str, genome: Genome, annotation: Annotation, regions: dict[str, Intervals], config: BuildConfig
 ) -> _Task:
+    # By the task's number among all: a task is the same whichever others are built.
     rng = np.random.default_rng((config.seed, TASKS.index(name)))
     source = TaskSource(genome, annotation, config.length_bp, config.max_examples, rng)
     classes, candidates, background = MAKERS[name](source)
@@ -135,14 +136,15 @@ def _too_few(task: _Task) -> str:
 
 
 def _assert_apart(task: _Task, length_bp: int) -> None:
-    """No base and no sequence (on either strand) in two splits."""
+    """Assert that no base and no sequence (on either strand) is in two splits."""
     names = list(task.splits)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
             (left, left_text), (right, right_text) = task.splits[first], task.splits[second]
+            # All windows have one length, so the first start above left - length decides whether any overlaps.
             starts = np.sort(right.start)
-            place = np.searchsorted(starts, left.start - length_bp, side="right")
-            touching = (place < len(starts)) & (starts[np.minimum(place, len(starts) - 1)] < left.start + length_bp)
+            index = np.searchsorted(starts, left.start - length_bp, side="right")
+            touching = (index < len(starts)) & (starts[np.minimum(index, len(starts) - 1)] < left.start + length_bp)
             assert not touching.any(), f"{first} and {second} share bases"
             shared = set(map(canonical, left_text)) & set(map(canonical, right_text))
             assert not shared, f"{first} and {second} share sequences"

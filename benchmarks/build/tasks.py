@@ -15,21 +15,21 @@ from dnar2mae.genome.store import Genome
 POOL = 16
 """Background windows to choose from, for each annotated one."""
 
-_MOST_DRAWS = 1 << 23
+_MOST_DRAWS = 1 << 23  # of candidate sites: 128 MiB as two int64 columns
 
 
 class Candidates(NamedTuple):
-    """What a task may be made of."""
+    """Windows that a task may use."""
 
     classes: tuple[str, ...]
     examples: Examples
     """Annotated windows first."""
     background: int
-    """Class whose GC and N probabilities are matched to those of the others."""
+    """Class whose shares of GC and N are matched to those of the others."""
 
 
 class TaskSource(NamedTuple):
-    """What tasks are made from."""
+    """The genome, its annotation and the settings that all tasks are built from."""
 
     genome: Genome
     annotation: Annotation
@@ -39,7 +39,7 @@ class TaskSource(NamedTuple):
 
 
 def promoter(source: TaskSource) -> Candidates:
-    """Windows from 3/4 of their length before a transcript's first base on, or clear of all of these."""
+    """Return windows from 3/4 of their length before a transcript's first base on, or clear of all of these."""
     sites = _sites([_five_prime(t.span, t.strand, t.name) for t in source.annotation.transcripts], source)
     before = 3 * source.length_bp // 4
     annotated = _windows(sites, before, source, label=1)
@@ -49,7 +49,7 @@ def promoter(source: TaskSource) -> Candidates:
 
 
 def coding(source: TaskSource) -> Candidates:
-    """Windows inside coding parts, read in their gene's direction, or outside everything genic, on either strand."""
+    """Return windows in coding parts, read in their gene's direction, or off everything genic, on either strand."""
     annotated = []
     for strand in "+-":
         parts = [(t.name, *part) for t in source.annotation.transcripts if t.strand == strand for part in t.coding]
@@ -63,7 +63,7 @@ def coding(source: TaskSource) -> Candidates:
 
 
 def splice(source: TaskSource) -> Candidates:
-    """Windows centred on the first or last base of an intron, or on another GT or AG at the same place."""
+    """Return windows centred on the first or last base of an intron, or on another GT or AG at the same offset."""
     half = source.length_bp // 2
     donors, acceptors = [], []
     for t in source.annotation.transcripts:
@@ -82,7 +82,7 @@ def splice(source: TaskSource) -> Candidates:
 
 
 def gene_start(source: TaskSource) -> Candidates:
-    """Windows centred on the ATG that starts a gene, or on another ATG."""
+    """Return windows centred on the ATG that starts a gene, or on another ATG."""
     half = source.length_bp // 2
     starts = []
     for t in source.annotation.transcripts:
@@ -95,7 +95,7 @@ def gene_start(source: TaskSource) -> Candidates:
 
 
 def strand(source: TaskSource) -> Candidates:
-    """Windows inside genes of one strand and clear of those of the other, always read forward."""
+    """Return windows inside genes of one strand and clear of those of the other, always read forward."""
     spans = {
         sign: _intervals([(t.name, *t.span) for t in source.annotation.transcripts if t.strand == sign], source.genome)
         for sign in "+-"
@@ -124,16 +124,16 @@ def _five_prime(span: tuple[int, int], sign: str, name: str) -> tuple[str, int, 
     return name, span[0] if sign == "+" else span[1], sign
 
 
-def _sites(found: list[tuple[str, int, str]], source: TaskSource) -> Sites:
-    """Distinct sites, at most ``max_examples`` of them."""
+def _sites(annotated: list[tuple[str, int, str]], source: TaskSource) -> Sites:
+    """Return distinct sites, at most ``max_examples`` of them."""
     genome = source.genome
-    pairs = [(int(genome.offsets[genome.index[name]]) + at, sign == "-") for name, at, sign in found]
+    pairs = [(int(genome.offsets[genome.index[name]]) + at, sign == "-") for name, at, sign in annotated]
     sites = np.unique(np.array(pairs, np.int64).reshape(-1, 2), axis=0)
     return sites[np.sort(source.rng.permutation(len(sites))[: source.max_examples])]
 
 
 def _windows(sites: Sites, before: int, source: TaskSource, label: int) -> Examples:
-    """Windows with ``before`` bases ahead of each site in its direction of reading, where they fit the genome."""
+    """Return windows with ``before`` bases ahead of each site in its direction of reading, if they fit the genome."""
     reverse = sites[:, 1] == 1
     start = np.where(reverse, sites[:, 0] - (source.length_bp - before), sites[:, 0] - before)
     fits = (start >= 0) & (start + source.length_bp <= source.genome.total_bp)
@@ -141,7 +141,7 @@ def _windows(sites: Sites, before: int, source: TaskSource, label: int) -> Examp
 
 
 def _reads(sites: Sites, motif: str, offset: int, genome: Genome) -> np.ndarray:
-    """Which sites have the motif, ``offset`` bases from their first base in the direction of reading."""
+    """Mark the sites that have the motif, ``offset`` bases from their first base in the direction of reading."""
     size = len(motif)
     reverse = sites[:, 1] == 1
     start = np.where(reverse, sites[:, 0] - offset - size, sites[:, 0] + offset)
@@ -152,17 +152,17 @@ def _reads(sites: Sites, motif: str, offset: int, genome: Genome) -> np.ndarray:
 
 
 def _motif(motif: str, offset: int, taken: Sites, wanted: int, source: TaskSource) -> Sites:
-    """Random sites with the motif that are not among those taken, about as many as wanted."""
-    draws = min(wanted * 4 ** len(motif), _MOST_DRAWS)
+    """Draw sites with the motif that are not among those taken, about as many as wanted."""
+    draws = min(wanted * 4 ** len(motif), _MOST_DRAWS)  # among random bases one in 4^k has the motif
     at = source.rng.integers(0, source.genome.total_bp, draws)
     sites = np.stack([at, source.rng.integers(0, 2, draws)], axis=1)
     sites = np.unique(sites[_reads(sites, motif, offset, source.genome)], axis=0)
-    is_taken = np.isin(sites @ [2, 1], taken @ [2, 1])
+    is_taken = np.isin(sites @ [2, 1], taken @ [2, 1])  # boundary and strand as one number
     return source.rng.permutation(sites[~is_taken])
 
 
 def _intervals(parts: list[tuple[str, int, int]], genome: Genome) -> Intervals:
-    """Merged intervals in concatenated coordinates, none across two sequences."""
+    """Return merged intervals in concatenated coordinates, none across two sequences."""
     shifted = [
         (int(genome.offsets[genome.index[n]]) + a, int(genome.offsets[genome.index[n]]) + b) for n, a, b in parts
     ]
@@ -171,7 +171,7 @@ def _intervals(parts: list[tuple[str, int, int]], genome: Genome) -> Intervals:
 
 
 def _tiles(regions: Intervals, is_reverse: bool, label: int, source: TaskSource) -> Examples:
-    """Windows side by side in each region, from a random place on, at most ``max_examples``."""
+    """Return windows side by side in each region, from a random offset on, at most ``max_examples``."""
     length = source.length_bp
     room = regions[:, 1] - regions[:, 0]
     shift = np.floor(source.rng.random(len(regions)) * (room % length + 1)).astype(np.int64)
@@ -183,7 +183,7 @@ def _tiles(regions: Intervals, is_reverse: bool, label: int, source: TaskSource)
 
 
 def _random(regions: Intervals, wanted: int, source: TaskSource) -> Examples:
-    """Random windows wholly inside regions, on either strand, of class 0."""
+    """Draw windows wholly inside regions, on either strand, of class 0."""
     room = np.maximum(regions[:, 1] - regions[:, 0] - source.length_bp + 1, 0)
     total = int(room.sum())
     draws = np.sort(source.rng.integers(0, max(total, 1), wanted if total else 0))

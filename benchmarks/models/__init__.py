@@ -1,1 +1,1 @@
-"""What is judged: pretrained encoders, their random controls, k-mer counts, a small CNN."""
+"""The models that are judged: pretrained encoders, their random controls, k-mer counts, a small CNN."""

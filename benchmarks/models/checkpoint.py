@@ -53,10 +53,11 @@ def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
 
 
 def digest(module: nn.Module) -> str:
-    """Hash of all weights, in the order of their names."""
+    """Return a hash of all weights, in the order of their names."""
     hasher = hashlib.blake2b(digest_size=8)
     for name, tensor in sorted(module.state_dict().items()):
         hasher.update(name.encode())
+        # Bytes, because numpy has no bfloat16.
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         hasher.update(flat.view(torch.uint8).numpy().tobytes())
     return hasher.hexdigest()

@@ -36,7 +36,7 @@ class SmallCnn(nn.Module):
 
     def __init__(self, length_bp: int, num_classes: int) -> None:
         super().__init__()
-        self.length_bp = max(length_bp, 64)
+        self.length_bp = max(length_bp, 64)  # shorter input would not survive three convolutions and poolings
         self.embedding = nn.Embedding(PAD_ID + 1, _EMBEDDING, padding_idx=PAD_ID)
         layers: list[nn.Module] = []
         channels, length = _EMBEDDING, self.length_bp
@@ -57,20 +57,23 @@ class SmallCnn(nn.Module):
         return self.dense(self.convolutions[1:](self.first(ids)))
 
     def first(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B 16 M"]:
-        """First convolution of the embedded bases, as one of 5 channels: embedding and kernel are both linear."""
+        """Return the first convolution of the embedded bases.
+
+        Embedding and convolution are both linear, so their product is one convolution of 5 channels instead of 100.
+        """
         kernel = torch.einsum("vc,ock->ovk", self.embedding.weight[:PAD_ID], self.convolutions[0].weight)
         one_hot = nn.functional.one_hot(ids, PAD_ID + 1)[..., :PAD_ID].transpose(1, 2).to(kernel.dtype)
         return nn.functional.conv1d(one_hot, kernel, self.get_parameter("convolutions.0.bias"))
 
 
 def tokenize(sequence: str) -> Tokens:
-    """Base codes."""
+    """Return base codes."""
     codes = encode(sequence.encode()).astype(np.int64)
     return Tokens(codes, np.ones(len(codes), bool))
 
 
 def small_cnn(length_bp: int, num_classes: int, seed: int) -> SmallCnn:
-    """Draw the weights of a seed."""
+    """Return a CNN whose weights are drawn from a seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return SmallCnn(length_bp, num_classes)

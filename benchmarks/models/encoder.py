@@ -13,6 +13,7 @@ from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError
 
 MAX_TRUNCATED_SHARE = 0.01
+"""Share of rows that a model may cut without being asked to: more would change what the task is."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
 
 
@@ -64,16 +65,16 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Return the device that the network is on."""
         return next(self.module.parameters()).device
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights."""
+        """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     def with_random_weights(self, seed: int) -> "Encoder":
-        """The control: the same architecture, tokenizer and pooling, nothing learned."""
+        """Return the control: the same architecture, tokenizer and pooling, nothing learned."""
         module = self.random_like(seed).to(self.device).eval()
         return replace(self, name=f"{self.name} (random weights)", kind="random", module=module)
 
@@ -83,12 +84,12 @@ class Encoder:
         Raises
         ------
         ConfigError
-            Over 1 % of the sequences would be cut, or one gives no token.
+            Over 1 % of the sequences would be cut, or one has no token.
         """
         tokens = [self.tokenize(sequence) for sequence in sequences]
         empty = next((i for i, t in enumerate(tokens) if not t.pooled.any()), None)
         if empty is not None:
-            raise ConfigError(f"{self.name}: a sequence of {len(sequences[empty])} bp gives no token")
+            raise ConfigError(f"{self.name}: a sequence of {len(sequences[empty])} bp has no token")
         limit = self.context_tokens
         if limit is None:
             return tokens
@@ -112,7 +113,7 @@ class Encoder:
         allow_truncation: bool = False,
         batch_tokens: int | None = None,
     ) -> Float[np.ndarray, "N D"]:
-        """Mean over tokens of the last layer's vectors.
+        """Return the mean over tokens of the last layer's vectors.
 
         Parameters
         ----------
@@ -153,7 +154,7 @@ class Encoder:
         return out
 
     def _batches(self, tokens: Sequence[Tokens], batch_tokens: int) -> Iterator[list[int]]:
-        """Rows in order of length, cut where the padded batch would be too large."""
+        """Yield rows in order of length, cut where the padded batch would be too large."""
         lengths = [len(t.ids) for t in tokens]
         rows: list[int] = []
         for i in sorted(range(len(tokens)), key=lengths.__getitem__):
@@ -178,11 +179,11 @@ def pad(tokens: Sequence[Tokens], pad_id: int, device: torch.device | str = "cpu
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Context in which a network computes in this precision."""
+    """Return the context in which a network computes in this precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def mean_pool(hidden: Float[Tensor, "B T D"], pooled: Bool[Tensor, "B T"]) -> Float[Tensor, "B D"]:
-    """Mean over the tokens that count."""
+    """Return the mean over the tokens that count."""
     weight = pooled.to(hidden.dtype)
     return torch.einsum("btd,bt->bd", hidden, weight) / weight.sum(1, keepdim=True)

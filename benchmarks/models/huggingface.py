@@ -15,7 +15,7 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.training.device import choose_device
 
-_NO_LIMIT = 1_000_000
+_NO_LIMIT = 1_000_000  # tokenizers without a limit have a model_max_length of 1e30
 
 
 class HiddenStates(nn.Module):
@@ -105,14 +105,14 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
 
 def _tokenize(tokenizer: Any) -> Any:
     def tokenize(sequence: str) -> Tokens:
-        found = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
-        return Tokens(np.array(found["input_ids"]), np.array(found["special_tokens_mask"]) == 0)
+        encoded = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
+        return Tokens(np.array(encoded["input_ids"]), np.array(encoded["special_tokens_mask"]) == 0)
 
     return tokenize
 
 
 def _tokenization(tokenizer: Any) -> str:
-    """Tokenizers of one letter are base, those of one length kmer, all others bpe."""
+    """Classify a tokenizer by its vocabulary: one letter is base, all words of one length kmer, all else bpe."""
     special = set(tokenizer.all_special_tokens)
     lengths = [len(t) for t in tokenizer.get_vocab() if t not in special and set(t.upper()) <= set("ACGT")]
     if not lengths or max(lengths) == 1:

@@ -12,7 +12,7 @@ MAX_K = 5
 
 
 def kmer_counts(sequences: Sequence[str], max_k: int = MAX_K, *, both_strands: bool = False) -> csr_matrix:
-    """Square roots of the counts of all k-mers of 1 to ``max_k`` bases.
+    """Return the square roots of the counts of all k-mers of 1 to ``max_k`` bases.
 
     Parameters
     ----------
@@ -42,5 +42,5 @@ def kmer_counts(sequences: Sequence[str], max_k: int = MAX_K, *, both_strands: b
         whole = whole & np.roll(known, 1 - k)
         ones = np.ones(int(whole.sum()))
         counts = coo_matrix((ones, (row[whole], index[whole])), shape=(len(sequences), 4**k)).tocsr()
-        blocks.append(counts.sqrt())
+        blocks.append(counts.sqrt())  # roots of counts have about the same variance, whatever their mean
     return hstack(blocks, format="csr")

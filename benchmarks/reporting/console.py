@@ -1,4 +1,4 @@
-"""What ``dnar2mae benchmark`` does and prints."""
+"""The actions of ``dnar2mae benchmark``, and what they print."""
 
 import sys
 from dataclasses import replace
@@ -13,7 +13,7 @@ from dnar2mae.storage.progress import progress_bar
 if TYPE_CHECKING:
     from dnar2mae.benchmarks.running.cells import ModelSpec
 
-_PIPE_COLUMNS = 140
+_PIPE_COLUMNS = 140  # width of tables that go to a file or a pipe, where rich would assume 80
 
 
 def run_and_print(
@@ -77,8 +77,8 @@ def print_list(suite_name: str | None, data: Path | None) -> int:
     rows = []
     for task in suite.tasks:
         sizes = "/".join(str(size) for size in task.sizes.values())
-        found = [] if data is None else ["found" if find_task(suite, task, data) else "missing"]
-        rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *found])
+        state = [] if data is None else ["found" if find_task(suite, task, data) else "missing"]
+        rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *state])
     columns = ["task", "metric", "classes", "length (bp)", "official rows", *([] if data is None else ["data"])]
     _print_table(suite.title, columns, rows)
     print(f"Source: {suite.source}")
@@ -136,9 +136,9 @@ def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
         print(f"* {row['task']}: {row['flags']}; not comparable with published scores")
     for remark in remarks(summary):
         print(f"Note: {remark}")
-    found = ranks(summary)
-    if len(found) > 1:
-        print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in found.items()))
+    rank_of = ranks(summary)
+    if len(rank_of) > 1:
+        print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in rank_of.items()))
 
 
 def _suite_rows(suites: Any) -> list[list[str]]:

@@ -20,7 +20,7 @@ def plot_suite(summary: pd.DataFrame, numbers: pd.DataFrame, path: Path) -> Path
     Parameters
     ----------
     summary
-        Of one suite, as :func:`dnar2mae.benchmarks.reporting.summary.summarise` gives it.
+        Of one suite, as :func:`dnar2mae.benchmarks.reporting.summary.summarise` returns it.
     numbers
         Published scores; shown where the data are the official ones, each with its protocol.
     path
@@ -59,9 +59,9 @@ def _bars(panel: Any, part: pd.DataFrame, colours: dict[str, str]) -> None:
     rows = part.to_dict("records")[::-1]
     names = [contestant(row) for row in rows]
     panel.barh(names, [row["score"] for row in rows], color=[colours[name] for name in names], height=0.7)
-    for place, row in enumerate(rows):
+    for height, row in enumerate(rows):
         if not np.isnan(row["low"]):
-            panel.plot([row["low"], row["high"]], [place, place], color="k", lw=1)
+            panel.plot([row["low"], row["high"]], [height, height], color="k", lw=1)
     panel.tick_params(labelsize=6.5)
     lowest = min(part["low"].min(), part["score"].min())
     panel.set_xlim(min(0, lowest - _MARGIN), 1)

@@ -93,7 +93,7 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def cell_text(row: Any) -> str:
-    """Score, sd over seeds, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
+    """Write score, sd over seeds, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
     text = f"{row['score']:.3f}"
     text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else ""
     text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})" if is_seeded(row) else ""
@@ -128,7 +128,7 @@ def _flagged(summary: pd.DataFrame) -> list[str]:
 
 
 def _published_table(summary: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame | None:
-    """The best three published scores of each task that has its official data."""
+    """Return the best three published scores of each task that has its official data."""
     whole = summary[summary["flags"] == ""][["task", "metric"]].drop_duplicates()
     known = whole.merge(numbers, on=["task", "metric"])
     if known.empty:
@@ -139,27 +139,27 @@ def _published_table(summary: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFra
 
 
 def _rank_table(summary: pd.DataFrame) -> pd.DataFrame:
-    found = ranks(summary)
-    return pd.DataFrame({"model": found.keys(), "mean rank": [round(rank, 2) for rank in found.values()]})
+    rank_of = ranks(summary)
+    return pd.DataFrame({"model": rank_of.keys(), "mean rank": [round(rank, 2) for rank in rank_of.values()]})
 
 
 def _comparisons(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
-    """Every pretrained model by every method against every baseline, over the tasks that both have."""
+    """Compare every pretrained model by every method with all others, over the tasks that both have."""
     names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
     table = []
     for first in (name for name, kind in names.items() if kind in ("checkpoint", "huggingface")):
         for second in names:
-            if second == first or (found := compare_models(store, rows, first, second)) is None:
+            if second == first or (comparison := compare_models(store, rows, first, second)) is None:
                 continue
             table.append(
                 {
                     "model": first,
                     "against": second,
-                    "difference": found.difference.value,
-                    "low": found.difference.low,
-                    "high": found.difference.high,
-                    "p": found.p_value,
-                    "higher on": f"{found.wins} of {found.num_tasks} tasks",
+                    "difference": comparison.difference.value,
+                    "low": comparison.difference.low,
+                    "high": comparison.difference.high,
+                    "p": comparison.p_value,
+                    "higher on": f"{comparison.wins} of {comparison.num_tasks} tasks",
                 }
             )
     return pd.DataFrame(table)

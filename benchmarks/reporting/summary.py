@@ -17,7 +17,7 @@ _GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
 
 
 def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row for each task, model and method.
+    """Return one row for each task, model and method.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def remarks(summary: pd.DataFrame) -> list[str]:
-    """What a reader must know of scores, one line each: fewer seeds than the protocol has, and notes on the data."""
+    """Return remarks on the scores, one line each: fewer seeds than the protocol has, and notes on the data."""
     rows = summary.to_dict("records")
     fewer = {
         f"{contestant(row)}: {row['num_seeds']} of the {row['protocol_seeds']:.0f} seeds of protocol {row['protocol']}"
@@ -88,17 +88,17 @@ def remarks(summary: pd.DataFrame) -> list[str]:
 
 
 def is_seeded(row: Mapping[Any, Any]) -> bool:
-    """Whether a result depends on a seed: that of frozen pretrained vectors and of counts does not."""
+    """Tell whether a result depends on a seed: that of frozen pretrained vectors and of counts does not."""
     return row["method"] not in ("probe", "knn") or row["kind"] == "random"
 
 
 def contestant(row: Mapping[Any, Any]) -> str:
-    """Name of a model with its method, as tables show it."""
+    """Return the name of a model with its method, as tables show it."""
     return f"{row['model']}, {row['method']}{', both strands' if row['both_strands'] else ''}"
 
 
 def ranks(summary: pd.DataFrame) -> dict[str, float]:
-    """Mean rank of each model and method over the tasks that all of them have."""
+    """Return the mean rank of each model and method over the tasks that all of them have."""
     scores: dict[str, dict[str, float]] = {}
     for row in summary.to_dict("records"):
         scores.setdefault(contestant(row), {})[f"{row['suite']}:{row['task']}"] = row["score"]
@@ -106,14 +106,14 @@ def ranks(summary: pd.DataFrame) -> dict[str, float]:
 
 
 def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str) -> ModelDifference | None:
-    """Paired bootstrap of two models over the tasks that both have; None where there is none.
+    """Compare two models over the tasks that both have, by a paired bootstrap; None where there is none.
 
     Parameters
     ----------
     store, rows
         Where results are.
     first, second
-        Names as :func:`contestant` gives them; the difference is first minus second.
+        Names as :func:`contestant` returns them; the difference is first minus second.
     """
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -135,7 +135,7 @@ def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, 
 
 
 def published(suite: str) -> pd.DataFrame:
-    """Published scores of a packaged suite with their source and protocol; empty where none are kept."""
+    """Read the published scores of a packaged suite, with source and protocol; empty where none are kept."""
     path = PUBLISHED / f"{suite}.csv"
     columns = ["suite", "task", "model", "metric", "value", "spread", "spread_kind", "protocol", "source"]
     return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=columns).astype({"value": float})
@@ -157,10 +157,10 @@ def _interval(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[float, 
         return np.nan, np.nan
     labels, predicted = _predictions(store, cells)
     draws = resample_scores(labels, [predicted], first["metric"], len(first["classes"]), rng=_rng(first["task"]))
-    found = interval(0.0, draws[:, 0])
-    return found.low, found.high
+    bounds = interval(0.0, draws[:, 0])
+    return bounds.low, bounds.high
 
 
 def _rng(task: str) -> np.random.Generator:
-    """A stream of its own for each task, the same in every report."""
+    """Return a generator of its own for each task, the same in every report."""
     return np.random.default_rng(int.from_bytes(hashlib.blake2b(task.encode(), digest_size=8).digest()))

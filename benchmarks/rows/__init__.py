@@ -1,1 +1,1 @@
-"""Rows of a benchmark: what the benchmarks ask of each modality."""
+"""Rows of a benchmark, and how each modality reads and embeds them."""

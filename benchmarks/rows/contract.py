@@ -1,4 +1,4 @@
-"""What the benchmarks ask of a modality: to read labelled rows, to say which are equal, and to embed them.
+"""The benchmarks' contract with a modality: it reads labelled rows, says which are equal, and embeds them.
 
 Scores, splits, duplicates, probes, nearest neighbours, seeds and reports are the same for all.
 """
@@ -21,16 +21,16 @@ class LabelledRows(NamedTuple):
     """Rows of one split."""
 
     rows: Sequence[Any]
-    """Whatever the modality's encoders embed: letters, arrays, or indices into a file that stays on disk."""
+    """Input of the modality's encoders: letters, arrays, or indices into a file that stays on disk."""
     labels: Sequence[int]
     """Class ids, by the task's label map."""
     remarks: Mapping[str, int] = {}
-    """Number of rows, by what a reader should know of them."""
+    """Remarks for the reader of a report, each with the number of rows that it is about."""
 
 
 @runtime_checkable
 class RowEmbedder(Protocol):
-    """A network that gives one vector a row; what ``probe`` and ``knn`` need."""
+    """A network that turns each row into one vector, as ``probe`` and ``knn`` need."""
 
     kind: str
     """checkpoint, huggingface or random."""
@@ -39,13 +39,13 @@ class RowEmbedder(Protocol):
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights."""
+        """Return the number of weights."""
 
     def embed(self, rows: Sequence[Any], **options: Any) -> Float[np.ndarray, "N D"]:
-        """One vector a row, ``float32``. ``options`` are ``both_strands`` and ``allow_truncation``, of DNA only."""
+        """Return a ``float32`` vector a row; ``options`` are ``both_strands`` and ``allow_truncation``, for DNA."""
 
     def with_random_weights(self, seed: int) -> "RowEmbedder":
-        """The control: the same architecture, nothing learned."""
+        """Return the control: the same architecture, nothing learned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class LabelledData:
     """How labelled rows of one modality are found, read, compared and embedded."""
 
     find: Callable[["SuiteTask", Path], bool]
-    """Whether a folder holds the task's test rows."""
+    """Whether a folder has the task's test rows."""
     read: Callable[["SuiteTask", Path], dict[str, LabelledRows]]
     """Splits that a task's folder has, by name: test, and train, dev or both."""
     key: Callable[[Any], bytes]
@@ -67,7 +67,7 @@ class LabelledData:
 
 
 def labelled_data(modality: str) -> LabelledData:
-    """Return what the benchmarks ask of a modality, by its name; a worker process finds the same.
+    """Return how a modality's rows are read and embedded, by its name; a worker process finds the same.
 
     Raises
     ------

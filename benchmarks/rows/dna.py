@@ -21,7 +21,7 @@ def _find(task: SuiteTask, folder: Path) -> bool:
 
 def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     paths = {split: find_split(folder, split) for split in SPLITS}
-    return {split: LabelledRows(*read_split(found, task.label_map())) for split, found in paths.items() if found}
+    return {split: LabelledRows(*read_split(files, task.label_map())) for split, files in paths.items() if files}
 
 
 def _load(path: str, device: str, trust_remote_code: bool) -> Encoder:

@@ -61,7 +61,7 @@ class _Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleEncoder:
-    """The model of a run on any kind of data; implements :class:`dnar2mae.benchmarks.rows.contract.RowEmbedder`."""
+    """The model of a run of any modality; implements :class:`dnar2mae.benchmarks.rows.contract.RowEmbedder`."""
 
     trained: TrainedModel
     digest: str
@@ -69,11 +69,11 @@ class SampleEncoder:
 
     @property
     def num_parameters(self) -> int:
-        """Number of weights."""
+        """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.trained.model.parameters())
 
     def embed(self, rows: Sequence[Sample]) -> Float[np.ndarray, "N D"]:
-        """One vector a sample."""
+        """Return one vector a sample."""
         files = {row.file for row in rows}
         assert len(files) == 1, "a task has one file"
         source = self.trained.modality.read(Path(files.pop()))
@@ -109,6 +109,7 @@ def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     for index, (content, text) in enumerate(zip(_contents(source), _labels(task, source, folder), strict=True)):
         if text not in ids:
             raise ConfigError(f"{file}: sample {index + 1}: label {text!r} is not in the task's map ({', '.join(ids)})")
+        # By content, not at random: equal samples share a split, and a file that grows keeps the splits of its rows.
         split = _TENTHS[int.from_bytes(content[:8], "little") % 10]
         rows[split].append(Sample(str(file), index, content))
         labels[split].append(ids[text])
@@ -116,20 +117,20 @@ def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
 
 
 def _contents(source: FiniteSource) -> list[bytes]:
-    """Hash of each sample's tokens and values."""
-    found = []
+    """Return a hash of each sample's tokens and values."""
+    hashes = []
     for start in range(0, len(source), _READ):
         batch = source.batch(np.arange(start, min(start + _READ, len(source))))
         parts = [part.numpy() for part in (batch.tokens, batch.values) if part is not None]
-        found += [
+        hashes += [
             hashlib.blake2b(b"".join(part[row].tobytes() for part in parts), digest_size=16).digest()
             for row in range(len(batch.tokens))
         ]
-    return found
+    return hashes
 
 
 def _labels(task: SuiteTask, source: Any, folder: Path) -> list[str]:
-    """Label text of each sample."""
+    """Return the label text of each sample."""
     column, file = str(task.options.get("label", "label")), task.options.get("labels")
     if file is None and getattr(source, "labels", None) is not None:
         return [source.classes[number] for number in source.labels]

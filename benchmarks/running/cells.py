@@ -24,6 +24,7 @@ from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.scoring.scores import all_scores
 
 _CNN_LENGTH_QUANTILE = 0.99
+"""Share of training rows that fit the CNN whole: one very long row must not set the size of its dense layer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchmarkCell:
-    """What to run."""
+    """A model, a method and a seed."""
 
     model: ModelSpec
     method: str
@@ -56,7 +57,7 @@ class BenchmarkCell:
     precision: str = "fp32"
     """Of the encoder: fp32 or bf16."""
     lr: float | None = None
-    """Learning rate that another seed's search has found; None searches."""
+    """Learning rate that the first seed has chosen; None searches."""
 
     @property
     def is_seeded(self) -> bool:
@@ -84,7 +85,7 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
     Returns
     -------
     row
-        Scores and what they rest on.
+        Scores, the value and setting chosen on dev, notes and seconds.
     probabilities
         ``[N, C]`` class probabilities of the test rows.
 
@@ -97,23 +98,23 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
     spec, num_classes = cell.model, len(data.task.classes)
     encoder = None
     if spec.kind in ("kmer", "cnn"):
-        found, parameters = _baseline(cell, data)
+        predicted, parameters = _baseline(cell, data)
     else:
         encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
         if isinstance(encoder, Encoder):
             encoder = replace(_limited(encoder, cell, data), precision=cell.precision)
         if spec.kind == "random":
-            encoder = encoder.with_random_weights(cell.seed)
+            encoder = encoder.with_random_weights(cell.seed)  # after the cap, which both share
         parameters = encoder.num_parameters
         if cell.method in FROZEN:
-            found = _frozen(cell, data, _vectors(encoder, cell, data))
+            predicted = _frozen(cell, data, _vectors(encoder, cell, data))
         elif isinstance(encoder, Encoder):
-            found = _tuned(encoder, cell, data)
+            predicted = _tuned(encoder, cell, data)
         else:
             raise ConfigError(
                 f"{spec.name}: method {cell.method} needs an encoder of tokens; {spec.modality} has probe and knn"
             )
-    labels, probabilities = data.test.labels, found.probabilities
+    labels, probabilities = data.test.labels, predicted.probabilities
     kept = ~data.is_duplicate
     scores = all_scores(labels, probabilities)
     filtered = all_scores(labels[kept], probabilities[kept]) if kept.any() else {}
@@ -121,8 +122,8 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
         "status": "done",
         "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
         "filtered": {data.task.metric: filtered.get(data.task.metric)},
-        "dev": found.dev,
-        "chosen": found.setting,
+        "dev": predicted.dev,
+        "chosen": predicted.setting,
         "num_parameters": parameters,
         "notes": [*data.notes, *_notes(encoder, data)],
         "seconds": round(time.perf_counter() - start, 2),
@@ -139,7 +140,7 @@ def _frozen(cell: BenchmarkCell, data: TaskData, features: Features) -> Predicte
 
 
 _VECTORS: dict[tuple, Features] = {}
-"""What the last cell with frozen vectors has embedded."""
+"""Vectors of the last cell with frozen ones: its other methods take them as well."""
 
 
 def _vectors(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Features:
@@ -155,9 +156,9 @@ def _vectors(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Featu
     if key not in _VECTORS:
         options = {name: True for name in ("both_strands", "allow_truncation") if getattr(cell, name)}
         splits = (data.train, data.dev, data.test)
-        found = Features(*(encoder.embed(split.rows, **options) for split in splits))
-        _VECTORS.clear()
-        _VECTORS[key] = found
+        features = Features(*(encoder.embed(split.rows, **options) for split in splits))
+        _VECTORS.clear()  # vectors may take gigabytes: keep one set
+        _VECTORS[key] = features
     return _VECTORS[key]
 
 
@@ -200,9 +201,9 @@ def _baseline(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
 
 
 def _searched(make: Any, problem: TrainingTask, settings: FitSettings, cell: BenchmarkCell) -> Predicted:
-    """Try every learning rate, or the one that was found; equal values go to the smaller rate."""
+    """Try every learning rate, or the one that the first seed has chosen; equal values go to the smaller rate."""
     rates = sorted(settings.lr) if cell.lr is None else [cell.lr]
-    return max((fit(make, problem, settings, cell.seed, lr) for lr in rates), key=lambda found: found.dev)
+    return max((fit(make, problem, settings, cell.seed, lr) for lr in rates), key=lambda fitted: fitted.dev)
 
 
 def _problem(cell: BenchmarkCell, data: TaskData, tokens: Any, collate: Any) -> TrainingTask:
@@ -233,7 +234,7 @@ def _notes(encoder: RowEmbedder | None, data: TaskData) -> list[str]:
 
 
 def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[str, str]) -> dict[str, Any]:
-    """What a result must agree with to be that of this cell."""
+    """Return what a stored result must agree with to count as this cell's."""
     method = "cnn" if cell.method == "scratch" else cell.method
     settings = asdict(cell.protocol.settings(method, task)) | {"select": cell.protocol.select}
     settings |= {"allow_truncation": cell.allow_truncation, "precision": cell.precision}
@@ -252,5 +253,5 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
+    """Return settings as they are after a round trip through JSON: lists in place of tuples."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

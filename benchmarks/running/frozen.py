@@ -11,13 +11,13 @@ from dnar2mae.benchmarks.running.protocol import KnnSettings, ProbeSettings
 from dnar2mae.scoring.scores import confusion, mcc
 
 _MAX_ITERATIONS = 200
-_PATIENCE = 2
-_MIN_PROBABILITY = 1e-12
-_CHUNK_ROWS = 1024
+_PATIENCE = 2  # penalties in a row that may be no better on dev
+_MIN_PROBABILITY = 1e-12  # so that one sure and wrong answer does not make the loss infinite
+_CHUNK_ROWS = 1024  # rows whose similarities to all training rows are in memory at once
 
 
 class Predicted(NamedTuple):
-    """What a classifier makes of the test rows."""
+    """A classifier's answers for the test rows."""
 
     probabilities: Float[np.ndarray, "N C"]
     """Class probabilities."""
@@ -59,7 +59,7 @@ def probe(
     settings: ProbeSettings,
     select: str = "mcc",
 ) -> Predicted:
-    """Logistic regression with an L2 penalty.
+    """Fit a logistic regression with an L2 penalty, chosen on dev.
 
     Dense features are standardised with the mean and sd of the training rows; sparse ones are divided by the sd and
     stay sparse. Penalties are tried from the strongest on, until two in a row are no better on dev than the best;
@@ -80,9 +80,10 @@ def probe(
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    is_dense = isinstance(features.train, np.ndarray)
+    is_dense = isinstance(features.train, np.ndarray)  # centring would fill a sparse matrix
     scaler = StandardScaler(with_mean=is_dense).fit(features.train)
     train, dev, test = (scaler.transform(x) for x in features)
+    # Each fit starts from the one under the next stronger penalty: most of the path is then a few iterations.
     model = LogisticRegression(warm_start=True, max_iter=_MAX_ITERATIONS)
     candidates: list[Predicted] = []
     for c in sorted(settings.c):
@@ -110,7 +111,7 @@ def nearest(
     settings: KnnSettings,
     select: str = "mcc",
 ) -> Predicted:
-    """Vote of the k nearest training rows by cosine similarity, after centring on the training mean.
+    """Let the k nearest training rows vote, by cosine similarity after centring on the training mean.
 
     Equal votes go to the class of lower id; k is chosen on dev, equal values going to the smaller one. Parameters as
     for :func:`probe`; features are dense.
@@ -130,7 +131,7 @@ def nearest(
 
 
 FROZEN: dict[str, Callable[..., Predicted]] = {"probe": probe, "knn": nearest}
-"""Ways that need vectors only."""
+"""Methods that need vectors only."""
 
 
 def _unit(x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
@@ -138,10 +139,10 @@ def _unit(x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
 
 
 def _neighbours(x: np.ndarray, train: np.ndarray, labels: Sequence[int] | np.ndarray, k: int) -> np.ndarray:
-    """Labels of the k nearest training rows, nearest first."""
-    found = []
+    """Return the labels of the k nearest training rows, nearest first."""
+    chunks = []
     for start in range(0, len(x), _CHUNK_ROWS):
         similarity = x[start : start + _CHUNK_ROWS] @ train.T
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        found.append(np.asarray(labels)[order])
-    return np.concatenate(found)
+        chunks.append(np.asarray(labels)[order])
+    return np.concatenate(chunks)

@@ -27,7 +27,7 @@ class JudgedModels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteOptions:
-    """What to run besides the models, and how."""
+    """Methods, seeds and controls of a run over a suite."""
 
     methods: Annotated[tuple[Method, ...], arg(name="method")] = ("probe",)
     """probe: logistic regression on frozen vectors; knn: nearest neighbours; finetune: all weights; lora."""

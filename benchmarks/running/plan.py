@@ -16,7 +16,7 @@ def plan_cells(
     baselines: Sequence[str],
     num_seeds: int | None,
 ) -> list[BenchmarkCell]:
-    """Every model by every method, the baselines by theirs, each with the seeds that its result depends on.
+    """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
 
 
 def weights_digest(spec: ModelSpec) -> str:
-    """Hash of the weights that a model starts from; reads it, so that one that cannot be read is told early."""
+    """Return the hash of the weights that a model starts from; one that cannot be read is an error before any work."""
     if spec.kind in ("kmer", "cnn"):
-        return "v1"
+        return "v1"  # no weights to hash; another version when the method changes
     return load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality).digest

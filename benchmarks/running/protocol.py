@@ -38,7 +38,7 @@ class FitSettings:
     weight_decay: float = 0.01
     """Decoupled weight decay of matrices (not of norms and biases)."""
     batch_size: int = 32
-    """Rows in one step, whatever the hardware."""
+    """Rows in one step, on any hardware."""
     schedule: Literal["linear", "constant"] = "linear"
     """Learning rate after the warm-up: linear to 0 at the last step, or constant."""
     warmup_steps: int = 0
@@ -48,7 +48,7 @@ class FitSettings:
     epochs: int = 3
     """Passes over the training rows."""
     max_steps: int | None = None
-    """Number of steps whatever the epochs."""
+    """Number of steps; overrides epochs."""
     evaluate_every: int | None = None
     """Steps between evaluations on dev; by default one evaluation an epoch."""
     patience: int | None = None
@@ -77,7 +77,7 @@ class Protocol:
     source: str
     notes: str = ""
     methods: tuple[str, ...] = METHODS
-    """Ways that it defines."""
+    """Methods that it defines."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     select: Literal["mcc", "loss"] = "mcc"
     """What decides on dev: the highest MCC or the lowest cross-entropy."""
@@ -95,7 +95,7 @@ class Protocol:
     """Settings of the tasks whose name a pattern matches; later patterns win."""
 
     def settings(self, method: str, task: str) -> Any:
-        """Settings of a method, or of the cnn, for a task."""
+        """Return the settings of a method, or of the cnn, for a task."""
         settings = getattr(self, method)
         for pattern, changes in self.tasks.items():
             if fnmatchcase(task, pattern) and method in changes:
@@ -104,7 +104,7 @@ class Protocol:
 
 
 def packaged_protocols() -> dict[str, Path]:
-    """Files of the protocols that come with the package, by the protocol's name."""
+    """Return the files of the protocols that come with the package, by the protocol's name."""
     return {read_yaml(path)["name"]: path for path in sorted(PACKAGED.glob("*.yaml"))}
 
 
@@ -121,6 +121,7 @@ def load_protocol(name: str) -> Protocol:
     if not path.is_file():
         raise ConfigError(f"no protocol {name!r}: name one of {', '.join(packaged)}, or a YAML file")
     protocol = structured(read_yaml(path), Protocol, path)
+    # Else a wrong name would be noticed only once a matching task runs.
     for pattern, changes in protocol.tasks.items():
         for method in changes:
             try:

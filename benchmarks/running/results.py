@@ -26,11 +26,11 @@ class Store:
 
     @property
     def file(self) -> Path:
-        """Where finished cells are."""
+        """Return the path of ``results.jsonl``."""
         return self.folder / "results.jsonl"
 
     def rows(self) -> list[dict[str, Any]]:
-        """Finished and failed cells, the last of each; a line cut short by an interruption is left out.
+        """Return finished and failed cells, the last of each; a line cut short by an interruption is left out.
 
         Raises
         ------
@@ -39,16 +39,16 @@ class Store:
         """
         if not self.file.exists():
             return []
-        found: dict[tuple, dict[str, Any]] = {}
+        latest: dict[tuple, dict[str, Any]] = {}
         lines = self.file.read_text().splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                found[tuple(row[name] for name in _KEY)] = row
+                latest[tuple(row[name] for name in _KEY)] = row
             except (ValueError, KeyError, TypeError) as error:
-                if number < len(lines):
+                if number < len(lines):  # only the last line can have been cut short
                     raise RunError(f"{self.file}:{number}: not a result: {error}") from error
-        return list(found.values())
+        return list(latest.values())
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a cell, on disk before this returns."""
@@ -63,7 +63,7 @@ class Store:
     def write_predictions(
         self, cell: Mapping[str, Any], labels: np.ndarray, probabilities: np.ndarray, is_duplicate: np.ndarray
     ) -> str:
-        """Write the test rows' label, prediction and probabilities; give the path below the folder."""
+        """Write the test rows' label, prediction and probabilities; return the path below the folder."""
         name = "--".join(_slug(str(cell[key])) for key in ("model", "method", "protocol", "seed"))
         path = Path("predictions", *_slug(cell["suite"]).split("/"), *map(_slug, cell["task"].split("/")))
         path = path / f"{name}{'--both-strands' if cell['both_strands'] else ''}.csv"
@@ -99,7 +99,7 @@ def finished(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any]) -> dict[st
 
 
 def flat(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a cell, scores and settings in columns of their own."""
+    """Return one row a cell, scores and settings in columns of their own."""
     table = []
     for row in rows:
         simple = {k: v for k, v in row.items() if not isinstance(v, dict | list)}

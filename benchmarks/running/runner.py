@@ -38,14 +38,14 @@ class Job:
     task: SuiteTask
     folder: Path
     identity: dict[str, Any]
-    """What a stored result must agree with."""
+    """Fields that a stored result must have, with these values."""
     about: dict[str, Any]
-    """What a result says besides."""
+    """Further fields of the result: metric, sizes, duplicates."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuiteResult:
-    """What a run leaves behind."""
+    """Results of a run over a suite."""
 
     rows: list[dict[str, Any]]
     """Results of this run's cells, earlier finished ones included."""
@@ -65,7 +65,7 @@ def run_suite(
     options: SuiteOptions | None = None,
     advance: Advance = lambda done, total, what: None,
 ) -> SuiteResult:
-    """Run every cell that is not finished, and give all.
+    """Run every cell that is not finished, and return the results of all.
 
     Parameters
     ----------
@@ -111,21 +111,21 @@ def run_suite(
             continue
         about, data_digest = _about(_task_data(task, folder, protocol.dev_share))
         for cell in cells:
-            found = {"data_digest": data_digest, "model_digest": digests[cell.model]}
-            identity = cell_identity(cell, suite.name, task.name, found)
+            own_digests = {"data_digest": data_digest, "model_digest": digests[cell.model]}
+            identity = cell_identity(cell, suite.name, task.name, own_digests)
             jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
-        raise ConfigError(f"{root}: holds none of the {len(suite.tasks)} data sets of suite {suite.name}")
+        raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
     rows, num_reused = _run(jobs, store, options.num_workers, advance)
     return SuiteResult(rows=rows, skipped=skipped, num_reused=num_reused)
 
 
 def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) -> tuple[list[dict[str, Any]], int]:
-    """First cells that search a learning rate or need none, then the other seeds at the rate that was found."""
+    """First cells that search a learning rate or need none, then the other seeds at the rate that these chose."""
     stored = store.rows()
-    found = {i: row for i, job in enumerate(jobs) if (row := finished(stored, job.identity)) is not None}
-    rows = list(found.values())
-    waiting = [job for i, job in enumerate(jobs) if i not in found]
+    reused = {i: row for i, job in enumerate(jobs) if (row := finished(stored, job.identity)) is not None}
+    rows = list(reused.values())
+    waiting = [job for i, job in enumerate(jobs) if i not in reused]
     advance(len(rows), len(jobs), "")
     with _Workers(num_workers) as execute:
         for follows in (False, True):
@@ -135,7 +135,7 @@ def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) 
                 store.append(row)
                 rows.append(row)
                 advance(len(rows), len(jobs), f"{row['task']} {row['model']} {row['method']}")
-    return rows, len(found)
+    return rows, len(reused)
 
 
 def _follows(job: Job) -> bool:
@@ -144,13 +144,13 @@ def _follows(job: Job) -> bool:
 
 
 def _at_found_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
-    """The learning rate that the first seed has chosen; None where that cell failed."""
+    """Return the job with the learning rate that the first seed has chosen; None where that cell failed."""
     row = finished(rows, job.identity | {"seed": job.cell.protocol.seeds[0]})
     return None if row is None else replace(job, cell=replace(job.cell, lr=row["chosen"]["lr"]))
 
 
 class _Workers:
-    """Return a function that runs jobs and yields their rows as they finish."""
+    """A context that gives a function, which runs jobs and yields their rows as they finish."""
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
@@ -170,7 +170,8 @@ class _Workers:
             yield from (run_job(job, folder) for job in jobs)
             return
         before = active_children()
-        with _without_interrupts():  # what a worker inherits: the parent alone is interrupted, and stops its workers
+        # Workers inherit that SIGINT is ignored: only the parent acts on Ctrl-C, and then stops them.
+        with _without_interrupts():
             futures = [self.pool.submit(run_job, job, folder) for job in jobs]
         self.processes += [process for process in active_children() if process not in before]
         for future in as_completed(futures):
@@ -181,13 +182,13 @@ class _Workers:
             return
         if error is not None:
             for process in self.processes:
-                process.terminate()
+                process.terminate()  # the cells in progress are lost, finished ones are stored
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    if current_thread() is not main_thread():
+    if current_thread() is not main_thread():  # where Python refuses signal.signal
         yield
         return
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -202,7 +203,7 @@ def _start_worker(num_threads: int) -> None:
 
 
 def run_job(job: Job, folder: Path) -> dict[str, Any]:
-    """Run one cell, write its predictions, give its row; an error meant for the user becomes the row's."""
+    """Run one cell, write its predictions, return its row; an error meant for the user becomes part of the row."""
     made = {"date": time.strftime("%Y-%m-%dT%H:%M:%S"), **job.about, **_environment()}
     try:
         data = _task_data(job.task, job.folder, job.cell.protocol.dev_share)
@@ -225,8 +226,8 @@ def _about(data: TaskData) -> tuple[dict[str, Any], str]:
         "num_duplicates": int(data.is_duplicate.sum()),
         "flags": list(data.flags),
         "duplicates": {
-            f"{split} {kind}": int(getattr(found, kind).sum())
-            for split, found in data.duplicates.items()
+            f"{split} {kind}": int(getattr(duplicates, kind).sum())
+            for split, duplicates in data.duplicates.items()
             for kind in ("exact", "reverse", "opposite")
         },
     }
@@ -235,12 +236,12 @@ def _about(data: TaskData) -> tuple[dict[str, Any], str]:
 
 @lru_cache(maxsize=1)
 def _environment() -> dict[str, Any]:
-    found = environment()
-    return {name: found[name] for name in ("commit", "dnar2mae", "torch", "platform")}
+    facts = environment()
+    return {name: facts[name] for name in ("commit", "dnar2mae", "torch", "platform")}
 
 
 _LOADED: dict[tuple[Path, float], TaskData] = {}
-"""The task that this process has read last."""
+"""The task that this process has read last: consecutive cells of a task share it."""
 
 
 def _task_data(task: SuiteTask, folder: Path, dev_share: float) -> TaskData:

@@ -16,7 +16,7 @@ from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
 from dnar2mae.errors import ConfigError
 
-_SHUFFLE = 0xD1CE
+_SHUFFLE = 0xD1CE  # keeps the order of rows apart from all else that a seed draws
 _EVALUATION_ROWS = 64
 
 
@@ -30,7 +30,7 @@ class TokenizedRows(NamedTuple):
 
 
 class TrainingTask(NamedTuple):
-    """What a classifier is trained and judged on."""
+    """The splits on which a classifier is trained and judged."""
 
     train: TokenizedRows
     dev: TokenizedRows
@@ -64,7 +64,7 @@ class PooledClassifier(nn.Module):
     def forward(
         self, ids: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"], pooled: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B C"]:
-        """Class logits."""
+        """Return class logits."""
         with autocast(self.precision, ids.device):
             hidden = self.encoder(ids, valid)
         return self.head(mean_pool(hidden.float(), pooled))
@@ -107,7 +107,7 @@ def fit(
     Parameters
     ----------
     make
-        Gives the classifier of a seed: ``classifier(ids, valid, pooled) -> logits``.
+        Returns the classifier of a seed: ``classifier(ids, valid, pooled) -> logits``.
     problem
         Rows and what decides on dev.
     settings
@@ -124,6 +124,7 @@ def fit(
     optimizer = _adamw(classifier, settings, lr)
     warmup = settings.warmup_steps or round(settings.warmup_share * num_steps)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(settings.schedule, warmup, num_steps))
+    # patience counts evaluations, and the last step is always one.
     best, best_state, since = -math.inf, None, 0
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -146,11 +147,11 @@ def fit(
 
 
 def predict(classifier: nn.Module, problem: TrainingTask, rows: TokenizedRows) -> Float[np.ndarray, "N C"]:
-    """Class probabilities in evaluation mode, the mean over both strands where ``rows`` has them."""
+    """Return class probabilities in evaluation mode, averaged over both strands where ``rows`` has them."""
     if rows.reverse is not None:
         strands = (rows.tokens, rows.reverse)
         return np.mean([predict(classifier, problem, TokenizedRows(tokens, rows.labels)) for tokens in strands], axis=0)
-    order = np.argsort([len(t.ids) for t in rows.tokens], kind="stable")
+    order = np.argsort([len(t.ids) for t in rows.tokens], kind="stable")  # like lengths together: little padding
     out = np.empty((len(order), problem.num_classes))
     classifier.eval()
     with torch.inference_mode():
@@ -176,7 +177,7 @@ def _step(
 
 
 def _order(num_rows: int, batch_size: int, seed: int, num_steps: int) -> Iterator[np.ndarray]:
-    """Rows of each step; every epoch is a fresh permutation, a function of seed and epoch."""
+    """Yield the rows of each step; every epoch is a fresh permutation, a function of seed and epoch."""
     epoch = 0
     while num_steps > 0:
         order = np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(num_rows)

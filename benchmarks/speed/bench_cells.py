@@ -6,7 +6,6 @@ Writes a sparse AnnData file of simulated counts to a temporary folder, reads it
 second and peak resident memory; appends rows to ``benchmarks/results/cells.csv``. One thread.
 """
 
-import csv
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ import h5py
 import numpy as np
 import tyro
 
+from dnar2mae.benchmarks.speed import rows
 from dnar2mae.benchmarks.speed.bench_genome import peak_rss_mb, seconds
 from dnar2mae.config import PretrainConfig
 from dnar2mae.modalities.cell.config import CellConfig
@@ -24,7 +24,6 @@ from dnar2mae.modalities.registry import build_modality
 from dnar2mae.run.environment import environment
 
 RESULTS = Path(__file__).parents[1] / "results" / "cells.csv"
-FIELDS = ["what", "cells_per_s", "peak_rss_mb", "cells", "genes", "counts_per_cell", "file_mb", "commit", "date"]
 _PART = 5_000
 
 
@@ -73,11 +72,13 @@ def write_cells(path: Path, settings: CellBenchSettings) -> None:
 
 def main(settings: CellBenchSettings) -> int:
     """Write, read, print, record."""
-    rows = []
+    stamp = environment()
+    about = {"cells": settings.cells, "genes": settings.genes, "counts_per_cell": settings.expressed}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cells.h5ad"
         write_cells(path, settings)
-        file_mb = round(path.stat().st_size / 1e6)
+        about |= {"file_mb": round(path.stat().st_size / 1e6)}
+        about |= {"commit": stamp["commit"], "date": stamp["started"][:10]}
         for encoding in ("whole", "genes"):
             data = CellConfig(paths=(str(path),), memory_mb=0, encoding=encoding)
             modality = build_modality(PretrainConfig(modality="cell", data=data))
@@ -87,13 +88,13 @@ def main(settings: CellBenchSettings) -> int:
                 source.batch(np.arange(first, first + 32))
             rates = {"open": settings.cells / opened, "batches": settings.read / (time.perf_counter() - start)}
             for what, rate in rates.items():
-                rows.append([f"{what}, {encoding}", f"{rate:.4g}", f"{peak_rss_mb():.0f}"])
-                print(f"{rows[-1][0]:16} {rate:10,.0f} cells/s, {peak_rss_mb():6.0f} MB resident", flush=True)
-    stamp = environment()
-    tail = [settings.cells, settings.genes, settings.expressed, file_mb, stamp["commit"], stamp["started"][:10]]
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        csv.writer(file).writerows([FIELDS] * new + [[*row, *tail] for row in rows])
+                row = {
+                    "what": f"{what}, {encoding}",
+                    "cells_per_s": f"{rate:.4g}",
+                    "peak_rss_mb": f"{peak_rss_mb():.0f}",
+                }
+                rows.append(RESULTS, row | about)
+                print(f"{row['what']:16} {rate:10,.0f} cells/s, {peak_rss_mb():6.0f} MB resident", flush=True)
     return 0
 
 

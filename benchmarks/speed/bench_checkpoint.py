@@ -1,4 +1,4 @@
-"""How long a checkpoint holds training up, and how long it takes to be on disk and to be read again.
+"""Time for which a checkpoint stops training, and times of writing it to disk and reading it again.
 
     python -m dnar2mae.benchmarks.speed.bench_checkpoint --preset base
 
@@ -9,8 +9,6 @@ flushing it), and appends rows to ``benchmarks/results/checkpoint.csv``.
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pandas as pd
 import torch
 import tyro
 
+from dnar2mae.benchmarks.speed.bench_genome import seconds
 from dnar2mae.models import MaskedModel
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.checkpoint import Snapshot, load_checkpoint
@@ -38,17 +37,10 @@ class CheckpointBenchSettings:
     """Where to write; by default a temporary folder."""
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def write_plain(path: Path, content: bytes) -> None:
-    """Write and flush, no more."""
+    """Write and flush without checksums or renaming: the floor."""
     with path.open("wb", buffering=0) as file:
-        left = memoryview(content)
+        left = memoryview(content)  # one write() takes at most 2 GiB on Linux
         while left:
             left = left[file.write(left) :]
         os.fsync(file.fileno())
@@ -64,16 +56,17 @@ def main(settings: CheckpointBenchSettings) -> int:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     state = {"step": 1, "history": [], "guard": [0.0, 0.0]}
+    # Weights and AdamW's two moments, 4 bytes each.
     num_bytes = 12 * sum(parameter.numel() for parameter in model.parameters())
     block, target = torch.ones(num_bytes // 4), torch.empty(num_bytes // 4)
     copied = min(seconds(lambda: target.copy_(block)) for _ in range(3))
     with tempfile.TemporaryDirectory(dir=settings.folder) as folder:
-        place = Path(folder) / "checkpoints" / "step-00000001"
+        path = Path(folder) / "checkpoints" / "step-00000001"
         plain = seconds(lambda: write_plain(Path(folder) / "plain", block.numpy().tobytes()))
         times = {"copy, training waits": (seconds(lambda: Snapshot.take(model, optimizer, state)), copied)}
         snapshot = Snapshot.take(model, optimizer, state)
-        times["write, checksums, flush"] = (seconds(lambda: snapshot.write(place)), plain)
-        times["check and read"] = (seconds(lambda: load_checkpoint(place, model, optimizer)), copied)
+        times["write, checksums, flush"] = (seconds(lambda: snapshot.write(path)), plain)
+        times["check and read"] = (seconds(lambda: load_checkpoint(path, model, optimizer)), copied)
     about = environment()
     rows = [
         {

@@ -56,14 +56,14 @@ def write_fasta(path: Path, megabases: int) -> None:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock time of one call."""
+    """Return the wall-clock time of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start
 
 
 def peak_rss_mb() -> float:
-    """Most resident memory so far."""
+    """Return the most resident memory so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -1,4 +1,4 @@
-"""What ``make gpu`` times of masked_embedding."""
+"""The calls of masked_embedding that ``make gpu`` times."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from dnar2mae.kernels.masked_embedding import masked_embedding
 
 
 def problem(case: Case, device: str) -> TimedCase:
-    """Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm.
+    """Return Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm.
 
     In bf16 the weights are fp32 and the output bf16, as training under autocast has them.
     """

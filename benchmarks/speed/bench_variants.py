@@ -7,7 +7,6 @@ warms up, is not counted. Prints the rate of each round and the processor time, 
 not change much; appends rows to ``benchmarks/results/variants.csv``, each with the machine's load (running processes).
 """
 
-import csv
 import os
 import resource
 import sys
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 import tyro
 
+from dnar2mae.benchmarks.speed import rows
 from dnar2mae.config import DataConfig
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model, TrainedModel
@@ -31,8 +30,6 @@ from dnar2mae.training.device import choose_device
 from dnar2mae.variants import ScoreOptions, score_vcf
 
 RESULTS = Path(__file__).parents[1] / "results" / "variants.csv"
-FIELDS = ["what", "snvs_per_minute", "cpu_seconds_per_1000", "preset", "window_bp", "strands", "dtype", "device"]
-FIELDS += ["load", "torch", "commit", "date"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ class VariantBenchSettings:
 
 
 def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
-    """Write a FASTA of random bases, and a VCF of substitutions at random places."""
+    """Write a FASTA of random bases, and a VCF of substitutions at random positions."""
     rng = np.random.default_rng(0)
     bases = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, 1_000_000)]
     fasta, vcf = folder / "random.fa", folder / "random.vcf"
@@ -74,17 +71,16 @@ def random_model(settings: VariantBenchSettings) -> Model:
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process so far, all threads."""
+    """Return the processor time of this process so far, all threads."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def main(settings: VariantBenchSettings) -> int:
     """Score, print, record."""
-    model, rows = random_model(settings), []
-    options = ScoreOptions(precision=settings.precision)
-    device = model.device.type
-    name = torch.cuda.get_device_name() if device == "cuda" else f"cpu x{torch.get_num_threads()}"
+    model, options = random_model(settings), ScoreOptions(precision=settings.precision)
+    stamp = rows.stamp(environment()["commit"])
+    about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
     with tempfile.TemporaryDirectory() as folder:
         fasta, vcf = write_inputs(Path(folder), settings.snvs)
         Genome.open(fasta, progress=False)
@@ -95,20 +91,16 @@ def main(settings: VariantBenchSettings) -> int:
                 raise RuntimeError(f"expected {settings.snvs} scored alleles, got {report.alleles}")
             rate, cost = 60 * settings.snvs / report.seconds, 1000 * (cpu_seconds() - before) / settings.snvs
             if number:
-                rows.append(["score-variants", f"{rate:.0f}", f"{cost:.1f}", settings.preset, settings.window_bp, 2])
-                print(f"{rate:8,.0f} SNVs a minute, {cost:.1f} processor seconds per 1,000, {name}", flush=True)
-    stamp = environment()
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        tail = [
-            settings.precision,
-            name,
-            f"{os.getloadavg()[0]:.0f}",
-            torch.__version__,
-            stamp["commit"],
-            stamp["started"][:10],
-        ]
-        csv.writer(file).writerows([FIELDS] * new + [[*row, *tail] for row in rows])
+                row = {
+                    "what": "score-variants",
+                    "snvs_per_minute": f"{rate:.0f}",
+                    "cpu_seconds_per_1000": f"{cost:.1f}",
+                }
+                machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
+                rows.append(RESULTS, row | about | machine | stamp)
+                print(
+                    f"{rate:8,.0f} SNVs a minute, {cost:.1f} processor seconds per 1,000, {stamp['device']}", flush=True
+                )
     return 0
 
 

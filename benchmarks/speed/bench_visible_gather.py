@@ -1,4 +1,4 @@
-"""What ``make gpu`` times of visible_gather."""
+"""The calls of visible_gather that ``make gpu`` times."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +13,9 @@ from dnar2mae.kernels.visible_gather import visible_gather
 
 
 def problem(case: Case, device: str) -> TimedCase:
-    """Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm.
+    """Return Triton, the definition, eager PyTorch and ``torch.compile`` of the latter, each with the embedding's norm.
 
-    ``triton`` knows the visible tokens' numbers, as in training; ``triton padded`` needs none and writes all rows. In
+    ``triton`` gets the numbers of visible tokens, as in training; ``triton padded`` needs none and writes all rows. In
     bf16 the weights are fp32 and the output bf16, as training under autocast has them.
     """
     x = eager.inputs(case, device)
@@ -35,8 +35,8 @@ def problem(case: Case, device: str) -> TimedCase:
         "eager": lambda: eager.visible_gather(x.weight, x.norm, x.tokens, x.maskable, case.dtype),
     }
     if device == "cuda" or INTERPRETED:
-        found = visible_gather(x.table(), x.tokens, valid, x.maskable, x.sample_ids, x.plan, padded=True)
-        lengths = found.cu_seqlens.diff().tolist()
+        gathered = visible_gather(x.table(), x.tokens, valid, x.maskable, x.sample_ids, x.plan, padded=True)
+        lengths = gathered.cu_seqlens.diff().tolist()
         functions["triton"] = lambda: ours("triton", lengths)
         functions["triton padded"] = lambda: ours("triton", padded=True)
         functions["compiled"] = lambda: compiled(x.weight, x.norm, x.tokens, x.maskable, case.dtype)

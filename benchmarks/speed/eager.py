@@ -1,4 +1,4 @@
-"""The usual eager way to mask and embed, which the kernels are measured against; and the inputs they share."""
+"""Masking and embedding in eager PyTorch, the baseline of the kernels; and the inputs they share."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ class Inputs:
     plan: MaskPlan
 
     def table(self) -> Tensor:
-        """Embedding rows, normalised."""
+        """Return the embedding rows, normalised."""
         return F.layer_norm(self.weight, (self.weight.shape[1],), self.norm)
 
 
@@ -51,13 +51,13 @@ def inputs(case: Case, device: str) -> Inputs:
 
 
 def draw(tokens: Tensor, maskable: Tensor) -> Tensor:
-    """Masked tokens at a ratio drawn for the batch."""
+    """Draw masked tokens at a ratio drawn for the batch."""
     ratio = torch.empty((), device=tokens.device).uniform_(LOW, HIGH)
     return (torch.rand(tokens.shape, device=tokens.device) < ratio) & maskable
 
 
 def masked_embedding(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bernoulli masks, 80/10/10 replacement, lookup, norm."""
+    """Draw Bernoulli masks, replace 80/10/10, look up, normalise."""
     masked = draw(tokens, maskable)
     kind = torch.rand(tokens.shape, device=tokens.device)
     shown = torch.where(masked & (kind < 0.8), MASK_ID, tokens)
@@ -67,6 +67,6 @@ def masked_embedding(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Ten
 
 
 def visible_gather(weight: Tensor, norm: Tensor, tokens: Tensor, maskable: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bernoulli masks, lookup, norm, selection of the visible tokens."""
+    """Draw Bernoulli masks, look up, normalise, select the visible tokens."""
     embedded = F.layer_norm(F.embedding(tokens, weight), (weight.shape[1],), norm)
     return embedded[~draw(tokens, maskable)].to(dtype)

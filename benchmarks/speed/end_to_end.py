@@ -62,7 +62,7 @@ class EndToEndSettings:
     """Compile both models."""
     workers: int = 0
     """Processes that prepare batches, on both sides."""
-    objective: Literal["mlm", "mae"] = "mlm"
+    objective: Objective = "mlm"
     """mae: time our mae objective at mean ratio 0.5 against our mlm one instead."""
     checkpoint: str | None = None
     """Folder of a local masked or causal Hugging Face model to time instead of the identical ModernBERT."""
@@ -77,7 +77,7 @@ def random_genome(folder: Path, length_bp: int = 2_000_000) -> Path:
 
 
 def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -> PretrainConfig:
-    """Our run: the preset with the benchmark's window and batch at a fixed mean ratio."""
+    """Return the settings of our run: the preset with the benchmark's window and batch at a fixed mean ratio."""
     config = PRESETS[settings.preset]()
     ratio = 0.15 if settings.objective == "mlm" else 0.5
     return replace(
@@ -86,7 +86,7 @@ def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -
         mask=MaskConfig(law="fixed", ratio=ratio),
         model=replace(config.model, objective=objective),
         batch_size=settings.batch,
-        micro_batch=None,
+        micro_batch=None,  # Trainer takes the whole batch at once too
         steps=settings.steps + WARM_UP,
         compile=settings.compile,
         num_workers=settings.workers,
@@ -94,7 +94,7 @@ def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -
 
 
 def training_steps(config: PretrainConfig, folder: Path) -> Iterator[float]:
-    """Do a step of a run whenever the next item is asked for; yield the seconds that it waited for its batch."""
+    """Do one training step for each item, and yield the seconds that the step waited for its batch."""
     device, autocast = choose_device(config)
     trainer = Trainer(config, DnaModality(config), RunDirectory(folder / "run"), device, autocast)
     source = iter(trainer.batches())
@@ -107,7 +107,7 @@ def training_steps(config: PretrainConfig, folder: Path) -> Iterator[float]:
 
 
 def time_ours(config: PretrainConfig, folder: Path) -> dict[str, float]:
-    """Seconds of the timed steps, and of waiting for data in them."""
+    """Return the seconds of the timed steps, and of waiting for data in them."""
     steps = training_steps(config, folder)
     for _ in range(WARM_UP):
         next(steps)
@@ -192,7 +192,7 @@ def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str 
 
 
 def model_flops_per_token(config: PretrainConfig) -> int:
-    """Floating-point operations of forward and backward pass: 6 a weight, and 12 T D for each global layer."""
+    """Return the operations of both passes: 6 a weight, and 12 D for each token that a layer attends to."""
     model = config.model
     weights = model.depth * (4 * model.width**2 + 3 * model.width * model.mlp_width)
     tokens = config.data.window_bp
@@ -212,7 +212,7 @@ def measure(settings: EndToEndSettings, side: str, genome: Path, folder: Path) -
     Parameters
     ----------
     settings
-        What to time.
+        Sizes, steps, objective.
     side
         ``dnar2mae`` or ``hugging face``; under the ``mae`` objective ``mae`` or ``mlm``.
     genome, folder
@@ -220,7 +220,7 @@ def measure(settings: EndToEndSettings, side: str, genome: Path, folder: Path) -
     """
     config = run_config(settings, genome, "mae" if side == "mae" else "mlm")
     device, autocast = choose_device(config)
-    gc.collect()  # the model of the run before, which a Trainer's circles hold
+    gc.collect()  # the model of the run before, which reference cycles of a Trainer keep in memory
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -235,7 +235,7 @@ def measure(settings: EndToEndSettings, side: str, genome: Path, folder: Path) -
 
 
 def _mfu(tokens_per_s: float, config: PretrainConfig) -> float:
-    """Model-FLOP utilisation; NaN on a device whose peak is not known."""
+    """Return the model-FLOP utilisation; NaN on a device whose peak is not known."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     peak = next((value for key, value in PEAK_TFLOPS.items() if key in name), math.nan)
     return tokens_per_s * model_flops_per_token(config) / (peak * 1e12)

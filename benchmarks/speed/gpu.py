@@ -1,7 +1,7 @@
-"""A few minutes on a GPU that all count: ``make gpu``; ``make gpu DRY=1`` does the same on a CPU with tiny sizes.
+"""Tests, speed and memory in minutes on a GPU: ``make gpu``; ``make gpu DRY=1`` tries it on a CPU with tiny sizes.
 
 Each part is a process of its own with a limit in seconds, and appends a row as soon as it is measured. So a part that
-hangs, crashes or takes CUDA down with it ends alone, and whatever ends the script leaves the rows.
+hangs, crashes or breaks its CUDA context ends alone, and the rows stay however the script ends.
 
 Nothing is installed. The parts see the repository as it lies, and the unpacked wheels of ``--wheels``, through a
 temporary folder on ``PYTHONPATH``; all else is what this Python has. For that reason this file imports the standard
@@ -56,7 +56,7 @@ def link(folder: Path, root: Path = ROOT) -> None:
 
 
 def unpack(wheels: list[Path], folder: Path) -> None:
-    """Unpack the wheels that some folders hold: they are on the path where they lie, which pip would do no better."""
+    """Unpack the wheels in some folders: pure-Python wheels need no more than to be on the path, and no pip."""
     for source in wheels:
         for wheel in sorted(source.glob("*.whl")):
             with zipfile.ZipFile(wheel) as archive:
@@ -66,7 +66,7 @@ def unpack(wheels: list[Path], folder: Path) -> None:
 def run_part(line: list[str], env: dict[str, str], limit_s: float) -> str:
     """Run a command in a process group of its own; return ``done``, ``failed`` or ``cut``.
 
-    Whatever is left of the group is ended, also when this process is told to stop.
+    Processes left in the group are ended, also when this process is terminated.
     """
     process = subprocess.Popen(line, env=env, cwd=ROOT, start_new_session=True)
     try:
@@ -78,7 +78,7 @@ def run_part(line: list[str], env: dict[str, str], limit_s: float) -> str:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Ask the group to stop, so that a run saves what it has; then kill it."""
+    """Terminate the group, so that a run can save its state; then kill it."""
     try:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
@@ -125,7 +125,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder of the rows; by default benchmarks/results, dry runs/gpu-dry")
     parser.add_argument("--wheels", type=Path, nargs="*", default=[], help="folders of wheels that this Python lacks")
     parser.add_argument("--genome", type=Path, help="FASTA of the part pretraining; by default one is simulated")
-    parser.add_argument("--commit", help="what the rows say of the code; by default what git says")
+    parser.add_argument("--commit", help="commit in the rows; by default that of git describe")
     parser.add_argument("--scale", type=float, default=1.0, help="factor for the limits")
     options = parser.parse_args(argv)
     for path in [*options.wheels, *([options.genome] if options.genome else [])]:
@@ -162,7 +162,7 @@ def _environment(site: str, dry: bool) -> dict[str, str]:
     env = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "DNAR2MAE_CACHE": f"{site}/cache"}
     env["TMPDIR"] = site  # so that nothing is left of a part that was killed
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
-    if dry:  # the sizes are too small to be worth a compiler's minute
+    if dry:  # tiny sizes do not repay a minute of compilation
         env |= {"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "TORCHDYNAMO_DISABLE": "1"}
     return env
 

@@ -47,7 +47,7 @@ class LongRunSettings:
 
 
 def watch(settings: LongRunSettings, folder: Path) -> pd.DataFrame:
-    """Seconds, step, resident megabytes and milliseconds of processor time, about once a second."""
+    """Sample seconds, step, resident megabytes and milliseconds of processor time, about once a second."""
     run = folder / "run"
     line = [sys.executable, "-m", "dnar2mae.cli", "pretrain", str(random_genome(folder)), "--out", str(run)]
     line += ["--steps", str(settings.steps), "--batch-size", str(settings.batch)]
@@ -60,7 +60,7 @@ def watch(settings: LongRunSettings, folder: Path) -> pd.DataFrame:
             step = _last_step(run / "metrics.jsonl")
             try:
                 pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
-                ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]  # utime, stime
             except (OSError, IndexError):
                 break
             if step:
@@ -80,7 +80,7 @@ def _last_step(metrics: Path) -> int:
 
 
 def tenths(samples: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """Rate and largest memory of every tenth of the run."""
+    """Return rate and largest memory of every tenth of the run."""
     rows = []
     for first, last in pairwise(range(0, steps + 1, steps // 10)):
         part = samples[(samples["step"] > first) & (samples["step"] <= last)]

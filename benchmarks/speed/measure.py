@@ -1,4 +1,4 @@
-"""How the kernel benchmarks time: cases, quantiles, copy bandwidth, and the columns of their rows."""
+"""Timing of the kernel benchmarks: cases, quantiles, copy bandwidth, and the columns of their rows."""
 
 import datetime
 from collections.abc import Callable
@@ -30,33 +30,33 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class TimedCase:
-    """What is timed for one case."""
+    """The timed functions of one case."""
 
     functions: dict[str, Callable[[], Tensor]]
-    """Name of a backend to a function that gives its output."""
+    """Function that computes the output, by name of the backend."""
     parameters: list[Tensor] = field(repr=False)
-    """What the backward pass gives a gradient to."""
+    """Leaves of the backward pass."""
     moved_bytes: Callable[[Tensor], int]
-    """Fewest bytes of the forward pass for its output; the backward pass reads the output's gradient besides."""
+    """Fewest bytes that the forward pass must move, from its output; the backward pass adds the output's gradient."""
 
 
 def quantiles_ms(function: Callable[[], object], device: str, repeats: int) -> list[float]:
     """Return the 20th, 50th and 80th percentile of a call in milliseconds, with a cold L2 cache on a GPU."""
-    for _ in range(3):
+    for _ in range(3):  # compilation, autotuning and allocation
         function()
     times = [_time_cuda(function) if device == "cuda" else _time_cpu(function) for _ in range(repeats)]
     return torch.tensor(times, dtype=torch.float64).quantile(torch.tensor([0.2, 0.5, 0.8]).double()).tolist()
 
 
 def copy_bandwidth(device: str) -> float:
-    """Bytes per second of a device-to-device copy, read plus written."""
+    """Return the bytes per second of a device-to-device copy, read plus written."""
     source = torch.randint(0, 255, (1 << (30 if device == "cuda" else 27),), dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.nbytes / (quantiles_ms(lambda: target.copy_(source), device, 20)[1] / 1e3)
 
 
 def _time_cuda(function: Callable[[], object]) -> float:
-    """Milliseconds that a call keeps the GPU busy.
+    """Return the milliseconds that a call keeps the GPU busy.
 
     The GPU sleeps while Python enqueues the call, so that the events bracket the kernels and not the dispatch, unless
     the call itself waits for the GPU.

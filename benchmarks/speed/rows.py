@@ -30,7 +30,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def stamp(commit: str | None) -> dict[str, str]:
-    """Return what every row ends with: device, torch, commit, date."""
+    """Return the last columns of every row: device, torch, commit, date."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x{torch.get_num_threads()}"
     today = datetime.date.today().isoformat()
     return {"device": name, "torch": torch.__version__, "commit": commit or "unknown", "date": today}

@@ -15,23 +15,23 @@ OWED = "owed"
 
 
 def latest(rows: list[dict[str, str]]) -> dict[tuple[str, ...], dict[str, str]]:
-    """Last row of each key among those measured on the GPU that was measured last."""
+    """Return the last row of each key among those of the GPU that was measured last."""
     on_gpu = [row for row in rows if not row["device"].startswith("cpu")]
     device = on_gpu[-1]["device"] if on_gpu else None
     return {tuple(row[name] for name in KEY): row for row in on_gpu if row["device"] == device}
 
 
 def table(rows: list[dict[str, str]]) -> str:
-    """Markdown table at 262144 tokens of width 768 in bf16; "owed" stands where no GPU row was measured.
+    """Return the Markdown table at 262144 tokens of width 768 in bf16; "owed" stands where no GPU row was measured.
 
     Parameters
     ----------
     rows
         Rows of ``benchmarks/results/speed.csv``, oldest first.
     """
-    found = latest(rows)
-    lines = [*HEAD, *(_line(found, op, v) for op in ("masked_embedding", "visible_gather") for v in (8, 4104, 32_768))]
-    first = next(iter(found.values()), None)
+    newest = latest(rows)
+    lines = [*HEAD, *(_line(newest, op, v) for op in ("masked_embedding", "visible_gather") for v in (8, 4104, 32_768))]
+    first = next(iter(newest.values()), None)
     where = f"{first['device']}, torch {first['torch']}" if first else "no GPU was at hand; `make gpu` measures them"
     return "\n".join([*lines, "", f"{TOKENS} tokens of width {WIDTH} in {DTYPE}, medians; {where}."])
 
@@ -46,14 +46,14 @@ def write(readme: Path, text: str) -> None:
     """
     content = readme.read_text()
     if START not in content or END not in content:
-        raise ValueError(f"{readme} must hold {START} and {END}")
+        raise ValueError(f"{readme} must contain {START} and {END}")
     before, after = content.split(START)[0], content.split(END)[1]
     readme.write_text(f"{before}{START}\n{text}\n{END}{after}")
 
 
-def _line(found: dict[tuple[str, ...], dict[str, str]], op: str, vocabulary: int) -> str:
+def _line(newest: dict[tuple[str, ...], dict[str, str]], op: str, vocabulary: int) -> str:
     def row(backend: str, mode: str) -> dict[str, str] | None:
-        return found.get((op, backend, mode, DTYPE, str(TOKENS), str(vocabulary), str(WIDTH)))
+        return newest.get((op, backend, mode, DTYPE, str(TOKENS), str(vocabulary), str(WIDTH)))
 
     def times(rival: str, mode: str) -> str:
         ours, theirs = row("triton", mode), row(rival, mode)

@@ -1,1 +1,1 @@
-"""What models are judged on: suites, their data sets, the rules that rows must keep."""
+"""Suites, their data sets, and the rules that rows must keep."""

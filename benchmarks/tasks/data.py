@@ -29,34 +29,34 @@ class TaskSplit:
         return len(self.rows)
 
     def take(self, chosen: Bool[np.ndarray, " N"]) -> "TaskSplit":
-        """Rows where ``chosen`` is true."""
+        """Return the rows where ``chosen`` is true."""
         kept = np.flatnonzero(chosen).tolist()
         return TaskSplit(rows=[self.rows[i] for i in kept], labels=self.labels[kept])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskData:
-    """Everything that a model is judged on."""
+    """The checked splits of a task."""
 
     task: SuiteTask
     train: TaskSplit
     dev: TaskSplit
     test: TaskSplit
     flags: tuple[str, ...] = ()
-    """What keeps scores from being compared with published ones."""
+    """Reasons not to compare scores with published ones."""
     notes: tuple[str, ...] = ()
-    """What a reader should know."""
+    """Remarks for the reader of a report."""
     duplicates: dict[str, Duplicates] = field(default_factory=dict)
-    """Test rows that the published train and dev splits hold too."""
+    """Test rows that the published train and dev splits have too."""
 
     @property
     def is_duplicate(self) -> Bool[np.ndarray, " N"]:
-        """Which test rows another split holds, as they are or (DNA) as their reverse complement."""
-        return np.any([found.exact | found.reverse for found in self.duplicates.values()], axis=0)
+        """Mark the test rows that another split has too, as they are or (DNA) as their reverse complement."""
+        return np.any([duplicates.exact | duplicates.reverse for duplicates in self.duplicates.values()], axis=0)
 
     @property
     def digest(self) -> str:
-        """Hash of all rows, so that a result is never taken for that of other data."""
+        """Return a hash of all rows, so that a result is never taken for that of other data."""
         hasher = hashlib.blake2b(digest_size=8)
         for split in (self.train, self.dev, self.test):
             hasher.update(b"\n".join(map(labelled_data(self.task.modality).key, split.rows)))
@@ -65,11 +65,11 @@ class TaskData:
 
 
 def find_task(suite: Suite, task: SuiteTask, root: Path) -> Path | None:
-    """Folder of a task below the data folder, its ``suite.folder`` or that of one level down; None if absent."""
-    places = [root, root / suite.folder, *sorted(path for path in root.glob("*/") if path.is_dir())]
-    for place in places:
-        if labelled_data(task.modality).find(task, place / task.name):
-            return place / task.name
+    """Return a task's folder below the data folder, ``suite.folder`` or a folder one level down; None if absent."""
+    candidates = [root, root / suite.folder, *sorted(path for path in root.glob("*/") if path.is_dir())]
+    for candidate in candidates:
+        if labelled_data(task.modality).find(task, candidate / task.name):
+            return candidate / task.name
     return None
 
 
@@ -97,37 +97,38 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
         A sequence breaks a rule.
     """
     reader = labelled_data(task.modality)
-    found: dict[str, TaskSplit] = {}
+    splits: dict[str, TaskSplit] = {}
     notes: list[str] = []
     for name, read in reader.read(task, folder).items():
-        found[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64))
+        splits[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64))
         notes += [f"{name}: {count} rows with {what}" for what, count in read.remarks.items()]
-    if "test" not in found or len(found) == 1:
-        raise ConfigError(f"{folder}: needs a test split and a train or dev split, found {', '.join(found) or 'none'}")
+    if "test" not in splits or len(splits) == 1:
+        raise ConfigError(f"{folder}: needs a test split and a train or dev split, found {', '.join(splits) or 'none'}")
     flags = [
-        f"{name}: {len(found.get(name, ())):,} rows, official {official:,}"
+        f"{name}: {len(splits.get(name, ())):,} rows, official {official:,}"
         for name, official in task.sizes.items()
-        if len(found.get(name, ())) != official
+        if len(splits.get(name, ())) != official
     ]
-    test = found["test"]
+    test = splits["test"]
     duplicates: dict[str, Duplicates] = {
-        name: find_duplicates(test.rows, test.labels, found[name].rows, found[name].labels, reader)
+        name: find_duplicates(test.rows, test.labels, splits[name].rows, splits[name].labels, reader)
         for name in ("train", "dev")
-        if name in found
+        if name in splits
     }
-    if "train" not in found:
+    if "train" not in splits:
         flags.append("no train split: learned from dev")
-        found["train"] = found.pop("dev")
-    if "dev" not in found:
+        splits["train"] = splits.pop("dev")
+    if "dev" not in splits:
         if "dev" not in task.sizes:
             notes.append(f"dev: {dev_share:.0%} of train, by a hash of the row")
-        is_dev = _share(found["train"].rows, dev_share, reader)
-        found["train"], found["dev"] = found["train"].take(~is_dev), found["train"].take(is_dev)
-    notes += _check_classes(task, found, folder)
-    return TaskData(task=task, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **found)
+        is_dev = _share(splits["train"].rows, dev_share, reader)
+        splits["train"], splits["dev"] = splits["train"].take(~is_dev), splits["train"].take(is_dev)
+    notes += _check_classes(task, splits, folder)
+    return TaskData(task=task, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **splits)
 
 
 def _share(rows: Sequence[Any], share: float, reader: LabelledData) -> Bool[np.ndarray, " N"]:
+    # The smaller key of both strands: a sequence and its reverse complement get the same hash, hence the same split.
     keys = [
         min(reader.key(row), reader.key(reader.reverse(row))) if reader.reverse else reader.key(row) for row in rows
     ]
@@ -135,14 +136,14 @@ def _share(rows: Sequence[Any], share: float, reader: LabelledData) -> Bool[np.n
     return np.frombuffer(b"".join(words), "<u4") < share * 2**32
 
 
-def _check_classes(task: SuiteTask, found: dict[str, TaskSplit], folder: Path) -> list[str]:
-    """Remarks on the classes that dev or test lacks."""
+def _check_classes(task: SuiteTask, splits: dict[str, TaskSplit], folder: Path) -> list[str]:
+    """Return remarks on the classes that dev or test lacks."""
     remarks = []
     for name in SPLITS:
-        absent = [task.classes[i] for i in range(len(task.classes)) if not (found[name].labels == i).any()]
+        absent = [task.classes[i] for i in range(len(task.classes)) if not (splits[name].labels == i).any()]
         if name == "train" and absent:
             raise ConfigError(f"{folder}: no training row of class {', '.join(absent)}")
-        if not len(found[name]):
+        if not len(splits[name]):
             raise ConfigError(f"{folder}: no row is left for {name}")
         remarks += [f"{name}: no row of class {', '.join(absent)}"] if absent else []
     return remarks

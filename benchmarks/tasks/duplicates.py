@@ -12,7 +12,7 @@ from dnar2mae.benchmarks.rows.contract import LabelledData
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Duplicates:
-    """Test rows that another split holds too."""
+    """Test rows that another split has too."""
 
     exact: Bool[np.ndarray, " N"]
     """Which rows occur there as they are."""
@@ -37,11 +37,11 @@ def find_duplicates(
         seen.setdefault(reader.key(row), set()).add(int(label))
     keys = [reader.key(row) for row in test]
     exact = np.array([key in seen for key in keys], bool)
-    turned = [reader.reverse is not None and reader.key(reader.reverse(row)) in seen for row in test]
+    reversed_too = [reader.reverse is not None and reader.key(reader.reverse(row)) in seen for row in test]
     differs = [bool(seen.get(key, set()) - {int(y)}) for key, y in zip(keys, labels, strict=True)]
     return Duplicates(
         exact=exact,
-        reverse=np.array(turned, bool) & ~exact,
+        reverse=np.array(reversed_too, bool) & ~exact,
         opposite=np.array(differs, bool),
-        distinct=len({key for key, found in zip(keys, exact, strict=True) if found}),
+        distinct=len({key for key, is_exact in zip(keys, exact, strict=True) if is_exact}),
     )

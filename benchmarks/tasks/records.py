@@ -28,7 +28,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def structured(content: Any, target: type[T], path: Path) -> T:
-    """Make a dataclass of plain values.
+    """Turn plain values into a dataclass.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a sequence must be, and its reverse complement."""
+"""The rules that a sequence must keep, and its reverse complement."""
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import AMBIGUOUS
@@ -14,7 +14,7 @@ def clean(sequence: object, where: str) -> str:
     Parameters
     ----------
     sequence
-        What a file holds.
+        A value as a file has it.
     where
         File and row, for the message.
 
@@ -33,10 +33,10 @@ def clean(sequence: object, where: str) -> str:
 
 
 def reverse_complement(sequence: str) -> str:
-    """Reverse complement of upper-case IUPAC letters."""
+    """Return the reverse complement of upper-case IUPAC letters."""
     return sequence.translate(_COMPLEMENT)[::-1]
 
 
 def canonical(sequence: str) -> str:
-    """Return the first in the alphabet of a sequence and its reverse complement: equal for both strands."""
+    """Return a sequence or its reverse complement, whichever sorts first: the same for both strands."""
     return min(sequence, reverse_complement(sequence))

@@ -34,9 +34,9 @@ class SuiteTask:
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Official number of rows by split; empty where none is official."""
     modality: str = "dna"
-    """What its rows are; see :mod:`dnar2mae.benchmarks.rows.contract`."""
+    """Modality of its rows; see :mod:`dnar2mae.benchmarks.rows.contract`."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """What the modality's reader must know besides, such as the names of files; DNA has none."""
+    """Further settings of the modality's reader, such as the names of files; DNA has none."""
 
     def __post_init__(self) -> None:
         """Check the metric and the label map."""
@@ -49,7 +49,7 @@ class SuiteTask:
             raise ConfigError(f"task {self.name}: class ids must be in 0..{len(self.classes) - 1}, got {outside}")
 
     def label_map(self) -> dict[str, int]:
-        """Class id by label text; never the order of folders."""
+        """Return the class id of each label text, which never depends on the order of folders."""
         if self.labels:
             return dict(self.labels)
         return {str(i): i for i in range(len(self.classes))} | {name: i for i, name in enumerate(self.classes)}
@@ -63,10 +63,10 @@ class Suite:
     title: str
     source: str
     folder: str
-    """Name of the published folder; the data folder may be it or hold it."""
+    """Name of the published folder; the data folder may be it or the folder above."""
     tasks: tuple[SuiteTask, ...]
     modality: str = "dna"
-    """What the rows of all tasks are."""
+    """Modality of the rows of all tasks."""
 
     def select(self, names: tuple[str, ...]) -> "Suite":
         """Keep some tasks, by name or by the name's last part where that is unique; all where none is named.
@@ -92,7 +92,7 @@ class Suite:
 
 
 def packaged_suites() -> tuple[str, ...]:
-    """Names of the suites that come with the package."""
+    """Return the names of the suites that come with the package."""
     return tuple(sorted(path.stem for path in PACKAGED.glob("*.yaml")))
 
 

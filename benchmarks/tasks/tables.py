@@ -15,7 +15,7 @@ _MOST_SHOWN = 8
 
 
 def find_split(folder: Path, split: str) -> list[Path]:
-    """Files of a split, or its folder of class folders; empty where there is none.
+    """Return the files of a split, or its folder of class folders; empty where there is none.
 
     ``train.csv`` (or .tsv, .parquet, .fna, ..., also ``.gz``), ``train/CLASS/*.txt``, and the
     ``data/train-*.parquet`` of the Hugging Face hub are found. ``dev`` may also be called valid or validation.
@@ -26,8 +26,8 @@ def find_split(folder: Path, split: str) -> list[Path]:
                 return [path]
         if (folder / name).is_dir():
             return [folder / name]
-        for place in (folder, folder / "data"):
-            if shards := sorted(place.glob(f"{name}-*.parquet")):
+        for parent in (folder, folder / "data"):
+            if shards := sorted(parent.glob(f"{name}-*.parquet")):
                 return shards
     return []
 
@@ -49,7 +49,7 @@ def read_split(paths: list[Path], label_map: Mapping[str, int]) -> tuple[list[st
     SequenceError
         A sequence is empty or no nucleotide sequence; the message gives file and row (the header is row 1).
     ConfigError
-        A column is missing, a label is outside the map, the file cannot be read or holds no row.
+        A column is missing, a label is outside the map, the file cannot be read or has no row.
     """
     sequences: list[str] = []
     labels: list[int] = []
@@ -83,21 +83,21 @@ def _table(path: Path) -> Iterator[tuple[str, object, str]]:
             table = pd.read_parquet(path)
         else:
             separator = "\t" if ".tsv" in path.suffixes else ","
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # "NA" is a label or text
     except ImportError as error:
         raise ConfigError(f"{path}: reading parquet needs pyarrow: pip install 'dnar2mae[benchmarks]'") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
     column = next((name for name in _SEQUENCE_COLUMNS if name in table.columns), None)
     if column is None or "label" not in table.columns:
-        found = ", ".join(map(str, table.columns[:_MOST_SHOWN]))
-        raise ConfigError(f"{path}: columns must be sequence and label, got {found}")
+        columns = ", ".join(map(str, table.columns[:_MOST_SHOWN]))
+        raise ConfigError(f"{path}: columns must be sequence and label, got {columns}")
     for row, (sequence, label) in enumerate(zip(table[column], table["label"], strict=True), 2):
         yield f"{path}:{row}", sequence, str(label)
 
 
 def _fasta(path: Path) -> Iterator[tuple[str, object, str]]:
-    """Records whose header ends in ``|label``."""
+    """Read records whose header ends in ``|label``."""
     from Bio.SeqIO.FastaIO import SimpleFastaParser
 
     with path.open() as file:

@@ -1,4 +1,4 @@
-"""Trained models as stock Hugging Face folders: export, its model card, and the check that both compute alike."""
+"""Trained models as stock Hugging Face folders: export, model card, and a comparison of the outputs."""
 
 from dnar2mae.hub.export import export
 from dnar2mae.hub.parity import Parity, compare

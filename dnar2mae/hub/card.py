@@ -51,7 +51,7 @@ def model_card(model: Model, run: Path | None, license: str, *, name: str) -> st
     model
         The model.
     run
-        Its run directory, for data, law, steps and losses; without one the card says that they are not recorded.
+        Its run directory, for data, law, steps and losses; None if they are not recorded.
     license
         Licence identifier.
     name

@@ -20,7 +20,7 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
     Parameters
     ----------
     source
-        What :meth:`Model.from_pretrained` takes.
+        A run, a checkpoint or an exported folder, as for :meth:`Model.from_pretrained`.
     to
         Folder for ``config.json``, ``model.safetensors``, the tokenizer's files and ``README.md``, the model card.
     license
@@ -45,7 +45,7 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
         if not overwrite:
             raise RunError(f"{to}: not empty; replace it with --overwrite or choose another --to")
         if not (to / "config.json").is_file():
-            raise RunError(f"{to}: holds no exported model, so --overwrite will not remove it")
+            raise RunError(f"{to}: not an exported model, so --overwrite will not remove it")
     max_tokens = model.tokenizer.num_tokens(model.window_bp)
     try:
         with folder_written_whole(to) as partial:
@@ -61,6 +61,6 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
 
 
 def run_of(source: str | Path) -> Path | None:
-    """The run directory that a path or a checkpoint belongs to, if any."""
+    """Return the run directory that a path or a checkpoint belongs to, if any."""
     source = Path(source).absolute()
     return next((p for p in (source, source.parent.parent) if (p / "config.yaml").is_file()), None)

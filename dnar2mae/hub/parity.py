@@ -14,7 +14,7 @@ _WINDOWS = 16
 
 
 class Parity(NamedTuple):
-    """What a comparison found."""
+    """The result of a comparison."""
 
     windows: int
     tokens: int
@@ -30,9 +30,9 @@ def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parit
     Parameters
     ----------
     source
-        What :func:`export` was given.
+        The source of the export.
     folder
-        What it wrote.
+        The exported folder.
     genome
         Sequence file. Up to 16 windows spread over its longest sequence are taken, each shorter than the one before
         by a few bases, so that all but the first are padded.
@@ -45,7 +45,7 @@ def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parit
     Raises
     ------
     RunError
-        If transformers is missing or its tokenizer gives other ids than ours.
+        If transformers is missing or its tokenizer has other ids than ours.
     SequenceError
         If the genome cannot be read.
     """
@@ -60,14 +60,16 @@ def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parit
     name, total = opened.names[longest], int(opened.lengths[longest])
     length = min(ours.window_bp, total)
     starts = np.unique(np.linspace(0, total - length, _WINDOWS).astype(int)).tolist()
+    # Unequal lengths make padding, so that attention masks are compared as well.
     ends = [start + max(length - 7 * i, length // 2) for i, start in enumerate(starts)]
     texts = [opened.fetch(name, start, end) for start, end in zip(starts, ends, strict=True)]
     batch = tokenizer(texts, return_tensors="pt", padding=True)
     valid = batch["attention_mask"].bool()
     expected = np.concatenate([ours.tokenizer.encode_text(text) for text in texts])
     if not np.array_equal(batch["input_ids"][valid].numpy(), expected):
-        raise RunError(f"{folder}: the tokenizer gives other ids in transformers than in this package")
+        raise RunError(f"{folder}: the tokenizer has other ids in transformers than in this package")
     shown = batch["input_ids"].clone()
+    # Every seventh token is masked, so that [MASK] is compared as well.
     shown[:, ::7] = torch.where(valid[:, ::7], ours.tokenizer.vocabulary.mask_id, shown[:, ::7])
     vocabulary = ours.tokenizer.vocabulary
     real = slice(vocabulary.first_real, vocabulary.first_real + vocabulary.num_real)

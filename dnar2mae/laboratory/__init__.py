@@ -1,4 +1,4 @@
-"""The laboratory: the same model pretrained on the same windows under several mask laws, and what follows."""
+"""The laboratory: the same model pretrained on the same windows under several mask laws, and compared."""
 
 from dnar2mae.laboratory.compare import LawComparison, compare
 from dnar2mae.laboratory.laws import Law, parse_mask, with_controls

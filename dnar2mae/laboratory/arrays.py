@@ -1,4 +1,4 @@
-"""Feature matrices, from files of numbers or from any kind of data."""
+"""Feature matrices, from files of numbers or from the samples of any modality."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
 
-_MOST_KINDS = 64
-_AT_ONCE = 256
+_MAX_ONE_HOT = 64  # different tokens; a one-hot column each
+_AT_ONCE = 256  # samples read together
 
 
 def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
@@ -29,18 +29,18 @@ def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
     Raises
     ------
     ConfigError
-        If it cannot be read, does not hold one array of numbers, or these are not finite.
+        If it cannot be read, is not one array of numbers, or these are not finite.
     """
     try:
-        found = _load(path)
+        array = _load(path)
     except ImportError as error:
         raise ConfigError(f"{path}: needs the package anndata: pip install 'dnar2mae[cells]'") from error
     except (OSError, ValueError, KeyError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ConfigError(f"--array {path} cannot be read: {reason}") from error
-    if found.ndim < 2 or found.dtype.kind not in "iuf" or found.shape[0] < 2:
-        raise ConfigError(f"--array {path} must be samples by features, got {found.dtype} of shape {found.shape}")
-    rows = found[evenly_spaced(found.shape[0], most_rows)]
+    if array.ndim < 2 or array.dtype.kind not in "iuf" or array.shape[0] < 2:
+        raise ConfigError(f"--array {path} must be samples by features, got {array.dtype} of shape {array.shape}")
+    rows = array[evenly_spaced(array.shape[0], most_rows)]
     values = np.asarray(rows.todense() if hasattr(rows, "todense") else rows, float).reshape(rows.shape[0], -1)
     if not np.isfinite(values).all():
         raise ConfigError(f"--array {path} must be finite, got {(~np.isfinite(values)).sum()} other numbers")
@@ -48,9 +48,9 @@ def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
 
 
 def sample_features(config: PretrainConfig, most_rows: int, most_features: int) -> Float[np.ndarray, "N d"]:
-    """Features of a run's first training samples, of any kind of data.
+    """Return features of a run's first training samples, of any modality.
 
-    A token is masked as a whole, so its features must not betray one another: each token is described by its
+    A token is masked as a whole, so no feature of it may predict another one: each token is described by its
     principal components, which are uncorrelated. They are those of the values that it carries, the leading ones so
     that all tokens fit; else of its one-hot columns, all of them, for as many tokens from the sample's start as fit
     (a token that cannot be masked has none).
@@ -58,7 +58,7 @@ def sample_features(config: PretrainConfig, most_rows: int, most_features: int) 
     Raises
     ------
     ConfigError
-        If there are more than 64 kinds of tokens.
+        If there are more than 64 different tokens.
     """
     modality = build_modality(config)
     vocabulary, parts = modality.vocabulary, []
@@ -67,23 +67,24 @@ def sample_features(config: PretrainConfig, most_rows: int, most_features: int) 
         if batch.values is not None:
             parts.append(batch.values[:, :most_features].double().numpy())
             continue
-        kinds = vocabulary.num_real
-        if kinds > _MOST_KINDS:
-            raise ConfigError(f"one-hot features need at most {_MOST_KINDS} tokens, got {kinds}")
-        places = max(most_features // (kinds - 1), 2)
-        digit = (batch.tokens - vocabulary.first_real)[:, :places, None].numpy()
-        real = batch.maskable[:, :places, None].numpy()
-        parts.append(((digit == np.arange(kinds)) & real).astype(float))
+        num_tokens = vocabulary.num_real
+        if num_tokens > _MAX_ONE_HOT:
+            raise ConfigError(f"one-hot features need at most {_MAX_ONE_HOT} tokens, got {num_tokens}")
+        # One-hot columns sum to 1, so a token has one component less than there are tokens.
+        positions = max(most_features // (num_tokens - 1), 2)
+        digit = (batch.tokens - vocabulary.first_real)[:, :positions, None].numpy()
+        real = batch.maskable[:, :positions, None].numpy()
+        parts.append(((digit == np.arange(num_tokens)) & real).astype(float))
     tokens = np.concatenate(parts)
     each = max(most_features // tokens.shape[1], 1)
-    return np.concatenate([_components(tokens[:, place], each) for place in range(tokens.shape[1])], axis=1)
+    return np.concatenate([_components(tokens[:, position], each) for position in range(tokens.shape[1])], axis=1)
 
 
 def _components(columns: Float[np.ndarray, "N P"], most: int) -> Float[np.ndarray, "N C"]:
-    """Leading principal components, each of variance 1; those that do not vary are left out."""
+    """Return the leading principal components, each of variance 1, without those that do not vary."""
     centred = columns - columns.mean(0)
     variances, vectors = np.linalg.eigh(centred.T @ centred / len(columns))
-    kept = np.flatnonzero(variances > 1e-6)[::-1][:most]
+    kept = np.flatnonzero(variances > 1e-6)[::-1][:most]  # eigh sorts ascending
     return centred @ vectors[:, kept] / np.sqrt(variances[kept])
 
 

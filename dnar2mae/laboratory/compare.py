@@ -20,12 +20,12 @@ from dnar2mae.storage.safe_files import written_whole
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LawComparison:
-    """What a comparison leaves behind."""
+    """The outcome of a comparison."""
 
     finished: bool
     """False if it was interrupted: the same call goes on with it."""
     added: tuple[Law, ...]
-    """Controls that were not asked for."""
+    """Controls that were added to the given laws."""
     table: pd.DataFrame | None = None
     """The tidy table of ``compare.csv``."""
 
@@ -60,18 +60,18 @@ def compare(
     Raises
     ------
     Dnar2maeError
-        If laws or seeds repeat, the folder holds something else or runs with other settings, or a run fails.
+        If laws or seeds repeat, the folder has something else in it or runs with other settings, or a run fails.
     """
     out = Path(out)
     if not laws:
         raise ConfigError("--laws must name at least one law")
     if out.exists() and not (out.is_dir() and ((out / "runs").is_dir() or not any(out.iterdir()))):
-        raise RunError(f"{out}: holds something else than a comparison; choose another --out")
+        raise RunError(f"{out}: not empty and no comparison; choose another --out")
     everything, added = with_controls(laws)
     modality = build_modality(config)
     tokens, anchor_stride = modality.layout.tokens, modality.vocabulary.anchor_stride
     cells = plan_cells(config, everything, out, options, sample_tokens=tokens, anchor_stride=anchor_stride)
-    modality.open()  # what is wrong with the data is told before anything is written
+    modality.open()  # so that faults of the data are errors before anything is written
     planned(cells, added)
     if not run_cells(cells, options.num_workers, advance):
         return LawComparison(finished=False, added=tuple(added))

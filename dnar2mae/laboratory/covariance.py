@@ -1,4 +1,4 @@
-"""The covariance of your own data, and what the linear model makes of it."""
+"""The covariance of your own data, and the linear model's predictions from it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from dnar2mae.theory.phase import WIN_MARGIN, uniform_grid
 from dnar2mae.theory.rows import effective_ratio
 from dnar2mae.theory.self_supervised import reconstruction_equivalent
 
-_GUESSING = 0.99
+_GUESSING = 0.99  # of the error of guessing the mean: above it nothing is learned
 _RATIOS = np.linspace(0.01, 0.95, 95)
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
-    """A correlation matrix and how it came about."""
+class CovarianceEstimate:
+    """A correlation matrix and how it was estimated."""
 
     matrix: Float[np.ndarray, "d d"]
     """Every feature has variance 1."""
@@ -35,8 +35,8 @@ class Estimate:
     """Further features left out because others vary more."""
 
 
-def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> Estimate:
-    r"""Correlation of the features, shrunk towards the identity.
+def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> CovarianceEstimate:
+    r"""Estimate the correlation of the features, shrunk towards the identity.
 
     .. math:: \hat S = (1 - \lambda) R + \lambda I
 
@@ -56,13 +56,15 @@ def estimate(values: Float[np.ndarray, "N d"], most_features: int) -> Estimate:
     kept = np.sort(varies[np.argsort(-sd[varies], kind="stable")][:most_features])
     scaled = (values[:, kept] - values[:, kept].mean(0)) / sd[kept]
     matrix, shrinkage = ledoit_wolf(scaled, assume_centered=True)
-    np.fill_diagonal(matrix, 1.0)
-    return Estimate(matrix, len(values), float(shrinkage), values.shape[1] - len(varies), len(varies) - len(kept))
+    np.fill_diagonal(matrix, 1.0)  # it is 1 but for rounding
+    return CovarianceEstimate(
+        matrix, len(values), float(shrinkage), values.shape[1] - len(varies), len(varies) - len(kept)
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """What the linear masked autoencoder of a covariance predicts at one aspect ratio d/n."""
+    """Predictions of the linear masked autoencoder of a covariance at one aspect ratio d/n."""
 
     aspect: float
     ratios: Float[np.ndarray, " L"]
@@ -74,17 +76,17 @@ class Opinion:
 
     @property
     def best_ratio(self) -> float:
-        """The best fixed ratio."""
+        """Return the best fixed ratio."""
         return float(self.ratios[self.fixed_error.argmin()])
 
     @property
     def gain(self) -> float:
-        """Error of the best uniform law over that of the best fixed ratio, less 1; negative where it wins."""
+        """Return the best uniform law's error over the best fixed ratio's, less 1; negative where it wins."""
         return self.uniform_error / float(self.fixed_error.min()) - 1
 
     @property
     def law(self) -> str | None:
-        """The law that it suggests: a fixed ratio unless a random one wins by more than 0.1 %.
+        """Return the law that it suggests: a fixed ratio unless a random one wins by more than 0.1 %.
 
         None where nothing is learned: the error is above 0.99 of that of guessing the mean.
         """
@@ -93,7 +95,7 @@ class Opinion:
         return self.best_uniform.name if self.gain < -WIN_MARGIN else Fixed(self.best_ratio).name
 
     def rows(self) -> list[dict[str, Any]]:
-        """The curve as a table."""
+        """Return the curve as a table."""
         about = {"aspect": self.aspect, "suggested": self.law or ""}
         return [
             about | {"ratio": ratio, "error": error}
@@ -126,7 +128,7 @@ def opinions(
 
 
 def describe(opinion: Opinion) -> str:
-    """Put an opinion in a line."""
+    """Describe an opinion in a line."""
     lowest, uniform = float(opinion.fixed_error.min()), opinion.best_uniform
     effective = effective_ratio(uniform, Masking(loss="masked"))
     suggests = f"suggests {opinion.law}" if opinion.law else "no better than guessing the mean: no suggestion"
@@ -136,18 +138,19 @@ def describe(opinion: Opinion) -> str:
     )
 
 
-def draw(found: Sequence[Opinion], title: str, path: Path) -> None:
-    """Error against fixed ratio, one line an aspect ratio, the best ratio marked."""
+def draw(opinions: Sequence[Opinion], title: str, path: Path) -> None:
+    """Plot error against fixed ratio, one line an aspect ratio, the best ratio marked."""
     figure = new_figure(5.0, 3.6)
     axis = figure.subplots()
-    for number, opinion in enumerate(found):
+    for number, opinion in enumerate(opinions):
         low = opinion.fixed_error.argmin()
         axis.plot(opinion.ratios, opinion.fixed_error, color=f"C{number}", label=f"d/n = {opinion.aspect:.3g}")
         axis.plot(opinion.ratios[low], opinion.fixed_error[low], "o", color=f"C{number}", ms=4)
         axis.hlines(
             opinion.uniform_error, opinion.best_uniform.low, opinion.best_uniform.high, color=f"C{number}", ls=":"
         )
-    top = max(float(np.quantile(opinion.fixed_error, 0.9)) for opinion in found)
+    top = max(float(np.quantile(opinion.fixed_error, 0.9)) for opinion in opinions)
+    # Errors diverge near a peak: a limit at the 90 % quantile keeps the minima visible.
     axis.set(xlabel="mask ratio (dotted: best uniform law, over its interval)", ylim=(None, min(1.3 * top, 2.5)))
     axis.set_ylabel("error on a masked feature")
     axis.set_title(title, fontsize=9)

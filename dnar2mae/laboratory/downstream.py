@@ -1,4 +1,4 @@
-"""What finished runs are good for: probes on a suite of tasks, and variants."""
+"""Downstream scores of finished runs: probes on a suite of tasks, and variants."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from dnar2mae.laboratory.results import about_cell
 
 
 def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_workers: int) -> list[dict[str, Any]]:
-    """Score of a logistic regression on the frozen vectors of every run, on every task of a suite.
+    """Score a logistic regression on the frozen vectors of every run, on every task of a suite.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_w
 
 
 def variant_rows(cells: Sequence[PlannedRun], variants: LabelledVariants, out: Path) -> list[dict[str, Any]]:
-    """AUROC and AUPRC of every run's scores, kept in ``out`` as TSV files.
+    """Return AUROC and AUPRC of every run's scores, which go to ``out`` as TSV files.
 
     Raises
     ------

@@ -20,12 +20,12 @@ class Law:
 
     @property
     def mean(self) -> float:
-        """Mask ratio on average over the law and the run."""
+        """Return the mask ratio on average over the law and the run."""
         return self.mask.ratio_law().mean
 
     @property
     def control(self) -> "Law":
-        """The law itself if its ratio is fixed; else the fixed ratio at its mean, placed and weighted alike."""
+        """Return the law itself if its ratio is fixed; else the fixed ratio at its mean, placed and weighted alike."""
         law = self.mask.ratio_law()
         if law.control is law:
             return self
@@ -42,7 +42,7 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
     text
         ``NAME:NUMBERS`` and modifiers, as ``uniform:0.05,0.5/sample`` or ``fixed:0.15/spans:3/token``.
     base
-        Supplies what a name does not say (the shares of replaced tokens).
+        Settings that a name leaves open (the shares of replaced tokens).
 
     Raises
     ------
@@ -56,6 +56,7 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
         raise ConfigError(f"--laws: {error}") from error
     values: dict[str, object] = {"per": "batch", "placement": "independent", "weighting": "batch"}
     name = [law.name]
+    # One order of modifiers, so that a law has one name, by which finished runs are found.
     for modifier in sorted(modifiers, key=lambda m: (m.startswith("token"), not m.startswith("sample"))):
         of_modifier, written = _modifier(modifier, text)
         name.append(written)
@@ -77,7 +78,7 @@ def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
     laws
         All of them, the given ones first.
     added
-        Those that were not given.
+        The fixed ratios that were added.
 
     Raises
     ------

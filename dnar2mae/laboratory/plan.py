@@ -1,4 +1,4 @@
-"""Which runs make a comparison: every law with every seed, all else equal."""
+"""The runs of a comparison: every law with every seed, all else equal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,14 +24,14 @@ class LabelledVariants:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
-    """How to compare."""
+    """Seeds, budget and evaluation of a comparison."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """All different."""
+    """Seeds of the runs, all different."""
     budget_tokens: int | None = None
     """Tokens of a run; by default what its steps make."""
     equal: Equal = "steps"
-    """What all runs have as much of: ``steps``, on the same windows; or ``encoder-tokens``, under the objective
+    """The budget that is equal for all runs: ``steps``, on the same windows; or ``encoder-tokens``, under the objective
     ``mae``, where a law that masks less shows the encoder more and gets fewer steps."""
     num_workers: int = 1
     """Runs at the same time, each with a share of the cores."""
@@ -50,7 +50,7 @@ class CompareOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedRun:
-    """One run."""
+    """A run of the comparison: a law and a seed."""
 
     law: Law
     seed: int
@@ -60,7 +60,7 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Return law and seed as messages show them."""
         return f"{self.law.name}, seed {self.seed}"
 
 
@@ -82,11 +82,11 @@ def plan_cells(
     config
         The run; its mask law and seed are replaced.
     laws
-        Which to compare; each meets every seed.
+        Laws to compare, each with every seed.
     out
         Folder of the comparison.
     options
-        Seeds, and what is equal.
+        Seeds, and the budget that is equal.
     sample_tokens
         Tokens of a sample.
     anchor_stride
@@ -102,6 +102,7 @@ def plan_cells(
         what = "overlapping tokens" if anchor_stride > 1 else "--model.objective mlm, whose encoder sees every token"
         raise ConfigError(f"--equal encoder-tokens needs --model.objective mae and tokens apart, got {what}")
     step_tokens = config.batch_size * sample_tokens
+    # Share of the tokens that the budget counts: under mae the encoder sees the visible ones.
     shown = {law.name: 1 - law.mean if by_encoder else 1.0 for law in laws}
     budget = options.budget_tokens or config.steps * step_tokens * shown[laws[0].name]
     steps = {law.name: round(budget / (step_tokens * shown[law.name])) for law in laws}

@@ -1,4 +1,4 @@
-"""report.md and compare.png: what a comparison found, and what it cannot show."""
+"""report.md and compare.png: the results of a comparison and their limits."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,9 +28,9 @@ def write_report(
     laws
         All laws.
     added
-        Controls that were not asked for.
+        Controls that were added.
     about
-        Lines that say what was run.
+        Lines that describe the runs.
     out
         Folder.
     """
@@ -46,24 +46,24 @@ def write_report(
 
 
 def pairs(laws: Sequence[Law]) -> list[tuple[Law, Law]]:
-    """Each law with what it is compared with: its own control, and that of the first law whose ratio varies."""
+    """Pair each law with its own control, and with that of the first law whose ratio varies."""
     reference = reference_of(laws)
-    found = [(law, law.control) for law in laws if law.control.name != law.name]
-    return found + [(law, reference) for law in laws if reference.name not in (law.name, law.control.name)]
+    controls = [(law, law.control) for law in laws if law.control.name != law.name]
+    return controls + [(law, reference) for law in laws if reference.name not in (law.name, law.control.name)]
 
 
 def reference_of(laws: Sequence[Law]) -> Law:
-    """Fixed ratio at the mean of the first law whose ratio varies; the first law where there is none."""
+    """Return the fixed ratio at the mean of the first law that varies; the first law where none does."""
     return next((law.control for law in laws if law.control is not law), laws[0])
 
 
 def _levels(table: pd.DataFrame, laws: Sequence[Law], measure: str) -> list[str]:
     unit = table[table["measure"] == measure]["unit"].iloc[0]
-    found = [(law, values(table, law, measure)) for law in laws]
-    columns = list(found[0][1].columns)
+    by_law = [(law, values(table, law, measure)) for law in laws]
+    columns = list(by_law[0][1].columns)
     what = {"loss": f"Held-out loss, {unit}, by mask ratio of the evaluation", "probe": "Probes by task"}
     rows = [
-        [f"`{law.name}`", str(len(wide)), *(_level(wide[name].to_numpy()) for name in columns)] for law, wide in found
+        [f"`{law.name}`", str(len(wide)), *(_level(wide[name].to_numpy()) for name in columns)] for law, wide in by_law
     ]
     note = "Mean over seeds ± their standard deviation. Evaluation masks are the same for all runs."
     return [f"## {what.get(measure, f'{measure}, {unit}')}", "", note, "", *_table(["law", "seeds", *columns], rows)]
@@ -74,13 +74,13 @@ def _differences(table: pd.DataFrame, laws: Sequence[Law], measure: str) -> list
     for law, control in pairs(laws):
         first, second = values(table, law, measure), values(table, control, measure)
         seeds = first.index.intersection(second.index)
-        found = paired(first, second)
-        columns = list(found)
+        differences = paired(first, second)
+        columns = list(differences)
         last = (first.loc[seeds] - second.loc[seeds])[columns[-1]].to_numpy()
         better = (last < 0) if _LOWER_IS_BETTER[measure] else (last > 0)
         student = t_interval(last)
         rows.append(
-            [f"`{law.name}`", f"`{control.name}`", *(_difference(found[name]) for name in columns)]
+            [f"`{law.name}`", f"`{control.name}`", *(_difference(differences[name]) for name in columns)]
             + [f"{student.low:+.4f} to {student.high:+.4f}", f"{better.sum()} of {len(seeds)}"]
         )
     better_is = "Negative: the law is better" if _LOWER_IS_BETTER[measure] else "Positive: the law is better"
@@ -91,7 +91,7 @@ def _differences(table: pd.DataFrame, laws: Sequence[Law], measure: str) -> list
         "95 % bootstrap interval over seeds"
         + (", of the mean over seeds and tasks" if measure == "probe" else "")
         + ". "
-        "With few seeds the bootstrap is too narrow (of three values it can give no more than their range); the "
+        "With few seeds the bootstrap is too narrow (of three values it cannot exceed their range); the "
         "interval by Student's t beside it is of the last difference. Many differences are shown: some intervals leave "
         "0 by chance.",
         "",
@@ -111,27 +111,27 @@ def _effort(table: pd.DataFrame, laws: Sequence[Law]) -> list[str]:
             + [f"{cells['seconds'].mean():.0f}"]
         )
     heads = ["law", "steps", "tokens", "encoder tokens", "mean ratio", "ratio drawn", "seconds"]
-    return ["## What each run took", "", "Means over seeds.", "", *_table(heads, rows)]
+    return ["## Cost of each run", "", "Means over seeds.", "", *_table(heads, rows)]
 
 
 def draw(table: pd.DataFrame, laws: Sequence[Law], path: Path) -> None:
-    """Loss by mask ratio, and the paired difference to the reference, with bootstrap intervals."""
+    """Plot loss by mask ratio, and the paired difference to the reference with bootstrap intervals."""
     figure = new_figure(10.0, 4.2)
     left, right = figure.subplots(1, 2)
     reference = reference_of(laws)
     base = values(table, reference, "loss")
     ratios = [float(name) for name in base.columns if name != MEAN]
     names = [name for name in base.columns if name != MEAN]
-    width = 0.006
+    width = 0.006  # of mask ratio between two laws, so that their error bars do not hide one another
     for number, law in enumerate(laws):
         wide = values(table, law, "loss")
         look: dict[str, Any] = {"color": f"C{number % 10}", "marker": "o", "ms": 3, "lw": 1}
         left.plot(ratios, wide[names].mean(), label=law.name, **look)
         if law.name == reference.name:
             continue
-        found = [paired(wide, base)[name] for name in names]
-        middle = np.array([d.value for d in found])
-        spread = np.abs(np.array([[d.low, d.high] for d in found]).T - middle)
+        differences = [paired(wide, base)[name] for name in names]
+        middle = np.array([d.value for d in differences])
+        spread = np.abs(np.array([[d.low, d.high] for d in differences]).T - middle)
         shifted = np.array(ratios) + width * (number - len(laws) / 2)
         right.errorbar(shifted, middle, None if np.isnan(spread).any() else spread, capsize=2, **look)
     right.axhline(0, color="0.5", lw=0.8)
@@ -149,9 +149,9 @@ def _level(seeds: np.ndarray) -> str:
     return f"{seeds.mean():.4f}" + (f" ± {seeds.std(ddof=1):.4f}" if len(seeds) > 1 else "")
 
 
-def _difference(found: Interval) -> str:
-    bounds = "1 seed" if np.isnan(found.low) else f"{found.low:+.4f}, {found.high:+.4f}"
-    return f"{found.value:+.4f} [{bounds}]"
+def _difference(difference: Interval) -> str:
+    bounds = "1 seed" if np.isnan(difference.low) else f"{difference.low:+.4f}, {difference.high:+.4f}"
+    return f"{difference.value:+.4f} [{bounds}]"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -45,14 +45,14 @@ def loss_rows(cells: Sequence[PlannedRun], sample_tokens: int, anchor_stride: in
 
 
 def about_cell(cell: PlannedRun) -> dict[str, Any]:
-    """What a row says of its cell."""
+    """Return the columns that describe a cell."""
     mask = cell.law.mask
     about = {"law": cell.law.name, "seed": cell.seed, "mean_ratio": cell.law.mean, "steps": cell.config.steps}
     return about | {"per": mask.per, "placement": mask.placement, "weighting": mask.weighting}
 
 
 def values(table: pd.DataFrame, law: Law, measure: str) -> pd.DataFrame:
-    """Values of a law: a line a seed, a column a mask ratio or task, and their mean."""
+    """Return the values of a law: a line a seed, a column a mask ratio or task, and their mean."""
     chosen = table[(table["law"] == law.name) & (table["measure"] == measure)]
     wide = chosen.pivot_table(index="seed", columns="at", values="value", sort=False).dropna()
     return wide.assign(**{MEAN: wide.mean(axis=1)}) if len(wide.columns) > 1 else wide
@@ -64,7 +64,7 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
     Parameters
     ----------
     first, second
-        As :func:`values` gives them; the difference is first minus second.
+        As :func:`values` returns them; the difference is first minus second.
 
     Returns
     -------
@@ -73,19 +73,20 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
     """
     seeds = first.index.intersection(second.index)
     difference = first.loc[seeds] - second.loc[seeds]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(0)  # so that a report written again has the same intervals
     drawn = rng.integers(0, len(seeds), (RESAMPLES, len(seeds)))
-    found = {name: _interval(difference[name].to_numpy(), drawn) for name in difference.columns}
+    intervals = {name: _interval(difference[name].to_numpy(), drawn) for name in difference.columns}
     single = difference.drop(columns=MEAN, errors="ignore")
     if MEAN in difference and not _are_ratios(single.columns):
+        # Mask ratios are the same for all; tasks are a sample of tasks, which adds to the uncertainty.
         tasks = rng.integers(0, single.shape[1], (RESAMPLES, single.shape[1]))
         resampled = single.to_numpy()[drawn[:, :, None], tasks[:, None, :]].mean((1, 2))
-        found[MEAN] = interval(float(difference[MEAN].mean()), resampled)
-    return found
+        intervals[MEAN] = interval(float(difference[MEAN].mean()), resampled)
+    return intervals
 
 
 def t_interval(difference: Float[np.ndarray, " S"]) -> Interval:
-    """95 % interval of a mean by Student's t, NaN for one value: wider than the bootstrap's where seeds are few."""
+    """Return the 95 % interval of a mean by Student's t, NaN for one value; wider than a bootstrap of few seeds."""
     from scipy.stats import t
 
     mean = float(difference.mean())

@@ -1,4 +1,4 @@
-"""Runs of a comparison, in parallel; what is finished is not run again."""
+"""Runs of a comparison, in parallel; finished ones are not run again."""
 
 import contextlib
 import shutil
@@ -59,7 +59,7 @@ def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Advance) -
 
 
 def run_cell(cell: PlannedRun) -> bool:
-    """Run or go on with one cell, its output in ``log.txt``; tell whether it is finished."""
+    """Run or go on with one cell, its output in ``SEED.log`` beside it; tell whether it is finished."""
     from dnar2mae.training.pretrain import pretrain
 
     log = cell.path.with_suffix(".log")
@@ -70,7 +70,7 @@ def run_cell(cell: PlannedRun) -> bool:
 
 
 def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tuple[PlannedRun, bool]]:
-    """Return each worker its next cell when it has finished one, so that none begins after an interruption."""
+    """Hand each worker its next cell when it has finished one, so that none begins after an interruption."""
     import torch
 
     threads = max(1, torch.get_num_threads() // num_workers)
@@ -81,7 +81,7 @@ def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tupl
             try:
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
             except KeyboardInterrupt:
-                queue = iter(())  # the workers have been told as well, and save
+                queue = iter(())  # the workers got the signal as well, and save
                 continue
             for future in done:
                 cell = running.pop(future)
@@ -95,5 +95,6 @@ def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tupl
 def _start_worker(num_threads: int) -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a run in progress hears it nevertheless, and saves
+    # Between runs only: a run in progress installs a handler of its own, by which it saves and stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(num_threads)

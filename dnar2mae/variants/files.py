@@ -1,4 +1,4 @@
-"""What reading and writing variants as VCF and as a table share."""
+"""The interface that VCF files and tables of variants share."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ FIELDS = {
     "R2MAE_DIST": ("Float", "Euclidean distance of the mean embeddings of REF and ALT"),
     "R2MAE_STATUS": ("String", "scored, or why there is no score"),
 }
-"""Names, types and meaning of what is added to a variant."""
+"""Names, types and meaning of the fields that scoring adds to a variant."""
 
 
 @runtime_checkable
@@ -30,10 +30,10 @@ class Variants(Protocol):
     """A file of variants."""
 
     def records(self) -> Iterator[Any]:
-        """Records in order, each with ``chrom``, ``pos`` (1-based), ``start`` (0-based), ``ref`` and ``alts``."""
+        """Yield records in order, each with ``chrom``, ``pos`` (1-based), ``start`` (0-based), ``ref`` and ``alts``."""
 
     def has_field(self, name: str) -> bool:
-        """Whether records can have a label of this name."""
+        """Tell whether records can have a label of this name."""
 
     def label(self, record: Any, name: str, allele: int) -> str | None:
         """Return an alternative allele's label, if it has one."""
@@ -43,5 +43,5 @@ class Variants(Protocol):
 
 
 def texts(values: np.ndarray, missing: str) -> list[str]:
-    """Numbers with six digits."""
+    """Write numbers with six digits."""
     return [missing if np.isnan(value) else f"{value:.6g}" for value in values]

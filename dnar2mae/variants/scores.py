@@ -1,4 +1,4 @@
-r"""What a model thinks of a variant, from masked predictions and embeddings.
+r"""Scores of variants, from masked predictions and embeddings.
 
 A substitution is scored by the log-likelihood ratio at the masked site, which both alleles share:
 
@@ -43,11 +43,11 @@ class ScoreOptions:
     both_strands: bool = True
     """Average the two strands' scores; one strand takes half the time."""
     distance: bool = False
-    """Also give the Euclidean distance of the two alleles' mean embeddings; takes about three times as long."""
+    """Also compute the Euclidean distance of the two alleles' mean embeddings; takes about three times as long."""
     indel_flank_bp: int = 4
     """Bases on either side of an insertion or deletion that count in its pseudo-log-likelihood."""
     batch_tokens: int | None = None
-    """Tokens encoded at once; by default what suits the device. Changes speed and memory only."""
+    """Tokens encoded at once; by default a number that suits the device. Changes speed and memory only."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs matrix products in bfloat16: faster where the hardware has it, ratios differ by about 0.01."""
 
@@ -76,7 +76,7 @@ class Scores(NamedTuple):
     ratio: Float[np.ndarray, " A"]
     """Log-likelihood ratio, nats; NaN where every token at the site has an unknown base."""
     distance: Float[np.ndarray, " A"]
-    """Distance of embeddings; NaN unless asked for."""
+    """Distance of embeddings; NaN unless ``ScoreOptions.distance``."""
 
 
 def score_variants(
@@ -89,7 +89,7 @@ def score_variants(
     model
         A model of objective ``mlm``.
     genome
-        Where the variants lie.
+        The genome that the variants refer to.
     variants
         Sites whose reference bases are those of the genome; see :func:`longest_allele`.
     options
@@ -146,13 +146,13 @@ def mutagenesis(
         for i in known
     ]
     scores = np.full((len(codes), 4), np.nan, np.float32)
-    for i, found in zip(known, score_variants(model, genome, sites, options), strict=True):
-        scores[i] = np.insert(found.ratio, codes[i], 0)
+    for i, scored in zip(known, score_variants(model, genome, sites, options), strict=True):
+        scores[i] = np.insert(scored.ratio, codes[i], 0)  # alternatives are in the order of ACGT
     return scores
 
 
 def longest_allele(model: Model, options: ScoreOptions) -> int:
-    """Most bases of an allele that leave half of the window as context."""
+    """Return the most bases of an allele that leave half of the window as context."""
     return max((options.window_bp or model.window_bp) // 2 - 2 * options.indel_flank_bp, 1)
 
 
@@ -187,6 +187,7 @@ class _Questions:
         """Mask the tokens ``hidden`` and predict those at ``positions``."""
         shown = ids.copy()
         shown[hidden] = self.model.tokenizer.vocabulary.mask_id
+        # Alternatives at one site, and variants at the same bases, mask the same input: one forward pass for all.
         key = shown.tobytes() + positions.tobytes()
         if key not in self._index:
             self._index[key] = len(self.tokens)
@@ -195,12 +196,12 @@ class _Questions:
         return self._index[key]
 
     def answer(self, batch_tokens: int | None) -> None:
-        """Ask the model; log-probabilities are counted from that of a uniform token."""
-        found = masked_log_probabilities(self.model.module, self.tokens, self.positions, batch_tokens)
-        self._answers = [scores + np.log(scores.shape[1], dtype=np.float32) for scores in found]
+        """Run the model; log-probabilities are counted from that of a uniform token."""
+        log_probabilities = masked_log_probabilities(self.model.module, self.tokens, self.positions, batch_tokens)
+        self._answers = [scores + np.log(scores.shape[1], dtype=np.float32) for scores in log_probabilities]
 
     def total(self, terms: Sequence[_Term]) -> float:
-        """Sum of terms; NaN if there is none."""
+        """Return the sum of terms; NaN if there is none."""
         first = self.model.tokenizer.vocabulary.first_real
         sums = [
             t.weight * self._answers[t.question][np.arange(len(t.ids)), t.ids - first].sum(dtype=np.float64)
@@ -210,9 +211,10 @@ class _Questions:
 
 
 def _alleles(model: Model, genome: Genome, variant: Variant, options: ScoreOptions) -> list[_Pair]:
-    """Windows of one length, the site in the middle unless the sequence ends near it."""
+    """Cut windows of one length, the site in the middle unless the sequence ends near it."""
     tokenizer, total = model.tokenizer, int(genome.lengths[genome.index[variant.name]])
     length = min(options.window_bp or model.window_bp, total)
+    # Rounded down to whole tokens, so that no base at the end is without one.
     length = (tokenizer.num_tokens(length) - 1) * tokenizer.stride + tokenizer.k
     left = min(max(variant.start + len(variant.ref) // 2 - length // 2, 0), total - length)
     site, after = variant.start - left, variant.start + len(variant.ref)
@@ -226,7 +228,7 @@ def _alleles(model: Model, genome: Genome, variant: Variant, options: ScoreOptio
 
 
 def _ask(questions: _Questions, pair: _Pair, options: ScoreOptions) -> list[_Term]:
-    """Questions whose weighted answers sum to a score."""
+    """Ask the questions whose weighted answers sum to a score."""
     substitution = pair.ref_span == pair.alt_span
     strands = [(pair.ref, pair.alt, pair.ref_span, pair.alt_span)]
     if options.both_strands:
@@ -258,7 +260,7 @@ def _ratio(questions: _Questions, ref: Codes, alt: Codes, share: float) -> list[
 def _pseudo_likelihood(
     questions: _Questions, codes: Codes, span: tuple[int, int], flank_bp: int, share: float
 ) -> list[_Term]:
-    """Each known token that touches the flanked span, masked with all tokens that share a base with it."""
+    """Ask for each known token that touches the flanked span, masked with all tokens that share a base with it."""
     tokenizer = questions.model.tokenizer
     vocabulary, k, stride = tokenizer.vocabulary, tokenizer.k, tokenizer.stride
     ids = tokenizer.encode(codes)
@@ -278,15 +280,15 @@ def _distances(
 ) -> list[Float[np.ndarray, " _"]]:
     if not options.distance:
         return [np.full(len(v.alts), np.nan, np.float32) for v in variants]
-    windows: dict[bytes, int] = {}
+    numbers: dict[bytes, int] = {}
     pairs = [
         [
-            tuple(windows.setdefault(c.tobytes(), len(windows)) for c in pair[:2])
+            tuple(numbers.setdefault(c.tobytes(), len(numbers)) for c in pair[:2])
             for pair in _alleles(model, genome, v, options)
         ]
         for v in variants
     ]
-    codes = [np.frombuffer(window, np.uint8) for window in windows]
+    codes = [np.frombuffer(window, np.uint8) for window in numbers]
     vectors = model.embed(
         codes,
         both_strands=options.both_strands,

@@ -1,4 +1,4 @@
-"""Tables of variants in, and the same tables with scores out."""
+"""Read tables of variants, and write them again with scores."""
 
 import csv
 import sys
@@ -55,15 +55,15 @@ class VariantTable:
         with self._lines() as lines:
             self.header = next(lines, [])
         names = [name.strip().lower() for name in self.header]
-        self._places = {}
+        self._index = {}
         for wanted, aliases in _COLUMNS.items():
-            places = [names.index(alias) for alias in aliases if alias in names]
-            if not places:
+            indices = [names.index(alias) for alias in aliases if alias in names]
+            if not indices:
                 raise SequenceError(f"{path}: expected a column {' or '.join(aliases)}, got {', '.join(names)[:200]}")
-            self._places[wanted] = places[0]
+            self._index[wanted] = indices[0]
 
     def records(self) -> Iterator[Row]:
-        """Lines in order.
+        """Yield the lines in order.
 
         Raises
         ------
@@ -75,14 +75,14 @@ class VariantTable:
             for number, values in enumerate(lines, 2):
                 if len(values) != len(self.header):
                     raise SequenceError(f"{self.path}:{number}: expected {len(self.header)} columns, got {len(values)}")
-                chrom, pos, ref, alt = (values[self._places[name]].strip() for name in _COLUMNS)
+                chrom, pos, ref, alt = (values[self._index[name]].strip() for name in _COLUMNS)
                 if not pos.isdecimal():
                     raise SequenceError(f"{self.path}:{number}: a position is a whole number from 1, got {pos!r}")
                 alts = () if alt in ("", ".") else tuple(alt.split(","))
                 yield Row(chrom, int(pos), int(pos) - 1, ref, alts, values)
 
     def has_field(self, name: str) -> bool:
-        """Whether there is a column of this name."""
+        """Tell whether there is a column of this name."""
         return name in self.header
 
     def label(self, record: Row, name: str, allele: int) -> str | None:
@@ -105,7 +105,7 @@ class VariantTable:
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[list[str]]]:
-        csv.field_size_limit(sys.maxsize)
+        csv.field_size_limit(sys.maxsize)  # the default of 131,072 letters is too short for long alleles
         try:
             with open_maybe_gzip_text(self.path, newline="") as text:
                 yield csv.reader(text, delimiter=self.delimiter)
@@ -124,6 +124,6 @@ class _TableWriter:
 
     def write(self, record: Row, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the line; values of several alternative alleles are joined by commas."""
-        found = [texts(scores.ratio, "NA"), *([texts(scores.distance, "NA")] if self._distance else []), statuses]
-        added = [",".join(values) for values in found] if statuses else ["NA"] * (len(found) - 1) + ["no_alt"]
+        columns = [texts(scores.ratio, "NA"), *([texts(scores.distance, "NA")] if self._distance else []), statuses]
+        added = [",".join(values) for values in columns] if statuses else ["NA"] * (len(columns) - 1) + ["no_alt"]
         self._writer.writerow([*(record.values[i] for i in self._kept), *added])

@@ -1,4 +1,4 @@
-"""Scores for every record of a file of variants; records keep their order and all they had."""
+"""Score every record of a file of variants; records keep their order and all their fields."""
 
 import re
 import time
@@ -24,8 +24,8 @@ from dnar2mae.variants.table import SUFFIXES, VariantTable
 from dnar2mae.variants.vcf_io import VcfFile
 
 MAX_MISMATCH_SHARE = 0.01
-"""With more REF mismatches than this the genome is taken to be the wrong one."""
-_BLOCK = 256
+"""Share of REF mismatches above which the genome is taken to be the wrong one."""
+_BLOCK = 256  # records scored together
 _BASES = re.compile("[ACGT]+")
 
 
@@ -34,7 +34,7 @@ class Labels:
     """An INFO field or a column that sorts variants into two groups, to see how well scores tell them apart."""
 
     field: str
-    """Its name. An INFO flag is 1 where it is set and 0 else."""
+    """Its name. An INFO flag counts as 1 where it is set and as 0 elsewhere."""
     positive: tuple[str, ...] = ("1",)
     """Its values for variants expected to have low scores (harmful ones)."""
     negative: tuple[str, ...] = ("0",)
@@ -43,12 +43,12 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VcfReport:
-    """What was in a VCF file."""
+    """Counts and scores of a file of variants."""
 
     records: int
     """Records read and written."""
     mismatches: int
-    """Records whose REF is not what the genome has."""
+    """Records whose REF differs from the genome."""
     alleles: dict[str, int]
     """Number of alternative alleles by status, and of records without any (``no_alt``)."""
     seconds: float
@@ -60,7 +60,7 @@ class VcfReport:
 
 
 class _Site(NamedTuple):
-    """What can be done with a record."""
+    """A record after the comparison with the genome."""
 
     variant: Variant | None
     """Its alleles that can be scored."""
@@ -172,20 +172,21 @@ def _survey(
         total += 1
         mismatches += site.mismatch
         if labels:
-            hopes = np.where(np.array(site.statuses, str) == "scored", 0.0, np.nan)
-            _collect(groups, labels, variants, record, hopes)
+            # Any number will do: only whether both groups will have scores is asked here.
+            expected = np.where(np.array(site.statuses, str) == "scored", 0.0, np.nan)
+            _collect(groups, labels, variants, record, expected)
         placed += genome.find(record.chrom) is not None
         if site.mismatch and not first:
             name = genome.find(record.chrom) or ""
-            found = genome.fetch(name, record.start, record.start + len(record.ref))
-            first = f"{record.chrom}:{record.pos} has {record.ref}, the genome {found.upper()}"
+            letters = genome.fetch(name, record.start, record.start + len(record.ref))
+            first = f"{record.chrom}:{record.pos} has {record.ref}, the genome {letters.upper()}"
     if record is None:
         raise SequenceError(f"{vcf}: no record in this file")
     if not placed:
         raise SequenceError(f"{vcf}: no record lies on a sequence of the genome: {genome.unknown(record.chrom)}")
     if mismatches > MAX_MISMATCH_SHARE * placed and not allow_mismatches:
         raise SequenceError(
-            f"{vcf}: REF is not what {genome.path} has at {mismatches} of {placed} records, first {first}; is it the "
+            f"{vcf}: REF differs from {genome.path} at {mismatches} of {placed} records, first {first}; is it the "
             "right genome? --allow-mismatches goes on and leaves them unscored"
         )
     if labels:
@@ -210,10 +211,10 @@ def _judge(record: Any, genome: Genome, longest: int) -> _Site:
     elif start < 0 or end > genome.lengths[genome.index[name]]:
         fault = "outside"
     else:
-        found = genome.codes(name, start, end) & ~np.uint8(SOFT_MASK)
-        if not _BASES.fullmatch(ref) or (found >= UNKNOWN).any():
+        codes = genome.codes(name, start, end) & ~np.uint8(SOFT_MASK)
+        if not _BASES.fullmatch(ref) or (codes >= UNKNOWN).any():
             fault = "ref_unknown"
-        elif (encode(ref.encode()) != found).any():
+        elif (encode(ref.encode()) != codes).any():
             fault = "ref_mismatch"
         elif len(ref) > longest:
             fault = "too_long"
@@ -226,7 +227,7 @@ def _judge(record: Any, genome: Genome, longest: int) -> _Site:
 
 
 def _spread(site: _Site, scores: Scores | None) -> tuple[Scores, list[str]]:
-    """Scores and statuses of all alleles, NaN for those that were not scored."""
+    """Return scores and statuses of all alleles, NaN for those that were not scored."""
     ratio, distance = np.full((2, len(site.statuses)), np.nan)
     statuses = list(site.statuses)
     if scores is not None:
@@ -245,7 +246,7 @@ def _collect(
     for allele, ratio in enumerate(ratios):
         label = None if np.isnan(ratio) else variants.label(record, labels.field, allele)
         if label in labels.positive or label in labels.negative:
-            groups[label in labels.positive].append(-float(ratio))
+            groups[label in labels.positive].append(-float(ratio))  # harmful variants score low: high when negated
 
 
 def _need_both(groups: dict[bool, list[float]], labels: Labels) -> None:

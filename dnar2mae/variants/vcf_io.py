@@ -1,4 +1,4 @@
-"""VCF files in, by pysam, and scored variants out, as VCF or as a line an allele."""
+"""Read VCF files, by pysam, and write scored variants, as VCF or as a line an allele."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ class VcfFile:
             self.header = str(file.header)
 
     def records(self) -> Iterator[Any]:
-        """Records as pysam gives them.
+        """Yield the records as pysam reads them.
 
         Raises
         ------
@@ -49,7 +49,7 @@ class VcfFile:
                 yield record
 
     def has_field(self, name: str) -> bool:
-        """Whether the header declares an INFO field of this name."""
+        """Tell whether the header declares an INFO field of this name."""
         return f"##INFO=<ID={name}," in self.header
 
     def label(self, record: Any, name: str, allele: int) -> str | None:
@@ -71,7 +71,7 @@ class VcfFile:
         out
             ``.vcf``, ``.vcf.gz`` (bgzip) or ``.tsv`` (a line an allele).
         distance
-            Whether there are distances to write.
+            Whether to write distances.
         source
             The model, for the header.
 
@@ -92,8 +92,8 @@ class VcfFile:
 
 
 @contextmanager
-def _reading(vcf: Path, place: Callable[[], str] = str) -> Iterator[Any]:
-    """Silence htslib's own messages, and give pysam's errors in one line."""
+def _reading(vcf: Path, position: Callable[[], str] = str) -> Iterator[Any]:
+    """Silence htslib's own messages, and turn pysam's errors into one line."""
     try:
         import pysam
     except ImportError as error:
@@ -104,13 +104,13 @@ def _reading(vcf: Path, place: Callable[[], str] = str) -> Iterator[Any]:
     except NotImplementedError as error:
         raise SequenceError(f"{vcf}: gzip but not bgzip; run: gunzip -c {vcf} | bgzip > fixed.vcf.gz") from error
     except UnicodeDecodeError as error:
-        raise SequenceError(f"{vcf}: not UTF-8 text{place()}: {error}") from error
+        raise SequenceError(f"{vcf}: not UTF-8 text{position()}: {error}") from error
     except ValueError as error:
         raise SequenceError(
             f"{vcf}: no VCF header; the first line must be ##fileformat=VCFv4.x, and a #CHROM line must follow"
         ) from error
     except OSError as error:
-        raise SequenceError(f"{vcf}: cannot be read{place()}: {error.strerror or error}") from error
+        raise SequenceError(f"{vcf}: cannot be read{position()}: {error.strerror or error}") from error
     finally:
         pysam.set_verbosity(before)
 

@@ -87,7 +87,7 @@ def test_too_long_sequences_are_an_error_unless_allowed_or_few(bert):
 
 def test_a_sequence_shorter_than_a_token_is_named(tiny_run):
     encoder = from_checkpoint("tiny", tiny_run, "cpu")
-    with pytest.raises(ConfigError, match="tiny: a sequence of 0 bp gives no token"):
+    with pytest.raises(ConfigError, match="tiny: a sequence of 0 bp has no token"):
         encoder.tokens(["ACGT", ""])
 
 

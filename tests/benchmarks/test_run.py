@@ -242,7 +242,7 @@ def test_which_cells_are_planned():
         (["run", "nosuite", "--out", "x"], "no suite 'nosuite'"),
         (["run", "gue", "--out", "x"], "--data must name the folder of Genome Understanding"),
         (["run", "gue", "--data", ".", "--out", "x", "--tasks", "tf/9"], "'tf/9' is 0 tasks"),
-        (["run", "gue", "--data", "tests", "--out", "x"], "tests: holds none of the 28 data sets of suite gue"),
+        (["run", "gue", "--data", "tests", "--out", "x"], "tests: has none of the 28 data sets of suite gue"),
         (["run", "gue", "--data", ".", "--out", "x", "--model", "nowhere"], "nowhere: no such folder"),
         (["run", "gue", "--data", ".", "--out", "x", "--model", "a=x", "a=y"], "names must differ, got a, a"),
         (["run", "gue", "--data", ".", "--out", "x", "--workers", "0"], "--workers must be at least 1, got 0"),

@@ -60,7 +60,7 @@ def test_wrong_genome_unless_allowed(score, fasta):
     first = f"one:1 has {'ACGT'.replace(bases[0], '')[0]}, the genome {bases[0]}"
     assert code == 2
     assert said == (
-        f"dnar2mae: {vcf}: REF is not what {genome.path} has at 3 of 200 records, first {first}; is it the right "
+        f"dnar2mae: {vcf}: REF differs from {genome.path} at 3 of 200 records, first {first}; is it the right "
         "genome? --allow-mismatches goes on and leaves them unscored"
     )
     code, said, _ = score(HEADER + "".join(rows), "--allow-mismatches")

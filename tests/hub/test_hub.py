@@ -186,7 +186,7 @@ def test_export_refusals(tmp_path):
     (tmp_path / "used" / "notes.txt").touch()
     with pytest.raises(RunError, match="not empty; replace it with --overwrite"):
         export(run, tmp_path / "used")
-    with pytest.raises(RunError, match="holds no exported model, so --overwrite will not remove it"):
+    with pytest.raises(RunError, match="not an exported model, so --overwrite will not remove it"):
         export(run, tmp_path / "used", overwrite=True)
     with pytest.raises(RunError, match="cannot write the model"):
         export(run, "/proc/nowhere/out")

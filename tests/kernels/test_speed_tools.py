@@ -31,5 +31,5 @@ def test_table_goes_between_the_markers(tmp_path):
     table.write(readme, "new")
     assert readme.read_text() == f"above\n{table.START}\nnew\n{table.END}\nbelow\n"
     readme.write_text("none")
-    with pytest.raises(ValueError, match="must hold <!-- speed:start -->"):
+    with pytest.raises(ValueError, match="must contain <!-- speed:start -->"):
         table.write(readme, "new")

@@ -113,13 +113,13 @@ def test_bad_settings(fasta, tmp_path, capsys):
     assert "--seeds must be one or more, all different, got 1 2 1" in refused("--laws", "fixed:0.3", "--seeds", *"121")
     assert "--seeds must be one or more" in refused("--laws", "fixed:0.3", "--seeds", "0")
     assert "in (0, 1), got 1.0" in refused("--laws", "uniform:0.5,1")
-    assert "--mask: what is masked is set by --laws" in refused("--laws", "fixed:0.3", "--mask.ratio", "0.4")
+    assert "--mask: the masks are set by --laws" in refused("--laws", "fixed:0.3", "--mask.ratio", "0.4")
     assert "at least one step (256 tokens)" in refused("--laws", "fixed:0.3", "--budget-tokens", "100")
     assert "--workers must be at least 1" in refused("--laws", "fixed:0.3", "--workers", "0")
     assert "--variants needs --variants-genome" in refused("--laws", "fixed:0.3", "--variants", "x.vcf")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "keep").touch()
-    with pytest.raises(RunError, match="holds something else than a comparison"):
+    with pytest.raises(RunError, match="not empty and no comparison"):
         compare(PretrainConfig(), [parse_mask("fixed:0.3")], tmp_path / "mine", CompareOptions())
 
 

@@ -1,4 +1,4 @@
-"""What every part is given: where rows go, what they say of the machine, and how a failure is kept to one row."""
+"""The context of every part: folder of the rows, columns about the machine, failures that end one row only."""
 
 import traceback
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ class Context:
     out: Path
     """Folder of the rows."""
     commit: str = "unknown"
-    """What the rows say of the code."""
+    """Commit in the rows."""
     genome: Path | None = None
     """FASTA to train on; by default one is simulated."""
     dry: bool = False
@@ -33,7 +33,7 @@ class Context:
 
     @cached_property
     def stamp(self) -> dict[str, str]:
-        """Device, torch, commit and date."""
+        """Return device, torch, commit and date."""
         return rows.stamp(self.commit)
 
     def append(self, name: str, row: dict[str, Any]) -> None:
@@ -43,7 +43,7 @@ class Context:
 
     @contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """Print an error and go on: what follows is worth measuring all the same."""
+        """Print an error and go on with the next measurement."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 anything may come out of other projects' code on an unknown machine

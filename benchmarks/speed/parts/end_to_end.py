@@ -20,7 +20,7 @@ def run(context: Context) -> None:
 
 
 def plan(dry: bool) -> list[tuple[EndToEndSettings, str]]:
-    """Runs in the order of their worth: what takes a compiler's minute comes last, with Hugging Face's at the end."""
+    """List the runs, the most informative first; compiled ones, which take a minute to compile, come last."""
     shapes = [(preset, context) for context in (512, 8192) for preset in ("base", "small", "tiny")]
     runs = [EndToEndSettings(preset=p, context=c, batch=_TOKENS[p] // c, steps=15, workers=4) for p, c in shapes]
     if dry:

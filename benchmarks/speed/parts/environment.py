@@ -1,4 +1,4 @@
-"""What the machine has, what a run would use of it, and the two ceilings that speed is measured against."""
+"""Versions, devices and backends of the machine, and its two ceilings: copy bandwidth and matrix products."""
 
 import torch
 

@@ -1,6 +1,6 @@
 """The fused kernels against eager PyTorch, ``torch.compile`` of it, and their definition.
 
-``gb_per_s`` counts the fewest bytes that must be moved, whatever a backend really moves.
+``gb_per_s`` counts the fewest bytes that must be moved, not those that a backend really moves.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ OPERATORS = {
     "visible_gather": bench_visible_gather.problem,
 }
 BACKENDS = ("triton", "triton padded", "eager", "compiled", "reference")
-"""In the order of their worth, should time run out."""
+"""The most informative first, should time run out."""
 
 
 def run(context: Context) -> None:
@@ -38,7 +38,7 @@ def run(context: Context) -> None:
 
 
 def cases(dry: bool) -> list[Case]:
-    """Shapes to time, README's first."""
+    """List the shapes to time, README's first."""
     if dry:
         return [Case(tokens=1024, vocabulary=8, width=32, dtype=torch.float32)]
     main = [(1 << 18, v, 768, torch.bfloat16) for v in (8, 4104, 32_768)]
@@ -53,7 +53,7 @@ def _key(op: str, backend: str, mode: str, case: Case) -> dict[str, Any]:
 
 
 def _calls(problem: TimedCase, case: Case, device: str) -> Iterator[tuple[str, str, Callable[[], object], int]]:
-    """Backend, mode, function and fewest bytes; the backward pass reads the gradient of the output besides."""
+    """Yield backend, mode, function and fewest bytes; the backward pass also reads the gradient of the output."""
     grad = torch.randn(case.tokens, case.width, device=device).to(case.dtype)
 
     def both(function: Callable[[], Tensor]) -> None:

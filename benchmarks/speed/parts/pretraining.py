@@ -18,7 +18,7 @@ _VALIDATIONS = 8
 
 
 def run(context: Context) -> None:
-    """Write held-out losses and rates to ``genome.csv`` while the run goes on, and its summary at the end."""
+    """Write held-out losses and rates to ``pretraining.csv`` while the run goes on, and its summary at the end."""
     with tempfile.TemporaryDirectory() as folder:
         genome = context.genome or _simulated(Path(folder), 60_000 if context.dry else 4_000_000)
         settings = EndToEndSettings(preset="small", context=1024, batch=128, steps=20, workers=4)
@@ -72,7 +72,7 @@ def _line(genome: Path, settings: EndToEndSettings, steps: int) -> list[str]:
 
 
 def _rows(metrics: Path) -> list[dict[str, Any]]:
-    """Whole lines of a file that is being written."""
+    """Read the whole lines of a file that is being written."""
     text = metrics.read_text() if metrics.exists() else ""
     return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
 

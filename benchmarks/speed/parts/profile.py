@@ -27,7 +27,7 @@ _WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchroniz
 
 
 def run(context: Context) -> None:
-    """Write ``trace.json.gz``, and to ``profile.csv`` what the GPU did in a step and the ten longest gaps."""
+    """Write ``trace.json.gz``, and to ``profile.csv`` the GPU's activity in a step and its ten longest gaps."""
     settings = EndToEndSettings(preset="small", context=1024, batch=64, steps=_STEPS)
     if context.dry:
         settings = EndToEndSettings(preset="tiny", context=32, batch=2, steps=_STEPS)
@@ -56,7 +56,7 @@ def run(context: Context) -> None:
 
 
 def longest_gaps(events: Iterable[dict], count: int = 10) -> list[tuple[float, str, str]]:
-    """Longest stretches in which none of the events runs: microseconds, and the events before and after.
+    """Return the longest stretches in which none of the events runs: microseconds, and the events before and after.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The tests that need CUDA, then those of kernels and models that run on whatever device there is; a row for each."""
+"""The tests that need CUDA, then those of kernels and models that run on any device; a row for each."""
 
 from importlib.util import find_spec
 from typing import Any

@@ -1,1 +1,1 @@
-"""Time series as a kind of data for dnar2mae: an example of a plug-in."""
+"""Time series as a modality of dnar2mae: an example of a plug-in."""

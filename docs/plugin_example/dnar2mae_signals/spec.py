@@ -1,4 +1,4 @@
-"""What is known before a run starts; no torch here, so that ``--help`` stays quick."""
+"""Settings and entry point of the modality; no torch here, so that ``--help`` stays quick."""
 
 from dataclasses import dataclass
 
