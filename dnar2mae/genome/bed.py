@@ -111,7 +111,7 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     SequenceError
         The file cannot be read or holds no region; a line has fewer than three columns, other than
         integers, an empty region, one outside its sequence, or an unknown or ambiguous name. The message
-        gives file and line.
+        names file and line.
     """
     regions: list[list[tuple[int, int]]] = [[] for _ in genomes]
     for region in read_regions(Path(path), genomes):

@@ -13,7 +13,7 @@ _CHUNK_BP = 512
 
 
 def spaced_chunks(paths: Sequence[str], *, max_letters: int, both_strands: bool) -> Iterator[str]:
-    """Read chunks of 512 known bases, upper case, each followed by its reverse complement if asked for.
+    """Read chunks of 512 known bases, upper case, each followed by its reverse complement if ``both_strands``.
 
     Parameters
     ----------

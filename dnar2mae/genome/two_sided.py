@@ -51,7 +51,7 @@ class TwoSidedCounts:
         padded = np.concatenate([edge, bases, edge])
         for start in range(0, len(bases), _CHUNK_BP):
             _add(table, padded[start : start + _CHUNK_BP + 2 * self.reach], self._strides)
-        # neighbour by neighbour: its fifth row becomes the sum of the four, the counts whatever letter it is
+        # neighbour by neighbour: its fifth row becomes the sum of the other four, which stands for any letter
         for stride in self._strides:
             by_letter = table.reshape(-1, _LETTERS, stride * UNKNOWN)
             for letter in range(UNKNOWN):

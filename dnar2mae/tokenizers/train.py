@@ -71,7 +71,7 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
     Returns
     -------
     int
-        Number of its tokens: fewer than asked for where the input has no more to merge.
+        Number of its tokens: fewer than ``vocabulary_size`` where the input has no more to merge.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def _isochores(draws: Draws, length_bp: int) -> np.ndarray:
 def transitions(gc: float) -> Float[np.ndarray, "64 4"]:
     """Return the probabilities of the next base after each 3-mer, with this GC share in the long run.
 
-    Base frequencies (found by bisection) times the biases of vertebrate DNA: CpG depleted fourfold, its
+    Base frequencies (by bisection) times the biases of vertebrate DNA: CpG depleted fourfold, its
     deamination products CA and TG enriched, TA depleted, runs of A and of T extended.
     """
     # the biases shift the GC share away from that of the base frequencies, which are known to 1e-6 after 20 halvings

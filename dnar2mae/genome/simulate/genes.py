@@ -50,7 +50,7 @@ class Gene(NamedTuple):
         return UPSTREAM_BP + self.utr5_bp + len(self.cds) + sum(self.introns_bp) + self.utr3_bp
 
     def coding(self) -> list[tuple[int, int]]:
-        """Start and end of the coding part of each exon."""
+        """Return start and end of the coding part of each exon."""
         bounds = [0, *self.cuts, len(self.cds)]
         shift, parts = UPSTREAM_BP + self.utr5_bp, []
         for begin, end, intron_bp in zip(bounds, bounds[1:], [*self.introns_bp, 0], strict=False):
@@ -59,7 +59,7 @@ class Gene(NamedTuple):
         return parts
 
     def introns(self) -> list[tuple[int, int]]:
-        """Start and end of each intron."""
+        """Return start and end of each intron."""
         coding = self.coding()
         return [(left[1], right[0]) for left, right in zip(coding, coding[1:], strict=False)]
 
