@@ -1,4 +1,4 @@
-"""What goes into a model: a batch of samples, how their tokens lie, and where samples come from."""
+"""The input of a model: a batch of samples, the layout of their tokens, and the sources of samples."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +21,7 @@ class DrawnMasks:
     visible_lengths: Lengths | None = None
     """Visible tokens of each document of each sample, those without any left out; ``mae`` only."""
     predicted: Bool[Tensor, "B T"] | None = None
-    """Where a prediction is asked for; None: the model's kernels draw the masks again."""
+    """Tokens to predict; None: the model's kernels draw the masks again."""
     shown: Int[Tensor, "B T"] | None = None
     """What the encoder sees, ``mlm`` only: a token id, or 1 + the token whose values are shown, 0 for none."""
     visible: Bool[Tensor, "B T"] | None = None
@@ -39,7 +39,7 @@ class Batch:
     """Samples of one step, ready for the model."""
 
     tokens: Int[Tensor, "B T"]
-    """Token ids, ``int32``: bases, word pieces, genes, or the places of patches."""
+    """Token ids, ``int32``: bases, word pieces, genes, or the positions of patches."""
     maskable: Bool[Tensor, "B T"]
     """Real tokens: what may be masked and predicted."""
     weight: Float[Tensor, "B T"]
@@ -69,6 +69,7 @@ class Batch:
     def split(self, size: int) -> "list[Batch]":
         """Cut into micro-batches of this many samples."""
         starts = range(0, len(self.tokens), size)
+        # tuples have an entry for each sample, as tensors do
         return [_changed(self, *2 * [lambda x, start=start: x[start : start + size]]) for start in starts]
 
     def exists(self) -> Bool[Tensor, "B T"]:
@@ -119,14 +120,14 @@ def flat_lengths(lengths: Lengths) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """How the tokens of a sample lie, which decides the backbones that fit."""
+    """How the tokens of a sample are arranged, which decides the backbones that fit."""
 
     axes: tuple[int, ...]
     """(T,) for a sequence, (rows, columns) for a grid, () for a set without neighbours."""
     tokens: int
     """Tokens of a sample, padding included."""
     aligned: bool = True
-    """Token t of every sample is the same place or thing, and there is no padding."""
+    """Token t means the same in every sample (a pixel position, a gene), and there is no padding."""
     packed: bool = False
     """A row may hold several documents."""
 
@@ -136,7 +137,7 @@ class Source(Protocol):
     """Samples by index: sample ``i`` is a pure function of the run's seed and ``i``. Must be picklable."""
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Samples of these indices, on the CPU."""
+        """Read the samples of these indices, on the CPU."""
 
 
 @runtime_checkable
@@ -152,13 +153,13 @@ class LabelledSource(FiniteSource, Protocol):
     """A source whose samples may have classes, which probes predict and pretraining never sees."""
 
     labels: Int[np.ndarray, " N"] | None
-    """Class of each sample as a place in ``classes``; None where they are not known."""
+    """Class of each sample as an index into ``classes``; None where they are not known."""
     classes: tuple[str, ...] | None
     """Names of the classes, sorted."""
 
 
 def evenly_spaced(total: int, number: int) -> np.ndarray:
-    """At most ``number`` indices spread over ``range(total)``."""
+    """Return at most ``number`` indices spread over ``range(total)``."""
     if total <= number:
         return np.arange(total)
     return (np.arange(number) * total) // number

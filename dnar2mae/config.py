@@ -12,10 +12,11 @@ from dnar2mae.mask_laws import LAWS, MaskLaw, training_laws
 
 try:
     from tyro.conf import Positional
-except ImportError:  # only the command line needs tyro: kernels and models run without
+# only the command line needs tyro: kernels and models run without
+except ImportError:
 
     class Positional:  # type: ignore[no-redef]
-        """Stand-in that leaves a type as it is."""
+        """Stand-in that leaves a type unchanged."""
 
         def __class_getitem__(cls, item: Any) -> Any:
             return item
@@ -26,7 +27,8 @@ Data = TypeVar("Data")
 
 if TYPE_CHECKING:
     LawName = str
-else:  # a law that is added is a choice of the command line and of files at once
+# a law that is added is a choice of the command line and of files at once
+else:
     LawName = Literal[training_laws()]
 
 
@@ -138,7 +140,7 @@ class MaskConfig(Settings):
     pmi_length: int = 6
     """pmi: bases (or tokens) of a word, two tokens or more."""
     weighting: Literal["batch", "token"] = "batch"
-    """batch: a step's loss is its mean, whatever was masked. token: its sum over the number that the law masks on
+    """batch: a step's loss is its mean over masked tokens. token: its sum over the number that the law masks on
     average, so that every masked token of the run weighs the same."""
     replace: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of masked tokens shown as [MASK], as a random real token, as they are; they sum to 1."""
@@ -175,13 +177,14 @@ class MaskConfig(Settings):
     def ignored(self) -> dict[str, str]:
         """Return numbers of other laws, and settings of other placements."""
         law = self.ratio_law()
-        found = {name: f"--mask.law {self.law} does not take it" for name in _LAW_NUMBERS if name not in law.settings()}
+        own = law.settings()
+        unused = {name: f"--mask.law {self.law} does not take it" for name in _LAW_NUMBERS if name not in own}
         if not law.is_random:
-            found["per"] = f"--mask.law {self.law} draws no ratio"
+            unused["per"] = f"--mask.law {self.law} draws no ratio"
         for name, placement in (("span_mean", "spans"), ("span_max", "spans"), ("pmi_length", "pmi")):
             if self.placement != placement:
-                found[name] = f"it needs --mask.placement {placement}"
-        return found
+                unused[name] = f"it needs --mask.placement {placement}"
+        return unused
 
 
 _LAW_NUMBERS = tuple(dict.fromkeys(number for law in training_laws() for number in LAWS[law].settings()))
@@ -212,7 +215,7 @@ class ModelConfig(Settings):
     conv_kernel: int | None = None
     """cnn: taps along each axis, odd; by default 9 on sequences and 3 on grids."""
     mlp_channels: int | None = None
-    """mlp: numbers that a token gives to the sample's vector; by default about 2048 in all."""
+    """mlp: numbers that each token contributes to the sample's vector; by default about 2048 in all."""
     objective: Literal["mlm", "mae"] = "mlm"
     """mlm: the encoder sees [MASK] tokens; mae: it sees visible tokens only, and a light decoder restores the rest."""
     decoder_width: int = 64
@@ -260,12 +263,12 @@ class ModelConfig(Settings):
             "cnn": (*attention, "mlp_channels"),
             "mlp": (*attention, "mlp_width", "conv_kernel"),
         }
-        found = dict.fromkeys(of_others[self.backbone], f"--model.backbone {self.backbone} does not use it")
+        unused = dict.fromkeys(of_others[self.backbone], f"--model.backbone {self.backbone} does not use it")
         if self.backbone == "transformer" and self.global_every == 1:
-            found |= dict.fromkeys(local, "--model.global-every 1 has no local layer")
+            unused |= dict.fromkeys(local, "--model.global-every 1 has no local layer")
         if self.objective == "mlm":
-            found |= dict.fromkeys(("decoder_width", "decoder_depth"), "it needs --model.objective mae")
-        return found
+            unused |= dict.fromkeys(("decoder_width", "decoder_depth"), "it needs --model.objective mae")
+        return unused
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -325,7 +328,7 @@ class PretrainConfig(Settings, Generic[Data]):
     modality: str = "dna"
     """Kind of data: dna, text, image, cell, or one that an installed package registers."""
     data: Data = field(default_factory=DataConfig)  # type: ignore[assignment]
-    """From files to samples, for the kind of data."""
+    """From files to samples, for this kind of data."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     """From samples to tokens, where these are not given by the data."""
     mask: MaskConfig = field(default_factory=MaskConfig)
@@ -402,13 +405,15 @@ class PretrainConfig(Settings, Generic[Data]):
 
     def ignored(self) -> dict[str, str]:
         """Return the settings of all groups that have no effect, by the name of their flag."""
-        found = {}
+        unused = {}
         if self.model.backbone != "transformer":
-            found["attention"] = f"--model.backbone {self.model.backbone} does not use it"
+            unused["attention"] = f"--model.backbone {self.model.backbone} does not use it"
+        # torchrun sets it for every process that it starts
         if "WORLD_SIZE" not in os.environ:
-            found |= dict.fromkeys(("parallel", "reduce", "timeout_s"), "it is for several processes under torchrun")
+            unused |= dict.fromkeys(("parallel", "reduce", "timeout_s"), "it is for several processes under torchrun")
         for group in ("data", "tokenizer", "mask", "model", "optimizer"):
             settings = getattr(self, group)
+            # data of a modality from another package may be any object
             if isinstance(settings, Settings):
-                found |= {f"{group}.{name}": reason for name, reason in settings.ignored().items()}
-        return found
+                unused |= {f"{group}.{name}": reason for name, reason in settings.ignored().items()}
+        return unused

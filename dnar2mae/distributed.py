@@ -1,8 +1,8 @@
-"""Several processes on one run: torchrun's ranks, DDP and FSDP2. The only file that knows of torch.distributed.
+"""Several processes on one run: torchrun's ranks, DDP and FSDP2. The only file that imports torch.distributed.
 
-Sample ``i`` of the run belongs to the step ``i // batch_size`` whatever the number of ranks; a rank takes its share of
+Sample ``i`` of the run belongs to the step ``i // batch_size`` on any number of ranks; a rank takes its share of
 every batch. Gradients and losses are summed over ranks before they are divided by the global number of predicted
-tokens, so a run goes the same way on 1, 2 or 4 ranks. A single process needs none of this and starts no group.
+tokens, so a run computes the same on 1, 2 or 4 ranks. A single process needs none of this and starts no group.
 """
 
 import os
@@ -23,13 +23,15 @@ from dnar2mae.errors import ConfigError, RunError
 
 FORWARD_METHODS = ("masked_losses", "encode", "decoded", "logits")
 """Methods of a model that compute with its weights, besides ``forward``."""
-_LONG = timedelta(days=7)  # while one rank indexes a genome, the others must not count it as hung
-_SECONDS_TO_REPORT = 5.0  # for the ranks that wait for a lost one to say that they are alive
+# while one rank indexes a genome, the others must not count it as hung
+_LONG = timedelta(days=7)
+# for the ranks that wait for a lost one to report that they are alive
+_SECONDS_TO_REPORT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """The place of this process among the processes of the run."""
+    """The rank of this process, and the number of processes of the run."""
 
     rank: int = 0
     size: int = 1
@@ -44,18 +46,19 @@ class Ranks:
     def all_sum_(self, *values: Tensor) -> None:
         """Sum tensors of one shape over ranks, in place."""
         if self.size > 1:
+            # one exchange for all of them, in double precision
             together = torch.stack([value.double() for value in values])
             dist.all_reduce(together)
             for value, total in zip(values, together, strict=True):
                 value.copy_(total)
 
     def all_max(self, *numbers: int, device: torch.device) -> list[int]:
-        """Largest of each number over ranks."""
+        """Return the largest of each number over ranks."""
         if self.size == 1:
             return list(numbers)
-        found = torch.tensor(numbers, device=device)
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-        return found.tolist()
+        largest = torch.tensor(numbers, device=device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.tolist()
 
     @contextmanager
     def first_on_each_node(self) -> Iterator[None]:
@@ -63,6 +66,7 @@ class Ranks:
         if self.size == 1:
             yield
             return
+        # a group of its own, since the run's has the timeout after which a rank counts as hung
         group = dist.new_group(backend="gloo", timeout=_LONG)
         goes_first = os.environ.get("LOCAL_RANK", "0") == "0"
         if not goes_first:
@@ -81,7 +85,7 @@ ALONE = Ranks()
 
 
 def local_device(name: str) -> str:
-    """Device of this process: under torchrun ``cuda`` is the GPU of the local rank."""
+    """Return the device of this process: under torchrun ``cuda`` is the GPU of the local rank."""
     local = os.environ.get("LOCAL_RANK")
     return f"cuda:{local}" if name == "cuda" and local is not None else name
 
@@ -96,7 +100,7 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
         ``timeout_s`` is how long a collective may take before a rank counts as hung; ``parallel`` and ``batch_size``
         are checked.
     device
-        Of this process; NCCL on CUDA, gloo elsewhere.
+        Device of this process; its ranks exchange by NCCL on CUDA, by gloo elsewhere.
 
     Raises
     ------
@@ -113,7 +117,8 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
     if config.batch_size % (size * micro):
         rule = f"a multiple of {size} ranks" + (f" times --micro-batch ({micro})" if micro > 1 else "")
         raise ConfigError(f"--batch-size must be {rule}, got {config.batch_size}")
-    if dist.is_initialized():  # by the caller, who also ends it
+    # a caller who has started the group also ends it
+    if dist.is_initialized():
         yield _agree_on_restart(Ranks(dist.get_rank(), size), restarts, device)
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
@@ -142,13 +147,14 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
 
 
 def _agree_on_restart(ranks: Ranks, restarts: int, device: torch.device) -> Ranks:
-    """Mark the ranks as restarted if any of them was: each node's torchrun counts its own restarts."""
+    """Mark all ranks as restarted if one of them was: each node's torchrun counts its own restarts."""
     (most,) = ranks.all_max(restarts, device=device)
     return replace(ranks, restarted=most > 0)
 
 
 def _silent(error: Exception, ranks: Ranks, store: dist.Store) -> list[int]:
     """Return the ranks that did not report, after an error of a collective; the others all report that they wait."""
+    # gloo raises a plain RuntimeError, which names its source file
     if not isinstance(error, dist.DistError) and "gloo" not in str(error):
         return []
     store.set(f"waited {ranks.rank}", "")
@@ -196,13 +202,13 @@ def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
     ranks
         The group.
     """
-    if ranks.size == 1:
-        return Parallel(model.masked_losses, lambda last: nullcontext())
-    if config.parallel == "fsdp":  # gradients are exchanged every micro-batch: else each rank would keep whole ones
+    # FSDP exchanges gradients in every micro-batch: else each rank would keep whole ones
+    if ranks.size == 1 or config.parallel == "fsdp":
         return Parallel(model.masked_losses, lambda last: nullcontext())
     from torch.nn.parallel import DistributedDataParallel
 
-    unused = config.model.objective == "mae"  # what stands for a masked token is not used then
+    # the encoder sees no masked tokens then, so the vector that stands for one gets no gradient
+    unused = config.model.objective == "mae"
     wrapped = DistributedDataParallel(_Losses(model), find_unused_parameters=unused, gradient_as_bucket_view=True)
     if config.reduce == "bf16":
         wrapped.register_comm_hook(None, _in_bf16)
@@ -230,7 +236,8 @@ def shard(model: Any, config: PretrainConfig, device: torch.device) -> None:
         register_fsdp_forward_method(model, name)
     model.to_empty(device=device)
     for part in model.modules():
-        if hasattr(part, "reset_buffers"):  # what is computed, not learned, has no checkpoint to come from
+        # buffers are computed, not learned: no checkpoint has their values, which the meta device has not, either
+        if hasattr(part, "reset_buffers"):
             part.reset_buffers()
 
 
@@ -241,7 +248,7 @@ def copy_into(target: Tensor, value: Tensor) -> None:
 
 
 def shard_like(target: Any, value: Tensor) -> Tensor:
-    """Return ``value``, which every rank holds whole, on the device and cut like ``target``."""
+    """Return ``value``, a whole tensor on every rank, on the device of ``target`` and sharded like it."""
     value = value.to(target.device)
     if not _is_shard(target):
         return value
@@ -251,7 +258,7 @@ def shard_like(target: Any, value: Tensor) -> Tensor:
 
 
 def full_tensor(tensor: Any) -> Tensor:
-    """Return the tensor that shards make together; every rank must ask."""
+    """Return the whole tensor that the ranks' shards make up; every rank must call this."""
     return tensor.full_tensor() if _is_shard(tensor) else tensor
 
 

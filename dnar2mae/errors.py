@@ -5,10 +5,10 @@ from typing import Any, Literal, get_args, get_origin
 
 
 class Dnar2maeError(Exception):
-    """Base of every error this package raises on purpose: its message is one line for the user."""
+    """Base of every error that this package raises for a user: its message is one line."""
 
     def __str__(self) -> str:
-        """Message; a line break or control character that a file's content brought into it is shown as a space."""
+        """Return the message; a line break or control character that a file's content brought into it is a space."""
         return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
 
 
@@ -21,7 +21,7 @@ class SequenceError(Dnar2maeError, ValueError):
 
 
 class DataError(Dnar2maeError, ValueError):
-    """A file of another kind of data (images, text, cells) breaks its documented rule."""
+    """A file of another modality (images, text, cells) breaks its documented rule."""
 
 
 class RunError(Dnar2maeError, RuntimeError):
@@ -29,7 +29,7 @@ class RunError(Dnar2maeError, RuntimeError):
 
 
 def require(ok: bool, name: str, rule: str, value: object) -> None:
-    """Raise a ``ConfigError`` that names a setting by its flag, the rule and what came, unless ``ok``."""
+    """Raise a ``ConfigError`` that names a setting by its flag, the rule and the value, unless ``ok``."""
     if not ok:
         raise ConfigError(f"--{name} must be {rule}, got {value}")
 
@@ -42,7 +42,7 @@ def require_choices(settings: Any, prefix: str = "") -> None:
     settings
         The dataclass.
     prefix
-        What stands before its fields' names in flags, ``mask.``.
+        Prefix of its fields' names in flags, such as ``mask.``.
 
     Raises
     ------

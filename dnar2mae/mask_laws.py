@@ -30,6 +30,7 @@ LAWS: "dict[str, type[MaskLaw]]" = {}
 
 def interval(low: float, high: float) -> tuple[int, int]:
     """Return one interval of ratios in units of 2**-32, never 0 and never 1."""
+    # a step at ratio 0 would predict nothing
     first, last = max(threshold(low), 1), threshold(high)
     return first, max(last - first, 0)
 
@@ -56,7 +57,7 @@ class MaskLaw(ABC):
         """Return ratios and their probabilities, whose sums are the law's expectations (over a run, for a schedule)."""
 
     def intervals(self, step: int, total_steps: int) -> Intervals:
-        """Return what a training step draws its ratio from; a law without is for the theory alone."""
+        """Return the intervals a training step draws its ratio from; a law without any is for the theory alone."""
         raise ConfigError(f"the law {self.name} cannot be trained with")
 
     def phrase(self, per: str) -> str:
@@ -128,6 +129,7 @@ class MaskLaw(ABC):
     @property
     def control(self) -> "MaskLaw":
         """The fixed ratio with which the law must be compared: its mean; itself if its ratio is fixed."""
+        # six digits, as many as the name of a law shows
         return Fixed(float(f"{self.mean:.6g}"))
 
     def mean_in_run(self, total_steps: int) -> float:
@@ -142,7 +144,7 @@ class MaskLaw(ABC):
 
 @dataclass(frozen=True)
 class _Range(MaskLaw):
-    """A law between two ratios, which a share of the way from the first to the last stands for."""
+    """A law between two ratios; a share in [0, 1] stands for a ratio, 0 for the first and 1 for the last."""
 
     low: float
     high: float
@@ -156,11 +158,11 @@ class _Range(MaskLaw):
             self.check(0 <= getattr(self, name) <= 1, name, "in [0, 1]")
 
     def at(self, share: float) -> float:
-        """Return the ratio at a share of the way, in [0, 1]."""
+        """Return the ratio that a share stands for."""
         return self.low + (self.high - self.low) * share
 
     def density(self, share: float) -> float:
-        """Return how much a share of the way counts; need not be normalised."""
+        """Return the probability density of a share; need not be normalised."""
         return 1.0
 
     @property
@@ -169,7 +171,7 @@ class _Range(MaskLaw):
         return max(self.low, self.high)
 
     def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
-        """Return the Gauss-Legendre rule in the share of the way."""
+        """Return the Gauss-Legendre rule over the shares."""
         import numpy as np
 
         if self.low == self.high:
@@ -308,6 +310,7 @@ class Beta(_Range):
     """Density proportional to u^(a-1) (1-u)^(b-1) of u = (p - low) / (high - low), a and b at least 1."""
 
     form = "beta:A,B,LOW,HIGH"
+    # more, since fractional powers are no polynomials
     num_nodes = 64
     a: float
     b: float
@@ -324,7 +327,7 @@ class Beta(_Range):
         return ("a", "b", "low", "high")
 
     def density(self, share: float) -> float:
-        """Return the density at a share of the way."""
+        """Return the density of a share, unnormalised."""
         return share ** (self.a - 1) * (1 - share) ** (self.b - 1)
 
 

@@ -6,7 +6,7 @@ from dnar2mae.config import DataConfig, ModelConfig, OptimizerConfig, PretrainCo
 
 
 def tiny() -> PretrainConfig:
-    """0.9 M parameters: a laptop's CPU, minutes."""
+    """Return settings of 0.9 M parameters: a laptop's CPU, minutes."""
     return PretrainConfig(
         model=ModelConfig(width=128, depth=6, heads=2, mlp_width=192, global_every=3, local_tokens=32),
         optimizer=OptimizerConfig(lr=2e-3),
@@ -17,7 +17,7 @@ def tiny() -> PretrainConfig:
 
 
 def small() -> PretrainConfig:
-    """10 M parameters: one GPU, an hour or a few."""
+    """Return settings of 10 M parameters: one GPU, an hour or a few."""
     return PretrainConfig(
         data=DataConfig(window_bp=1024),
         model=replace(_modernbert(width=320, depth=12), heads=5),
@@ -31,7 +31,7 @@ def small() -> PretrainConfig:
 
 
 def base() -> PretrainConfig:
-    """110 M parameters, the sizes of ModernBERT-base: a large GPU, days."""
+    """Return settings of 110 M parameters, the sizes of ModernBERT-base: a large GPU, days."""
     return PretrainConfig(
         data=DataConfig(window_bp=1024),
         model=_modernbert(width=768, depth=22),
@@ -46,7 +46,7 @@ def base() -> PretrainConfig:
 
 
 def large() -> PretrainConfig:
-    """340 M parameters, the sizes of ModernBERT-large: a large GPU, weeks."""
+    """Return settings of 340 M parameters, the sizes of ModernBERT-large: a large GPU, weeks."""
     return replace(
         base(),
         model=replace(_modernbert(width=1024, depth=28), mlp_width=2624),
@@ -59,7 +59,7 @@ PRESETS = {"tiny": tiny, "small": small, "base": base, "large": large}
 
 
 def _modernbert(width: int, depth: int) -> ModelConfig:
-    """ModernBERT's proportions: heads of 64, GeGLU of 1.5 widths, every third layer global."""
+    """Return ModernBERT's proportions: heads of 64, GeGLU of 1.5 widths, every third layer global."""
     return ModelConfig(
         width=width,
         depth=depth,

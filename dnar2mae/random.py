@@ -16,13 +16,14 @@ from enum import IntEnum
 from typing import Any
 
 MASK32 = 0xFFFFFFFF
+# the published constants of Philox-4x32-10
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
 
 class Stream(IntEnum):
-    """Last counter word: one independent stream for each kind of choice."""
+    """Last counter word: one independent stream for each type of choice."""
 
     WINDOW = 0
     STRAND = 1
@@ -30,12 +31,13 @@ class Stream(IntEnum):
     MASK = 3
     SPAN = 4
     SPLIT = 5
-    AUGMENT = 8  # 6 and 7 were other streams once; renumbering would change every draw
+    # 6 and 7 were other streams once; renumbering would change every draw
+    AUGMENT = 8
     GENES = 9
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:
-    """Philox-4x32-10 of four counter words under a 64-bit seed.
+    """Return Philox-4x32-10 of four counter words under a 64-bit seed.
 
     Parameters
     ----------
@@ -59,14 +61,14 @@ def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any
 
 
 def _multiply(word: Any, factor: Any) -> tuple[Any, Any]:
-    """High and low 32 bits of a word times a factor of at most 2**32, by halves of the word."""
+    """Return the high and low 32 bits of a word times a factor of at most 2**32, by halves of the word."""
     low = (word & 0xFFFF) * factor
     middle = (word >> 16) * factor + (low >> 16)
     return middle >> 16, ((middle & 0xFFFF) << 16) | (low & 0xFFFF)
 
 
 def draw(seed: int, stream: Stream, sample: Any, position: Any = 0) -> tuple[Any, Any, Any, Any]:
-    """Four 32-bit words for one position of one sample of one stream; arguments broadcast."""
+    """Draw four 32-bit words for one position of one sample of one stream; arguments broadcast."""
     return philox(seed, position, sample & MASK32, (sample >> 32) & MASK32, int(stream))
 
 
@@ -76,10 +78,11 @@ def scale(word: Any, bound: Any) -> Any:
 
 
 def threshold(probability: float) -> int:
-    """The 32-bit integer ``t`` such that ``word < t`` holds with this probability, to 2**-32."""
+    """Return the 32-bit integer ``t`` such that ``word < t`` holds with this probability, to 2**-32."""
     return min(round(probability * 2**32), MASK32)
 
 
 def unit(high: Any, low: Any) -> Any:
-    """Two 32-bit words to a double in [0, 1) with 53 random bits."""
+    """Turn two 32-bit words into a double in [0, 1) with 53 random bits."""
+    # 27 bits of one and 26 of the other: 2**26 and 2**53
     return ((high >> 5) * 67108864.0 + (low >> 6)) / 9007199254740992.0

@@ -1,1 +1,1 @@
-"""From sequence files to windows: the memory-mapped genome, its split, sources of windows, the yardstick."""
+"""From sequence files to windows: the memory-mapped genome, its split, sources of windows, counting models."""

@@ -14,9 +14,10 @@ UNKNOWN = 4
 """Code of N and, when read, of every other ambiguous IUPAC letter."""
 
 AMBIGUOUS = "RYSWKMBDHV"
-"""IUPAC letters other than N that become N; their numbers are kept in a genome's index."""
+"""IUPAC letters other than N that become N."""
 
 _ILLEGAL = 255
+# by code: the lower-case letters begin at SOFT_MASK
 _LETTERS = b"ACGTN...acgtn"
 _TO_LETTER = _LETTERS.ljust(256, b".")
 
@@ -44,5 +45,6 @@ def decode(codes: UInt8[np.ndarray, " L"]) -> str:
 
 def complement(codes: UInt8[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """Complement each base, order kept: known bases become ``3 - code``; N and the soft-mask bit stay."""
+    # 1 for A, C, G, T, in whose codes bit 4 is not set; for these ``code ^ 3`` is ``3 - code``
     known = (codes >> 2 & 1) ^ 1
     return codes ^ (known * np.uint8(3))

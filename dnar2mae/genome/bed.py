@@ -29,7 +29,7 @@ class Region(NamedTuple):
     """A line of a BED file that lies in a sequence."""
 
     genome: int
-    """Which of the genomes."""
+    """Index of the genome."""
     sequence: int
     """Index of the sequence in it."""
     start: int
@@ -69,14 +69,14 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
 
 def read_regions(path: Path, genomes: Sequence[Genome]) -> Iterator[Region]:
     """Read the regions of a BED file in its order; see :func:`read_bed` for names and errors."""
-    found: dict[str, tuple[int, int]] = {}
+    matches: dict[str, tuple[int, int]] = {}
     for where, name, start, end, fields in bed_lines(path):
-        if name not in found:
+        if name not in matches:
             try:
-                found[name] = _find(name, genomes)
+                matches[name] = _find(name, genomes)
             except SequenceError as error:
                 raise SequenceError(f"{where}: {error}, got {name!r}") from error
-        genome, sequence = found[name]
+        genome, sequence = matches[name]
         length = genomes[genome].lengths[sequence]
         if not 0 <= start < end <= length:
             raise SequenceError(
@@ -84,7 +84,7 @@ def read_regions(path: Path, genomes: Sequence[Genome]) -> Iterator[Region]:
                 f"(length of {genomes[genome].names[sequence]}), got {start}-{end}"
             )
         yield Region(genome, sequence, start, end, fields)
-    if not found:
+    if not matches:
         raise SequenceError(f"{path}: no region in this BED file")
 
 
@@ -111,12 +111,13 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     SequenceError
         The file cannot be read or holds no region; a line has fewer than three columns, other than
         integers, an empty region, one outside its sequence, or an unknown or ambiguous name. The message
-        gives file and line.
+        names file and line.
     """
     regions: list[list[tuple[int, int]]] = [[] for _ in genomes]
     for region in read_regions(Path(path), genomes):
         offset = int(genomes[region.genome].offsets[region.sequence])
         regions[region.genome].append((region.start + offset, region.end + offset))
+    # the union also joins regions that touch at the border of two sequences: the intersection parts them again
     return tuple(
         intersection(union(np.array(pairs, np.int64).reshape(-1, 2)), genome.intervals)
         for pairs, genome in zip(regions, genomes, strict=True)

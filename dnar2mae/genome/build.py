@@ -1,4 +1,4 @@
-"""The cache of a genome: made in one streaming pass, put in place whole, rebuilt when its source changes."""
+"""The cache of a genome: written in one streaming pass, moved into place whole, rebuilt when its source changes."""
 
 import errno
 import hashlib
@@ -12,22 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from dnar2mae.errors import SequenceError
-from dnar2mae.genome.alphabet import AMBIGUOUS, SOFT_MASK, UNKNOWN, encode
+from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.intervals import intersection, intervals_of, union
 from dnar2mae.genome.readers import SequenceFile, read_fai
 from dnar2mae.storage.cache import cached_folder, default_cache, sync
 from dnar2mae.storage.progress import progress_bar
 
-FORMAT = 2
+FORMAT = 3
 """Version of the cache's layout: raise it when the layout or the meaning of a code changes."""
 
+# letters that are encoded together: lines are far too short for a call each
 _FLUSH_BYTES = 1 << 20
+# amino acids whose letter is no IUPAC nucleotide letter
 _PROTEIN_ONLY = "EFILPQZXJO"
 
 
 @dataclass
 class GenomeIndex:
-    """What ``index.json`` holds: the source's state when it was read, its sequences and letter counts."""
+    """The content of ``index.json``: the source's state when it was read, its sequences and letter counts."""
 
     source: str
     size: int
@@ -38,7 +40,6 @@ class GenomeIndex:
     lengths: list[int] = field(default_factory=list)
     letters: dict[str, int] = field(default_factory=lambda: dict.fromkeys("ACGTN", 0))
     soft_masked: int = 0
-    iupac: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, path: Path) -> "GenomeIndex":
@@ -56,7 +57,7 @@ class GenomeIndex:
         return index if index.format == FORMAT else None
 
     def is_of(self, path: Path) -> bool:
-        """Tell whether the file is the one that was read, by path, size and modification time."""
+        """Return whether the file is the one that was read, by path, size and modification time."""
         now = GenomeIndex.of(path)
         return (self.source, self.size, self.mtime_ns) == (now.source, now.size, now.mtime_ns)
 
@@ -69,8 +70,10 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
     SequenceError
         See ``Genome.open``.
     """
-    with SequenceFile(path):  # a missing or unreadable source is an error even if an old cache is there
+    # a missing or unreadable source is an error even if an old cache is there
+    with SequenceFile(path):
         pass
+    # the whole path counts: files of one name in several folders have a cache each
     key = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:16]
     folder = Path(cache_dir or default_cache()) / "genomes" / f"{path.name}-{key}"
 
@@ -94,6 +97,7 @@ def _build(path: Path, scratch: Path, progress: bool) -> GenomeIndex:
     with (scratch / "bases.u8").open("wb") as bases:
         n_runs = _GenomePass(path, index, bases).run(progress)
         sync(bases)
+    # after the pass: the file may have changed during it
     _check(path, index)
     with (scratch / "n_runs.npy").open("wb") as file:
         np.save(file, n_runs)
@@ -140,6 +144,7 @@ class _GenomePass:
                     update(source.position)
         self.flush()
         offsets = np.append(0, np.cumsum(index.lengths))
+        # the union joins runs that a flush cut; the intersection cuts those that go on in the next sequence
         return intersection(union(np.concatenate(self.runs)), intervals_of(offsets[:-1], offsets[1:]))
 
     def flush(self) -> None:
@@ -153,19 +158,11 @@ class _GenomePass:
             self.index.letters[letter] += count
         self.index.soft_masked += int(np.count_nonzero(codes & SOFT_MASK))
         if counts["N"]:
-            self.unknown(letters, upper == UNKNOWN)
+            edges = np.flatnonzero(np.diff(upper == UNKNOWN, prepend=False, append=False)) + self.written_bp
+            self.runs.append(intervals_of(edges[::2], edges[1::2]))
         self.bases.write(codes.data)
         self.written_bp += len(codes)
         self.pending, self.pending_bp = [], 0
-
-    def unknown(self, letters: bytes, is_n: np.ndarray) -> None:
-        edges = np.flatnonzero(np.diff(is_n, prepend=False, append=False)) + self.written_bp
-        self.runs.append(intervals_of(edges[::2], edges[1::2]))
-        if np.count_nonzero(is_n) > letters.count(b"N") + letters.count(b"n"):
-            for letter in AMBIGUOUS:
-                count = letters.count(letter.encode()) + letters.count(letter.lower().encode())
-                if count:
-                    self.index.iupac[letter] = self.index.iupac.get(letter, 0) + count
 
     def illegal(self, letters: bytes, at: int) -> SequenceError:
         ends = np.cumsum(self.index.lengths)
@@ -203,4 +200,5 @@ def _check(path: Path, index: GenomeIndex) -> None:
     empty = [name for name, length in zip(index.names, index.lengths, strict=True) if not length]
     if empty:
         shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        # the eighth frame from here is the caller of Genome.open
         warnings.warn(f"{path}: {len(empty)} of {len(index.names)} sequences are empty: {shown}", stacklevel=8)

@@ -13,16 +13,16 @@ _CHUNK_BP = 512
 
 
 def spaced_chunks(paths: Sequence[str], *, max_letters: int, both_strands: bool) -> Iterator[str]:
-    """Read chunks of 512 known bases, upper case, each followed by its reverse complement if asked for.
+    """Read chunks of 512 known bases, upper case, each followed by its reverse complement if ``both_strands``.
 
     Parameters
     ----------
     paths
         FASTA or GenBank files.
     max_letters
-        About as many are given; of a longer input every n-th chunk.
+        About this many are read; of a longer input every n-th chunk.
     both_strands
-        Give the reverse complement, too.
+        Read the reverse complement, too.
 
     Raises
     ------
@@ -35,6 +35,7 @@ def spaced_chunks(paths: Sequence[str], *, max_letters: int, both_strands: bool)
     with progress_bar("Reading DNA", total) as update:
         done = number = 0
         for genome in genomes:
+            # known bases lie from the end of each run of N to the start of the next
             gaps = np.append(0, genome.n_runs.flatten())
             known = intervals_of(gaps[::2], np.append(gaps[1::2], genome.total_bp))
             for first, end in intersection(known[known[:, 1] > known[:, 0]], genome.intervals).tolist():

@@ -49,8 +49,9 @@ def eligible_starts(
     window = config.window_bp
     include = read_bed(config.include, genomes) if config.include is not None else None
     exclude = read_bed(config.exclude, genomes) if config.exclude is not None else None
-    most_n = int(Decimal(str(config.max_n_share)) * window)  # in decimals: 0.29 of 100 is 29, not 28.999...
-    found = []
+    # in decimals: 0.29 of 100 is 29, not 28.999...
+    most_n = int(Decimal(str(config.max_n_share)) * window)
+    eligible = []
     for i, genome in enumerate(genomes):
         starts = _starts(intervals[i], window)
         report = {"short_sequences": int((genome.lengths < window).sum()), "possible": size(starts)}
@@ -59,13 +60,14 @@ def eligible_starts(
             rules.insert(0, ("exclude", difference, _touching(exclude[i], window)))
         if include is not None:
             rules.insert(0, ("include", intersection, _inside(include[i], genome, window)))
+        # include, exclude, max_n_share: each counts what it removes of the starts that those before it left
         for name, operation, other in rules:
             before, starts = size(starts), operation(starts, other)
             report[f"removed_by_{name}"] = before - size(starts)
-        found.append(Eligible(starts=starts, report=report | {"eligible": size(starts)}))
-    if not any(len(part.starts) for part in found):
-        raise SequenceError(_nothing_left(genomes, found, config))
-    return tuple(found)
+        eligible.append(Eligible(starts=starts, report=report | {"eligible": size(starts)}))
+    if not any(len(part.starts) for part in eligible):
+        raise SequenceError(_nothing_left(genomes, eligible, config))
+    return tuple(eligible)
 
 
 def rich_in_n(n_runs: Intervals, window_bp: int, most_n: int) -> Intervals:
@@ -95,7 +97,8 @@ def rich_in_n(n_runs: Intervals, window_bp: int, most_n: int) -> Intervals:
     order = np.argsort(at, kind="stable")
     at, slope = at[order], np.cumsum(change[order])[:-1]
     length = np.diff(at)
-    first = np.cumsum(slope * length) - slope * length  # unknown bases of the window at each segment's start
+    # unknown bases of the window at each segment's start
+    first = np.cumsum(slope * length) - slope * length
     left, right = at[:-1], at[1:]
     rising = np.clip(most_n - first + 1, 0, length)
     falling = np.clip(first - most_n, 0, length)
@@ -119,15 +122,15 @@ def _touching(regions: Intervals, window: int) -> Intervals:
 def _inside(regions: Intervals, genome: Genome, window: int) -> Intervals:
     start, end = regions.T
     sequence = genome.sequence_of(start)
-    # A short region at an end of its sequence is widened to the other side.
+    # a short region at an end of its sequence is widened to the other side
     first, last = genome.offsets[sequence], genome.offsets[sequence + 1] - window
     centred = np.clip(start - (window - (end - start)) // 2, first, np.maximum(first, last))
     is_short = end - start < window
     return union(intervals_of(np.where(is_short, centred, start), np.where(is_short, centred + 1, end - window + 1)))
 
 
-def _nothing_left(genomes: Sequence[Genome], found: Sequence[Eligible], config: DataConfig) -> str:
-    total = {name: sum(part.report[name] for part in found) for name in found[0].report}
+def _nothing_left(genomes: Sequence[Genome], eligible: Sequence[Eligible], config: DataConfig) -> str:
+    total = {name: sum(part.report[name] for part in eligible) for name in eligible[0].report}
     if not total["possible"]:
         longest = max(int(genome.lengths.max()) for genome in genomes)
         return (

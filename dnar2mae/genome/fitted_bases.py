@@ -12,7 +12,7 @@ from dnar2mae.genome.store import Genome
 MAX_FITTED_BP = 1 << 25
 """Most training bases that are counted: 33.5 million, on both strands."""
 GAP_BP = 5
-"""Unknown bases after each stretch: a model that passes over them looks no farther."""
+"""Unknown bases after each stretch: the reach of two-sided counts, so that no context spans two stretches."""
 _STRETCH_BP = 1 << 20
 
 
@@ -44,14 +44,16 @@ def fitted_bases(
             for first, last in _sampled(start, end, number, taken):
                 parts += [genome.span(first, last), gap]
             number += end - start
+    # with an empty array, since there may be no part to concatenate
     forward = np.concatenate([*parts, np.empty(0, np.uint8)]) & np.uint8(SOFT_MASK - 1)
     return np.concatenate([forward, complement(forward[::-1])])
 
 
 def _sampled(start: int, end: int, number: int, taken: int) -> list[tuple[int, int]]:
-    """Parts of an interval to read; its first base is the ``number``-th of all."""
+    """Return the parts of an interval to read; its first base is the ``number``-th of all."""
     if taken == _STRETCH_BP:
         return [(start, end)]
+    # stretches are counted over all intervals: many short ones are sampled as evenly as a long one
     offset = start - number
     first = number - number % _STRETCH_BP
     stretches = range(first, number + end - start, _STRETCH_BP)

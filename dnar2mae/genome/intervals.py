@@ -16,7 +16,7 @@ def intervals_of(starts: object, ends: object) -> Intervals:
 
 
 def size(intervals: Intervals) -> int:
-    """Sum of lengths."""
+    """Return the sum of the lengths."""
     return int((intervals[:, 1] - intervals[:, 0]).sum())
 
 
@@ -25,13 +25,15 @@ def union(intervals: Intervals) -> Intervals:
     if not len(intervals):
         return intervals
     starts, ends = intervals[np.argsort(intervals[:, 0], kind="stable")].T
+    # an interval may end before one that starts earlier: what counts is the farthest end so far
     ends = np.maximum.accumulate(ends)
     is_first = np.append(True, starts[1:] > ends[:-1])
     return intervals_of(starts[is_first], ends[np.append(is_first[1:], True)])
 
 
 def intersection(a: Intervals, b: Intervals) -> Intervals:
-    """Positions in both of two sorted, disjoint sets; what touched without being merged stays apart."""
+    """Return the positions in both of two sorted, disjoint sets; what touched without being merged stays apart."""
+    # a[i] overlaps b[first[i]] and the count[i] - 1 intervals after it
     first = np.searchsorted(b[:, 1], a[:, 0], side="right")
     count = np.maximum(np.searchsorted(b[:, 0], a[:, 1], side="left") - first, 0)
     in_a = np.repeat(np.arange(len(a)), count)
@@ -40,6 +42,7 @@ def intersection(a: Intervals, b: Intervals) -> Intervals:
 
 
 def difference(a: Intervals, b: Intervals) -> Intervals:
-    """Positions in ``a`` but not in ``b``, both sorted and disjoint."""
+    """Return the positions in ``a`` but not in ``b``, both sorted and disjoint."""
+    # what lies between the intervals of b, and on either side of them
     limits = np.iinfo(np.int64)
     return intersection(a, intervals_of(np.append(limits.min, b[:, 1]), np.append(b[:, 0], limits.max)))

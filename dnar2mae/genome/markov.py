@@ -11,9 +11,12 @@ from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.genome.masked_bases import MaskedBases
 
 MAX_ORDER = 16
-_PRIOR = 32  # pseudo-counts that the next lower order is worth
-_DIGIT = 3  # bits of a base in a key: the fifth letter, unknown, has a number of its own
-_CHUNK_BP = 1 << 18  # temporaries that stay in the cache
+# pseudo-counts that the next lower order is worth
+_PRIOR = 32
+# bits of a base in a key: the fifth letter, unknown, has a number of its own
+_DIGIT = 3
+# temporaries of this many bases stay in the processor's cache
+_CHUNK_BP = 1 << 18
 
 
 class MarkovCounts:
@@ -28,8 +31,8 @@ class MarkovCounts:
     Parameters
     ----------
     bases
-        What :func:`dnar2mae.genome.fitted_bases.fitted_bases` gives. Every known base is counted under as much
-        context as it has.
+        Training bases, as :func:`dnar2mae.genome.fitted_bases.fitted_bases` reads them. Every known base is counted
+        under as much context as it has.
 
     Notes
     -----
@@ -47,35 +50,39 @@ class MarkovCounts:
             chunk = padded[start : start + _CHUNK_BP + MAX_ORDER]
             keys, letters = _contexts(chunk), chunk[MAX_ORDER:]
             for letter, (store, at) in enumerate(zip(self.contexts, filled, strict=True)):
-                found = keys[letters == letter]
-                store[at : at + len(found)] = found
-                filled[letter] += len(found)
+                chosen = keys[letters == letter]
+                store[at : at + len(chosen)] = chosen
+                filled[letter] += len(chosen)
         for store in self.contexts:
             store.sort()
 
     def bits(self, masked: MaskedBases) -> Float64[np.ndarray, "K P"]:
-        """Bits that each order, 0 to 16, needs for each of the masked bases, given all bases to their left."""
-        codes, _, place = masked.padded(MAX_ORDER)
-        keys = _contexts(codes)[place - MAX_ORDER]
-        order = np.argsort(keys)  # neighbouring searches read neighbouring memory
-        keys, place = keys[order], place[order]
-        letters = codes[place]
-        chance, bits = np.full(len(keys), 0.25), np.empty((MAX_ORDER + 1, len(keys)))
+        """Return the bits that each order, 0 to 16, needs for each masked base, given all bases to its left."""
+        codes, _, targets = masked.padded(MAX_ORDER)
+        keys = _contexts(codes)[targets - MAX_ORDER]
+        # sorted: neighbouring searches read neighbouring memory
+        order = np.argsort(keys)
+        keys, targets = keys[order], targets[order]
+        letters = codes[targets]
+        probability, bits = np.full(len(keys), 0.25), np.empty((MAX_ORDER + 1, len(keys)))
         active = np.arange(len(keys))
         for m in range(MAX_ORDER + 1):
-            active = active[codes[place[active] - m] < UNKNOWN]
+            # a context ends before the first unknown base; its last probability then stands for all higher orders
+            active = active[codes[targets[active] - m] < UNKNOWN]
             counts = self._counts(keys[active], m)
             total = counts.sum(axis=0)
             seen = counts[letters[active], np.arange(len(active))]
-            chance[active] = (seen + _PRIOR * chance[active]) / (total + _PRIOR)
-            bits[m, order] = -np.log2(chance)
-            active = active[total > 0]  # a longer context does not occur either
+            probability[active] = (seen + _PRIOR * probability[active]) / (total + _PRIOR)
+            bits[m, order] = -np.log2(probability)
+            # where this context does not occur, a longer one does not either
+            active = active[total > 0]
         return bits
 
     def _counts(self, keys: Int64[np.ndarray, " A"], order: int) -> Int64[np.ndarray, "4 A"]:
         """Count each letter after the ``order`` nearest bases of sorted keys."""
         shift = _DIGIT * (MAX_ORDER - order)
         prefix = keys >> shift
+        # sorted keys with the same prefix are neighbours: each prefix is searched for once
         is_first = np.diff(prefix, prepend=-1) > 0
         low = prefix[is_first] << shift
         high = low + (1 << shift)
@@ -84,10 +91,11 @@ class MarkovCounts:
 
 
 def _contexts(bases: UInt8[np.ndarray, " L"]) -> Int64[np.ndarray, " K"]:
-    """Keys of the 16 bases before each base but the first 16; the nearest base is the most significant digit."""
+    """Return the keys of the 16 bases before each base but the first 16; the nearest base is the highest digit."""
     words = bases.astype(np.int64)
     length = 1
-    while length < MAX_ORDER:  # words of doubling length: 2, 4, 8, 16
+    # two words of one length make one of twice the length: 2, 4, 8, 16 bases
+    while length < MAX_ORDER:
         words = words[length:] << _DIGIT * length | words[:-length]
         length *= 2
     return words[:-1]

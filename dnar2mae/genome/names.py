@@ -4,6 +4,6 @@ _MITOCHONDRION = ("M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", 
 
 
 def aliases(name: str) -> tuple[str, ...]:
-    """Return what a sequence may be called: its name, that with or without ``chr``, and a mitochondrion's others."""
+    """Return the usual names of a sequence: its own, that with or without ``chr``, and those of a mitochondrion."""
     other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
     return tuple(dict.fromkeys((name, other, *(_MITOCHONDRION if name in _MITOCHONDRION else ()))))

@@ -1,6 +1,7 @@
 """Sequence files as a stream of letters: FASTA, GenBank and EMBL, plain or gzip, told apart by content."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase, TextIOWrapper
@@ -17,7 +18,8 @@ _WHITESPACE = b" \t\r\n\v\f"
 _LINE_END = re.compile(rb"[\r\n]")
 _FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
 BIOPYTHON_ERRORS = (ValueError, AssertionError, LookupError, TypeError, AttributeError, ArithmeticError)
-"""What Biopython's scanners raise on damaged files."""
+"""Errors that Biopython's scanners raise on damaged files."""
+# the empty block at the end of every complete bgzip file
 _BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
@@ -72,7 +74,8 @@ class SequenceFile:
 
     def _decompressed(self) -> BufferedIOBase:
         stream = decompressed(self._raw)
-        if stream is not self._raw and self._raw.peek(18)[12:14] == b"BC":  # bgzip: blocks, the last one empty
+        # the extra field BC marks bgzip; cut between two of its blocks, the file would still be valid gzip
+        if stream is not self._raw and self._raw.peek(18)[12:14] == b"BC":
             self._raw.seek(-min(len(_BGZF_EOF), self.size), 2)
             if self._raw.read() != _BGZF_EOF:
                 raise SequenceError(f"{self.path}: bgzip file without its end-of-file block: truncated; get it again")
@@ -104,7 +107,8 @@ class SequenceFile:
             raise SequenceError(f"{self.path}: damaged or unreadable file ({error}); get it again") from error
 
     def _fasta(self) -> Iterator[Piece]:
-        header: list[bytes] | None = None  # parts of the header line that is being read
+        # parts of the header line that is being read: it may go on in the next chunk
+        header: list[bytes] | None = None
         at_line_start = True
         while chunk := self._stream.read(_CHUNK):
             position = 0
@@ -129,20 +133,19 @@ class SequenceFile:
             yield b"".join(header).decode("utf-8", "replace"), b""
 
     def _annotated(self) -> Iterator[Piece]:
-        import warnings
-
         from Bio import BiopythonWarning
         from Bio.GenBank.Scanner import EmblScanner, GenBankScanner
         from Bio.Seq import UndefinedSequenceError
 
-        # The scanners below SeqIO can leave out the features, which take most of the time and memory.
+        # the scanners below SeqIO can leave out the features, which take most of the time and memory
         scanner = {"genbank": GenBankScanner, "embl": EmblScanner}[self.format]()
         text = TextIOWrapper(self._stream, encoding="utf-8", errors="replace")  # type: ignore[type-var]
         records = scanner.parse_records(text, do_features=False)
         name = ""
         try:
             while True:
-                with warnings.catch_warnings():  # a warning that the LOCUS line gives another length is an error
+                # a sequence of another length than its LOCUS line says is damaged: Biopython only warns
+                with warnings.catch_warnings():
                     warnings.filterwarnings("error", message="Expected sequence length")
                     record = next(records, None)
                 if record is None:
@@ -158,15 +161,16 @@ class SequenceFile:
         except (*BIOPYTHON_ERRORS, BiopythonWarning) as error:
             raise SequenceError(f"{self.path}: damaged {self.format} file ({error}); get it again") from error
         finally:
+            # the wrapper would close the file as soon as it is collected
             text.detach()
 
 
 def _next_record(chunk: bytes, start: int, at_line_start: bool) -> int:
     """Find the next '>' that begins a line; the chunk's length if there is none."""
-    found = chunk.find(b">", start)
-    while found > 0 and chunk[found - 1] not in b"\r\n" or found == 0 and not at_line_start:
-        found = chunk.find(b">", found + 1)
-    return found if found >= 0 else len(chunk)
+    position = chunk.find(b">", start)
+    while position > 0 and chunk[position - 1] not in b"\r\n" or position == 0 and not at_line_start:
+        position = chunk.find(b">", position + 1)
+    return position if position >= 0 else len(chunk)
 
 
 def read_fai(path: Path) -> list[tuple[str, int]] | None:

@@ -19,9 +19,9 @@ class Split:
     """Per genome the intervals of each part, in concatenated coordinates, each inside one sequence."""
 
     training: tuple[Intervals, ...]
-    """What windows are drawn from."""
+    """Windows are drawn from these."""
     validation: tuple[Intervals, ...]
-    """What is held out; the sequences of ``config.test`` are in neither."""
+    """Held out; the sequences of ``config.test`` are in neither."""
 
 
 def split(genomes: Sequence[Genome], config: DataConfig) -> Split:
@@ -32,7 +32,7 @@ def split(genomes: Sequence[Genome], config: DataConfig) -> Split:
     shorter than a window). Between a training and a held-out base of one sequence lie at least ``window_bp``
     bases of neither. A sequence whose share is too short for a window, or that would have no room left for a
     training window, is held out whole with probability ``validation_share``, else trained on whole; that draw
-    depends on its place in the files and not on the run's seed.
+    depends on the order of the files and sequences and not on the run's seed.
 
     Parameters
     ----------
@@ -93,23 +93,28 @@ def _whole(genome: Genome, chosen: Bool[np.ndarray, " S"]) -> Intervals:
 
 
 def _blocks(
-    genome: Genome, place: int, usable: Bool[np.ndarray, " S"], config: DataConfig
+    genome: Genome, number: int, usable: Bool[np.ndarray, " S"], config: DataConfig
 ) -> tuple[Intervals, Intervals]:
     share, window = config.validation_share, config.window_bp
     held_bp = (genome.lengths * share).astype(np.int64)
     train_bp = genome.lengths - held_bp
+    # of the bases that are not held out, one window is the gap
     has_room = (held_bp >= window) & (train_bp >= 2 * window)
-    word, *_ = draw(0, Stream.SPLIT, np.arange(len(genome)), place)
+    # the seed is 0, not the run's: runs of several seeds must hold out the same sequences
+    word, *_ = draw(0, Stream.SPLIT, np.arange(len(genome)), number)
     is_held = ~has_room & (word < threshold(share))
-    # Segments of the sequences with room; each but the first has a gap on both sides of its training part.
+    # segments of the sequences with room; each but the first has a gap on both sides of its training part,
+    # so it needs three windows there, and one in its held-out part
     cut = np.flatnonzero(has_room & usable)
     most = np.minimum(held_bp[cut] // window, train_bp[cut] // (3 * window))
     blocks = np.clip(most, 1, config.validation_blocks)
+    # from here on one entry a segment: its sequence, the number of segments of that, and its own number there
     sequence = np.repeat(cut, blocks)
     count = np.repeat(blocks, blocks)
     block = np.arange(len(sequence)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
     length, offset = genome.lengths[sequence], genome.offsets[sequence]
     start, end = offset + length * block // count, offset + length * (block + 1) // count
+    # a segment's share may round to less than a window where the sequence's did not
     held_start = end - np.maximum(((end - start) * share).astype(np.int64), window)
     held = intervals_of(held_start, end)
     train = intervals_of(start + window * (block > 0), held_start - window)

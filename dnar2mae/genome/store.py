@@ -138,7 +138,8 @@ class Genome:
         """Return the codes of ``[start, end)`` in concatenated coordinates as a read-only view."""
         self._touched_bytes += end - start
         if self._touched_bytes > _RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)  # views stay valid: their pages are mapped again when touched
+            # views stay valid: their pages are mapped again when touched
+            self._map.madvise(mmap.MADV_DONTNEED)
             self._touched_bytes = 0
         return self._bases[start:end]
 
@@ -146,7 +147,7 @@ class Genome:
         """Copy the windows that start at these concatenated coordinates."""
         if self.total_bp <= _RESIDENT_BYTES or not hasattr(os, "pread"):
             return np.lib.stride_tricks.sliding_window_view(self._bases, window_bp)[starts]
-        # Reading is quicker than mapping a page and its neighbours for each window, and leaves none behind.
+        # reading is quicker than mapping a page and its neighbours for each window, and leaves none behind
         rows = b"".join([os.pread(self._file, window_bp, start) for start in starts.tolist()])
         return np.frombuffer(bytearray(rows), np.uint8).reshape(len(starts), window_bp)
 
@@ -155,7 +156,7 @@ class Genome:
         return np.searchsorted(self.offsets[1:], positions, side="right")
 
     def summary(self) -> dict[str, int | float]:
-        """Size, and shares in [0, 1]: unknown and soft-masked of all bases, G + C of the known ones."""
+        """Return the size, and shares in [0, 1]: unknown and soft-masked of all bases, G + C of the known ones."""
         letters = self._index.letters
         known = self.total_bp - letters["N"]
         return {
@@ -167,21 +168,17 @@ class Genome:
         }
 
     def fingerprint(self) -> str:
-        """Digest of names, lengths and bases of the sequences, wherever the file lies."""
+        """Return a digest of names, lengths and bases of the sequences; where the file lies does not matter."""
         return of_values(self.names, self.lengths.tolist(), of_cache(self._folder))
-
-    @property
-    def ambiguous(self) -> dict[str, int]:
-        """Number of each IUPAC letter, other than N, that was read as N."""
-        return dict(self._index.iupac)
 
     def find(self, name: str) -> str | None:
         """Return the name here of a sequence that another file may call differently; None where there is none."""
         return next((alias for alias in aliases(name) if alias in self.index), None)
 
     def unknown(self, name: str) -> str:
-        """Say that no sequence has this name, and which ones may have been meant."""
+        """Return the message that no sequence has this name, and which ones may have been meant."""
         near = [alias for alias in aliases(name) if alias in self.index]
+        # comparing letters is slow, and an assembly may have a million sequences: the first ones must do
         near += difflib.get_close_matches(name, self.names[:10_000], n=3)
         hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "it has " + ", ".join(self.names[:5])
         return f"{self.path}: no sequence {name!r}; {hint}{'' if near or len(self) <= 5 else ', ...'}"

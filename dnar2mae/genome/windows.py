@@ -6,10 +6,9 @@ Both sources are pure: window ``i`` depends on the genomes, the configuration, t
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Int64, UInt8
 
 from dnar2mae.config import DataConfig
 from dnar2mae.genome.alphabet import complement
@@ -19,21 +18,8 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.random import Stream, draw, unit
 
 
-class Location(NamedTuple):
-    """Where windows lie."""
-
-    genome: Int64[np.ndarray, " B"]
-    """Index of the genome."""
-    sequence: Int64[np.ndarray, " B"]
-    """Index of the sequence in its genome."""
-    start: Int64[np.ndarray, " B"]
-    """First base in its sequence, 0-based, on the forward strand."""
-    reverse: Bool[np.ndarray, " B"]
-    """True on strand ``-``: the window's bases are the reverse complement."""
-
-
 class _Source(ABC):
-    """What both sources share: from (genome, start, strand) to locations and codes."""
+    """The part that both sources share: from genome, start and strand to codes."""
 
     genomes: tuple[Genome, ...]
     window_bp: int
@@ -47,7 +33,7 @@ class _Source(ABC):
         self._report = {str(genome.path): part.report for genome, part in zip(self.genomes, eligible, strict=True)}
 
     @abstractmethod
-    def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _locate(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return genome, start in concatenated coordinates, and strand of each sample."""
 
     def report(self) -> dict[str, dict[str, int]]:
@@ -61,19 +47,9 @@ class _Source(ABC):
             for genome, starts in zip(self.genomes, self._starts, strict=True)
         )
 
-    def locate(self, sample_ids: Int64[np.ndarray, " B"]) -> Location:
-        """Say where the windows of these samples lie."""
-        genome, start, reverse = self._place(sample_ids)
-        sequence = np.empty_like(start)
-        for i in np.unique(genome):
-            rows = genome == i
-            sequence[rows] = self.genomes[i].sequence_of(start[rows])
-            start[rows] -= self.genomes[i].offsets[sequence[rows]]
-        return Location(genome, sequence, start, reverse)
-
     def codes(self, sample_ids: Int64[np.ndarray, " B"]) -> UInt8[np.ndarray, "B L"]:
         """Return the codes of these samples' windows, reverse-complemented on strand ``-``."""
-        genome, start, reverse = self._place(sample_ids)
+        genome, start, reverse = self._locate(sample_ids)
         if len(self.genomes) == 1:
             codes = self.genomes[0].windows(start, self.window_bp)
         else:
@@ -109,13 +85,14 @@ class WindowSource(_Source):
     def __init__(self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig, *, seed: int = 0):
         super().__init__(genomes, intervals, config)
         self._seed, self._both_strands = seed, config.reverse_complement
-        # Eligible starts are numbered through: interval k holds the numbers ends[k - 1] to ends[k] - 1.
+        # eligible starts are numbered through: interval k has the numbers ends[k - 1] to ends[k] - 1
         self._ends = tuple(np.cumsum(starts[:, 1] - starts[:, 0]) for starts in self._starts)
         counts = np.array([ends[-1] if len(ends) else 0 for ends in self._ends])
         weights = np.where(counts > 0, config.weights, 0.0) if config.weights else counts.astype(float)
-        self._upto = np.cumsum(weights) / np.cumsum(weights)[-1]  # ends at 1 exactly
+        # divided by its own last number, the last is exactly 1: no draw falls beyond it
+        self._upto = np.cumsum(weights) / np.cumsum(weights)[-1]
 
-    def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _locate(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         words = draw(self._seed, Stream.WINDOW, sample_ids)
         genome = np.searchsorted(self._upto, unit(words[0], words[1]), side="right")
         share = unit(words[2], words[3])
@@ -143,7 +120,7 @@ class TiledSource(_Source):
         What to tile: ``Split.validation``.
     config
         As for ``WindowSource``; ``weights`` is not used. Without ``reverse_complement`` only strand + is
-        given.
+        read.
 
     Raises
     ------
@@ -155,29 +132,16 @@ class TiledSource(_Source):
         super().__init__(genomes, intervals, config)
         tiles = [_tile(starts, self.window_bp) for starts in self._starts]
         self._starts = tuple(intervals_of(starts, starts + 1) for starts in tiles)
-        self._num_strands = 2 if config.reverse_complement else 1
-        self._genome = np.repeat(np.repeat(np.arange(len(tiles)), [len(t) for t in tiles]), self._num_strands)
-        self._start = np.repeat(np.concatenate(tiles), self._num_strands)
-        self._reverse = np.arange(len(self._start)) % self._num_strands == 1
+        num_strands = 2 if config.reverse_complement else 1
+        self._genome = np.repeat(np.repeat(np.arange(len(tiles)), [len(t) for t in tiles]), num_strands)
+        self._start = np.repeat(np.concatenate(tiles), num_strands)
+        self._reverse = np.arange(len(self._start)) % num_strands == 1
 
     def __len__(self) -> int:
         """Return the number of windows, both strands counted."""
         return len(self._start)
 
-    def subset(self, num_windows: int) -> "TiledSource":
-        """Return at most this many of the windows, evenly spaced, strands in turn; ``coverage`` stays."""
-        if num_windows >= len(self):
-            return self
-        order = np.arange(num_windows)
-        tile = order * (len(self) // self._num_strands) // num_windows
-        chosen = tile * self._num_strands + order % self._num_strands
-        part = copy.copy(self)
-        part._genome, part._start, part._reverse = (
-            values[chosen] for values in (self._genome, self._start, self._reverse)
-        )
-        return part
-
-    def _place(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _locate(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self._genome[sample_ids], self._start[sample_ids], self._reverse[sample_ids]
 
 
@@ -185,6 +149,7 @@ def _tile(starts: Intervals, window_bp: int) -> Int64[np.ndarray, " K"]:
     """Put windows as far left as they go, one after the other, at eligible starts."""
     tiles, free = [np.empty(0, np.int64)], np.iinfo(np.int64).min
     for first, end in starts.tolist():
+        # the last tile of earlier starts may reach into these
         tiles.append(np.arange(max(first, free), end, window_bp, dtype=np.int64))
         free = tiles[-1][-1] + window_bp if len(tiles[-1]) else free
     return np.concatenate(tiles)

@@ -1,6 +1,6 @@
 """R2MAE masking: what is masked and what the encoder sees instead (draw), before its step (ahead).
 
-How much is masked is a matter of ``mask_laws``.
+``mask_laws`` defines how much is masked.
 """
 
 from dnar2mae.masking.ahead import draw_masks

@@ -1,4 +1,4 @@
-"""What is known of a batch's masks before its step: drawn on the CPU, by the loader's workers.
+"""Masks of a batch drawn before its step, on the CPU, by the loader's workers.
 
 A step on a GPU never waits for a size, since the host knows all of them beforehand; a step on a CPU only looks up.
 """
@@ -17,7 +17,7 @@ Objective = Literal["mlm", "mae"]
 
 
 def draw_masks(plan: MaskPlan, batch: Batch, objective: Objective, *, counts_only: bool = False) -> Batch:
-    """Draw the masks of a batch, and count what a step must know the number of.
+    """Draw the masks of a batch, and count the tokens whose number a step must know.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def draw_masks(plan: MaskPlan, batch: Batch, objective: Objective, *, counts_onl
 
 
 def _shown_unmasked(batch: Batch) -> Int[Tensor, "B T"]:
-    """Return what tokens show that are not masked: their ids, or, where they carry values, whose values (from 1)."""
+    """Return what the encoder sees of unmasked tokens: ids, or where they carry values, whose values (from 1)."""
     if batch.values is None:
         return batch.tokens
-    place = torch.arange(1, batch.tokens.shape[1] + 1, device=batch.tokens.device, dtype=torch.int32)
-    return place.expand(batch.tokens.shape)
+    position = torch.arange(1, batch.tokens.shape[1] + 1, device=batch.tokens.device, dtype=torch.int32)
+    return position.expand(batch.tokens.shape)

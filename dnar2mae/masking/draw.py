@@ -29,14 +29,15 @@ from dnar2mae.tokenizers.vocabulary import Vocabulary
 
 RATIO = 0.15
 """Mask ratio of the validation loss."""
-_EVALUATION_SEED = 0x7A1DA7E  # of the masks of every validation, apart from the seeds of runs
+# of the masks of every validation: not the run's seed, so that several runs are validated on the same masks
+_EVALUATION_SEED = 0x7A1DA7E
 KEEP, RANDOM, MASK = 0, 1, 2
 """What happens to a masked token, weakest first: where two masked anchors touch a token the strongest wins."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MaskPlan:
-    """Everything that decides one step's masks, as plain integers (what the GPU kernel is given)."""
+    """Everything that decides one step's masks, as plain integers, which the GPU kernel takes."""
 
     seed: int
     """64-bit key of all draws."""
@@ -69,19 +70,19 @@ class MaskPlan:
 
 
 def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
-    """Masks of every validation at this ratio, whatever the run's law and seed."""
+    """Return the plan of every validation at this ratio, whatever the run's law and seed."""
     return plan.at_ratio(ratio, _EVALUATION_SEED)
 
 
 class Masker:
-    """Gives the mask plan of every training step.
+    """The mask plans of a run, one for each training step.
 
     Parameters
     ----------
     config
         Law, ratios and replacement shares.
     vocabulary
-        Supplies the ids of [MASK] and of the real tokens.
+        Has the ids of [MASK] and of the real tokens.
     seed
         Run seed.
     total_steps
@@ -139,12 +140,14 @@ class Masker:
 
 
 def _below(probability: float) -> int:
+    # a threshold is at most 2**32 - 1, which the largest word is not below
     return 2**32 if probability >= 1 else threshold(probability)
 
 
 def _drawn_threshold(seed: int, intervals: Intervals, where: Any) -> Any:
     """Draw a ratio in units of 2**-32 at a step or sample index: an integer, or an array or tensor of them."""
     within, which, _, _ = draw(seed, Stream.RATIO, where)
+    # a sum instead of an index: ``where`` may be a number, an array or a tensor, and only one term is not 0
     chosen = scale(which, len(intervals))
     return sum((chosen == i) * (low + scale(within, span)) for i, (low, span) in enumerate(intervals))
 
@@ -192,7 +195,7 @@ def corrupt(
     inputs
         What the encoder sees, in the dtype of ``tokens``.
     predicted
-        Where a prediction is asked for: masked anchors. Some of them show a random token or the true one.
+        Tokens to predict: masked anchors. Some of them show a random token or the true one.
     """
     position = torch.arange(tokens.shape[1], device=tokens.device)
     choose, kind, pick, _ = draw(plan.seed, Stream.MASK, sample_ids[:, None], position)
@@ -224,13 +227,14 @@ def corrupt(
 def hidden_tokens(
     plan: MaskPlan, tokens: Int[Tensor, "B T"], maskable: Bool[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
 ) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B T"]]:
-    """Tell which tokens a plan hides, and where it asks for a prediction.
+    """Return which tokens a plan hides, and which are to be predicted.
 
     Hidden is what :func:`dnar2mae.masking.corrupt` would show as [MASK] if it replaced nothing by anything else:
     masked tokens, and those that share a base with one.
     """
-    always = replace(plan, mask_below=2**32, random_below=2**32, mask_id=-1)
-    inputs, predicted = corrupt(always, tokens.long(), maskable, sample_ids.long())
+    # -1 is no token's id, so that it marks what was hidden
+    replaces_all = replace(plan, mask_below=2**32, random_below=2**32, mask_id=-1)
+    inputs, predicted = corrupt(replaces_all, tokens.long(), maskable, sample_ids.long())
     return inputs == -1, predicted
 
 
@@ -244,7 +248,8 @@ def _spread(
     behind = (position - phase) % plan.anchor_stride
     before, after = position - behind, position - behind + plan.anchor_stride
     is_anchor = behind == 0
-    strength = torch.where(masked, action + 1, 0)  # 0: not masked
+    # a token shares bases with the anchor before it and the one after it, an anchor with itself alone; 0: not masked
+    strength = torch.where(masked, action + 1, 0)
     left = torch.where(before >= 0, strength.gather(1, before.clamp(min=0)), 0)
     right = torch.where((after < length) & ~is_anchor, strength.gather(1, after.clamp(max=length - 1)), 0)
     strongest = torch.maximum(left, right)

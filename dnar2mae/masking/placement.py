@@ -1,9 +1,10 @@
 """Where masked tokens lie: together in spans, or on informative words, instead of each by itself.
 
-A placement is orthogonal to the law: the law gives a sample's ratio r, and the placement masks tokens so that a
+A placement is independent of the law: the law draws a sample's ratio r, and the placement masks tokens so that a
 token's probability of being masked is r (spans: every token's; words: the sample's mean). Both are coverage
-processes. What may start at a position is drawn from Philox at ``(seed, SPAN, sample, 1 + position)``, and a token is
-masked if anything that was started covers it. Lengths count tokens that share no base (``anchor_stride`` apart).
+processes. Whether a span or word starts at a position is drawn from Philox at ``(seed, SPAN, sample, 1 + position)``,
+and a token is masked if one that has started covers it. Lengths count tokens that share no base (``anchor_stride``
+apart).
 
 Powers are doubles: between two devices a threshold may differ in the last of its 32 bits, which changes about one
 choice in 2**50.
@@ -34,14 +35,15 @@ class Draw:
     sample_ids: Int[Tensor, " B"]
 
     def words(self, before: int = 0) -> Int[Tensor, "B S"]:
-        """A 32-bit word for each position of the samples and of ``before`` positions to their left."""
+        """Draw a 32-bit word for each position of the samples and of ``before`` positions to their left."""
+        # from 1 on: position 0 of this stream places the first anchor
         position = torch.arange(1, 1 + before + self.tokens.shape[1], device=self.tokens.device)
         return draw(self.seed, Stream.SPAN, self.sample_ids[:, None], position)[0]
 
 
 @runtime_checkable
 class Placement(Protocol):
-    """What decides which tokens are masked at a given ratio."""
+    """Rule that decides which tokens are masked at a given ratio."""
 
     @property
     def reach(self) -> int:
@@ -70,7 +72,7 @@ class Spans:
 
     @classmethod
     def geometric(cls, mean: float, longest: int) -> "Spans":
-        """Spans of lengths min(L, longest), L geometric with this mean."""
+        """Return spans of lengths min(L, longest), L geometric with this mean."""
         tail = [(1 - 1 / mean) ** k for k in range(longest)]
         return cls(tuple(t / sum(tail) for t in tail))
 
@@ -85,6 +87,7 @@ class Spans:
         start = drawn.words(before)
         masked = torch.zeros_like(drawn.maskable)
         for k, share in enumerate(self.shares):
+            # one word decides for all k, as the span that starts at its position has one length
             longer = start >= ((1 - drawn.ratio) ** share * 2**32).long()[:, None]
             first = before - k * drawn.anchor_stride
             masked |= longer[:, first : first + length]
@@ -124,9 +127,11 @@ class Words:
         covering = torch.zeros_like(drawn.tokens, dtype=torch.int64)
         masked = torch.zeros_like(drawn.maskable)
         covers = []
-        for distance in range(1 - self.length, self.length):  # from a centre to the token it may mask
-            place = offset + distance
-            inside = drawn.maskable & (offset >= 0) & (place >= 0) & (place < self.length)
+        # how many centres cover each token must be known before f is, and f before any centre is drawn: so first all
+        # positions are taken for centres, by their distance to the token that they would mask
+        for distance in range(1 - self.length, self.length):
+            index = offset + distance
+            inside = drawn.maskable & (offset >= 0) & (index >= 0) & (index < self.length)
             alone = drawn.maskable & (offset < 0) if distance == 0 else torch.zeros_like(inside)
             covers.append((distance * drawn.anchor_stride, inside | alone))
             covering += _shift(covers[-1][1], covers[-1][0]).long()
@@ -136,23 +141,26 @@ class Words:
         return masked
 
     def _offset(self, drawn: Draw) -> Int[Tensor, "B T"]:
-        """Place of each centre in the best word that contains it; -1 where there is none."""
+        """Return the index of each centre in the best word that contains it; -1 where there is none."""
         word = torch.zeros_like(drawn.tokens, dtype=torch.int64)
         whole = torch.ones_like(drawn.maskable)
-        for place in range(self.length):
+        for index in range(self.length):
+            # of tokens that are not real any digit will do: their words are not whole
             digit = (drawn.tokens.long() - self.first_real).clamp(0, self.num_real - 1)
-            word = word * self.num_real + _shift(digit, -place * drawn.anchor_stride)
-            whole &= _shift(drawn.maskable, -place * drawn.anchor_stride)
+            word = word * self.num_real + _shift(digit, -index * drawn.anchor_stride)
+            whole &= _shift(drawn.maskable, -index * drawn.anchor_stride)
+        # by first token; 0 where no whole word starts
         rank = torch.where(whole, self.ranks.to(word.device)[word] + 1, 0)
         best, offset = torch.zeros_like(rank), torch.full_like(rank, -1)
-        for place in range(self.length):
-            here = _shift(rank, place * drawn.anchor_stride)
-            offset = torch.where(here > best, place, offset)
+        for index in range(self.length):
+            here = _shift(rank, index * drawn.anchor_stride)
+            offset = torch.where(here > best, index, offset)
             best = torch.maximum(best, here)
         return offset
 
     def _centres(self, drawn: Draw, covering: Int[Tensor, "B T"]) -> Float[Tensor, " B"]:
-        """Probability f of a centre, by bisection."""
+        """Solve for the probability f of a centre, by bisection."""
+        # at most 2n - 1 centres cover a token: the last count is free for tokens that are not maskable, and cut off
         most = 2 * self.length
         count = torch.where(drawn.maskable, covering, most)
         times = torch.zeros(len(count), most + 1, dtype=torch.float64, device=count.device)
@@ -160,6 +168,7 @@ class Words:
         share = times / times.sum(1, keepdim=True).clamp(min=1)
         power = torch.arange(most, device=count.device, dtype=torch.float64)
         low, high = torch.zeros_like(drawn.ratio), torch.ones_like(drawn.ratio)
+        # to 2**-40, finer than the 2**-32 of a word
         for _ in range(40):
             middle = (low + high) / 2
             visible = (share * (1 - middle[:, None]) ** power).sum(1)

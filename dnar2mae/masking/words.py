@@ -1,4 +1,4 @@
-"""Which words (runs of tokens) hold together: normalised pointwise mutual information, counted on training samples."""
+"""Ranks of words (runs of tokens) by normalised pointwise mutual information, counted on training samples."""
 
 import numpy as np
 import torch
@@ -10,12 +10,14 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.masking.placement import Words
 from dnar2mae.tokenizers.vocabulary import Vocabulary
 
+# counts and ranks of 8 bytes a word: 8 MB each
 _MOST_WORDS = 2**20
+# samples that are counted, and how many at once
 _SAMPLES, _AT_ONCE = 8192, 256
 
 
 def words_by_information(config: MaskConfig, vocabulary: Vocabulary, source: Source) -> Words:
-    r"""Rank all words by how much more often they occur than their tokens would have it.
+    r"""Rank all words by how much more often they occur than if their tokens were independent.
 
     .. math:: \mathrm{NPMI}(w) = \log\frac{p(w)}{\prod_i p(w_i)} \Big/ -\log p(w)
 
@@ -24,7 +26,7 @@ def words_by_information(config: MaskConfig, vocabulary: Vocabulary, source: Sou
     config
         ``pmi_length`` is used.
     vocabulary
-        Of the tokens.
+        Vocabulary of the tokens.
     source
         Training samples; the first 8,192 are counted. Words that do not occur there rank lowest.
 
@@ -56,20 +58,22 @@ def words_by_information(config: MaskConfig, vocabulary: Vocabulary, source: Sou
         if span < 1:
             raise ConfigError(f"--mask.pmi-length {config.pmi_length} does not fit into a sample")
         index, whole = np.zeros(digits[:, :span].shape, np.int64), np.ones((len(digits), span), bool)
-        for place in range(0, length * vocabulary.anchor_stride, vocabulary.anchor_stride):
-            index = index * vocabulary.num_real + digits[:, place : place + span]
-            whole &= real[:, place : place + span]
+        for first in range(0, length * vocabulary.anchor_stride, vocabulary.anchor_stride):
+            index = index * vocabulary.num_real + digits[:, first : first + span]
+            whole &= real[:, first : first + span]
         words += np.bincount(index[whole], minlength=number)
-    order = np.argsort(np.argsort(npmi(words, single), kind="stable"), kind="stable")
-    return Words(torch.from_numpy(order), length, vocabulary.first_real, vocabulary.num_real)
+    # the inverse of the order is each word's rank; stable, so that ties are ranked alike on every machine
+    ranks = np.argsort(np.argsort(npmi(words, single), kind="stable"), kind="stable")
+    return Words(torch.from_numpy(ranks), length, vocabulary.first_real, vocabulary.num_real)
 
 
 def npmi(words: Float[np.ndarray, " W"], single: Float[np.ndarray, " V"]) -> Float[np.ndarray, " W"]:
-    """Normalised pointwise mutual information from counts of words and of tokens; -1 where a word has no count."""
+    """Return normalised pointwise mutual information from counts of words and tokens; -1 where a word has no count."""
     with np.errstate(divide="ignore", invalid="ignore"):
         token = np.log(single / single.sum())
-        apart = np.zeros(1)
-        while len(apart) < len(words):
-            apart = np.add.outer(apart, token).ravel()
-        together = np.log(words / words.sum())
-        return np.where(words > 0, (together - apart) / -together, -1.0)
+        # log-probability of each word if its tokens were independent, token by token
+        independent = np.zeros(1)
+        while len(independent) < len(words):
+            independent = np.add.outer(independent, token).ravel()
+        joint = np.log(words / words.sum())
+        return np.where(words > 0, (joint - independent) / -joint, -1.0)

@@ -12,6 +12,7 @@ from dnar2mae.plots.figure import new_figure, save_figure
 if TYPE_CHECKING:
     import pandas as pd
 
+# as many as the colours of matplotlib's default cycle
 _MAX_GROUPS = 10
 
 
@@ -21,7 +22,7 @@ def read_embedding(path: Path) -> tuple[Float[np.ndarray, "N D"], "pd.DataFrame"
     Raises
     ------
     ConfigError
-        If the file cannot be read or is not one of these.
+        If the file cannot be read or is none of the files that ``embed`` writes.
     """
     import pandas as pd
 
@@ -34,8 +35,8 @@ def read_embedding(path: Path) -> tuple[Float[np.ndarray, "N D"], "pd.DataFrame"
         if path.suffix == ".h5ad":
             import anndata
 
-            found = anndata.read_h5ad(path)
-            return np.asarray(found.X), found.obs
+            table = anndata.read_h5ad(path)
+            return np.asarray(table.X), table.obs
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise ConfigError(f"{path}: cannot be read as embeddings: {error}") from error
     raise ConfigError(f"{path}: embeddings are .npy (with a .tsv beside it), .parquet or .h5ad files")
@@ -55,8 +56,8 @@ def plot_embedding(
     vectors
         Rows of NaN are left out.
     labels
-        One a row: up to ten different values or texts are groups, more numbers are a scale; the rarest texts beyond
-        nine groups are drawn as "other".
+        A label for each row: up to ten different values or texts are groups, more numbers are a scale; the rarest
+        texts beyond nine groups are drawn as "other".
     path
         PNG, SVG or PDF to write.
     method
@@ -73,6 +74,7 @@ def plot_embedding(
     points, names = (_pca if method == "pca" else _umap)(np.asarray(vectors[known], np.float32))
     figure = new_figure(6.0, 5.0)
     axes = figure.subplots()
+    # the more points, the smaller
     size = float(np.clip(2000 / len(points), 2, 20))
     if labels is None:
         axes.scatter(*points.T, s=size, lw=0, alpha=0.7)
@@ -94,8 +96,10 @@ def plot_embedding(
 
 def _pca(vectors: np.ndarray) -> tuple[np.ndarray, list[str]]:
     centred = vectors - vectors.mean(0)
+    # eigenvectors of D x D numbers: quicker than a singular value decomposition of N x D
     values, axes = np.linalg.eigh(centred.T @ centred)
     order = np.argsort(values)[::-1][:2]
+    # all vectors may be equal
     shares = values[order] / max(values.sum(), 1e-30)
     return centred @ axes[:, order], [f"component {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)]
 

@@ -1,4 +1,4 @@
-"""What every figure shares."""
+"""How figures are made and written."""
 
 from pathlib import Path
 from typing import Any

@@ -12,7 +12,7 @@ _COLOURS = {"A": "#2e8b57", "C": "#1f5fbf", "G": "#d98c00", "T": "#c0392b"}
 
 
 def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, path: Path) -> None:
-    """Draw what a model expects at each position of a region, and what it makes of every substitution.
+    """Draw a model's probabilities at each position of a region, and its score of every substitution.
 
     The logo's letters are the model's probabilities at the masked position, ``softmax(scores)``, times their
     information content in bits: a tall letter is one that the context determines. The heat map shows the scores.
@@ -21,9 +21,9 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     ----------
     scores
         Log-likelihood ratio of A, C, G, T against the reference base, in nats, as
-        :func:`dnar2mae.variants.mutagenesis` gives them; a row of NaN is an unknown base.
+        :func:`dnar2mae.variants.mutagenesis` returns them; a row of NaN is an unknown base.
     title
-        Of the figure.
+        Title of the figure.
     start
         0-based coordinate of the first position.
     path
@@ -35,6 +35,7 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     heights = letter_heights(scores)
     for i, row in enumerate(heights.tolist()):
         bottom = 0.0
+        # the tallest letter on top
         for base in np.argsort(row):
             _letter(logo, "ACGT"[base], start + i, bottom, row[base])
             bottom += row[base]
@@ -43,6 +44,7 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     extent = (start - 0.5, start + length - 0.5, 3.5, -0.5)
     image = heat.imshow(scores.T, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=extent)
     reference = np.flatnonzero(~np.isnan(scores[:, 0]))
+    # the reference base is the one whose ratio against itself is 0
     heat.plot(start + reference, np.abs(scores[reference]).argmin(1), ".", color="0.3", ms=3)
     heat.set(yticks=range(4), yticklabels=list("ACGT"), xlabel="position (0-based)", ylabel="instead")
     figure.colorbar(image, ax=heat, label="log-likelihood ratio (nats)", fraction=0.03, pad=0.01)
@@ -50,7 +52,7 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
 
 
 def letter_heights(scores: Float[np.ndarray, "L 4"]) -> Float[np.ndarray, "L 4"]:
-    """Probabilities at the masked positions times their information content, ``2 - entropy`` bits; 0 for NaN."""
+    """Return probabilities at the masked positions times their information, ``2 - entropy`` bits; 0 for NaN."""
     weights = np.exp(np.nan_to_num(scores) - np.nan_to_num(scores).max(1, keepdims=True))
     probabilities = weights / weights.sum(1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -59,7 +61,7 @@ def letter_heights(scores: Float[np.ndarray, "L 4"]) -> Float[np.ndarray, "L 4"]
 
 
 def _letter(axes: Any, letter: str, x: float, bottom: float, height: float) -> None:
-    """A letter stretched to a box of width 0.9 and this height."""
+    """Draw a letter stretched to a box of width 0.9 and this height."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath

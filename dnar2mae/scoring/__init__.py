@@ -1,1 +1,1 @@
-"""Scores of predictions, and their intervals."""
+"""Scores of predictions and their uncertainty."""

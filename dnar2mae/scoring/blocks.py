@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 MAX_BLOCKS = 32
+"""Most blocks that samples are divided into: few enough that each is long, enough to show how they vary."""
 
 
 class Estimate(NamedTuple):
@@ -16,7 +17,7 @@ class Estimate(NamedTuple):
 
 
 def ratio_of_sums(sums: Float[np.ndarray, " S"], units: Float[np.ndarray, " S"]) -> Estimate:
-    r"""Sum over sum, with the standard error that differences between blocks of samples show.
+    r"""Return the ratio of two sums, with the standard error that differences between blocks of samples show.
 
     .. math::
         r = \frac{\sum_b s_b}{\sum_b u_b}, \qquad
@@ -36,6 +37,7 @@ def ratio_of_sums(sums: Float[np.ndarray, " S"], units: Float[np.ndarray, " S"])
     """
     blocks = min(MAX_BLOCKS, len(sums))
     starts = np.arange(blocks) * len(sums) // blocks
+    # reduceat sums from each start to the next
     per_block, weights = np.add.reduceat(sums, starts), np.add.reduceat(units, starts)
     total = weights.sum()
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float, Int
 from dnar2mae.scoring.scores import COUNT_SCORES
 
 RESAMPLES = 2000
-_GROUP_RESAMPLES = 1000  # scores of ranks are recomputed from the rows each time
+# fewer, since scores of ranks are recomputed from the rows each time
+_GROUP_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +51,7 @@ def resample_scores(
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
 ) -> Float[np.ndarray, "R K"]:
-    """Scores of K models on resampled test rows, the same rows for all.
+    """Return the scores of K models on resampled test rows, the same rows for all.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def resample_scores(
     num_classes
         Number of classes.
     rng
-        Where the resamples come from.
+        Source of the resamples.
     resamples
         Number of resamples R.
     """
@@ -75,6 +76,7 @@ def resample_scores(
     for seeds in predicted:
         values = []
         for _ in range(len(seeds)):
+            # each combination adds to one cell of the confusion matrix, as often as it was drawn
             cell = combinations[0] * num_classes + combinations[row]
             to_counts = np.eye(num_classes**2, dtype=np.int64)[cell]
             counts = (weights @ to_counts).reshape(resamples, num_classes, num_classes)
@@ -85,7 +87,7 @@ def resample_scores(
 
 
 def interval(value: float, resampled: Float[np.ndarray, " R"]) -> Interval:
-    """The central 95 % of resampled values."""
+    """Return a value with the central 95 % of its resampled values."""
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(value=value, low=float(low), high=float(high))
 
@@ -93,7 +95,7 @@ def interval(value: float, resampled: Float[np.ndarray, " R"]) -> Interval:
 def evaluate_groups(
     scores: Float[np.ndarray, " N"], positive: Bool[np.ndarray, " N"], seed: int = 0
 ) -> dict[str, Interval]:
-    """AUROC and AUPRC of two groups, with percentile intervals of a bootstrap within each group.
+    """Return AUROC and AUPRC of two groups, with percentile intervals of a bootstrap within each group.
 
     Parameters
     ----------
@@ -102,7 +104,7 @@ def evaluate_groups(
     positive
         Which are positive; both groups have a member.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     Returns
     -------
@@ -114,15 +116,15 @@ def evaluate_groups(
     rng = np.random.default_rng(seed)
     groups = np.flatnonzero(positive), np.flatnonzero(~positive)
     draws = [np.concatenate([rng.choice(g, len(g)) for g in groups]) for _ in range(_GROUP_RESAMPLES)]
-    found = {}
+    intervals = {}
     for name, measure in (("AUROC", roc_auc_score), ("AUPRC", average_precision_score)):
         resampled = np.array([measure(positive[rows], scores[rows]) for rows in draws])
-        found[name] = interval(float(measure(positive, scores)), resampled)
-    return found
+        intervals[name] = interval(float(measure(positive, scores)), resampled)
+    return intervals
 
 
 def compare(observed: Float[np.ndarray, " T"], resampled: Sequence[Float[np.ndarray, " R"]]) -> ModelDifference:
-    """Paired bootstrap of the mean difference over tasks.
+    """Compare two models over tasks by a paired bootstrap of their mean difference.
 
     Parameters
     ----------
@@ -142,7 +144,7 @@ def compare(observed: Float[np.ndarray, " T"], resampled: Sequence[Float[np.ndar
 
 
 def mean_ranks(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean rank of each model over the tasks that all have; 1 is best, equals share their ranks.
+    """Return the mean rank of each model over the tasks that all have; 1 is best, equals share their ranks.
 
     Parameters
     ----------
@@ -154,5 +156,6 @@ def mean_ranks(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     table = np.array([[scores[model][task] for task in sorted(shared)] for model in models])
     above = (table[None] > table[:, None]).sum(1)
     equal = (table[None] == table[:, None]).sum(1)
+    # a model is among its own equals: alone it has the rank above + 1
     ranks = above + (equal + 1) / 2
     return dict(zip(models, ranks.mean(1).tolist(), strict=True)) if shared else {}

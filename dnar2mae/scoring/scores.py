@@ -26,7 +26,7 @@ def confusion(
 
 
 def mcc(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
-    r"""Matthews correlation of true and predicted class.
+    r"""Return the Matthews correlation of true and predicted class.
 
     .. math:: \frac{c s - \sum_k t_k p_k}{\sqrt{(s^2 - \sum_k t_k^2)(s^2 - \sum_k p_k^2)}}
 
@@ -42,23 +42,23 @@ def mcc(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
 
 
 def accuracy(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
-    """Share of rows predicted right."""
+    """Return the share of rows predicted right."""
     return np.trace(counts, axis1=-2, axis2=-1) / np.sum(counts, axis=(-2, -1))
 
 
 def macro_f1(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
-    """Mean F1 over the classes that occur, as true or as predicted ones."""
+    """Return the mean F1 over the classes that occur, as true or as predicted ones."""
     per_class, support = _f1(counts)
     return per_class.sum(-1) / (support > 0).sum(-1)
 
 
 def f1(counts: Shaped[np.ndarray, "... C C"]) -> Scores:
-    """F1 of the last class, the positive one of two."""
+    """Return the F1 of the last class, the positive one of two."""
     return _f1(counts)[0][..., -1]
 
 
 def auroc(truth: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"]) -> float:
-    """Area under the ROC curve; the mean of one class against the rest where there are more than two.
+    """Return the area under the ROC curve; the mean of one class against the rest where there are more than two.
 
     NaN where a class does not occur.
     """
@@ -68,7 +68,7 @@ def auroc(truth: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"])
 
 
 def auprc(truth: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"]) -> float:
-    """Average precision (area under the step-wise precision-recall curve), averaged as :func:`auroc` is."""
+    """Return the average precision (area under the step-wise precision-recall curve), averaged as :func:`auroc` is."""
     from sklearn.metrics import average_precision_score
 
     return _one_against_rest(truth, probabilities, average_precision_score)
@@ -79,7 +79,7 @@ COUNT_SCORES = {"mcc": mcc, "macro_f1": macro_f1, "f1": f1, "accuracy": accuracy
 
 
 def all_scores(truth: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"]) -> dict[str, float]:
-    """Every score of predicted class probabilities; the first of the most probable classes is the predicted one."""
+    """Return every score of predicted class probabilities; of equally probable classes the first is predicted."""
     counts = confusion(truth, probabilities.argmax(1), probabilities.shape[1])
     scores = {name: float(score(counts)) for name, score in COUNT_SCORES.items()}
     return scores | {"auroc": auroc(truth, probabilities), "auprc": auprc(truth, probabilities)}

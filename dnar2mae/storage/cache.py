@@ -1,4 +1,4 @@
-"""Caches of what is read once from large files: put in place whole, made by one process at a time."""
+"""Caches of large files that are read once: moved into place whole, built by one process at a time."""
 
 import errno
 import os
@@ -19,6 +19,7 @@ from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted
 
 Index = TypeVar("Index")
 
+# a build that has lasted this long is taken for one whose process was killed
 _STALE_S = 24 * 3600
 
 
@@ -42,7 +43,8 @@ def own_compile_cache() -> None:
     from torch._inductor import config
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):  # torch sets it when imported
+    # torch sets the variable to its default when it is imported: any other value is the user's
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):
         return
     folder = default_cache() / "compile" / "inductor"
     try:
@@ -53,22 +55,22 @@ def own_compile_cache() -> None:
             f"{folder}: cannot make the cache of --compile ({error.strerror}); "
             "set DNAR2MAE_CACHE to a folder that you may write to"
         ) from error
-    _refuse_foreign(folder)
+    _refuse_untrusted(folder)
     config.cpp_cache_precompile_headers = False
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())
 
 
 def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:
-    """Return what a cache folder holds; build it where it is missing, stale or damaged (which a warning names).
+    """Return the index of a cache; build the cache where it is missing, stale or damaged (which a warning names).
 
     Parameters
     ----------
     folder
         The cache.
     load
-        Reads the index of a cache; None where any part is missing, damaged, or not of the source as it is now.
+        Reads the index of a cache; None where any part is missing, damaged, or not of the source in its present state.
     build
-        Fills an empty folder and gives the index that ``load`` will read.
+        Fills an empty folder and returns the index that ``load`` will read.
 
     Raises
     ------
@@ -80,9 +82,11 @@ def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Cal
     index = _usable(folder, load)
     if index is not None:
         return index
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # whatever the umask: see untrusted_owner
+    # others must not be able to write here, whatever the umask: see untrusted_owner
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(folder.parent) as is_alone:
-        index = _usable(folder, load)  # perhaps another process has built it by now
+        # another process may have built it by now
+        index = _usable(folder, load)
         if index is not None:
             return index
         _tidy(folder.parent, is_alone=is_alone)
@@ -90,10 +94,10 @@ def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Cal
 
 
 def _usable(folder: Path, load: Callable[[Path], Index | None]) -> Index | None:
-    """Return the index of a cache if it is all that was written, by this user, and of the source as it is now."""
+    """Return the index of a cache if it is complete, undamaged, this user's and not older than its source."""
     if not folder.exists():
         return None
-    _refuse_foreign(folder)
+    _refuse_untrusted(folder)
     index = load(folder)
     if fault := find_damage(folder):
         warnings.warn(f"{folder}: damaged cache ({fault}); building it anew", stacklevel=5)
@@ -101,7 +105,7 @@ def _usable(folder: Path, load: Callable[[Path], Index | None]) -> Index | None:
     return index
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_untrusted(folder: Path) -> None:
     if why := untrusted_owner(folder):
         raise RunError(f"{why}, so this cache is not used; set DNAR2MAE_CACHE to a folder of your own")
 
@@ -114,7 +118,7 @@ def sync(file: BufferedWriter | TextIOWrapper) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
-    """Let one process at a time build in this folder; tell whether that holds. The lock goes with the process.
+    """Let one process at a time build in this folder; yield whether that is so. The lock ends with the process.
 
     Where locks are unknown (Windows, some network file systems) several may build the same cache: each
     puts a whole one in place, and the last one stays.
@@ -127,12 +131,12 @@ def _alone(folder: Path) -> Iterator[bool]:
 
 
 def _mark() -> str:
-    """What is in the name of every folder that this machine builds in."""
+    """Return the part that marks the names of folders in which this machine builds."""
     return f".building-{platform.node()}-"
 
 
 def _tidy(folder: Path, *, is_alone: bool) -> None:
-    """Remove what killed processes left: at once what is of this machine, if its lock is held, and all after a day.
+    """Remove what killed processes left: of this machine at once, if its lock is held, of others after a day.
 
     A lock on a network file system may be unknown to other machines.
     """
@@ -147,6 +151,7 @@ def _build(folder: Path, load: Callable[[Path], Index | None], build: Callable[[
     try:
         index = build(scratch)
         write_checksums(scratch)
+        # whatever the umask: see untrusted_owner
         for file in scratch.iterdir():
             file.chmod(0o644)
         flush(scratch / CHECKSUMS)
@@ -160,17 +165,21 @@ def _build(folder: Path, load: Callable[[Path], Index | None], build: Callable[[
 def _put_in_place(scratch: Path, folder: Path, is_done: Callable[[], bool]) -> None:
     """Move a finished cache to its name, replacing an older one; processes that map that one keep it."""
     old = scratch.with_name(scratch.name + "-old")
+    # without locks, another process may put its own cache there between the removal and the next try
     for _ in range(10):
         try:
             os.rename(scratch, folder)
             flush(folder.parent)
             break
         except OSError as error:
+            # the codes by which systems say that the name is taken
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.ENOTDIR):
                 raise
-        if is_done():  # another process was first
+        # another process was first
+        if is_done():
             break
-        with suppress(FileNotFoundError):  # another process may have moved it away first
+        # another process may have moved it away first
+        with suppress(FileNotFoundError):
             os.rename(folder, old)
         shutil.rmtree(old, ignore_errors=True)
     else:

@@ -1,4 +1,4 @@
-"""Files that may be gzip: told by their first bytes, since names lie."""
+"""Files that may be gzip, which their first bytes show: a name can be wrong."""
 
 import gzip
 import zlib
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 READ_ERRORS = (OSError, EOFError, zlib.error)
-"""What reading such a file raises where it is missing, cut short or damaged."""
+"""Errors of reading such a file where it is missing, cut short or damaged."""
 _MAGIC = b"\x1f\x8b"
 
 
 def decompressed(raw: BufferedReader) -> BufferedIOBase:
-    """Return a stream of what an opened file holds: the file itself, or what it was before it was compressed."""
+    """Return the content of an opened file as a stream: the file itself, or its decompressed bytes."""
     return gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _MAGIC else raw
 
 

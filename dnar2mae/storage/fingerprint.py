@@ -1,4 +1,4 @@
-"""Digests by which a resumed run knows its data again, wherever they lie by then."""
+"""Digests by which a resumed run checks that its data are the same, even if they have moved."""
 
 import hashlib
 import json
@@ -8,28 +8,30 @@ from dnar2mae.storage.safe_files import CHECKSUMS
 
 
 def of_values(*values: object) -> str:
-    """Digest of values that JSON can hold."""
+    """Return the digest of values that JSON can represent."""
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def of_many(folder: Path, files: list[Path], head_bytes: int = 1 << 16) -> str:
-    """Digest of names below a folder, sizes and beginnings of files: for so many that reading them all takes long.
+    """Return the digest of names below a folder, sizes and beginnings of files: of so many that reading all is slow.
 
     Raises
     ------
     OSError
         If one cannot be read.
     """
-    found = []
+    entries = []
     for path in files:
         with path.open("rb") as stream:
             head = hashlib.sha256(stream.read(head_bytes)).hexdigest()
-        found.append((path.relative_to(folder).as_posix(), path.stat().st_size, head))
-    return of_values(found)
+        entries.append((path.relative_to(folder).as_posix(), path.stat().st_size, head))
+    return of_values(entries)
 
 
 def of_cache(folder: Path) -> str:
-    """Digest of a cache's arrays, from their checksums; its index, which tells where the source lay, does not count.
+    """Return the digest of a cache's arrays, from their checksums.
+
+    Its index is left out, since it has the path of the source.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""A lock that goes with the process, however it ends."""
+"""A lock that ends with the process, even one that is killed."""
 
 
 def lock(handle: int, *, wait: bool) -> bool:
-    """Lock an open file or folder until its handle is closed; return whether the system and the file system can.
+    """Lock an open file or folder until its handle is closed; return False where the system has no such locks.
 
-    Some network file systems and Windows know no such locks.
+    Windows and some network file systems have none.
 
     Parameters
     ----------
@@ -24,6 +24,7 @@ def lock(handle: int, *, wait: bool) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # it is an OSError, too, but one that says that the lock works
     except BlockingIOError:
         raise
     except OSError:

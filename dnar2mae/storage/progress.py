@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal."""
+"""Progress of long work: a bar on a terminal."""
 
 import sys
 import time
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# shorter work shows no bar
 _DELAY_S = 1.0
 
 
@@ -25,7 +26,7 @@ class ProgressBar:
         self._task: Any = None
 
     def __call__(self, completed: int, *, total: int | None = None, title: str | None = None) -> None:
-        """Say how much is done, and where they change what all is and what is being done."""
+        """Report how much is done; and the new total or title, where one changes."""
         self._completed, self._total, self._title = completed, total or self._total, title or self._title
         if self._bar is None and time.monotonic() - self._started > _DELAY_S:
             self.start()
@@ -33,7 +34,7 @@ class ProgressBar:
             self._bar.update(self._task, completed=completed, total=self._total, description=self._title)
 
     def say(self, text: str) -> None:
-        """Print a line on stderr, above the bar where there is one; nothing where no bar may be shown."""
+        """Print a line on stderr, above the bar if there is one; print nothing where no bar may be shown."""
         if not self._show:
             return
         from rich.console import Console
@@ -76,7 +77,7 @@ def progress_bar(
     Parameters
     ----------
     title
-        What is being done.
+        The work, in a few words.
     total
         The value of ``completed`` at the end; None where it is not known yet.
     completed

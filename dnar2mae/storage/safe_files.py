@@ -18,10 +18,8 @@ CHECKSUMS = "SHA256SUMS"
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file: whoever reads it, and whenever the machine stops, finds the old text or the new one.
-
-    A file that has the text already is left as it is: a full disk is no matter then.
-    """
+    """Write a text file so that a reader finds the old text or the new one, even after the machine has stopped."""
+    # nothing to write, so that a full disk does no harm
     if path.is_file() and not path.is_symlink() and path.read_bytes() == text.encode():
         return
     with written_whole(path) as partial, partial.open("x", encoding="utf-8") as file:
@@ -30,15 +28,17 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield a path to write a file to, which replaces ``path`` when all went well and is removed when not.
+    """Yield a path to write a file to, which replaces ``path`` in the end and is removed if there was an error.
 
-    Whoever reads ``path``, and whenever the machine stops, finds the old file or the new one. The path to write to
+    A reader of ``path`` finds the old file or the new one, even after the machine has stopped. The path to write to
     has the same suffix, by which some writers choose their format. One process at a time may write a file.
     """
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
-    partial.unlink(missing_ok=True)  # of a process that was killed; never write through a link
+    # of a process that was killed; never write through a link
+    partial.unlink(missing_ok=True)
     try:
         yield partial
+        # on disk before it gets its name: else a machine that stops may leave the name of an empty file
         flush(partial)
         partial.replace(path)
         flush(path.parent)
@@ -65,11 +65,12 @@ def output_file(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to fill, which replaces ``folder`` when all went well and is removed when not."""
+    """Yield an empty folder to fill, which replaces ``folder`` in the end and is removed if there was an error."""
     folder = folder.absolute()
     partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        # of a process that was killed
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
         for file in partial.rglob("*"):
@@ -99,7 +100,7 @@ def write_checksums(folder: Path) -> None:
 
 
 def find_damage(folder: Path, names: tuple[str, ...] | None = None) -> str | None:
-    """Say what is wrong with the files of a folder; None where they are what was written.
+    """Return what is wrong with the files of a folder, in words; None where they are as they were written.
 
     Parameters
     ----------
@@ -116,6 +117,7 @@ def find_damage(folder: Path, names: tuple[str, ...] | None = None) -> str | Non
     try:
         text = (folder / CHECKSUMS).read_text()
         listed = {name: digest for digest, name in (line.split("  ", 1) for line in text.splitlines())}
+        # a damaged list must not lead to files outside the folder
         if any(name in ("", "..") or Path(name).name != name for name in listed):
             raise ValueError
         present = (file.name for file in folder.iterdir() if file.name != CHECKSUMS)
@@ -130,21 +132,24 @@ def find_damage(folder: Path, names: tuple[str, ...] | None = None) -> str | Non
 
 
 def untrusted_owner(folder: Path) -> str | None:
-    """Say why the files of a folder may be another user's work; None where only this user (or root) can have made them.
+    """Return why files of a folder may be another user's work; None where they are this user's or root's alone.
 
-    The folder above counts, since its owner and whoever may write to it can replace the folder. Members of a group
-    count as other users. Where the system has no such users, nothing is said.
+    The folder above counts, since its owner and all who may write to it can replace the folder. Members of a group
+    count as other users. None on a system without such users.
     """
     if not hasattr(os, "geteuid"):
         return None
     above, own = folder.parent.stat(), folder.lstat()
     files = [(file, file.lstat()) for file in sorted(folder.iterdir())]
-    for place, status in ((folder.parent, above), (folder, own), *files):
+    for path, status in ((folder.parent, above), (folder, own), *files):
         if stat.S_ISLNK(status.st_mode):
-            return f"{place} is a link"
+            return f"{path} is a link"
         if status.st_uid not in (os.geteuid(), 0):
-            return f"{place} belongs to another user (uid {status.st_uid})"
+            return f"{path} belongs to another user (uid {status.st_uid})"
+    # the bits of group and others: write; and enter the folder (x), moved to where w is, without which no file in it
+    # can be reached
     may_write, may_enter = 0o022, own.st_mode << 1 & 0o022
+    # in a sticky folder such as /tmp, nobody can replace what belongs to others
     writable = [folder.parent] if above.st_mode & may_write and not above.st_mode & stat.S_ISVTX else []
     writable += [folder] if own.st_mode & may_write else []
     writable += [file for file, status in files if status.st_mode & may_enter]
@@ -152,7 +157,7 @@ def untrusted_owner(folder: Path) -> str | None:
 
 
 def sha256(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits.
+    """Return the SHA-256 of a file, in hexadecimal digits.
 
     Raises
     ------

@@ -15,12 +15,12 @@ SYMMETRY_TOLERANCE = 1e-8
 
 
 def isotropic(num_features: int) -> Float[np.ndarray, "d d"]:
-    """Identity: uncorrelated features of equal variance."""
+    """Return the identity: uncorrelated features of equal variance."""
     return np.eye(num_features)
 
 
 def ar1(num_features: int, correlation: float) -> Float[np.ndarray, "d d"]:
-    """Autoregressive: ``S_ij = correlation ** |i - j|``, with correlation in (-1, 1).
+    """Return the autoregressive covariance ``S_ij = correlation ** |i - j|``, with correlation in (-1, 1).
 
     Raises
     ------
@@ -34,7 +34,7 @@ def ar1(num_features: int, correlation: float) -> Float[np.ndarray, "d d"]:
 
 
 def power_law(num_features: int, exponent: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
-    """Eigenvalues proportional to ``k ** -exponent``, eigenvectors uniformly random."""
+    """Build a spectrum of eigenvalues proportional to ``k ** -exponent``, with uniformly random eigenvectors."""
     return rotated(np.arange(1.0, num_features + 1) ** -exponent, seed)
 
 
@@ -70,12 +70,12 @@ def levels(
 
 
 def spiked(num_features: int, share: float, ratio: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
-    """Return a share of the directions ``ratio`` times the variance of the others."""
+    """Build a covariance in which a share of the directions has ``ratio`` times the variance of the others."""
     return levels(num_features, (ratio, 1.0), (share, 1.0), seed)
 
 
 def latent_factor(num_features: int, num_factors: int, strength: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
-    """Factor model ``x = F f + e``: Gaussian loadings, factor variance ``strength`` times the noise variance.
+    """Build the factor model ``x = F f + e``: Gaussian loadings, factor variance ``strength`` times that of the noise.
 
     Raises
     ------
@@ -105,20 +105,21 @@ def unit_mean_variance(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray
 def correlation(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     """Scale every feature to variance 1, as data are standardised before training."""
     scale = 1 / np.sqrt(np.diag(covariance))
+    # without rounding: symmetric, and 1 on the diagonal
     result = _symmetric(covariance * scale[:, None] * scale[None])
     np.fill_diagonal(result, 1.0)
     return result
 
 
 def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covariance") -> Float[np.ndarray, "d d"]:
-    """Return a covariance as symmetric float64, or say what is wrong with it.
+    """Return a covariance as symmetric float64, or raise an error that says what is wrong with it.
 
     Parameters
     ----------
     covariance
         Any numeric array.
     name
-        What the message calls it.
+        Its name in messages.
 
     Raises
     ------
@@ -202,7 +203,7 @@ def _family(
 
 
 def load_covariance(path: Path, flag: str = "--covariance") -> Float[np.ndarray, "d d"]:
-    """Read a covariance from an ``.npy`` file; ``flag`` is what messages call it.
+    """Read a covariance from an ``.npy`` file; ``flag`` is its name in messages.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from dnar2mae.theory.options import Masking, Sampling
 from dnar2mae.theory.self_supervised import reconstruction_equivalent, simulate_autoencoder
 from dnar2mae.theory.task import Task
 
+# ratio 0 is left out where a loss on masked entries or a singular covariance needs some masking
 _LOWEST, _HIGHEST = 0.01, 0.9
 
 
@@ -53,7 +54,7 @@ class Line:
         return self.theory[self.chosen] / self.simulation[0] - 1
 
     def rows(self) -> list[dict[str, Any]]:
-        """The line as a table; what was not simulated is empty."""
+        """Return the line as a table; cells that were not simulated are empty."""
         names = ("simulation", "standard_error", "probe", "probe_standard_error")
         rows: list[dict[str, Any]] = [
             {"aspect": self.aspect, "law": law.name, "mean_ratio": law.mean, "theory": risk} | dict.fromkeys(names, "")
@@ -113,8 +114,8 @@ def trace(
         theory = risk_equivalent(source, laws, aspect, masking).excess[:, 0]
         return Line(aspect, laws, theory, chosen, _summary(simulate(source, some, aspect, masking, seeds).excess), None)
     theory = reconstruction_equivalent(source, laws, aspect, masking)[:, 0]
-    found = simulate_autoencoder(source, some, aspect, masking, rank=rank, seeds=seeds)
-    return Line(aspect, laws, theory, chosen, _summary(found.reconstruction), _summary(found.probe))
+    trained = simulate_autoencoder(source, some, aspect, masking, rank=rank, seeds=seeds)
+    return Line(aspect, laws, theory, chosen, _summary(trained.reconstruction), _summary(trained.probe))
 
 
 def _summary(values: Float[np.ndarray, "R J"]) -> Float[np.ndarray, "2 J"]:

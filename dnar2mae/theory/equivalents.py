@@ -33,7 +33,9 @@ from dnar2mae.theory.task import Resolvent, Signal, Task
 
 PEAK_WIDTH = 1e-6
 """Relative distance from the interpolation threshold below which a ridgeless risk is infinite."""
+# numbers in one temporary array: 8 MB
 _BLOCK = 1_000_000
+# fixed points: most steps, and the residual in log s at which they end
 _MAX_STEPS = 200
 _TOLERANCE = 1e-11
 
@@ -98,10 +100,11 @@ class Risk:
         return self.noiseless + self.noise * self.visible_noise
 
     def on_masked(self, ratio: float) -> Float[np.ndarray, "L G"]:
-        """Mean squared error on test inputs masked at a fixed ratio, the target's noise included."""
+        """Return the mean squared error on test inputs masked at a fixed ratio, the target's noise included."""
         visible = self.visible + self.visible_variance + self.noise * self.visible_noise
         masked = self.masked + self.masked_variance + self.noise * self.masked_noise
-        masked = np.where(np.isfinite(visible), masked, 0.0)  # no inf * 0 at the peak, where ratio is 0
+        # no inf * 0 at the peak, where ratio is 0
+        masked = np.where(np.isfinite(visible), masked, 0.0)
         return masked_test_error(ratio, visible, masked, self.overlap, self.signal + self.noise)
 
 
@@ -112,7 +115,7 @@ def masked_test_error(
     overlap: Float[np.ndarray, "*S"],
     total: float,
 ) -> Float[np.ndarray, "*S"]:
-    """Error q^2 b'Sb + p q b'Db - 2 q beta'Sb + E y^2 of b on inputs masked at ratio p, not rescaled."""
+    """Return the error q^2 b'Sb + p q b'Db - 2 q beta'Sb + E y^2 of b on inputs masked at ratio p, not rescaled."""
     kept = 1 - ratio
     return kept**2 * visible + ratio * kept * masked - 2 * kept * overlap + total
 
@@ -169,6 +172,7 @@ def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: Aspects, maski
     for members, rows in group_rows(laws, masking):
         if task.singular and any(laws[i].largest == 0 for i in members):
             raise ConfigError("ratio 0 needs a positive definite covariance; take a small ratio such as 0.001")
+        # every pair of a law and an aspect ratio is a cell; as many are solved at once as memory allows
         law, aspect = (index.ravel() for index in np.indices((len(members), len(ratios))))
         width = max(1, _BLOCK // max(task.num_features, rows.size))
         for start in range(0, len(law), width):
@@ -187,14 +191,17 @@ def _solve_cells(
     ell = np.full_like(fill, ridge) if ridge is not None else 1 - iota
     at_peak = (np.abs(fill - 1) < PEAK_WIDTH) & (ridge is None)
     out = np.empty((9, len(fill)))
+    # at the peak the variances diverge, and effective ratio and ridge are not defined
     out[:, at_peak] = np.array([0, 0, 0, np.inf, 0, np.inf, 0, np.nan, np.nan])[:, None]
     solvable = np.flatnonzero(~at_peak)
     if not len(solvable):
         return out
     cells = _Cells(rows.take(solvable), *(v[solvable] for v in (num_samples, iota, ell)))
+    # without masks, A = 1 - d / rows below the threshold: a first guess of how much features shrink A and B
     scale = np.maximum(1 - fill[solvable], 0.0) + (fill[solvable] >= 1)
     start = _fixed_point(task.spectrum, cells, _first_guess(task.spectrum, cells, scale), 3)
     out[:, solvable] = _fields(task, task.spectrum, cells, start)
+    # the spectrum is exact but for unequal variances beside a ridge, where its solution is a start, one cell at a time
     if task.dense is not None:
         for i in np.flatnonzero(cells.ell > 0):
             one = cells.take(np.array([i]))
@@ -230,12 +237,16 @@ class _Point(NamedTuple):
 def _first_guess(resolvent: Resolvent, cells: _Cells, scale: Float[np.ndarray, " P"]) -> Float[np.ndarray, "2 P"]:
     small = np.full_like(scale, 1e-8)
     k = cells.rows.couplings(small, small, np.ones_like(scale))
+    # B is 0 without masks: the tiny number keeps an eigenvalue 0 from a division by 0
     traces = resolvent.traces(scale * k.a, scale * k.b + 1e-300, cells.ell)
     return np.log(traces[:2] / cells.num_samples)
 
 
 def _fixed_point(resolvent: Resolvent, cells: _Cells, log_s: Float[np.ndarray, "2 P"], plain_steps: int) -> _Point:
-    """Newton steps on (log s1, log s2), after a few plain ones, which always move towards the solution."""
+    """Solve for (s1, s2) by Newton steps, after a few plain ones, which always move towards the solution.
+
+    The steps are in (log s1, log s2): s stays positive, and the tolerance is relative.
+    """
     for step in range(_MAX_STEPS):
         s = np.exp(log_s)
         k = cells.rows.couplings(s[0], s[1], cells.iota)
@@ -254,10 +265,13 @@ def _fixed_point(resolvent: Resolvent, cells: _Cells, log_s: Float[np.ndarray, "
         residual = np.log(traces[:2]) - log_s
         if np.abs(residual).max() < _TOLERANCE:
             return _Point(log_s, k, traces, feedback)
+        # a plain step sets s to the traces
         move = residual
         if step >= plain_steps:
+            # feedback is the derivative of the traces by s: here of their logarithms, by log s
             jacobian = np.eye(2) - feedback * s.T[:, None] / traces[:2].T[:, :, None]
             move = np.linalg.solve(jacobian, residual.T[..., None])[..., 0].T
+            # at most a factor of e in s at once: from afar, Newton steps overshoot
             move = move / np.maximum(1, np.abs(move).max(0))
         log_s = log_s + move
     raise ConvergenceError(f"no fixed point after {_MAX_STEPS} steps: aspect ratio too close to the peak?")
@@ -275,7 +289,8 @@ def _fields(task: Task, resolvent: Resolvent, cells: _Cells, point: _Point) -> F
     )
     t11, t12, t22 = point.traces[2:]
     sources = np.moveaxis(np.array([[t11, t12], [t12, t22]]), 2, 0)
-    reach = np.linalg.solve(np.eye(2) - point.feedback, sources)  # (m1, m2) by row, T = S, D by column
+    # (m1, m2) by row, T = S, D by column
+    reach = np.linalg.solve(np.eye(2) - point.feedback, sources)
     variances = np.einsum("pmt,mvp->tvp", reach, moments).reshape(4, -1)
     total = k.a + k.b
     return np.concatenate([np.stack(mean), variances, np.stack([k.b / total, cells.ell / total])])

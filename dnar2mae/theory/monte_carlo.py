@@ -13,6 +13,7 @@ from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import group_rows, row_triples
 from dnar2mae.theory.task import Task
 
+# relative ridge under which a least-squares fit counts as one of smallest norm
 _JITTER = 1e-11
 
 
@@ -40,7 +41,7 @@ class Simulation:
         return self.visible - 2 * self.overlap + self.signal
 
     def on_masked(self, ratio: float) -> Float[np.ndarray, "R L"]:
-        """Mean squared error on test inputs masked at a fixed ratio, the target's noise included."""
+        """Return the mean squared error on test inputs masked at a fixed ratio, the target's noise included."""
         return masked_test_error(ratio, self.visible, self.masked, self.overlap, self.signal + self.noise)
 
 
@@ -80,13 +81,15 @@ def simulate(
     check_seeds(seeds)
     if task.covariance is None or task.target is None:
         raise ConfigError("a simulation needs the covariance and the target, not only a spectrum")
-    list(group_rows(laws, masking))  # checks the laws
+    # raises an error if a law does not suit the masking
+    list(group_rows(laws, masking))
     covariance, target = task.covariance, task.target
     num_samples = max(1, round(task.num_features / aspect))
     root = square_root(covariance)
     image = covariance @ target
     forms = np.empty((3, len(seeds), len(laws)))
     for i, seed in enumerate(seeds):
+        # stream 0 draws the samples, the same for all laws, and stream 1 + j the masks of law j
         rng = np.random.default_rng([seed, 0])
         x = rng.standard_normal((num_samples, len(root))) @ root
         y = x @ target + np.sqrt(task.noise) * rng.standard_normal((num_samples, target.shape[1]))
@@ -98,7 +101,7 @@ def simulate(
 
 
 def minimum_norm(rows: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "d K"]:
-    """Least-squares predictors of smallest norm, by the smaller Gram matrix.
+    """Fit least-squares predictors of smallest norm, by the smaller Gram matrix.
 
     A ridge of 1e-11 of its mean diagonal makes it regular where rows or features have nothing visible.
     """
@@ -125,7 +128,7 @@ def expected_fit(
 
 
 def mask_moments(law: MaskLaw, masking: Masking) -> tuple[float, float, float]:
-    """E q^2, E b and E q y over the rows of a sample; see :mod:`dnar2mae.theory.rows`."""
+    """Return E q^2, E b and E q y over the rows of a sample; see :mod:`dnar2mae.theory.rows`."""
     q, b, y, present = row_triples(law.nodes, masking)
     weight = law.weights * present
     return float(weight @ q**2), float(weight @ b), float(weight @ (q * y))
@@ -134,11 +137,12 @@ def mask_moments(law: MaskLaw, masking: Masking) -> tuple[float, float, float]:
 def square_root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     """Find a matrix R with R'R = S, for singular S too."""
     values, vectors = np.linalg.eigh(covariance)
+    # rounding may put eigenvalues of a singular S below 0
     return (vectors * np.sqrt(np.maximum(values, 0))).T
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse seeds that repeat: their repetitions would be copies.
+    """Raise an error for seeds that repeat: their repetitions would be copies.
 
     Raises
     ------
@@ -155,7 +159,7 @@ def check_seeds(seeds: Sequence[int]) -> None:
 def masked_rows(
     x: Float[np.ndarray, "N d"], law: MaskLaw, scale: str, rng: np.random.Generator
 ) -> tuple[Float[np.ndarray, "N d"], Float[np.ndarray, " N"]]:
-    """Mask each sample once; returns the rows and their ratios."""
+    """Mask each sample once, and return the rows and their ratios."""
     ratios = law.sample(len(x), rng)
     rows = x * (rng.random(x.shape, dtype=np.float32) >= ratios[:, None])
     return (rows / (1 - ratios[:, None]) if scale == "inv" else rows), ratios
@@ -168,6 +172,7 @@ def _fit_law(
     masking: Masking,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "d K"]:
+    # unmasked rows of a sample are equal: one of them gives the same fit
     num_masks = 1 if not law.nodes.any() else masking.num_masks
     if num_masks == "inf":
         return expected_fit(x.T @ x / len(x), x.T @ y / len(x), law, masking)
@@ -175,6 +180,7 @@ def _fit_law(
     for _ in range(num_masks):
         w, ratios = masked_rows(x, law, masking.scale, rng)
         keep = np.ones(len(x), bool) if masking.loss == "rows" else rng.random(len(x)) < ratios
+        # a row counts when the target's own feature is masked; its weight 1/p multiplies a square
         weight = 1 / np.sqrt(ratios[keep, None]) if masking.loss == "masked-mean" else 1.0
         rows.append(weight * w[keep])
         targets.append(weight * y[keep])

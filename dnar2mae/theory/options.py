@@ -42,7 +42,7 @@ class FeatureModel:
         require(self.seed >= 0, "seed", "at least 0", self.seed)
 
     def matrix(self) -> "np.ndarray":
-        """Return the covariance as asked for."""
+        """Return the covariance."""
         from dnar2mae.theory.covariance import correlation, parse_covariance
 
         matrix = parse_covariance(self.covariance, self.num_features, self.seed)

@@ -33,6 +33,7 @@ RiskTable = Callable[
     [Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]
 ]
 """Laws and aspect ratios to the excess risk without noise and its slope in the noise variance."""
+# a progress bar moves after each of these, and memory is bounded
 _LAWS_AT_ONCE = 32
 
 
@@ -44,12 +45,13 @@ def fixed_grid(size: int, lowest: float = 0.0) -> list[Fixed]:
 
 def uniform_grid(step: float = 0.05, lowest: float = 0.0) -> list[Uniform]:
     """Return uniform laws at least 0.1 wide on a grid of their ends."""
+    # 1e-9: rounding must neither add an end nor drop a law of exactly the smallest width
     ends = np.append(np.arange(lowest, HIGHEST_RATIO - 1e-9, step), HIGHEST_RATIO).tolist()
     return [Uniform(low, high) for low in ends for high in ends if high - low > MIN_WIDTH - 1e-9]
 
 
 def centred_table(task: Task, masking: Masking) -> RiskTable:
-    """Risks of a task of centred features; its own noise is not used."""
+    """Return the risks of a task of centred features; its own noise is not used."""
 
     def table(
         laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]
@@ -61,7 +63,7 @@ def centred_table(task: Task, masking: Masking) -> RiskTable:
 
 
 def uncentred_table(task: UncentredTask, scale: Literal["none", "inv"]) -> RiskTable:
-    """Risks of a task with means, an intercept and very many masks per sample; its own noise is not used."""
+    """Return the risks of a task with means, an intercept and very many masks a sample; its own noise is not used."""
     return lambda laws, aspects: uncentred_equivalent(task, laws, aspects, scale)
 
 
@@ -104,7 +106,7 @@ class PhaseMap:
         return self.gain < -WIN_MARGIN
 
     def rows(self) -> list[dict[str, Any]]:
-        """The map as a table, one row a setting of signal variance 1."""
+        """Return the map as a table, one row a setting of signal variance 1."""
         best = self.best_ratio
         return [
             {
@@ -120,14 +122,14 @@ class PhaseMap:
         ]
 
     def summary(self) -> str:
-        """Say in a line how often the random law wins, and the extremes."""
+        """Return a line that says how often the random law wins, and the extremes."""
         gain = 100 * self.gain
         line = f"wins {100 * self.wins.mean():5.1f} % of {gain.size} settings"
         if self.wins.any():
             g, i = np.unravel_index(np.nanargmin(gain), gain.shape)
             law, ratio = self.random_laws[self.random_index[g, i]].name, self.best_ratio[g, i]
-            place = f"d/n {self.aspects[g]:.2f}, snr {1 / self.noises[i]:.2g}: {law} against {ratio:.3f}"
-            line += f"; largest win {-gain[g, i]:.1f} % ({place})"
+            setting = f"d/n {self.aspects[g]:.2f}, snr {1 / self.noises[i]:.2g}: {law} against {ratio:.3f}"
+            line += f"; largest win {-gain[g, i]:.1f} % ({setting})"
         return f"{line}; largest loss {max(np.nanmax(gain), 0):.1f} %, median change {np.nanmedian(gain):+.2f} %"
 
 
@@ -145,7 +147,7 @@ def phase_map(
     Parameters
     ----------
     table
-        Gives the risks; see :func:`centred_table` and :func:`uncentred_table`.
+        Returns the risks; see :func:`centred_table` and :func:`uncentred_table`.
     aspects
         d / n, away from the interpolation peaks that all laws share.
     noises
@@ -179,6 +181,7 @@ def phase_map(
             if advance is not None:
                 advance(len(chunk))
         base, slope = (np.concatenate(part) for part in zip(*parts, strict=True))
+        # a risk is linear in the noise variance; one aspect ratio at a time, all laws by all noises
         columns = [base[:, [g]] + np.multiply.outer(slope[:, g], noises) for g in range(len(aspects))]
         best += [np.array([c.argmin(0) for c in columns]), np.array([c.min(0) for c in columns])]
     return PhaseMap(aspects, noises, fixed_laws, random_laws, best[0], best[2], best[1], best[3])

@@ -23,12 +23,13 @@ _STYLE: Any = {
     "legend.fontsize": 7,
     "lines.linewidth": 1.2,
     "svg.fonttype": "none",
+    # ids in an SVG are random without: the same figure would be another file each time
     "svg.hashsalt": "dnar2mae",
 }
 
 
 def draw_risk(lines: Sequence[Line], ylabel: str, title: str) -> "Figure":
-    """Risk against mask ratio: lines are theory, points simulation with two standard errors.
+    """Draw risk against mask ratio: lines are theory, points simulation with two standard errors.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def draw_regions(
     margin: float,
     title: str,
 ) -> "Figure":
-    """Where a random ratio wins: risk of the best random law over that of the best fixed one, panel by panel.
+    """Draw where a random ratio wins: risk of the best random law over that of the best fixed one, panel by panel.
 
     Parameters
     ----------
@@ -139,7 +140,7 @@ def draw_regions(
 
 
 def check_plot_names(names: Sequence[str]) -> None:
-    """Refuse file names whose extension is not that of a format we write.
+    """Raise an error for a file name whose extension is not that of a format we write.
 
     Raises
     ------
@@ -152,11 +153,12 @@ def check_plot_names(names: Sequence[str]) -> None:
 
 
 def save(figure: "Figure", folder: Path, names: Sequence[str]) -> list[Path]:
-    """Write a figure in the formats that the names' extensions say; returns the paths."""
+    """Write a figure in the formats that the names' extensions say, and return the paths."""
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
         for name in names:
+            # no date of writing: the same figure is the same file
             metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(name).suffix, {})
             figure.savefig(folder / name, dpi=160, metadata=metadata)
     return [folder / name for name in names]
@@ -168,7 +170,7 @@ def _points(axis: Any, line: Line, measured: Float[np.ndarray, "2 J"], style: di
 
 
 def _visible_range(lines: Sequence[Line]) -> tuple[float, float]:
-    """Limits that show every line and cut its peaks off."""
+    """Return limits that show every line and cut its peaks off."""
     values = np.concatenate([v for line in lines for v in (line.theory, line.simulation[0])])
     values = values[np.isfinite(values) & (values > 0)]
     return float(values.min()) / 1.3, 1.3 * float(np.quantile(values, 0.97))

@@ -1,4 +1,4 @@
-"""What ``dnar2mae theory`` computes, in words and tables."""
+"""The results of ``dnar2mae theory``, in words and tables."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,7 +26,8 @@ from dnar2mae.theory.rows import effective_ratio
 from dnar2mae.theory.task import Task
 from dnar2mae.theory.uncentred import UncentredTask, positive_targets
 
-_FIXED_RATIOS, _UNIFORM_STEP = 400, 0.025  # fine enough that no win is the other grid's coarseness
+# fine enough that neither family wins because the other's grid is coarse
+_FIXED_RATIOS, _UNIFORM_STEP = 400, 0.025
 _COLUMNS = {
     "rows": Masking(),
     "masked": Masking(loss="masked"),
@@ -37,12 +38,12 @@ _COLUMNS = {
 
 def describe_lines(lines: Sequence[Line]) -> list[str]:
     """Return the minimum of every line, and how far theory and simulation are apart."""
-    found = [f"d/n = {line.aspect:<5g} lowest {line.theory.min():.4f} at {line.laws[line.best].name}" for line in lines]
+    text = [f"d/n = {line.aspect:<5g} lowest {line.theory.min():.4f} at {line.laws[line.best].name}" for line in lines]
     gaps = 100 * np.abs(np.concatenate([line.gaps for line in lines]))
     if len(gaps):
         extremes = f"median {np.median(gaps):.1f} %, largest {gaps.max():.1f} %"
-        found.append(f"theory against simulation at {len(gaps)} points: {extremes}")
-    return found
+        text.append(f"theory against simulation at {len(gaps)} points: {extremes}")
+    return text
 
 
 def search(
@@ -57,7 +58,7 @@ def search(
     Parameters
     ----------
     table
-        Gives the risks.
+        Returns the risks.
     aspects, snrs
         Aspect ratios d / n and signal-to-noise ratios.
     law
@@ -70,13 +71,13 @@ def search(
     return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=progress(len(fixed) + len(laws)))
 
 
-def describe_phase(found: PhaseMap) -> list[str]:
+def describe_phase(phase: PhaseMap) -> list[str]:
     """Return the range of the best fixed ratio, and how uniform laws compare."""
-    best = found.best_ratio
+    best = phase.best_ratio
     return [
         f"best fixed ratio: {best.min():.3f} to {best.max():.3f} (searched up to 0.98)",
         f"no masking is best in {100 * (best < 0.001).mean():.1f} % of {best.size} settings",
-        f"uniform against fixed: {found.summary()}",
+        f"uniform against fixed: {phase.summary()}",
     ]
 
 
@@ -115,7 +116,7 @@ def describe_effective_ratios(task: Task, laws: Sequence[MaskLaw], aspects: Sequ
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    """Write rows of equal columns as CSV, numbers to six digits; returns the path."""
+    """Write rows of equal columns as CSV, numbers to six digits, and return the path."""
     import csv
 
     with path.open("w", newline="") as file:
@@ -127,7 +128,7 @@ def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
 
 
 def _effective_ratio(law: MaskLaw, masking: Masking) -> float:
-    """Effective ratio; NaN where a loss or the rescaling does not allow the law."""
+    """Return the effective ratio; NaN where a loss or the rescaling does not allow the law."""
     never_masks = masking.loss != "rows" and law.nodes.min() == 0
     masks_all = masking.scale == "inv" and law.largest >= 1
     return math.nan if never_masks or masks_all else effective_ratio(law, masking)

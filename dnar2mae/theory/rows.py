@@ -1,4 +1,4 @@
-r"""What a sample contributes: its masked rows, and the averages of them that the risk needs.
+r"""The masked rows of a sample, and the averages of them that the risk needs.
 
 A sample x gives M rows w = t (x o z) with target y, z_j ~ Bernoulli(q), q = 1 - p. Given their ratios p, rows
 have E ww' = q^2 t^2 S + p q t^2 D with D = diag S, so a row is a triple of numbers
@@ -26,6 +26,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.options import Masking
 
+# most multisets of rows over which samples with several masks are averaged: larger quadratures are compressed
 _MAX_CLASSES = 1000
 
 
@@ -53,7 +54,7 @@ def row_triples(ratios: Float[np.ndarray, "*K"], masking: Masking) -> RowTriples
 
 
 def effective_ratio(law: MaskLaw, masking: Masking) -> float:
-    """Find the fixed ratio that a law *is* when every sample is shown under very many masks.
+    """Return the fixed ratio to which a law is equivalent when every sample is shown under very many masks.
 
     With omega the weight of a row in the loss (the probability that it exists included),
 
@@ -116,11 +117,11 @@ class OneMask:
 
     @property
     def size(self) -> int:
-        """Numbers held for each law."""
+        """Size of the arrays of each law."""
         return self.weight.shape[1]
 
     def take(self, index: Int[np.ndarray, " N"]) -> "OneMask":
-        """Repeat laws."""
+        """Select laws; one may be selected several times."""
         return OneMask(self.weight[index], self.q[index], self.b[index], self.y[index])
 
     def couplings(
@@ -152,11 +153,11 @@ class SeveralMasks:
 
     @property
     def size(self) -> int:
-        """Numbers held for each law."""
+        """Size of the arrays of each law."""
         return self.q.shape[1] * self.q.shape[2]
 
     def take(self, index: Int[np.ndarray, " N"]) -> "SeveralMasks":
-        """Repeat laws."""
+        """Select laws; one may be selected several times."""
         return SeveralMasks(self.weight[index], self.q[index], self.b[index], self.y[index])
 
     def couplings(
@@ -165,6 +166,7 @@ class SeveralMasks:
         """Average over samples."""
         q, b, y = self.q, self.b, self.y
         num_masks = q.shape[2]
+        # G is the inverse of a diagonal and a matrix of rank 1; an absent row, all zeros, gets 1 to divide by
         diagonal = np.where(y > 0, iota[:, None, None] + b * s2[:, None, None] / num_masks, 1.0)
         v = q / diagonal
         slope = s1[:, None] / num_masks
@@ -195,7 +197,7 @@ class EveryMask:
         return np.full(len(self.a), np.inf)
 
     def take(self, index: Int[np.ndarray, " N"]) -> "EveryMask":
-        """Repeat laws."""
+        """Select laws; one may be selected several times."""
         return EveryMask(self.a[index], self.b[index], self.c[index])
 
     def couplings(
@@ -243,7 +245,7 @@ def group_rows(laws: Sequence[MaskLaw], masking: Masking) -> Iterator[tuple[Int[
 
 
 def require_visible(law: MaskLaw) -> None:
-    """Refuse a law whose ratios reach 1.
+    """Raise an error for a law whose ratios reach 1.
 
     Raises
     ------
@@ -304,7 +306,8 @@ def compress(
         return nodes, weights
     basis = np.sqrt(weights)[:, None]
     diagonal, off = [], []
-    for _ in range(num_nodes):  # Lanczos on diag(nodes), with full orthogonalisation
+    # Lanczos on diag(nodes), with full orthogonalisation
+    for _ in range(num_nodes):
         step = nodes * basis[:, -1]
         diagonal.append(float(step @ basis[:, -1]))
         step = step - basis @ (basis.T @ step)

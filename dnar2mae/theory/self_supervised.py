@@ -47,7 +47,7 @@ def reconstruction_equivalent(
     features: Sequence[int] | None = None,
     test_ratio: float = 0.0,
 ) -> Float[np.ndarray, "L G"]:
-    """Deterministic equivalent of a linear masked autoencoder's error on a masked feature.
+    """Compute the deterministic equivalent of a linear masked autoencoder's error on a masked feature.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def reconstruction_equivalent(
 
 @dataclass(frozen=True, eq=False)
 class AutoencoderSimulation:
-    """What fitted linear masked autoencoders do; shape (seeds, laws)."""
+    """Errors of fitted linear masked autoencoders; shape (seeds, laws)."""
 
     reconstruction: Float[np.ndarray, "R L"]
     """Mean squared error on one masked feature, averaged over features."""
@@ -135,7 +135,8 @@ def simulate_autoencoder(
         raise ConfigError(f"--rank must be in 1..{len(matrix)}, got {rank}")
     if masking.ridge is not None or masking.loss == "rows":
         raise ConfigError("an autoencoder is fitted without a ridge, with a loss on masked entries")
-    list(group_rows(laws, masking))  # checks the laws
+    # raises an error if a law does not suit the masking
+    list(group_rows(laws, masking))
     root, leading = square_root(matrix), np.linalg.eigh(matrix)[1][:, -rank:]
     out = np.empty((2, len(seeds), len(laws)))
     for i, seed in enumerate(seeds):
@@ -150,12 +151,13 @@ def simulate_autoencoder(
 def _autoencoder(
     x: Float[np.ndarray, "n d"], law: MaskLaw, masking: Masking, rng: np.random.Generator
 ) -> Float[np.ndarray, "d d"]:
-    """Column j predicts feature j; its diagonal is zero."""
+    """Fit an autoencoder: column j predicts feature j, and the diagonal is zero."""
     if masking.num_masks == "inf":
         second, penalty, first = mask_moments(law, masking)
         moment = x.T @ x / len(x)
         inverse = np.linalg.inv(second * moment + np.diag(penalty * np.diag(moment)))
-        return first / second * (np.eye(len(inverse)) - inverse / np.diag(inverse))  # all columns at once
+        # all regressions of one feature on the others at once, from one inverse
+        return first / second * (np.eye(len(inverse)) - inverse / np.diag(inverse))
     drawn = [masked_rows(x, law, masking.scale, rng) for _ in range(masking.num_masks)]
     rows = np.concatenate([w for w, _ in drawn])
     ratios = np.concatenate([r for _, r in drawn])[:, None]
@@ -163,6 +165,7 @@ def _autoencoder(
     weight = 1 / np.sqrt(ratios) if masking.loss == "masked-mean" else np.ones_like(ratios)
     columns = []
     for j in range(x.shape[1]):
+        # no Gaussian draw is exactly 0
         hidden = rows[:, j] == 0
         columns.append(minimum_norm((weight * rows)[hidden], (weight * values)[hidden, j : j + 1]))
     return np.concatenate(columns, axis=1)

@@ -1,6 +1,6 @@
 """A linear task, and the traces of its resolvent.
 
-x ~ N(0, S) in R^d, y = x'beta + noise. Everything the risk asks of (S, beta) goes through
+x ~ N(0, S) in R^d, y = x'beta + noise. The risk depends on (S, beta) only through
 
     Q = (A S + B D + l I)^{-1},    D = diag S.
 
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory.covariance import check_covariance
 
+# relative spread of variances, and relative eigenvalue, below which a difference from equality and from 0 is rounding
 _EQUAL_VARIANCES = 1e-9
 _SINGULAR = 1e-10
 
@@ -105,7 +106,7 @@ class Dense:
         ell: Float[np.ndarray, " P"],
         c: Float[np.ndarray, " P"],
     ) -> Signal:
-        """Forms of C Q S beta."""
+        """Compute the forms of C Q S beta."""
         d = np.diag(self.covariance)
         image = self.covariance @ self.target
         out = np.empty((3, len(a)))

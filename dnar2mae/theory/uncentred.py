@@ -30,7 +30,9 @@ from dnar2mae.theory.monte_carlo import mask_moments
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import require_visible
 
+# the penalty matrix must stay invertible as the ratio goes to 0
 _SMALLEST_PENALTY = 1e-9
+# they divide 37, the length of the interval of log A, down to 2e-12
 _BISECTIONS = 44
 
 
@@ -71,7 +73,7 @@ def uncentred_equivalent(
     aspects: Aspects,
     scale: Literal["none", "inv"] = "none",
 ) -> tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]:
-    """Deterministic equivalent of the excess risk on unmasked inputs.
+    """Compute the deterministic equivalent of the excess risk on unmasked inputs.
 
     Parameters
     ----------

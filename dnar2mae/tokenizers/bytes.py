@@ -24,7 +24,7 @@ class ByteTokenizer:
     """
 
     fingerprint = "bytes"
-    """Names what the tokenizer does, for caches of its tokens."""
+    """Identifies the tokenizer, for caches of its tokens."""
     added: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -33,15 +33,15 @@ class ByteTokenizer:
         )
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Token ids of each text."""
-        found = []
+        """Return the token ids of each text."""
+        encoded = []
         for text in texts:
             ids = np.frombuffer(text.encode(), np.uint8).astype(np.int32) + _FIRST_REAL
-            found.append(Encoded(ids, np.ones(len(ids), np.int64)))
-        return found
+            encoded.append(Encoded(ids, np.ones(len(ids), np.int64)))
+        return encoded
 
     def decode(self, ids: Integer[np.ndarray, " T"]) -> str:
-        """Text of tokens; specials are left out, bytes that are no UTF-8 become U+FFFD."""
+        """Return the text of tokens; specials are left out, bytes that are no UTF-8 become U+FFFD."""
         ids = np.asarray(ids, np.int64)
         real = ids[(ids >= _FIRST_REAL) & (ids < _FIRST_REAL + 256)] - _FIRST_REAL
         return real.astype(np.uint8).tobytes().decode(errors="replace")

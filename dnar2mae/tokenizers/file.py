@@ -23,7 +23,8 @@ _ROLES = {
     "[MASK]": ("[MASK]", "<mask>", "<MASK>", "<|mask|>"),
     "[UNK]": ("[UNK]", "<unk>", "<UNK>", "<|unk|>"),
 }
-_MARKS = ("##", "▁", "Ġ")  # of word pieces, Metaspace and byte-level tokens
+# before the letters of a word piece, a Metaspace and a byte-level token
+_MARKS = ("##", "▁", "Ġ")
 
 
 class FileTokenizer:
@@ -39,7 +40,7 @@ class FileTokenizer:
     content
         Text of the file.
     name
-        What errors call it.
+        Its name in errors.
     letters
         Real tokens are those made of these letters alone (``"ACGT"`` for DNA), others count as special; by default
         every token that is not special is real.
@@ -58,6 +59,7 @@ class FileTokenizer:
     def __init__(self, content: str, name: str = FILE_NAME, letters: str | None = None) -> None:
         self.name, self.letters = name, letters
         self._tokenizer, unknown = _parse(content, name)
+        # a file may ask to cut and pad texts, which must become tokens whole
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
@@ -98,18 +100,16 @@ class FileTokenizer:
         write_whole(folder / FILE_NAME, self.content)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """Token ids of each text, without special tokens around it."""
-        return [
-            self._encoded(text, found)
-            for text, found in zip(texts, self._tokenizer.encode_batch(texts, add_special_tokens=False), strict=True)
-        ]
+        """Return the token ids of each text, without special tokens around it."""
+        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [self._encoded(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
     def decode(self, ids: Integer[np.ndarray, " T"]) -> str:
-        """Text of tokens, specials left out."""
+        """Return the text of tokens, specials left out."""
         return self._tokenizer.decode([int(self._file_id[i]) for i in np.asarray(ids)], skip_special_tokens=True)
 
     def tokens(self) -> list[str]:
-        """Every token's text, in the order of the ids."""
+        """Return every token's text, in the order of the ids."""
         named = [self._tokenizer.id_to_token(int(i)) for i in self._file_id]
         return [*named, *(f"[unused{i}]" for i in range(self.vocabulary.size - len(named)))]
 
@@ -131,6 +131,7 @@ class FileTokenizer:
             what = f"made of {', '.join(self.letters)}" if self.letters else "that is not special"
             raise ConfigError(f"{self.name}: the tokenizer must have a token {what}, got none among {len(by_id)}")
         self._file_id = np.array([*rank, *real], np.int64)
+        # an id that the file leaves out is [UNK]
         self._new_id = np.full(by_id[-1][0] + 1, 2, np.int32)
         self._new_id[self._file_id] = np.arange(len(self._file_id))
         self.vocabulary = Vocabulary(
@@ -144,11 +145,13 @@ class FileTokenizer:
             text = text.removeprefix(mark)
         return bool(text) and set(text) <= set(self.letters)
 
-    def _encoded(self, text: str, found: Any) -> Encoded:
-        ids = self._new_id[np.array(found.ids, np.int64)]
-        ends = np.array(found.offsets, np.int64).reshape(-1, 2)[:, 1]
+    def _encoded(self, text: str, encoding: Any) -> Encoded:
+        ids = self._new_id[np.array(encoding.ids, np.int64)]
+        ends = np.array(encoding.offsets, np.int64).reshape(-1, 2)[:, 1]
+        # an end may not lie before an earlier one: no token has a negative size
         ends = _bytes_before(text)[np.maximum.accumulate(ends)] if len(ends) else ends
         if len(ends):
+            # what the tokenizer drops at the end of the text counts with the last token
             ends[-1] = len(text.encode())
         return Encoded(ids, np.diff(ends, prepend=0))
 
@@ -160,7 +163,8 @@ def _parse(content: str, name: str) -> tuple[Any, str | None]:
     try:
         tokenizer = Tokenizer.from_str(content)
         model = json.loads(content)["model"]
-    except Exception as error:  # the package raises bare ones
+    # the package raises plain exceptions
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{name}: not a tokenizer.json of the tokenizers package: {reason}") from error
     if model.get("unk_id") is not None:
@@ -169,7 +173,7 @@ def _parse(content: str, name: str) -> tuple[Any, str | None]:
 
 
 def _bytes_before(text: str) -> Int64[np.ndarray, " N"]:
-    """UTF-8 bytes before each character, and in all."""
+    """Return the UTF-8 bytes before each character, and in all."""
     if text.isascii():
         return np.arange(len(text) + 1)
     points = np.frombuffer(text.encode("utf-32-le"), np.uint32)

@@ -53,15 +53,16 @@ class KmerTokenizer:
             anchor_stride=-(-k // self.stride),
             bases_per_token=k,
         )
+        # ids by code, of lower case as of upper case
         codes = np.arange(16, dtype=np.uint8) & ~np.uint8(SOFT_MASK)
         self._single = np.where(codes < UNKNOWN, codes + _FIRST_REAL, self.vocabulary.unk_id).astype(np.int32)
 
     def num_tokens(self, length_bp: int) -> int:
-        """Tokens in a window of this many bases."""
+        """Return the number of tokens in a window of this many bases."""
         return max((length_bp - self.k) // self.stride + 1, 0)
 
     def encode(self, codes: UInt8[np.ndarray, "... L"]) -> Int[np.ndarray, "... T"]:
-        """Token ids of base codes.
+        """Return the token ids of base codes.
 
         Parameters
         ----------
@@ -74,9 +75,11 @@ class KmerTokenizer:
             ``int32`` ids.
         """
         if self.k == 1:
+            # codes are below 16, so none wraps: with this mode NumPy does not check each of them
             return self._single.take(codes, mode="wrap")
         bases = codes & ~np.uint8(SOFT_MASK)
         num_tokens = self.num_tokens(codes.shape[-1])
+        # two bits a base: 8 bases just fit
         index = np.zeros((*codes.shape[:-1], num_tokens), np.uint16)
         for offset in range(self.k):
             index <<= 2
@@ -89,7 +92,7 @@ class KmerTokenizer:
         return ids
 
     def encode_text(self, sequence: str) -> Int[np.ndarray, " T"]:
-        """Token ids of a DNA string; U is read as T, IUPAC codes as N.
+        """Return the token ids of a DNA string; U is read as T, IUPAC codes as N.
 
         Raises
         ------
@@ -103,7 +106,7 @@ class KmerTokenizer:
         return self.encode(codes)
 
     def decode(self, ids: Int[np.ndarray, " T"]) -> str:
-        """Sequence that the tokens cover; bases that no real token covers are N.
+        """Return the sequence that the tokens cover; bases that no real token covers are N.
 
         Returns
         -------
@@ -122,11 +125,11 @@ class KmerTokenizer:
         return letters.tobytes().decode("ascii")
 
     def lower_case(self, codes: UInt8[np.ndarray, "... L"]) -> Bool[np.ndarray, "... T"]:
-        """Which tokens hold a soft-masked base."""
+        """Return which tokens have a soft-masked base."""
         return self._touches((codes & SOFT_MASK) > 0, self.num_tokens(codes.shape[-1]))
 
     def tokens(self) -> list[str]:
-        """Every token's text, in the order of the ids."""
+        """Return every token's text, in the order of the ids."""
         kmers = [""]
         for _ in range(self.k):
             kmers = [left + base for left in kmers for base in "ACGT"]

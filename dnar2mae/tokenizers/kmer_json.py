@@ -7,7 +7,9 @@ from typing import Any
 from dnar2mae.errors import RunError
 from dnar2mae.tokenizers import SPECIAL_TOKENS, KmerTokenizer
 
+# all that is left of a text once it is normalised
 _LETTER = "[ACGTN]"
+# every stride cuts it into other tokens, and one N is in it
 _PROBE = "ACGTTGCAAGGCTTAACCGTATCGGATTACAGNCATGCTAGGTCAACTGGAATTCCGCGATATAGC"
 
 
@@ -19,7 +21,7 @@ def write_tokenizer(tokenizer: KmerTokenizer, folder: Path, max_tokens: int) -> 
     tokenizer
         Any k and stride.
     folder
-        Where to.
+        Folder to write them into.
     max_tokens
         Longest input the model was trained on; ``transformers`` warns about longer ones.
     """
@@ -49,18 +51,20 @@ def read_tokenizer(folder: Path) -> KmerTokenizer:
 
     file = folder / "tokenizer.json"
     try:
-        found = Tokenizer.from_str(file.read_text())
+        saved = Tokenizer.from_str(file.read_text())
     except OSError as error:
         raise RunError(f"{file}: cannot be read: {error.strerror}") from error
+    # the package raises plain exceptions
     except Exception as error:
         raise RunError(f"{file}: not a tokenizer.json: {error}") from error
-    vocabulary = found.get_vocab()
+    vocabulary = saved.get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     k = len(tokens[len(SPECIAL_TOKENS)]) if len(tokens) > len(SPECIAL_TOKENS) else 0
     if 1 <= k <= 8 and tokens == KmerTokenizer(k).tokens():
+        # the vocabulary does not show the stride, only the tokens of a sequence do
         for stride in range(k, 0, -1):
             tokenizer = KmerTokenizer(k, stride)
-            if found.encode(_PROBE).ids == tokenizer.encode_text(_PROBE).tolist():
+            if saved.encode(_PROBE).ids == tokenizer.encode_text(_PROBE).tolist():
                 return tokenizer
     raise RunError(
         f"{file}: expected the tokens {', '.join(SPECIAL_TOKENS)} and all k-mers of A, C, G, T as dnar2mae "
@@ -85,13 +89,18 @@ def to_tokenizers(tokenizer: KmerTokenizer) -> Any:
 
     k, stride = tokenizer.k, tokenizer.stride
     replace: list[tuple[Any, str]] = [(Regex(r"\s+"), ""), *((a, b) for a, b in ("aA", "cC", "gG", "tT", "uT", "UT"))]
+    # the matches are the tokens, and what lies between two of them (bases left over at the end) is removed
     cut = pre_tokenizers.Split(Regex(f".{{{k}}}"), "removed", invert=True)
     if stride < k:
+        # one base a token, apart by spaces; a letter that is no base must be one of those that tokens grow by
         replace += [(Regex("[^ACGT]"), "N"), (Regex("(?<=.)(?=.)"), " ")]
         for have in range(1, k):
+            # tokens of `have` letters grow by one; a grown one keeps its first letters, which the one before looks at
             before = f"(?<=(?:^| ){_LETTER}{{{have}}})"
             replace += [(Regex(f"{before} (?={_LETTER}{{{have - 1}}}{b})"), f"{b} ") for b in "ACGTN"]
+        # the last tokens have too few tokens after them to become k letters long
         replace.append((Regex(f"(?:(?:^| ){_LETTER}{{1,{k - 1}}})+$"), ""))
+        # there is a token at every base by now: of each stride, all but the first are removed
         between = f" (?:{_LETTER}{{{k}}}(?: |$)){{1,{stride - 1}}}" if stride > 1 else " "
         cut = pre_tokenizers.Split(Regex(between), "removed")
     built = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokenizer.tokens())}, unk_token="[UNK]"))

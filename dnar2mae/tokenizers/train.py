@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnar2mae.config import Positional
-from dnar2mae.errors import ConfigError, Dnar2maeError, require, require_choices
+from dnar2mae.errors import ConfigError, DataError, Dnar2maeError, require, require_choices
 from dnar2mae.storage.safe_files import write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
 _NUM_BYTES = 256
-_PRIVATE, _MOVABLE = 0xF0000, "\U00020000"
+# letters inside words are moved up by this, into Unicode's planes for private use
+_PRIVATE = 0xF0000
+# the first letter that would be moved beyond Unicode's last one, 0x10FFFF: words with such letters are left out
+_MOVABLE = "\U00020000"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +71,7 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
     Returns
     -------
     int
-        Number of its tokens: fewer than asked for where the input has no more to merge.
+        Number of its tokens: fewer than ``vocabulary_size`` where the input has no more to merge.
 
     Raises
     ------
@@ -83,7 +86,8 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
             tokenizer = train(_not_empty(chunks, config), config)
         except Dnar2maeError:
             raise
-        except Exception as error:  # the package raises bare ones
+        # the package raises plain exceptions
+        except Exception as error:
             reason = f"{error}; --vocabulary-size is {config.vocabulary_size}"
             raise ConfigError(f"{', '.join(config.paths)}: no tokenizer can be trained: {reason}") from error
     size = tokenizer.get_vocab_size()
@@ -148,6 +152,7 @@ def _word_piece(chunks: Iterator[str], config: TokenizerTraining) -> Any:
         is_inside = ord(token[0]) >= _PRIVATE
         letters = "".join(chr(ord(x) - _PRIVATE if ord(x) >= _PRIVATE else ord(x)) for x in token)
         vocabulary["##" * is_inside + letters] = number
+    # longer words become [UNK]: 100 letters is the package's default, but a chunk of DNA is one word
     most = 100 if words else 1 << 20
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=most))
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
@@ -182,6 +187,7 @@ def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
     pieces = [(piece, round(score, 6)) for piece, score in content["model"]["vocab"]]
     special, real = pieces[: len(SPECIAL_TOKENS)], pieces[len(SPECIAL_TOKENS) :]
     real.sort(key=lambda pair: (-pair[1], pair[0]))
+    # 0.0001 apart at most, with room for the rounding of both
     rare = len(real) - 1
     while rare > 0 and len(real[rare - 1][0]) == 1 and real[rare - 1][1] - real[rare][1] < 1.03e-4:
         rare -= 1
@@ -192,14 +198,12 @@ def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
 
 
 def _not_empty(chunks: Iterator[str], config: TokenizerTraining) -> Iterator[str]:
-    """Pass the chunks on, and refuse none."""
-    from dnar2mae.errors import DataError
-
-    found = False
+    """Yield the chunks, and raise an error at the end if there was no text in them."""
+    has_text = False
     for chunk in chunks:
-        found = found or bool(chunk.strip())
+        has_text = has_text or bool(chunk.strip())
         yield chunk
-    if not found:
+    if not has_text:
         raise DataError(f"{', '.join(config.paths)}: the input is empty: there is nothing to learn from")
 
 

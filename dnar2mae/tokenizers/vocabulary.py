@@ -1,4 +1,4 @@
-"""What masking and the model must know of a tokenizer, whatever it tokenizes."""
+"""The part of a tokenizer that masking and the model use, for DNA and text alike."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Vocabulary:
     pad_id: int
     """Padding: never masked, never predicted, never attended to."""
     mask_id: int
-    """What the encoder sees in place of a masked token."""
+    """Token that the encoder sees in place of a masked one."""
     unk_id: int
     """A token with an unknown part (a k-mer with an N in it): visible, never predicted."""
     first_real: int
@@ -26,7 +26,7 @@ class Vocabulary:
     anchor_stride: int = 1
     """Tokens from one anchor to the next that shares no base with it (``ceil(k / stride)``)."""
     bases_per_token: int = 1
-    """Base pairs that one predicted token stands for, so that losses can be given in bits per base."""
+    """Base pairs that one predicted token stands for, by which losses become bits per base."""
 
 
 class Encoded(NamedTuple):

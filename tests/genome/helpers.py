@@ -1,11 +1,31 @@
 """Small FASTA files for tests."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dnar2mae.config import DataConfig
 from dnar2mae.genome.store import Genome
+from dnar2mae.genome.windows import TiledSource, WindowSource
+
+
+class Location(NamedTuple):
+    """Where windows lie: ``start`` is 0-based in their sequence, on the forward strand."""
+
+    genome: np.ndarray
+    sequence: np.ndarray
+    start: np.ndarray
+    reverse: np.ndarray
+
+
+def locate(source: WindowSource | TiledSource, sample_ids: np.ndarray) -> Location:
+    genome, start, reverse = source._locate(sample_ids)
+    sequence, offset = np.empty_like(start), np.empty_like(start)
+    for i, rows in ((i, genome == i) for i in np.unique(genome)):
+        sequence[rows] = source.genomes[i].sequence_of(start[rows])
+        offset[rows] = source.genomes[i].offsets[sequence[rows]]
+    return Location(genome, sequence, start - offset, reverse)
 
 
 def write_fasta(path: Path, sequences: dict[str, str], width: int = 60, newline: str = "\n") -> Path:

@@ -58,7 +58,7 @@ def test_equals_dictionaries(tmp_path, monkeypatch, chunk):
     masked = every_known_base(windows)
     got = MarkovCounts(fitted_bases(genomes, training)).bits(masked)
     letters = [decode(window) for window in windows]
-    expected = [slow_bits(stretches, letters[at // 40], at % 40) for at in masked.place.tolist()]
+    expected = [slow_bits(stretches, letters[at // 40], at % 40) for at in masked.targets.tolist()]
     np.testing.assert_allclose(got.T, expected, atol=1e-9)
 
 

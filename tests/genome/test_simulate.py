@@ -11,11 +11,10 @@ from Bio.Seq import Seq
 
 from dnar2mae.cli.simulate import run
 from dnar2mae.errors import ConfigError
-from dnar2mae.genome.simulate import SimulateConfig, simulate
+from dnar2mae.genome.simulate import SimulateConfig, genes, simulate
 from dnar2mae.genome.simulate.background import background, transitions
 from dnar2mae.genome.simulate.config import MAX_GENES_PER_MB
 from dnar2mae.genome.simulate.draws import Draws
-from dnar2mae.genome.simulate.genes import MAX_SPAN_BP
 from dnar2mae.genome.simulate.signals import CODON_SHARES, TF_MOTIFS, codon_usage
 
 CONFIG = SimulateConfig(length_bp=300_000, chromosomes=3, gaps_per_mb=10.0, seed=1)
@@ -365,7 +364,9 @@ def test_config_errors(setting, message):
 
 
 def test_longest_gene_fits_its_slot():
-    assert MAX_SPAN_BP <= 1_000_000 // MAX_GENES_PER_MB
+    coding_bp, introns_bp = 3 * genes.CODONS[1], genes.MAX_INTRONS * genes.INTRON_BP[1]
+    longest_bp = genes.UPSTREAM_BP + genes.UTR5_BP[1] + coding_bp + introns_bp + genes.UTR3_BP[1]
+    assert longest_bp <= 1_000_000 // MAX_GENES_PER_MB
 
 
 def test_extremes_fit():

@@ -14,7 +14,7 @@ from dnar2mae.genome.intervals import intervals_of, size
 from dnar2mae.genome.split import split
 from dnar2mae.genome.windows import TiledSource, WindowSource
 
-from .helpers import config, genome_of, random_bases, with_n
+from .helpers import config, genome_of, locate, random_bases, with_n
 
 
 def whole(genome):
@@ -124,7 +124,7 @@ class TestWindowSource:
     def test_windows_are_where_they_say(self, genome):
         source = WindowSource([genome], whole(genome), config(window_bp=50), seed=3)
         ids = np.arange(500)
-        at, codes = source.locate(ids), source.codes(ids)
+        at, codes = locate(source, ids), source.codes(ids)
         assert at.reverse.any()
         assert not at.reverse.all()
         for i in ids:
@@ -154,7 +154,7 @@ class TestWindowSource:
         settings = config(window_bp=50)
         source = WindowSource([genome], whole(genome), settings, seed=1)
         n = 200_000
-        at = source.locate(np.arange(n))
+        at = locate(source, np.arange(n))
         (eligible,) = eligible_starts([genome], whole(genome), settings)
         starts = np.array(sorted(set_of(eligible.starts)))
         seen = np.bincount(at.start + genome.offsets[at.sequence], minlength=genome.total_bp)
@@ -166,7 +166,7 @@ class TestWindowSource:
 
     def test_strand_plus_only(self, genome):
         source = WindowSource([genome], whole(genome), config(window_bp=50, reverse_complement=False))
-        assert not source.locate(np.arange(200)).reverse.any()
+        assert not locate(source, np.arange(200)).reverse.any()
 
     @pytest.mark.parametrize("weights", [(), (1.0, 2.0, 5.0)])
     def test_genomes_by_weight(self, tmp_path, weights):
@@ -178,7 +178,7 @@ class TestWindowSource:
             settings = type(settings)(genomes=("a", "b", "c"), weights=weights, window_bp=20)
         source = WindowSource(genomes, [g.intervals for g in genomes], settings)
         n = 20_000
-        at = source.locate(np.arange(n))
+        at = locate(source, np.arange(n))
         share = np.bincount(at.genome, minlength=3) / n
         expected = [1 / 6, 0, 5 / 6] if weights else [981 / 1362, 0, 381 / 1362]  # the second has no window
         np.testing.assert_allclose(share, expected, atol=5 * 0.5 / np.sqrt(n))
@@ -193,7 +193,7 @@ class TestWindowSource:
         settings = config(window_bp=30, validation_blocks=2)
         parts = split([genome], settings)
         source = WindowSource([genome], parts.training, settings)
-        at = source.locate(np.arange(3000))
+        at = locate(source, np.arange(3000))
         first = at.start + genome.offsets[at.sequence]
         for start, end in parts.validation[0]:
             near = (first + 30 + 30 > start) & (first - 30 < end)
@@ -213,24 +213,10 @@ class TestTiledSource:
         genome = genome_of(tmp_path, random_bases(np.random.default_rng(0), 1000))
         source = TiledSource([genome], [intervals_of([100, 500], [165, 545])], config(window_bp=20))
         assert len(source) == 10
-        at = source.locate(np.arange(10))
+        at = locate(source, np.arange(10))
         assert at.start.tolist() == [100, 100, 120, 120, 140, 140, 500, 500, 520, 520]
         assert at.reverse.tolist() == [False, True] * 5
         assert decode(source.codes(np.array([3]))[0]) == genome.fetch("chr1", 120, 140, "-")
         assert size(source.coverage()[0]) == 100
         plus = TiledSource([genome], [genome.intervals], config(window_bp=20, reverse_complement=False))
-        assert (len(plus), plus.locate(np.arange(50)).reverse.any()) == (50, False)
-
-    @pytest.mark.parametrize("strands", [True, False])
-    def test_subset(self, tmp_path, strands):
-        genome = genome_of(tmp_path, random_bases(np.random.default_rng(0), 1010))
-        source = TiledSource([genome], [genome.intervals], config(window_bp=10, reverse_complement=strands))
-        for n in (1, 2, 7, 50, 100, 101, 150, 199, 202, 500):
-            part = source.subset(n)
-            at = part.locate(np.arange(len(part)))
-            assert len(part) == min(n, len(source))
-            assert len(set(zip(at.start.tolist(), at.reverse.tolist(), strict=True))) == len(part)
-            assert not strands or abs(int(at.reverse.sum()) * 2 - len(part)) <= 1
-            if 10 <= n <= 101:
-                assert np.ptp(np.diff(at.start)) <= 10  # evenly spaced, to a window
-        assert len(source) == (202 if strands else 101)
+        assert (len(plus), locate(plus, np.arange(50)).reverse.any()) == (50, False)

@@ -13,18 +13,19 @@ from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.genome.alphabet import encode
 from dnar2mae.inference import DnaEmbedOptions, Model, load
 from dnar2mae.modalities.registry import build_modality
+from tests.genome.helpers import locate
 from tests.modalities.kinds import dna_bpe, text
 
 
 def test_windows_are_tokenized_on_their_strand(tmp_path):
     kind = build_modality(dna_bpe(tmp_path))
     ids = np.arange(40)
-    batch, place = kind.train.batch(ids), kind.train.windows.locate(ids)
+    batch, at = kind.train.batch(ids), locate(kind.train.windows, ids)
     genome, names = kind.genomes[0], kind.tokenizer.file.tokens()
-    assert {True, False} == set(place.reverse.tolist())
+    assert {True, False} == set(at.reverse.tolist())
     for row in range(40):
-        name, start = genome.names[place.sequence[row]], int(place.start[row])
-        window = genome.fetch(name, start, start + 64, "-" if place.reverse[row] else "+")
+        name, start = genome.names[at.sequence[row]], int(at.start[row])
+        window = genome.fetch(name, start, start + 64, "-" if at.reverse[row] else "+")
         shown = "".join(names[i] for i, real in zip(batch.tokens[row], batch.maskable[row], strict=True) if real)
         assert window.startswith(shown)
         assert len(shown) == batch.units[row].sum()

@@ -38,9 +38,9 @@ def test_bases_asked_for_and_shown_are_those_of_the_model(tmp_path, k, stride):
         seen = {t * stride + i for t in range(inputs.shape[1]) if inputs[row, t] != plan.mask_id for i in range(k)}
         shown = "".join(base if i in seen else "N" for i, base in enumerate(decode(codes[row])))
         assert decode(masked.shown[row]) == shown
-        mine = masked.place // 64 == row
+        mine = masked.targets // 64 == row
         asked = [t * stride + i for t in predicted[row].nonzero().flatten().tolist() for i in range(k)]
-        assert (masked.place[mine] % 64).tolist() == asked
+        assert (masked.targets[mine] % 64).tolist() == asked
         assert masked.earlier[mine].tolist() == list(range(k)) * (len(asked) // k)
 
 
@@ -53,10 +53,10 @@ def test_bases_of_pieces(tmp_path):
     names = kind.tokenizer.file.tokens()
     _, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
     asked = "".join(names[i] for i in batch.tokens[predicted].tolist())
-    assert decode(codes.reshape(-1)[masked.place]) == asked
-    assert not (masked.shown.reshape(-1)[masked.place] < 4).any()
+    assert decode(codes.reshape(-1)[masked.targets]) == asked
+    assert not (masked.shown.reshape(-1)[masked.targets] < 4).any()
     sums = masked_sums(build_model(config, kind, choose_device(config)[0]), kind.validation, plan, ids)
-    np.testing.assert_array_equal(np.bincount(masked.place // 64, minlength=6), sums[1])
+    np.testing.assert_array_equal(np.bincount(masked.targets // 64, minlength=6), sums[1])
 
 
 @pytest.mark.parametrize("k", [1, 3])

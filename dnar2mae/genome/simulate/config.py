@@ -1,9 +1,9 @@
-"""What a simulated genome can be told."""
+"""Settings of a simulated genome."""
 
 import math
 from dataclasses import dataclass
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import require
 
 MIN_CHROMOSOME_BP = 20_000
 MAX_GENES_PER_MB = 150
@@ -32,30 +32,25 @@ class SimulateConfig:
 
     def __post_init__(self) -> None:
         """Check ranges, and that every chromosome has room for a gene."""
-        _require(self.chromosomes >= 1, "chromosomes", "at least 1", self.chromosomes)
+        require(self.chromosomes >= 1, "chromosomes", "at least 1", self.chromosomes)
         shortest = MIN_CHROMOSOME_BP * self.chromosomes
         rule = f"at least {shortest} ({MIN_CHROMOSOME_BP} a chromosome)"
-        _require(self.length_bp >= shortest, "length-bp", rule, self.length_bp)
+        require(self.length_bp >= shortest, "length-bp", rule, self.length_bp)
         genes_ok = 0 <= self.genes_per_mb <= MAX_GENES_PER_MB
-        _require(genes_ok, "genes-per-mb", f"in [0, {MAX_GENES_PER_MB}]", self.genes_per_mb)
-        _require(0.3 <= self.gc <= 0.6, "gc", "in [0.3, 0.6]", self.gc)
-        _require(0 <= self.cpg_island_share <= 1, "cpg-island-share", "in [0, 1]", self.cpg_island_share)
-        _require(0 <= self.repeat_share <= 0.5, "repeat-share", "in [0, 0.5]", self.repeat_share)
-        _require(0 <= self.gaps_per_mb <= 20, "gaps-per-mb", "in [0, 20]", self.gaps_per_mb)
-        _require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
+        require(genes_ok, "genes-per-mb", f"in [0, {MAX_GENES_PER_MB}]", self.genes_per_mb)
+        require(0.3 <= self.gc <= 0.6, "gc", "in [0.3, 0.6]", self.gc)
+        require(0 <= self.cpg_island_share <= 1, "cpg-island-share", "in [0, 1]", self.cpg_island_share)
+        require(0 <= self.repeat_share <= 0.5, "repeat-share", "in [0, 0.5]", self.repeat_share)
+        require(0 <= self.gaps_per_mb <= 20, "gaps-per-mb", "in [0, 20]", self.gaps_per_mb)
+        require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         last = self.chromosome_lengths()[-1]
         room = self.genes_per_mb == 0 or last * self.genes_per_mb >= 1e6
         rule = f"at least {math.ceil(1e6 / last)} (one gene on the shortest chromosome) or 0"
-        _require(room, "genes-per-mb", rule, self.genes_per_mb)
+        require(room, "genes-per-mb", rule, self.genes_per_mb)
 
     def chromosome_lengths(self) -> list[int]:
-        """Lengths in base pairs, falling linearly from 2n to n + 1 parts; they sum to ``length_bp``."""
+        """Return lengths in base pairs, falling linearly from 2n to n + 1 parts; they sum to ``length_bp``."""
         parts = range(2 * self.chromosomes, self.chromosomes, -1)
         lengths = [self.length_bp * part // sum(parts) for part in parts]
         lengths[-1] += self.length_bp - sum(lengths)
         return lengths
-
-
-def _require(ok: bool, name: str, rule: str, value: object) -> None:
-    if not ok:
-        raise ConfigError(f"--{name} must be {rule}, got {value}")

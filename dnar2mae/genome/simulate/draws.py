@@ -1,10 +1,7 @@
-"""Random numbers and the base codes (A C G T N = 0 1 2 3 4) that the simulation works in."""
+"""Random numbers of the simulation."""
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-
-N_CODE = 4
-_COMPLEMENT = np.array([3, 2, 1, 0, N_CODE], dtype=np.uint8)
 
 
 class Draws:
@@ -19,7 +16,7 @@ class Draws:
     seed
         First word of the key, in [0, 2**63).
     stream
-        Second word of the key: 0 for what the genome shares, i for chromosome i.
+        Second word of the key: 0 for what all chromosomes share, i for chromosome i.
     """
 
     def __init__(self, seed: int, stream: int):
@@ -27,6 +24,7 @@ class Draws:
 
     def units(self, size: int) -> Float[np.ndarray, " N"]:
         """Draw numbers in [0, 1) with 53 random bits."""
+        # the upper 53 of 64 bits, as many as a double holds exactly
         return (self._bits.random_raw(size) >> np.uint64(11)) * 2.0**-53
 
     def unit(self) -> float:
@@ -52,14 +50,9 @@ class Draws:
 
 
 def boundaries(shares: Float[np.ndarray, "*rows K"]) -> Float[np.ndarray, "*rows K-1"]:
-    """Inner boundaries of the cumulative distribution along the last axis, on a grid of 1e-6.
+    """Return the inner boundaries of the cumulative distribution along the last axis, on a grid of 1e-6.
 
     The grid keeps the last bits of a platform's floating-point library out of the sequence.
     """
     cumulative = np.cumsum(shares, axis=-1)
     return np.round(cumulative[..., :-1] / cumulative[..., -1:], 6)
-
-
-def reverse_complement(codes: UInt8[np.ndarray, " L"]) -> UInt8[np.ndarray, " L"]:
-    """Codes of the other strand, 5' to 3'; N stays N."""
-    return _COMPLEMENT[codes[::-1]]

@@ -20,7 +20,7 @@ class Feature(NamedTuple):
     """CDS only: bases to skip to the first whole codon, in 0..2."""
 
     def on_chromosome(self, offset: int, span_bp: int, strand: str) -> "Feature":
-        """From the coordinates of a gene read 5' to 3' to those of its chromosome.
+        """Move the feature from the coordinates of a gene read 5' to 3' to those of its chromosome.
 
         Parameters
         ----------
@@ -38,9 +38,9 @@ class Feature(NamedTuple):
         return self._replace(start=start, end=end, strand=flipped)
 
     def gff3(self, chrom: str) -> str:
-        """One GFF3 line (1-based, inclusive)."""
+        """Return the feature as a GFF3 line (1-based, inclusive)."""
         pairs = (("ID", self.id), ("Parent", self.parent), ("Name", self.name))
         attributes = ";".join(f"{key}={value}" for key, value in pairs if value)
         phase = "." if self.phase is None else self.phase
-        place = f"{self.start + 1}\t{self.end}\t.\t{self.strand}\t{phase}"
-        return f"{chrom}\tdnar2mae\t{self.type}\t{place}\t{attributes}\n"
+        columns = f"{self.start + 1}\t{self.end}\t.\t{self.strand}\t{phase}"
+        return f"{chrom}\tdnar2mae\t{self.type}\t{columns}\t{attributes}\n"

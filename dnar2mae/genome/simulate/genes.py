@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from dnar2mae.genome.alphabet import complement, encode
 from dnar2mae.genome.simulate import signals
-from dnar2mae.genome.simulate.draws import Draws, boundaries, reverse_complement
+from dnar2mae.genome.simulate.draws import Draws, boundaries
 from dnar2mae.genome.simulate.features import Feature
 
 UPSTREAM_BP = 450
@@ -26,15 +27,14 @@ INTRON_BP = (80, 600)
 MAX_INTRONS = 5
 INTRON_ENDS_BP = (10, 50)
 """Bases at the 5' and 3' end of an intron that hold its splicing signals."""
-MAX_SPAN_BP = UPSTREAM_BP + UTR5_BP[1] + 3 * CODONS[1] + MAX_INTRONS * INTRON_BP[1] + UTR3_BP[1]
 
 _CODONS, _CODON_SHARES = signals.codon_usage()
 _CODON_BOUNDARIES = boundaries(_CODON_SHARES)
-_STOPS = np.stack([signals.encode(stop) for stop in signals.STOPS.split()])
+_STOPS = np.stack([encode(stop.encode()) for stop in signals.STOPS.split()])
 
 
 class Gene(NamedTuple):
-    """A gene before it has a place; coordinates count from the promoter's first base, 5' to 3'."""
+    """A gene before its position is drawn; coordinates count from the promoter's first base, 5' to 3'."""
 
     utr5_bp: int
     utr3_bp: int
@@ -50,7 +50,7 @@ class Gene(NamedTuple):
         return UPSTREAM_BP + self.utr5_bp + len(self.cds) + sum(self.introns_bp) + self.utr3_bp
 
     def coding(self) -> list[tuple[int, int]]:
-        """Start and end of the coding part of each exon."""
+        """Return start and end of the coding part of each exon."""
         bounds = [0, *self.cuts, len(self.cds)]
         shift, parts = UPSTREAM_BP + self.utr5_bp, []
         for begin, end, intron_bp in zip(bounds, bounds[1:], [*self.introns_bp, 0], strict=False):
@@ -59,7 +59,7 @@ class Gene(NamedTuple):
         return parts
 
     def introns(self) -> list[tuple[int, int]]:
-        """Start and end of each intron."""
+        """Return start and end of each intron."""
         coding = self.coding()
         return [(left[1], right[0]) for left, right in zip(coding, coding[1:], strict=False)]
 
@@ -69,7 +69,7 @@ def draw_gene(draws: Draws) -> Gene:
     num_codons = draws.length(*CODONS)
     sense = _CODONS[draws.pick(_CODON_BOUNDARIES, num_codons - 2)].reshape(-1)
     stop = _STOPS[draws.pick(boundaries(np.array(signals.STOP_SHARES)), 1)[0]]
-    cds = np.concatenate([signals.encode("ATG"), sense, stop])
+    cds = np.concatenate([encode(b"ATG"), sense, stop])
     num_introns = draws.integer(0, min(MAX_INTRONS, num_codons // 40) + 1)
     return Gene(
         utr5_bp=draws.length(*UTR5_BP),
@@ -81,11 +81,12 @@ def draw_gene(draws: Draws) -> Gene:
 
 
 def _draw_cuts(draws: Draws, cds: np.ndarray, num_introns: int) -> list[int]:
-    """Even spacing with jitter of a quarter exon, moved to where the exon ends in AG (if anywhere near)."""
+    """Draw positions of introns: evenly spaced to a quarter exon, where the exon ends in AG (if anywhere near)."""
     exon_bp = len(cds) // (num_introns + 1)
     cuts = []
     for middle in range(exon_bp, exon_bp * num_introns + 1, exon_bp):
         window = np.arange(middle - exon_bp // 4, middle + exon_bp // 4)
+        # A is 0, G is 2
         after_ag = window[(cds[window - 2] == 0) & (cds[window - 1] == 2)]
         sites = after_ag if len(after_ag) else window
         cuts.append(int(sites[draws.integer(0, len(sites))]))
@@ -174,7 +175,7 @@ def _plant_promoter(canvas: np.ndarray, draws: Draws, gene_id: str) -> list[Feat
 def _plant_intron(
     canvas: np.ndarray, draws: Draws, intron: tuple[int, int], gene_id: str, number: int
 ) -> list[Feature]:
-    """Donor, and from the 3' end: acceptor, polypyrimidine tract, 4 to 12 bases, branch site."""
+    """Write the donor, and from the 3' end: acceptor, polypyrimidine tract, 4 to 12 bases, branch site."""
     (start, end), mrna = intron, f"{gene_id}.mrna"
     _write(canvas, draws, signals.DONOR, start)
     acceptor = end - len(signals.ACCEPTOR)
@@ -194,5 +195,5 @@ def _write(canvas: np.ndarray, draws: Draws, motif: np.ndarray, start: int, stra
     """Write a site drawn from a position weight matrix and return its end."""
     site = draws.bases(boundaries(motif))
     end = start + len(site)
-    canvas[start:end] = site if strand == "+" else reverse_complement(site)
+    canvas[start:end] = site if strand == "+" else complement(site[::-1])
     return end

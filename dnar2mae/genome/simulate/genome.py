@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, decode
 from dnar2mae.genome.simulate.background import background
 from dnar2mae.genome.simulate.config import SimulateConfig
-from dnar2mae.genome.simulate.draws import N_CODE, Draws, reverse_complement
+from dnar2mae.genome.simulate.draws import Draws
 from dnar2mae.genome.simulate.features import Feature
 from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP, draw_gene, plant_gene
 from dnar2mae.genome.simulate.repeats import draw_consensus, plant_repeats
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 GAP_BP = (100, 1000)
 FASTA_WIDTH = 60
-_UPPER = np.frombuffer(b"ACGTN", dtype=np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class SimulatedGenome:
     """Sequences and the annotation of all that was planted in them."""
 
     config: SimulateConfig
-    """What it was made from."""
+    """Its settings."""
     sequences: dict[str, str]
     """Chromosome name to sequence; lower case is a repeat, N an assembly gap."""
     features: "pd.DataFrame"
@@ -79,7 +79,8 @@ def write_lines(targets: Mapping[Path, Iterable[str]], overwrite: bool = False) 
         When a file exists and ``overwrite`` is False.
     """
     refuse_existing(targets, overwrite)
-    with ExitStack() as stack:  # no file is replaced before all are written
+    # no file is replaced before all are written
+    with ExitStack() as stack:
         for path, lines in targets.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             with stack.enter_context(written_whole(path)).open("w", encoding="ascii", newline="\n") as file:
@@ -87,7 +88,7 @@ def write_lines(targets: Mapping[Path, Iterable[str]], overwrite: bool = False) 
 
 
 def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
-    """Stop before work is lost.
+    """Raise an error where a file would be overwritten.
 
     Raises
     ------
@@ -140,27 +141,26 @@ def simulate(config: SimulateConfig) -> SimulatedGenome:
 def _chromosome(
     config: SimulateConfig, consensus: dict[str, np.ndarray], number: int, length_bp: int
 ) -> tuple[str, list[Feature]]:
-    """Background, then genes, gaps and repeats, each only where nothing was planted before."""
+    """Write background, then genes, gaps and repeats, each only where nothing was planted before."""
     draws = Draws(config.seed, number)
     codes = background(draws, length_bp, config.gc)
     taken = np.zeros(length_bp, dtype=bool)
     features = _plant_genes(config, codes, taken, draws, f"chr{number}")
     gaps = _plant_gaps(codes, taken, draws, round(config.gaps_per_mb * length_bp / 1e6))
     repeats = plant_repeats(codes, taken, consensus, draws, config.repeat_share)
-    text = _UPPER[codes]
     for repeat in repeats:
-        text[repeat.start : repeat.end] |= 0x20
+        codes[repeat.start : repeat.end] |= SOFT_MASK
     for kind, unnamed in (("gap", gaps), ("repeat", repeats)):
         for index, feature in enumerate(sorted(unnamed), 1):
             features.append(feature._replace(id=f"chr{number}.{kind}{index:05d}"))
     features.sort(key=lambda feature: (feature.start, -feature.end))
-    return text.tobytes().decode("ascii"), features
+    return decode(codes), features
 
 
 def _plant_genes(
     config: SimulateConfig, codes: np.ndarray, taken: np.ndarray, draws: Draws, chrom: str
 ) -> list[Feature]:
-    """One gene in each of equal slots, none of which the longest gene could overfill."""
+    """Plant one gene in each of equal slots, none of which the longest gene could overfill."""
     features: list[Feature] = []
     num_genes = int(config.genes_per_mb * len(codes) / 1e6)
     for index in range(num_genes):
@@ -169,13 +169,14 @@ def _plant_genes(
         strand = "+-"[draws.integer(0, 2)]
         start = draws.integer(slot_start, slot_end - gene.span_bp + 1)
         end = start + gene.span_bp
-        canvas = codes[start:end].copy() if strand == "+" else reverse_complement(codes[start:end])
+        canvas = codes[start:end].copy() if strand == "+" else complement(codes[start:end][::-1])
         island = draws.unit() < config.cpg_island_share
         planted = plant_gene(canvas, gene, draws, f"{chrom}.gene{index + 1:05d}", island)
-        codes[start:end] = canvas if strand == "+" else reverse_complement(canvas)
+        codes[start:end] = canvas if strand == "+" else complement(canvas[::-1])
         placed = [feature.on_chromosome(start, gene.span_bp, strand) for feature in planted]
         taken[start:end] = True
         donor_bp, acceptor_bp = INTRON_ENDS_BP if strand == "+" else INTRON_ENDS_BP[::-1]
+        # repeats may be planted in introns, away from their splicing signals
         for intron in placed:
             if intron.type == "intron":
                 taken[intron.start + donor_bp : intron.end - acceptor_bp] = False
@@ -189,6 +190,6 @@ def _plant_gaps(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_gaps: in
         start = draws.integer(0, len(codes) - GAP_BP[1])
         end = start + draws.length(*GAP_BP)
         if not taken[start:end].any():
-            codes[start:end], taken[start:end] = N_CODE, True
+            codes[start:end], taken[start:end] = UNKNOWN, True
             features.append(Feature(start, end, ".", "gap", ""))
     return features

@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.genome.simulate.draws import Draws, boundaries, reverse_complement
+from dnar2mae.genome.alphabet import complement, encode
+from dnar2mae.genome.simulate.draws import Draws, boundaries
 from dnar2mae.genome.simulate.features import Feature
 from dnar2mae.genome.simulate.signals import (
     POLYA_TAIL_BP,
@@ -12,7 +13,6 @@ from dnar2mae.genome.simulate.signals import (
     TANDEM_DIVERGENCE,
     TANDEM_UNITS,
     RepeatFamily,
-    encode,
 )
 
 TANDEM_BP = (20, 150)
@@ -20,7 +20,7 @@ _MAX_TRIES = 1000
 
 
 def draw_consensus(draws: Draws) -> dict[str, np.ndarray]:
-    """Consensus sequence (base codes) of each family: independent bases and a poly-A tail."""
+    """Draw the consensus sequence (base codes) of each family: independent bases and a poly-A tail."""
     consensus = {}
     for family in REPEAT_FAMILIES:
         shares = np.array([1 - family.gc, family.gc, family.gc, 1 - family.gc])
@@ -36,7 +36,7 @@ def plant_repeats(
     draws: Draws,
     share: float,
 ) -> list[Feature]:
-    """Plant copies at random free places until they cover a share of the chromosome.
+    """Plant copies at random free positions until they cover a share of the chromosome.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def plant_repeats(
     Raises
     ------
     ConfigError
-        When a thousand places in a row are taken.
+        When a thousand positions in a row are taken.
     """
     cumulative = np.cumsum([family.copies for family in REPEAT_FAMILIES])
     features: list[Feature] = []
@@ -93,21 +93,22 @@ def _interspersed(
     copy = _mutate(draws, consensus[-length_bp:], family.divergence * (0.5 + draws.unit()))[:length_bp]
     strand = "+-"[draws.integer(0, 2)]
     feature = Feature(0, 0, strand, "repeat_region", "", name=family.name)
-    return (copy if strand == "+" else reverse_complement(copy)), feature
+    return (copy if strand == "+" else complement(copy[::-1])), feature
 
 
 def _tandem(draws: Draws, length_bp: int) -> tuple[np.ndarray, Feature]:
     """Draw one microsatellite of at most ``length_bp``, on either strand."""
     unit = TANDEM_UNITS[draws.integer(0, len(TANDEM_UNITS))]
-    copy = _mutate(draws, np.resize(encode(unit), length_bp), TANDEM_DIVERGENCE)[:length_bp]
+    copy = _mutate(draws, np.resize(encode(unit.encode()), length_bp), TANDEM_DIVERGENCE)[:length_bp]
     if draws.integer(0, 2):
-        copy = reverse_complement(copy)
+        copy = complement(copy[::-1])
     return copy, Feature(0, 0, ".", "tandem_repeat", "", name=f"({unit})n")
 
 
 def _mutate(draws: Draws, codes: np.ndarray, divergence: float) -> np.ndarray:
     """Substitute a share of the bases; delete a twentieth of that share and double as many."""
     changed = draws.units(len(codes)) < divergence
+    # 1, 2 or 3 codes further: never the same base
     other = 1 + (draws.units(len(codes)) * 3).astype(np.uint8)
     codes = np.where(changed, (codes + other) % 4, codes).astype(np.uint8)
     indel = draws.units(len(codes))

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dnar2mae.genome.alphabet import encode
+
 _IUPAC = {"A": "A", "C": "C", "G": "G", "T": "T", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "N": "ACGT"}
 
 
@@ -21,11 +23,6 @@ def pwm(consensus: str, strong: float = 0.97, weak: float = 0.7) -> Float[np.nda
         row[allowed] = share / allowed.sum()
         row[~allowed] = (1 - share) / max((~allowed).sum(), 1)
     return rows
-
-
-def encode(text: str) -> UInt8[np.ndarray, " L"]:
-    """Return the base codes of an upper-case sequence over A C G T."""
-    return np.array(["ACGT".index(base) for base in text], dtype=np.uint8)
 
 
 TF_MOTIFS = {
@@ -89,11 +86,11 @@ STOP_SHARES = (0.5, 0.3, 0.2)
 
 
 def codon_usage() -> tuple[UInt8[np.ndarray, "61 3"], Float[np.ndarray, " 61"]]:
-    """Codes and shares (they sum to 1) of the sense codons."""
+    """Return the base codes and the shares (they sum to 1) of the sense codons."""
     codons, shares = [], []
     for percent, synonyms in AMINO_ACIDS.values():
         names = synonyms.split()
-        codons += [encode(codon) for codon in names]
+        codons += [encode(codon.encode()) for codon in names]
         shares += [percent * share for share in CODON_SHARES[len(names)]]
     return np.stack(codons), np.array(shares) / sum(shares)
 

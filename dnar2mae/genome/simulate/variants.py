@@ -4,14 +4,16 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.genome.alphabet import UNKNOWN, encode
 from dnar2mae.genome.simulate import signals
-from dnar2mae.genome.simulate.draws import N_CODE, Draws
+from dnar2mae.genome.simulate.draws import Draws
 from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP
 from dnar2mae.genome.simulate.genome import SimulatedGenome
 
+# no chromosome has this number, so its stream is not used yet
 _STREAM = 2**32
 _STRONG, _BROKEN = 0.9, 0.05
 _CLEARANCE_BP = 10
@@ -75,9 +77,9 @@ def planted_variants(genome: SimulatedGenome, number: int) -> list[PlantedVarian
     draws = Draws(genome.config.seed, _STREAM)
     sites = list(_motif_sites(genome))
     neutral = {chrom: _Neutral(genome, chrom) for chrom in genome.sequences}
-    found: list[PlantedVariant] = []
+    variants: list[PlantedVariant] = []
     for index in np.argsort(draws.units(len(sites)), kind="stable"):
-        if len(found) == 2 * number:
+        if len(variants) == 2 * number:
             break
         chrom, start, weights, name = sites[index]
         codes = neutral[chrom].codes[start : start + len(weights)]
@@ -89,17 +91,17 @@ def planted_variants(genome: SimulatedGenome, number: int) -> list[PlantedVarian
         position, alt = start + int(rows[choice]), "ACGT"[bases[choice]]
         match = neutral[chrom].take_nearest(position)
         if match is not None:
-            ref, pair = "ACGT"[neutral[chrom].codes[position]], len(found) // 2 + 1
-            found += [PlantedVariant(chrom, position, ref, alt, True, name, pair)]
-            found += [PlantedVariant(chrom, match, ref, alt, False, name, pair)]
-    if len(found) < 2 * number:
-        raise ConfigError(f"--variants must be at most {len(found) // 2} for this genome, got {number}")
+            ref, pair = "ACGT"[neutral[chrom].codes[position]], len(variants) // 2 + 1
+            variants += [PlantedVariant(chrom, position, ref, alt, True, name, pair)]
+            variants += [PlantedVariant(chrom, match, ref, alt, False, name, pair)]
+    if len(variants) < 2 * number:
+        raise ConfigError(f"--variants must be at most {len(variants) // 2} for this genome, got {number}")
     order = list(genome.sequences)
-    return sorted(found, key=lambda variant: (order.index(variant.chrom), variant.start, variant.alt))
+    return sorted(variants, key=lambda variant: (order.index(variant.chrom), variant.start, variant.alt))
 
 
 def vcf_lines(genome: SimulatedGenome, variants: list[PlantedVariant]) -> Iterator[str]:
-    """Lines of a VCF with the INFO fields PLANTED (1 or 0), MOTIF and PAIR."""
+    """Yield the lines of a VCF with the INFO fields PLANTED (1 or 0), MOTIF and PAIR."""
     contigs = "".join(f"##contig=<ID={name},length={len(text)}>\n" for name, text in genome.sequences.items())
     yield _HEADER.format(contigs=contigs)
     for v in variants:
@@ -108,7 +110,7 @@ def vcf_lines(genome: SimulatedGenome, variants: list[PlantedVariant]) -> Iterat
 
 
 def _motif_sites(genome: SimulatedGenome) -> Iterator[tuple[str, int, Float[np.ndarray, "L 4"], str]]:
-    """Chromosome, start, weights on the forward strand and name of every planted motif."""
+    """Yield chromosome, start, weights on the forward strand and name of every planted motif."""
     rows: Iterable[Any] = genome.features.itertuples(index=False)
     for row in rows:
         if row.type == "intron":
@@ -137,38 +139,38 @@ class _Neutral:
 
     def __init__(self, genome: SimulatedGenome, chrom: str) -> None:
         features = genome.features[genome.features["chrom"] == chrom]
-        text = np.frombuffer(genome.sequences[chrom].upper().encode("ascii"), np.uint8)
-        self.codes: UInt8[np.ndarray, " L"] = np.full(len(text), N_CODE, np.uint8)
-        for code, letter in enumerate(b"ACGT"):
-            self.codes[text == letter] = code
-        self.island = _covered(len(text), features[features["type"] == "CpG_island"], 0)
-        planted = _covered(len(text), features[~features["type"].isin(_NOT_PLANTED)], _CLEARANCE_BP)
+        self.codes = encode(genome.sequences[chrom].upper().encode("ascii"))
+        length = len(self.codes)
+        self.island = _covered(length, features[features["type"] == "CpG_island"], 0)
+        planted = _covered(length, features[~features["type"].isin(_NOT_PLANTED)], _CLEARANCE_BP)
         introns = features[features["type"] == "intron"]
         for strand, (left, right) in (("+", INTRON_ENDS_BP), ("-", INTRON_ENDS_BP[::-1])):
             own = introns[introns["strand"] == strand]
-            planted |= _covered(len(text), own.assign(end=own["start"] + left), _CLEARANCE_BP)
-            planted |= _covered(len(text), own.assign(start=own["end"] - right), _CLEARANCE_BP)
-        self.free = ~planted & (self.codes < N_CODE)
+            planted |= _covered(length, own.assign(end=own["start"] + left), _CLEARANCE_BP)
+            planted |= _covered(length, own.assign(start=own["end"] - right), _CLEARANCE_BP)
+        self.free = ~planted & (self.codes < UNKNOWN)
+        # the outermost bases lack a neighbour
         self.free[[0, -1]] = False
+        # one number for a base and its two neighbours, digits of five letters
         self.context = np.convolve(self.codes.astype(np.int32), [1, 5, 25], "same")
         self._positions: dict[tuple[int, bool], np.ndarray] = {}
 
     def take_nearest(self, position: int) -> int | None:
-        """Nearest free position of the same kind, which is then taken; None if there is none."""
+        """Take the nearest free position with the same base and neighbours; return None if there is none."""
         context, island = int(self.context[position]), bool(self.island[position])
         if (context, island) not in self._positions:
             same = self.free & (self.context == context) & (self.island == island)
             self._positions[context, island] = np.flatnonzero(same)
-        left = self._positions[context, island]
-        if not len(left):
+        remaining = self._positions[context, island]
+        if not len(remaining):
             return None
-        nearest = int(np.argmin(np.abs(left - position)))
-        self._positions[context, island] = np.delete(left, nearest)
-        return int(left[nearest])
+        nearest = int(np.argmin(np.abs(remaining - position)))
+        self._positions[context, island] = np.delete(remaining, nearest)
+        return int(remaining[nearest])
 
 
 def _covered(length: int, features: Any, margin: int) -> Bool[np.ndarray, " L"]:
-    """Which positions lie in a feature or within ``margin`` of one."""
+    """Return which positions lie in a feature or within ``margin`` of one."""
     covered = np.zeros(length, bool)
     for start, end in zip(features["start"], features["end"], strict=True):
         covered[max(start - margin, 0) : end + margin] = True

@@ -79,7 +79,7 @@ def _window_sums(
         by_plan = []
         for plan in plans:
             masked = _masked_bases(plan, batch, codes, modality.tokenizer)
-            window = masked.place // codes.shape[1]
+            window = masked.targets // codes.shape[1]
             by_plan.append([np.bincount(window, bits, minlength=len(ids)) for bits in model.bits(masked)])
         parts.append(np.stack(by_plan, axis=1))
     return np.concatenate(parts, axis=2) * np.log(2) / modality.unit_size
@@ -101,8 +101,8 @@ def _masked_bases(
     visible = np.zeros(codes.size, bool)
     seen = (inputs != plan.mask_id).numpy()
     visible[_spread((starts + rows)[seen], sizes[seen])[0]] = True
-    place, earlier = _spread((starts + rows)[predicted.numpy()], sizes[predicted.numpy()])
-    return MaskedBases(codes, np.where(visible.reshape(codes.shape), codes, np.uint8(UNKNOWN)), place, earlier)
+    targets, earlier = _spread((starts + rows)[predicted.numpy()], sizes[predicted.numpy()])
+    return MaskedBases(codes, np.where(visible.reshape(codes.shape), codes, np.uint8(UNKNOWN)), targets, earlier)
 
 
 def _spread(
