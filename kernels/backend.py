@@ -1,4 +1,4 @@
-"""Which implementation of an operator runs."""
+"""The choice between the implementations of an operator."""
 
 import os
 from typing import Literal
@@ -16,7 +16,7 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bool:
-    """Tell whether the Triton kernels run for a tensor.
+    """Return whether the Triton kernels run for a tensor.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
     tensor
         Any of the operator's inputs; its device decides.
     plan
-        Mask plan of an operator that draws masks. Only the definition knows spans and words.
+        Mask plan of an operator that draws masks. Only the PyTorch definition can place spans and words.
 
     Raises
     ------
     ConfigError
-        If the name is unknown, or if Triton is asked for where it cannot run or for a placement it does not know.
+        If the name is unknown, or ``triton`` cannot run on this device or with this placement of masks.
     """
     if backend not in ("auto", "reference", "triton"):
         raise ConfigError(f"backend must be auto, reference or triton, got {backend}")

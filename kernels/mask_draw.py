@@ -1,6 +1,6 @@
 """The mask draw inside a Triton kernel: bit-equal twin of :mod:`dnar2mae.masking.draw`.
 
-Words are compared as unsigned numbers in ``int64``, so that a bound of 2**32 ("always") is one like any other.
+Words are compared as unsigned numbers in ``int64``, so that a bound of 2**32 ("always") is no special case.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dnar2mae.random import Stream
 
 RATIO, MASK, SPAN = (tl.constexpr(int(stream)) for stream in (Stream.RATIO, Stream.MASK, Stream.SPAN))
 VARYING = ["seed", "low", "span", "mask_below", "random_below", "mask_id", "first_real", "num_real"]
-"""Kernel arguments that Triton shall not compile a variant for when they happen to be 1 or divisible by 16."""
+"""Kernel arguments for which Triton must not compile another variant when they happen to be 1 or divisible by 16."""
 
 
 def pack(plan: MaskPlan) -> list[int]:
@@ -27,9 +27,9 @@ def pack(plan: MaskPlan) -> list[int]:
 
 @no_type_check  # under torch.compile the integers are symbolic
 def draw_arguments(plan: Sequence[int], device: torch.device) -> dict[str, Any]:
-    """Kernel arguments of a packed plan that decide which tokens are masked.
+    """Return the kernel arguments of a packed plan that decide which tokens are masked.
 
-    A single ratio interval travels as two numbers. Several (the ``choice`` law) become a table on the device,
+    A single ratio interval is passed as two numbers. Several (the ``choice`` law) become a table on the device,
     filled there so that the host never waits.
     """
     seed, anchor_stride = plan[:2]
@@ -49,14 +49,14 @@ def draw_arguments(plan: Sequence[int], device: torch.device) -> dict[str, Any]:
 
 @no_type_check
 def replacement_arguments(plan: Sequence[int]) -> dict[str, Any]:
-    """Kernel arguments of a packed plan that decide what a masked token becomes."""
+    """Return the kernel arguments of a packed plan that decide what a masked token becomes."""
     return dict(zip(("mask_below", "random_below", "mask_id", "first_real", "num_real"), plan[2:7], strict=True))
 
 
 @triton.jit
 @no_type_check
 def _words(seed, sample, position, STREAM: tl.constexpr):
-    """Four words of one position: :func:`dnar2mae.random.draw`."""
+    """Return the four random words of a position, as :func:`dnar2mae.random.draw` does."""
     return tl.philox(seed, position, sample.to(tl.uint32), (sample >> 32).to(tl.uint32), STREAM)
 
 
@@ -70,7 +70,7 @@ def scale(word, bound):
 @triton.jit
 @no_type_check
 def mask_limit(sample, seed, low, span, table, NUM_INTERVALS: tl.constexpr):
-    """Mask ratio of a sample in units of 2**-32: :func:`dnar2mae.masking.draw.draw_threshold`."""
+    """Return the mask ratio of a sample in units of 2**-32, as :func:`dnar2mae.masking.draw.draw_threshold` does."""
     within, which, _, _ = _words(seed, sample, 0, RATIO)
     if NUM_INTERVALS > 1:
         interval = table + 2 * scale(which, NUM_INTERVALS)
@@ -83,7 +83,7 @@ def mask_limit(sample, seed, low, span, table, NUM_INTERVALS: tl.constexpr):
 @triton.jit
 @no_type_check
 def _strength(seed, sample, position, maskable, limit, mask_below, random_below):
-    """0 not masked, 1 masked but kept, 2 a random token, 3 [MASK]; and the word that picks the random token."""
+    """Return 0 not masked, 1 masked but kept, 2 a random token, 3 [MASK]; and the word that picks the random token."""
     choose, kind, pick, _ = _words(seed, sample, position, MASK)
     kind = kind.to(tl.int64)
     strength = tl.where(kind < mask_below, 3, tl.where(kind < random_below, 2, 1))
@@ -95,7 +95,7 @@ def _strength(seed, sample, position, maskable, limit, mask_below, random_below)
 def draw_mask(
     sample, position, maskable_row, length, seed, limit, mask_below, random_below, ANCHOR_STRIDE: tl.constexpr
 ):
-    """Choices for a block of positions of one sample: strength, whether a prediction is asked for, random word.
+    """Return the choices for a block of positions of one sample: strength, whether it is predicted, random word.
 
     With overlapping tokens (``ANCHOR_STRIDE`` above 1) the choices of the anchors on either side are drawn again
     here, and the stronger one wins.

@@ -4,7 +4,7 @@ import torch
 
 from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.models import MaskedModel
-from dnar2mae.run.checkpoint import save_checkpoint
+from dnar2mae.run.checkpoint import Snapshot
 from dnar2mae.run.config_file import write_config
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -27,5 +27,5 @@ def write_run(folder, model=None, k=1, stride=None, noise=0.1, **settings):
     (folder / "checkpoints").mkdir(parents=True)
     write_config(config, folder / "config.yaml")
     optimizer = torch.optim.AdamW(module.parameters())
-    save_checkpoint(folder / "checkpoints" / "step-00000007", module, optimizer, {"step": 7, "history": []})
+    Snapshot.take(module, optimizer, {"step": 7, "history": []}).write(folder / "checkpoints" / "step-00000007")
     return folder

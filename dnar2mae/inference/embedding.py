@@ -1,4 +1,4 @@
-"""From a file of samples to a file of embeddings; memory does not grow with the input."""
+"""Embedding a file of samples into a file of vectors, in memory that does not grow with the input."""
 
 import itertools
 import warnings
@@ -24,7 +24,7 @@ _PACKAGES = {".npy": "numpy", ".parquet": "pyarrow", ".h5ad": "anndata"}
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written."""
+    """The output of :func:`embed`."""
 
     rows: int
     width: int
@@ -40,23 +40,23 @@ def embed(
     device: str = "auto",
     options: EmbedOptions | None = None,
 ) -> Written:
-    """Embed a file of what a model was trained on.
+    """Embed a file of samples and write the vectors.
 
     Parameters
     ----------
     model
-        What :func:`dnar2mae.inference.load` reads, or has read.
+        A path that :func:`dnar2mae.inference.load` reads, or the model it returned.
     path
-        What the model's kind of data reads: a row a sample (of DNA a sequence, region or tile).
+        File that the model's modality reads: a row per sample (of DNA per sequence, region or tile).
     out
-        ``.npy`` (float32 [rows, D]; what the rows are stands in the ``.tsv`` beside it), ``.parquet`` (the table's
+        ``.npy`` (float32 [rows, D]; a ``.tsv`` beside it describes the rows), ``.parquet`` (the table's
         columns and ``embedding``) or ``.h5ad`` (``X`` and ``obs``; of cells, the input with
         ``obsm["X_dnar2mae"]``); replaced if it exists.
     device
-        Where a model that is still to be read runs.
+        Device of a model that is given by its path.
     options
-        What the kind of data understands, such as :class:`dnar2mae.inference.DnaEmbedOptions`. Where a sample has
-        several rows (``pool="none"``), the output is ``.npy``, and the table beside it has ``first_row`` and
+        Options of the modality, such as :class:`dnar2mae.inference.DnaEmbedOptions`. Where a sample
+        has several rows (``pool="none"``), the output is ``.npy``, and the table beside it has ``first_row`` and
         ``num_rows``.
 
     Raises
@@ -67,27 +67,27 @@ def embed(
     Warns
     -----
     UserWarning
-        If a sample holds nothing to embed; its row is NaN.
+        If a sample has nothing to embed; its row is NaN.
     """
     path, out = Path(path), Path(out)
     _check_output(out)
     trained = model if isinstance(model, TrainedModel) else load(model, device=device)
     fitting = _fitting(options or EmbedOptions(), trained)
     source = trained.modality.read_with(path, fitting)
-    found = trained.modality.embeddings(trained.model, source, fitting, progress=True)
-    if out.suffix != ".npy" and found.num_rows != len(found.table):
+    embeddings = trained.modality.embeddings(trained.model, source, fitting, progress=True)
+    if out.suffix != ".npy" and embeddings.num_rows != len(embeddings.table):
         raise ConfigError(f"--out must end in .npy where a sample has several rows, got {out}")
     with output_file(out) as partial:
-        width, empty = _write(trained, found, path, out, partial)
+        width, empty = _write(trained, embeddings, path, out, partial)
     if empty:
         warnings.warn(
-            f"{path}: {empty} of {found.num_rows} samples hold nothing to embed: their rows are NaN", stacklevel=2
+            f"{path}: {empty} of {embeddings.num_rows} samples hold nothing to embed: their rows are NaN", stacklevel=2
         )
-    return Written(found.num_rows, width, trained.source)
+    return Written(embeddings.num_rows, width, trained.source)
 
 
 def _fitting(options: EmbedOptions, trained: TrainedModel) -> EmbedOptions:
-    """Return the options as the kind of data has them; what it does not understand must have been left alone."""
+    """Return the options in the modality's own class; those that it lacks must have their defaults."""
     given = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
     wanted = trained.modality.embed_options
     unfit = sorted(given.keys() - {field.name for field in fields(wanted)})
@@ -107,29 +107,29 @@ def _check_output(out: Path) -> None:
         raise ConfigError(f"--out {out} needs the package {package}: pip install {package}")
 
 
-def _write(trained: TrainedModel, found: Embeddings, path: Path, out: Path, partial: Path) -> tuple[int, int]:
+def _write(trained: TrainedModel, embeddings: Embeddings, path: Path, out: Path, partial: Path) -> tuple[int, int]:
     """Write blocks of rows as they come, to ``partial``, and return their width and how many rows are NaN.
 
-    What needs the whole array reads it from a temporary file.
+    Formats that need the whole array read it from a temporary file.
     """
-    blocks = iter(found.blocks)
-    first = next(blocks, np.zeros((0, 0), np.float32))
-    blocks, shape = itertools.chain([first], blocks), (found.num_rows, first.shape[1])
+    blocks = iter(embeddings.blocks)
+    first = next(blocks, np.zeros((0, 0), np.float32))  # its width goes into the header
+    blocks, shape = itertools.chain([first], blocks), (embeddings.num_rows, first.shape[1])
     if out.suffix == ".npy":
         with partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             empty = _append(file, blocks)
         with written_whole(out.with_suffix(".tsv")) as described:
-            found.table.to_csv(described, sep="\t", index=False)
+            embeddings.table.to_csv(described, sep="\t", index=False)
         return shape[1], empty
-    with TemporaryFile(dir=out.parent) as file:  # beside the output: there is room for the one as for the other
+    with TemporaryFile(dir=out.parent) as file:  # on the output's disk, which must have the room anyway
         empty = _append(file, blocks)
         file.flush()
         vectors = np.memmap(file, "<f4", "r", shape=shape).view(np.ndarray)
         if out.suffix == ".parquet":
-            _write_parquet(vectors, found.table, partial)
+            _write_parquet(vectors, embeddings.table, partial)
         else:
-            trained.modality.write(vectors, found.table, path, partial)
+            trained.modality.write(vectors, embeddings.table, path, partial)
     return shape[1], empty
 
 

@@ -1,4 +1,4 @@
-"""The one way to read a trained model, of any kind of data."""
+"""Reading a trained model of any modality."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,16 +22,16 @@ from dnar2mae.training.device import choose_device
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedModel:
-    """A model read back, with what it was trained for."""
+    """A trained model with its configuration and its modality."""
 
     config: PretrainConfig
-    """Settings of the run; of an exported folder, what is known of them."""
+    """Settings of the run; of an exported folder, those that it records."""
     modality: Modality
-    """Its kind of data, without the training data."""
+    """Its modality, without the training data."""
     model: MaskedModel
     """The network, in evaluation mode, on its device, in fp32."""
     source: str
-    """Where it came from."""
+    """The path it was read from, or another description."""
 
     @property
     def device(self) -> torch.device:
@@ -39,20 +39,20 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
     def random_like(self, seed: int) -> "TrainedModel":
-        """Return the same architecture with the initial weights of this seed: the control for what was learned."""
+        """Return the same architecture with the initial weights of this seed: the control for what training adds."""
         model = _network(self.config, self.modality)
         model.reset_parameters(torch.Generator().manual_seed(seed))
         return replace(self, model=_ready(model, self.device), source=f"random weights of seed {seed}")
 
     def embed(self, source: FiniteSource, options: EmbedOptions | None = None) -> Float[np.ndarray, "N W"]:
-        """Return the vectors of samples that the modality has read, in their order; NaN where there is nothing.
+        """Return the vectors of samples that the modality has read, in their order; NaN for a sample without a token.
 
         Parameters
         ----------
         source
-            What ``modality.read`` gave.
+            Samples as ``modality.read`` returns them.
         options
-            What ``modality.embed_options`` names; by default its defaults.
+            Of the class ``modality.embed_options``; by default its defaults.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class TrainedModel:
 
 
 def load(path: str | Path, *, device: str = "auto", seed: int | None = None) -> TrainedModel:
-    """Read a run of any kind of data, one of its checkpoints, or a ModernBERT folder as ``export`` writes it.
+    """Read a run of any modality, one of its checkpoints, or a ModernBERT folder as ``export`` writes it.
 
     Only safetensors, JSON and YAML are ever read.
 
@@ -75,23 +75,23 @@ def load(path: str | Path, *, device: str = "auto", seed: int | None = None) -> 
     device
         ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes the first GPU, else the CPU.
     seed
-        Give the same architecture with the initial weights of this seed instead.
+        Return the same architecture with the initial weights of this seed instead.
 
     Raises
     ------
     RunError
-        If there is none of these, a file is damaged or does not fit, or the weights are a pickle.
+        If the path is none of these, a file is damaged or does not fit, or the weights are a pickle.
     ConfigError
         If the device does not exist.
     """
     target, _ = choose_device(PretrainConfig(device=device))
-    found = find_checkpoint(Path(path))
-    trained = _from_modernbert(Path(path), target) if found is None else _from_run(*found, target)
+    located = find_checkpoint(Path(path))
+    trained = _from_modernbert(Path(path), target) if located is None else _from_run(*located, target)
     return trained if seed is None else trained.random_like(seed)
 
 
 def is_trained_model(path: Path) -> bool:
-    """Whether a folder is a run, a checkpoint or an export of this package, which :func:`load` reads."""
+    """Return whether a folder is a run, a checkpoint or an export of this package, which :func:`load` reads."""
     exported = (path / "config.json").is_file() and '"ModernBertForMaskedLM"' in (path / "config.json").read_text()
     return (path / "config.yaml").is_file() or (path / "state.json").is_file() or exported
 

@@ -1,4 +1,4 @@
-"""A model of DNA by single bases or k-mers: what embeddings in memory, variant effects and export start from."""
+"""A trained model of DNA by single bases or k-mers, for embeddings in memory, variant effects and export."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Model:
     """A trained model of DNA; made by :meth:`from_pretrained`."""
 
     trained: TrainedModel
-    """The same as every kind of data has it."""
+    """The same model as every modality has it."""
     modality: DnaModality
-    """Its kind of data."""
+    """Its modality."""
     tokenizer: KmerTokenizer
-    """From bases to token ids."""
+    """Turns bases into token ids."""
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str = "auto") -> "Model":
@@ -46,7 +46,7 @@ class Model:
 
     @classmethod
     def of(cls, trained: TrainedModel) -> "Model":
-        """Take a model that has been read, or made; raises as :meth:`from_pretrained`."""
+        """Return the model of DNA in a trained model; raises as :meth:`from_pretrained`."""
         modality = trained.modality
         if not isinstance(modality, DnaModality):
             raise RunError(
@@ -73,7 +73,7 @@ class Model:
 
     @property
     def source(self) -> str:
-        """Where it came from."""
+        """The path it was read from, or another description."""
         return self.trained.source
 
     @property
@@ -82,7 +82,7 @@ class Model:
         return self.trained.device
 
     def random_like(self, seed: int) -> "Model":
-        """Return the same architecture with the initial weights of this seed: the control for what was learned."""
+        """Return the same architecture with the initial weights of this seed: the control for what training adds."""
         return self.of(self.trained.random_like(seed))
 
     def embed(
@@ -115,9 +115,9 @@ class Model:
         Raises
         ------
         SequenceError
-            If a sequence is shorter than one token or holds a letter that is no nucleotide code.
+            If a sequence is shorter than one token or has a letter that is no nucleotide code.
         ConfigError
-            If the pool or layer does not exist, or the window holds no token.
+            If the pool or layer does not exist, or the window is shorter than one token.
         """
         options = DnaEmbedOptions(
             pool=pool,  # type: ignore[arg-type]  # checked there

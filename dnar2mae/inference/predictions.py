@@ -1,4 +1,4 @@
-"""Masked predictions of many sequences, batched by length and place."""
+"""Masked predictions of many sequences, batched by length and position."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,16 +20,16 @@ def masked_log_probabilities(
     positions: Sequence[Int[np.ndarray, " _"]],
     batch_tokens: int | None = None,
 ) -> list[Float[np.ndarray, "_ R"]]:
-    """Predict tokens where inputs show [MASK]; what these predictions do not depend on is not computed.
+    """Return predictions of tokens where inputs show [MASK], computing only what these depend on.
 
     Parameters
     ----------
     module
         A model of objective ``mlm``.
     tokens
-        Ids as the model shall see them.
+        Ids as the model sees them.
     positions
-        Where to predict in each of them, ascending, at least one.
+        Positions to predict in each sequence, ascending, at least one.
     batch_tokens
         Most tokens of a batch (a longer sequence is a batch of its own); by default what suits the device.
 
@@ -47,23 +47,23 @@ def masked_log_probabilities(
         raise RunError("masked predictions need a model of --model.objective mlm, got mae")
     device = next(module.parameters()).device
     real = slice(module.vocabulary.first_real, module.vocabulary.first_real + module.vocabulary.num_real)
-    found: list[np.ndarray] = [np.empty(0)] * len(tokens)
+    predictions: list[np.ndarray] = [np.empty(0)] * len(tokens)
     for members in _batches(tokens, positions, batch_tokens or tokens_at_once(device)):
         counts = [len(positions[i]) for i in members]
         row = torch.from_numpy(np.repeat(np.arange(len(members)), counts)).to(device)
-        place = np.concatenate([positions[i] for i in members]).astype(np.int64)
-        start, end = int(place.min()), int(place.max()) + 1
+        position = np.concatenate([positions[i] for i in members]).astype(np.int64)
+        start, end = int(position.min()), int(position.max()) + 1
         ids = torch.from_numpy(np.stack([tokens[i] for i in members])).to(device)
         hidden = encode_span(module.encoder, module.embedder(ids), start, end)
-        logits = module.logits(hidden[row, torch.from_numpy(place - start).to(device)])
+        logits = module.logits(hidden[row, torch.from_numpy(position - start).to(device)])
         scores = F.log_softmax(logits[:, real], dim=-1).cpu().numpy()
         for i, part in zip(members, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
-            found[i] = part
-    return found
+            predictions[i] = part
+    return predictions
 
 
 def _batches(tokens: Sequence[np.ndarray], positions: Sequence[np.ndarray], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices of inputs of one length with predictions near each other; the longest inputs first."""
+    """Yield indices of inputs of one length with predictions near each other; the longest inputs first."""
     order = sorted(range(len(tokens)), key=lambda i: (-len(tokens[i]), positions[i][0], positions[i][-1]))
     start = 0
     while start < len(order):

@@ -1,1 +1,1 @@
-"""Kinds of data. ``registry`` finds one by name, ``contract`` says what the pretraining loop asks of it."""
+"""Modalities: ``registry`` finds one by name, ``contract`` defines what the pretraining loop needs of it."""

@@ -1,7 +1,7 @@
-"""The contract between a kind of data and the pretraining loop.
+"""The contract between a modality (a kind of data) and the pretraining loop.
 
-A kind of data is a :class:`Modality`: indexed sources of samples, a vocabulary, an embedder that turns a batch into
-vectors, a head that turns vectors at masked places into losses, and the unit in which its held-out loss is reported.
+A :class:`Modality` has indexed sources of samples, a vocabulary, an embedder that turns a batch into vectors, a head
+that turns vectors at masked positions into losses, and the unit in which its held-out loss is reported.
 The loop, the masks, the backbones, checkpoints and resuming are the same for all.
 """
 
@@ -27,36 +27,36 @@ from dnar2mae.tokenizers import Vocabulary
 
 
 class Embeddings(NamedTuple):
-    """Vectors of samples, made block by block as they are asked for."""
+    """Vectors of samples, computed block by block while they are consumed."""
 
     num_rows: int
     """Vectors in all: one a sample, or several (one a token)."""
     table: pd.DataFrame
-    """What an output says about each sample."""
+    """One row per sample, written beside the vectors."""
     blocks: Iterator[Float[np.ndarray, "_ W"]]
-    """The vectors in order, float32; NaN for a sample that holds nothing to embed."""
+    """The vectors in order, float32; NaN for a sample without a token to embed."""
 
 
 Yardsticks = dict[str, dict[str, Float64[np.ndarray, "R S"]]]
-"""Losses of trivial models by family and name, one row a mask plan: their sum over each sample, in the unit."""
+"""Losses of trivial models by family and name: their sum over each sample, one row per mask plan, in the unit."""
 
 
 class Modality(ABC):
-    """One kind of data. A subclass is made from the run's configuration, and opens its data when first asked.
+    """A kind of data. A subclass is built from the run's configuration, and opens its data when they are first used.
 
-    It takes ``(config, saved)``: the :class:`dnar2mae.config.PretrainConfig`, and the run directory that
-    :meth:`save` has written to when a trained model is read back (its data may be gone by then), else None.
+    It takes ``(config, saved)``: the :class:`dnar2mae.config.PretrainConfig`; and, when a trained model is read back
+    (its data may be gone by then), the run directory that :meth:`save` has written to, else None.
     """
 
     vocabulary: Vocabulary
-    """Ids by role. Where tokens carry values, [MASK] is id 0 and token t is shown as id t + 1."""
+    """Ids by role. Where tokens carry values, id 0 is [MASK] and id t + 1 means the values of token t."""
     layout: Layout
     unit: str
     """Name of the reported loss's unit, e.g. "bits per base"."""
     unit_size: float = 1.0
     """Losses summed over tokens, divided by the units these stand for and by this, are in ``unit``."""
     embed_options: type[EmbedOptions] = EmbedOptions
-    """Options that :meth:`read_with` and :meth:`embeddings` understand."""
+    """Class of the options of :meth:`read_with` and :meth:`embeddings`."""
 
     @property
     @abstractmethod
@@ -70,81 +70,81 @@ class Modality(ABC):
 
     @abstractmethod
     def embedder(self) -> Embedder:
-        """Build what turns a batch into vectors."""
+        """Build the embedder, which turns a batch into vectors."""
 
     @abstractmethod
     def head(self) -> Head:
-        """Build what turns vectors at masked places into losses."""
+        """Build the head, which turns vectors at masked positions into losses."""
 
     def open(self) -> None:
-        """Open training and held-out data, so that what is wrong with them is told before anything is written."""
+        """Open training and held-out data, so that their faults are reported before anything is written."""
         _ = self.train, self.validation
 
     def report(self) -> dict[str, Any]:
-        """What the run trains on, for the summary."""
+        """Return a description of the training data, for the summary."""
         return {}
 
     def fingerprint(self) -> str:
-        """Digest of the content of all files that a run trains on and is judged by, whatever their names and places.
+        """Return a digest of the content of all training and held-out files, independent of their names and folders.
 
-        A resumed run whose data give another one is refused; by default nothing is compared.
+        A resumed run whose data have another digest is refused; by default nothing is compared.
         """
         return ""
 
     def yardstick(self) -> dict[str, float]:
-        """Held-out loss of trivial models fitted on the training data, by name, in ``unit``."""
+        """Return the held-out loss of trivial models fitted on the training data, by name, in ``unit``."""
         return {}
 
     def masked_yardsticks(self, plans: Sequence[MaskPlan], sample_ids: Int[np.ndarray, " S"]) -> Yardsticks:
-        """Losses of trivial models, fitted on the training data, at the very masks a model is judged at.
+        """Return the losses of trivial models, fitted on the training data, at the masks of the model's own scores.
 
         Parameters
         ----------
         plans
-            Masks, one plan a ratio.
+            Masks, one plan per ratio.
         sample_ids
             Held-out samples.
 
         Returns
         -------
         dict
-            By family and name; none by default. Divided by the units of what a plan masks (of the tokens'
+            By family and name; none by default. Divided by the units of the tokens that a plan masks (their
             ``Batch.units``, else one each), the sums are losses in ``unit``.
         """
         return {}
 
-    def save(self, folder: Path) -> None:  # noqa: B027 - most kinds need nothing
-        """Write into a run directory what a trained model needs besides its weights (a vocabulary, a tokenizer)."""
+    def save(self, folder: Path) -> None:  # noqa: B027 - most modalities need nothing
+        """Write the files that a trained model needs besides its weights (a vocabulary, a tokenizer)."""
 
-    def illustrate(self, model: MaskedModel, path: Path | None) -> None:  # noqa: B027 - nor a picture
-        """Draw what the model makes of some held-out samples.
+    def illustrate(self, model: MaskedModel, path: Path | None) -> None:  # noqa: B027 - nor do they have a picture
+        """Draw the model's predictions for some held-out samples.
 
         Called at each validation for ``held_out-last``, and for ``held_out-best`` where the loss is the lowest so far.
 
         Parameters
         ----------
         model
-            As it is now.
+            The model at this step.
         path
-            File to write, still without a suffix; None on ranks that compute along but write nothing.
+            File to write, without suffix; None on ranks that compute along but write nothing.
         """
 
     def read(self, path: Path) -> FiniteSource:
-        """Samples of a file or folder in their order, unmasked, as embeddings and probes take them.
+        """Return the samples of a file or folder in their order, unmasked, for embeddings and probes.
 
-        Where they may have classes, the source is a :class:`LabelledSource`.
-        The source may have a ``table``, a data frame that describes each sample; outputs then hold it; and a method
-        ``column(name)`` that gives the texts of one of the file's own columns, from which probes take labels.
+        Where they may have classes, the source is a :class:`LabelledSource`. It may have a ``table``, a data frame that
+        describes each sample and is written to outputs; and a method ``column(name)`` that returns the texts of one of
+        the file's own columns, from which probes take labels.
 
         Raises
         ------
         ConfigError
-            If this kind of data has no such reader.
+            If this modality has no such reader.
         """
         raise ConfigError(f"{path}: {type(self).__name__} does not read samples to embed")
 
     def read_with(self, path: Path, options: Any) -> FiniteSource:
-        """Samples of a file as ``options``, of the type :attr:`embed_options`, ask; by default those of :meth:`read`.
+        """Return the samples of a file under ``options``, of the type :attr:`embed_options`; by default :meth:`read`.
 
         Raises
         ------
@@ -156,14 +156,14 @@ class Modality(ABC):
     def embeddings(
         self, model: MaskedModel, source: FiniteSource, options: Any = None, *, progress: bool = False
     ) -> Embeddings:
-        """Embed samples, by default each as :meth:`dnar2mae.models.MaskedModel.pooled` does.
+        """Embed samples, by default by :meth:`dnar2mae.models.MaskedModel.pooled`.
 
         Parameters
         ----------
         model
-            Of a run on the same kind of data, in evaluation mode.
+            Of a run on the same modality, in evaluation mode.
         source
-            What :meth:`read` or :meth:`read_with` gave.
+            Samples as :meth:`read` or :meth:`read_with` returns them.
         options
             Of the type :attr:`embed_options`; by default its defaults.
         progress
@@ -176,11 +176,11 @@ class Modality(ABC):
         return Embeddings(len(source), table, _pooled(model, source, batch_tokens, progress))
 
     def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
-        """Write the vectors of all samples that :meth:`read` gives of ``path`` as an AnnData: ``X`` and ``obs``."""
+        """Write the vectors of all samples in ``path`` as an AnnData: ``X`` and, from ``table``, ``obs``."""
         import anndata
 
         texts = [name for name in table.columns if pd.api.types.is_string_dtype(table[name])]
-        described = table.astype(dict.fromkeys(texts, object))  # anndata does not write pandas 3's own strings
+        described = table.astype(dict.fromkeys(texts, object))  # anndata cannot write the string type of pandas 3
         described.index = pd.Index(np.arange(len(table)).astype(str), dtype=object)
         dimensions = pd.DataFrame(index=pd.Index(np.arange(vectors.shape[1]).astype(str), dtype=object))
         anndata.AnnData(vectors, obs=described, var=dimensions).write_h5ad(out)

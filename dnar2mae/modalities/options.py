@@ -1,4 +1,4 @@
-"""How samples become vectors: what all kinds of data understand. No torch here, so that ``--help`` stays quick."""
+"""Options of embedding samples, for all modalities. No torch here, so that ``--help`` stays quick."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dnar2mae.config import require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbedOptions:
-    """Options of every kind of data; a kind that understands more has a subclass of its own."""
+    """Options of every modality; one with more options has a subclass."""
 
     batch_tokens: int | None = None
     """Tokens encoded at once; by default what suits the device. Changes speed and memory only."""

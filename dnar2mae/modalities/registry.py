@@ -1,7 +1,7 @@
-"""Kinds of data by name: those of this package, and those that installed packages register.
+"""Modalities by name: those of this package, and those that installed packages register.
 
-A package adds a kind of data by an entry point of the group ``dnar2mae.modalities``, whose name is what
-``--modality`` is given and whose object is a :class:`ModalitySpec`. No torch here, so that ``--help`` stays quick.
+A package adds a modality by an entry point of the group ``dnar2mae.modalities``, whose name is the value of
+``--modality`` and whose object is a :class:`ModalitySpec`. No torch here, so that ``--help`` stays quick.
 """
 
 import importlib
@@ -30,38 +30,38 @@ _BUILT_IN = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModalitySpec:
-    """What is known of a kind of data before a run starts."""
+    """Description of a modality, available without importing torch."""
 
     config: type
     """Frozen dataclass of the settings ``--data.*``; every field has a default."""
     modality: str
     """``module:Class`` of the :class:`dnar2mae.modalities.contract.Modality`, imported when a run starts."""
     adapt: Callable[[PretrainConfig], PretrainConfig] = lambda config: config
-    """Turn a preset, whose ``data`` is already ``config()``, into what suits this kind of data."""
+    """Turns a preset, whose ``data`` is already ``config()``, into one that suits this modality."""
     paths: str = "paths"
     """Setting among ``--data.*`` that names the data: a tuple of texts, or one text."""
     may_change: tuple[str, ...] = ()
     """Settings among ``--data.*`` that a resumed run may change, for they do not change what is learned. Paths are
-    among them where :meth:`dnar2mae.modalities.contract.Modality.fingerprint` tells other data."""
+    among them where :meth:`dnar2mae.modalities.contract.Modality.fingerprint` detects other data."""
     files: tuple[str, ...] = ()
-    """Names of what :meth:`dnar2mae.modalities.contract.Modality.save` writes into a run directory."""
+    """Names of the files that :meth:`dnar2mae.modalities.contract.Modality.save` writes into a run directory."""
     benchmark: str | None = None
     """``module:NAME`` of the :class:`dnar2mae.benchmarks.rows.contract.LabelledData` by which the benchmarks read and
-    embed labelled rows; by default they take what :meth:`dnar2mae.modalities.contract.Modality.read` gives."""
+    embed labelled rows; by default they use :meth:`dnar2mae.modalities.contract.Modality.read`."""
 
     def data_of(self, path: "Path", **settings: Any) -> Any:
-        """Settings ``--data.*`` of a run on one file."""
-        one = isinstance(getattr(self.config(), self.paths), str)
-        return self.config(**{self.paths: str(path) if one else (str(path),)}, **settings)
+        """Return the settings ``--data.*`` of a run on one file."""
+        is_one = isinstance(getattr(self.config(), self.paths), str)
+        return self.config(**{self.paths: str(path) if is_one else (str(path),)}, **settings)
 
 
 def modality_names() -> list[str]:
-    """Names that ``--modality`` takes."""
+    """Return the names that ``--modality`` takes."""
     return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
 
 
 def modality_spec(name: str) -> ModalitySpec:
-    """Find a kind of data.
+    """Return the description of a modality.
 
     Raises
     ------
@@ -79,12 +79,12 @@ def modality_spec(name: str) -> ModalitySpec:
 
 
 def preset_for(name: str, preset: PretrainConfig) -> PretrainConfig:
-    """Return a preset for this kind of data.
+    """Return a preset adapted to a modality.
 
     Raises
     ------
     ConfigError
-        If there is no such kind of data.
+        If there is no such modality.
     """
     from dataclasses import replace
 
@@ -94,7 +94,7 @@ def preset_for(name: str, preset: PretrainConfig) -> PretrainConfig:
 
 
 def build_modality(config: PretrainConfig, saved: "Path | None" = None) -> "Modality":
-    """Make the run's kind of data.
+    """Build the modality of a run.
 
     Parameters
     ----------
@@ -112,15 +112,15 @@ def build_modality(config: PretrainConfig, saved: "Path | None" = None) -> "Moda
 
 
 def saved_files() -> set[str]:
-    """Names of all files that any kind of data saves into a run directory."""
-    found: set[str] = set()
+    """Return the names of all files that any modality saves into a run directory."""
+    names: set[str] = set()
     for name in modality_names():
         with suppress(ConfigError):  # a package that cannot be imported has written nothing that could be read
-            found |= set(modality_spec(name).files)
-    return found
+            names |= set(modality_spec(name).files)
+    return names
 
 
 def load_object(reference: str) -> Any:
-    """Import what ``module:NAME`` names."""
+    """Import and return the object that ``module:NAME`` names."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)

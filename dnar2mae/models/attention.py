@@ -1,7 +1,7 @@
-"""Attention behind one function: dense or packed, whole or sliding window, by whichever backend is at hand.
+"""Attention behind one function: dense or packed, global or in a sliding window, by the best backend here.
 
 ``flash_attn`` is the flash-attn package, ``varlen`` is :mod:`torch.nn.attention.varlen` (both CUDA, 16-bit), ``sdpa``
-is :func:`torch.nn.functional.scaled_dot_product_attention` (everywhere). All are in both directions with scale
+is :func:`torch.nn.functional.scaled_dot_product_attention` (everywhere). All attend in both directions with scale
 ``K ** -0.5``; a window of w lets a query see the keys at most w positions away in memory.
 """
 
@@ -28,20 +28,21 @@ PREFERENCE: tuple[Backend, ...] = ("flash_attn", "varlen", "sdpa")
 """What ``auto`` tries, in this order."""
 _SHORT = 1024  # rows up to which bf16 training on a CPU is faster by matrix products than by SDPA
 _HALF = (torch.float16, torch.bfloat16)
-_HEAD_STEP, _WIDEST_HEAD, _AMPERE = 8, 256, (8, 0)  # what the kernels of FlashAttention 2 ask for
+_HEAD_STEP, _WIDEST_HEAD, _AMPERE = 8, 256, (8, 0)  # what the kernels of FlashAttention 2 require
 _HAS_FLASH_ATTN = find_spec("flash_attn") is not None
+# torch.nn.attention.varlen came without windows, which local layers need
 _HAS_VARLEN = varlen is not None and "window_size" in signature(varlen.varlen_attn).parameters
 
 
 def choose_backend(
     requested: Backend, device: torch.device, dtype: torch.dtype, head_width: int = _HEAD_STEP
 ) -> Backend:
-    """Return the backend that ``requested`` means for heads of this width, on this device and in this type.
+    """Return the backend that ``requested`` stands for, given the device, the dtype and the width of a head.
 
     Raises
     ------
     ConfigError
-        If a backend is asked for by name that cannot run there; the message says why.
+        If a backend named explicitly cannot run there; the message says why.
     """
     if requested == "auto":
         for name in PREFERENCE:
@@ -56,7 +57,7 @@ def choose_backend(
 def why_unavailable(
     backend: Backend, device: torch.device, dtype: torch.dtype, head_width: int = _HEAD_STEP
 ) -> str | None:
-    """Say why a backend cannot run on a device, in a type and with heads of a width; None if it can."""
+    """Return why a backend cannot run on this device, in this dtype and with heads of this width; None if it can."""
     if backend == "sdpa":
         return None
     if device.type != "cuda":
@@ -71,7 +72,7 @@ def why_unavailable(
 
 
 def _why_no_flash(device: torch.device, head_width: int) -> str | None:
-    """Say which of FlashAttention 2's conditions is not met."""
+    """Return which of FlashAttention 2's conditions is not met; None if all are."""
     if head_width % _HEAD_STEP or head_width > _WIDEST_HEAD:
         return f"it needs heads whose width is a multiple of {_HEAD_STEP}, at most {_WIDEST_HEAD}, got {head_width}"
     major, minor = torch.cuda.get_device_capability(device)
@@ -88,14 +89,14 @@ def attention(
     window: int | None = None,
     backend: Backend = "auto",
 ) -> Float[Tensor, "*N H K"]:
-    """Softmax attention among the tokens of each sequence.
+    """Compute softmax attention among the tokens of each sequence.
 
     Parameters
     ----------
     query, key, value
         [B, T, H, K], or [N, H, K] with ``packing``.
     packing
-        Where the sequences lie; rows past the last one have no meaning.
+        Where the sequences lie; the output of rows past the last sequence is undefined.
     window
         See only keys at most this many rows away; by default all.
     backend
@@ -118,7 +119,7 @@ def attention(
         if packing is None:
             return _sdpa(query, key, value, window)
         return _sdpa_packed(query, key, value, packing, window)
-    if packing is None:
+    if packing is None:  # these kernels take packed rows only: a batch is packed sequences of one length
         batch, length = query.shape[:2]
         cu_seqlens = torch.arange(0, (batch + 1) * length, length, device=query.device, dtype=torch.int32)
         rows = [x.reshape(batch * length, *x.shape[2:]) for x in (query, key, value)]
@@ -129,7 +130,7 @@ def attention(
 def _varlen(
     backend: Backend, rows: list[Tensor], cu_seqlens: Tensor, max_length: int, window: int | None
 ) -> Float[Tensor, "N H K"]:
-    reach = (-1, -1) if window is None else (window, window)
+    reach = (-1, -1) if window is None else (window, window)  # -1: no limit
     query, key, value = rows
     if backend == "flash_attn":
         from flash_attn import flash_attn_varlen_func as attend
@@ -141,7 +142,7 @@ def _varlen(
 def _sdpa_packed(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, window: int | None
 ) -> Float[Tensor, "N H K"]:
-    """No padding is computed: windows slide over all sequences in a row, whole sequences get a call each."""
+    """Attend without padding: windows slide over all sequences in a row; without one, each sequence is a call."""
     if window is not None:
         segments = packing.segments(len(query))
         return matmul_attention(query[None], key[None], value[None], window, segments)[0]
@@ -149,7 +150,7 @@ def _sdpa_packed(
 
 
 def one_by_one(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Float[Tensor, "N H K"]:
-    """Attend in each sequence by a call of its own; the host reads the lengths, so this is not to be compiled."""
+    """Attend within each sequence in a call of its own; the host reads the lengths, so this must not be compiled."""
     rest = len(query) - sum(packing.lengths)  # rows of a padded buffer behind the last sequence
     parts = zip(*(x.split([*packing.lengths, rest]) for x in (query, key, value)), strict=True)
     return torch.cat([_sdpa(q[None], k[None], v[None], None)[0] if len(q) else q for q, k, v in parts])
@@ -157,7 +158,7 @@ def one_by_one(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> F
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Float[Tensor, "B T H K"]:
     length = query.shape[1]
-    if window is not None and window < length - 1:
+    if window is not None and window < length - 1:  # a wider window sees everything
         return matmul_attention(query, key, value, window)
     on_matrix_units = query.device.type == "cpu" and query.dtype is torch.bfloat16 and length <= _SHORT
     if on_matrix_units and query.requires_grad:

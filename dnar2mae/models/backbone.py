@@ -1,4 +1,4 @@
-"""Which encoder a configuration names, and where it fits."""
+"""The encoder that a configuration names, and the layouts it fits."""
 
 from dnar2mae.batch import Layout
 from dnar2mae.config import ModelConfig
@@ -14,7 +14,7 @@ Encoder = Transformer | ConvNet | Mlp
 def build_encoder(
     config: ModelConfig, layout: Layout, *, gradient_checkpointing: bool = False, attention: Backend = "auto"
 ) -> Encoder:
-    """Make the encoder of a model.
+    """Build the encoder of a model.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def build_encoder(
     gradient_checkpointing
         Recompute each layer in the backward pass.
     attention
-        For the Transformer.
+        Backend of attention; used by the Transformer alone.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def build_encoder(
 
 
 def why_unsupported(config: ModelConfig, layout: Layout) -> str | None:
-    """Why a backbone does not fit a layout or an objective; None if it does."""
+    """Return why a backbone does not fit a layout or an objective; None if it does."""
     if config.backbone == "transformer":
         return None
     if config.objective == "mae":

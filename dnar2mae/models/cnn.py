@@ -24,23 +24,23 @@ class ConvLayer(FeedForwardLayer):
     config
         Sizes.
     index
-        Place in the stack, from which the dilation follows.
+        Index in the stack, from which the dilation follows.
     num_axes
         1 for sequences, 2 for grids.
     """
 
     def __init__(self, config: ModelConfig, index: int, num_axes: int) -> None:
         super().__init__(config)
-        kind = nn.Conv1d if num_axes == 1 else nn.Conv2d
-        kernel = config.conv_kernel or (9 if num_axes == 1 else 3)
+        convolution = nn.Conv1d if num_axes == 1 else nn.Conv2d
+        kernel = config.conv_kernel or (9 if num_axes == 1 else 3)  # 9 along a sequence, 3 x 3 on a grid
         dilation = 2 ** (index % _DOUBLINGS[num_axes])
         self.conv_norm = layer_norm(config.width)
-        self.conv: nn.Module = kind(
+        self.conv: nn.Module = convolution(
             config.width, config.width, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False
         )
 
     def forward(self, x: Float[Tensor, "B *A D"], keep: Float[Tensor, "B *A 1"] | None) -> Float[Tensor, "B *A D"]:
-        """One layer; what is padding reads as zero."""
+        """Apply the layer; padding reads as zero, as positions past the ends do."""
         inner = self.conv_norm(x)
         if keep is not None:
             inner = inner * keep
@@ -70,11 +70,11 @@ class ConvNet(nn.Module):
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
-        """Encode samples; zero where there is padding. No length is needed."""
+        """Encode samples; zero where there is padding. ``lengths`` is not used."""
         return self(x, documents)
 
     def forward(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
-        """Do what :meth:`encode` says; the module's call is what ``--compile`` compiles."""
+        """Encode samples as :meth:`encode` does; ``--compile`` compiles this call."""
         keep = None if documents is None else (documents >= 0).to(x.dtype)[..., None]
         shape = x.shape[1:2] if len(self.axes) == 1 else self.axes
         y = x.unflatten(1, shape)

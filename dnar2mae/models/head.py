@@ -1,4 +1,4 @@
-"""Prediction heads: from vectors at masked places to losses, never holding all logits of a large vocabulary."""
+"""Prediction heads: from vectors at masked positions to losses, never holding all logits of a large vocabulary."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -19,24 +19,24 @@ _NEVER = -1e4  # decoder bias of tokens that are never predicted: their softmax 
 
 
 class Head(nn.Module, ABC):
-    """What every head does."""
+    """Base class of prediction heads."""
 
     @abstractmethod
     def losses(
-        self, hidden: Float[Tensor, "M D"], batch: Batch, place: Int[Tensor, " M"], embedder: Embedder
+        self, hidden: Float[Tensor, "M D"], batch: Batch, index: Int[Tensor, " M"], embedder: Embedder
     ) -> Float[Tensor, " M"]:
-        """Loss of each predicted token, fp32.
+        """Return the loss of each predicted token, fp32.
 
         Parameters
         ----------
         hidden
-            Vectors at the predicted places.
+            Vectors at the predicted positions.
         batch
             The samples, unmasked.
-        place
-            Places in ``batch.tokens.flatten()``.
+        index
+            Positions in ``batch.tokens.flatten()``.
         embedder
-            The model's, for heads that are tied to it.
+            The model's embedder, for heads whose output is tied to it.
         """
 
 
@@ -49,7 +49,7 @@ class _Transform(Head, ABC):
         self.norm = layer_norm(width)
 
     def transform(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... D"]:
-        """Prepare encoder vectors for the output layer."""
+        """Transform encoder vectors for the output layer."""
         return self.norm(F.gelu(self.dense(hidden)))
 
 
@@ -70,21 +70,21 @@ class TokenHead(_Transform):
         self.real = slice(vocabulary.first_real, vocabulary.first_real + vocabulary.num_real)
 
     def initial_bias(self) -> Float[Tensor, " V"]:
-        """0 for real tokens, and so low that they have no probability for the others."""
+        """Return 0 for real tokens, and for the others a bias so low that they have no probability."""
         bias = torch.full(self.bias.shape, _NEVER)
         bias[self.real] = 0.0
         return bias
 
     def logits(self, hidden: Float[Tensor, "... D"], embedder: TokenEmbedder) -> Float[Tensor, "... V"]:
-        """Unnormalised log-probabilities of every token, in fp32."""
+        """Return the unnormalised log-probability of every token, in fp32."""
         return F.linear(self.transform(hidden), embedder.embedding.weight).float() + self.bias
 
     def losses(
-        self, hidden: Float[Tensor, "M D"], batch: Batch, place: Int[Tensor, " M"], embedder: Embedder
+        self, hidden: Float[Tensor, "M D"], batch: Batch, index: Int[Tensor, " M"], embedder: Embedder
     ) -> Float[Tensor, " M"]:
-        """Cross-entropy in nats."""
+        """Return the cross-entropy in nats."""
         assert isinstance(embedder, TokenEmbedder), "the head is tied to a table of tokens"
-        labels = batch.tokens.flatten()[place].long()
+        labels = batch.tokens.flatten()[index].long()
         return token_losses(self.transform(hidden), embedder.embedding.weight, self.bias, labels)
 
 
@@ -111,17 +111,17 @@ class ValueHead(_Transform):
         return self.output(self.transform(hidden)).float()
 
     def losses(
-        self, hidden: Float[Tensor, "M D"], batch: Batch, place: Int[Tensor, " M"], embedder: Embedder
+        self, hidden: Float[Tensor, "M D"], batch: Batch, index: Int[Tensor, " M"], embedder: Embedder
     ) -> Float[Tensor, " M"]:
-        """Loss of each predicted token against its values."""
-        assert batch.values is not None, "tokens of this kind carry values"
-        return self.loss(self.predict(hidden), batch.values.flatten(0, 1)[place].float())
+        """Return the loss of each predicted token against its values."""
+        assert batch.values is not None, "these tokens carry values"
+        return self.loss(self.predict(hidden), batch.values.flatten(0, 1)[index].float())
 
 
 def token_losses(
     hidden: Float[Tensor, "M D"], weight: Float[Tensor, "V D"], bias: Float[Tensor, " V"], labels: Int[Tensor, " M"]
 ) -> Float[Tensor, " M"]:
-    r"""Cross-entropy of each token under ``softmax(hidden weight' + bias)``, in nats.
+    r"""Return the cross-entropy of each token under ``softmax(hidden weight' + bias)``, in nats.
 
     .. math:: \ell_m = \log \sum_v \exp(w_v \cdot h_m + b_v) - w_{y_m} \cdot h_m - b_{y_m}
 
@@ -151,7 +151,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tensor:
-        """Losses of all rows."""
+        """Return the losses of all rows."""
         ctx.save_for_backward(hidden, weight, bias, labels)
         losses = [
             F.cross_entropy(F.linear(hidden[rows], weight).float() + bias, labels[rows], reduction="none")
@@ -161,10 +161,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Logits once more; their gradient is (softmax - one-hot) times the loss's."""
+        """Compute the logits again; their gradient is (softmax - one-hot) times the gradient of the loss."""
         hidden, weight, bias, labels = ctx.saved_tensors
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight, dtype=torch.float32)
+        d_weight = torch.zeros_like(weight, dtype=torch.float32)  # a sum over chunks, which 16 bits would round
         d_bias = torch.zeros_like(bias)
         for rows in _chunks(len(hidden), len(weight)):
             d_logits = (F.linear(hidden[rows], weight).float() + bias).softmax(-1)

@@ -19,7 +19,7 @@ def hidden_states(
     layer: int = -1,
     batch_tokens: int | None = None,
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B T D"]]]:
-    """Encode sequences of token ids in batches of like length.
+    """Encode sequences of token ids in batches of similar length.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def hidden_states(
     layer
         0 is the normalised embedding, i the output of the i-th layer, and the depth (or -1) that of the final norm.
     batch_tokens
-        Most tokens of a batch, padding included (a longer sequence is a batch of its own); by default what suits
-        the device.
+        Most tokens of a batch, padding included (a longer sequence is a batch of its own); by default
+        :func:`tokens_at_once`.
 
     Yields
     ------
@@ -58,12 +58,12 @@ def hidden_states(
 
 
 def tokens_at_once(device: torch.device) -> int:
-    """Tokens of a batch that suit a device: 4096 fit a CPU's cache."""
+    """Return how many tokens of a batch suit a device: 4096 fit a CPU's cache."""
     return 4096 if device.type == "cpu" else 65_536
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[Int[np.ndarray, " B"]]:
-    """Indices by falling length, in batches of at most this many tokens: the first one shows if memory suffices."""
+    """Yield indices by falling length, in batches of at most this many tokens: the first shows if memory suffices."""
     order = np.argsort(lengths, kind="stable")[::-1]
     start = 0
     while start < len(order):
@@ -77,13 +77,13 @@ def _at_layer(module: MaskedModel, tokens: Tensor, valid: Tensor | None, layer: 
         return module.embedder(tokens)
     if layer == module.config.depth:
         return module(tokens, valid)
-    kept: list[Tensor] = []
-    hook = module.encoder.layers[layer - 1].register_forward_hook(lambda *call: kept.append(call[-1]))
+    outputs: list[Tensor] = []
+    hook = module.encoder.layers[layer - 1].register_forward_hook(lambda *call: outputs.append(call[-1]))
     try:
         module(tokens, valid)
     finally:
         hook.remove()
-    hidden = kept[0]
-    if hidden.ndim == 3 or valid is None:
+    hidden = outputs[0]
+    if hidden.ndim == 3 or valid is None:  # else rows are packed, [N, D], and padding is put back
         return hidden
     return hidden.new_zeros(*tokens.shape, hidden.shape[-1]).masked_scatter(valid[..., None], hidden)

@@ -1,4 +1,4 @@
-"""The masked model: embedder, encoder, and a head that sees masked places only; two objectives."""
+"""The masked model: embedder, encoder, and a head applied at masked positions only; two objectives."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from dnar2mae.tokenizers import Vocabulary
 _SD, _SD_WIDTH = 0.02, 768  # ModernBERT-base's
 _RESIDUAL = ("attention_out.weight", "mlp_out.weight", "conv.weight")
 _INTO_DECODER = ("decoder.project_in", "decoder.project_place")  # they read vectors of the encoder's width
-_PLACES = 128  # predictions come in multiples: oneDNN keeps code and buffers for each size that it has seen
+_MULTIPLE = 128  # predictions are padded to this multiple: oneDNN keeps code and buffers for every size it meets
 
 
 class Decoder(nn.Module):
@@ -37,7 +37,7 @@ class Decoder(nn.Module):
     layout
         How the tokens lie.
     has_places
-        Whether tokens have places of their own, which are added to all of them.
+        Whether tokens have places (see :meth:`.Embedder.places`), which are added to visible and masked ones.
     backend
         How attention is computed.
     gradient_checkpointing
@@ -78,17 +78,17 @@ class Decoder(nn.Module):
         batch: Batch,
         places: Float[Tensor, "B T D"] | None,
     ) -> Float[Tensor, "B T D"]:
-        """Put the encoded tokens back at ``index`` of the flattened batch and decode the whole samples."""
+        """Put the encoded tokens back at ``index`` of the flattened batch and decode the full samples."""
         projected = self.project_in(encoded)
-        whole = self.mask_vector.to(projected.dtype).expand(batch.tokens.numel(), -1)
-        whole = whole.index_put((index,), projected).view(*batch.tokens.shape, -1)
+        full = self.mask_vector.to(projected.dtype).expand(batch.tokens.numel(), -1)
+        full = full.index_put((index,), projected).view(*batch.tokens.shape, -1)
         if self.project_place is not None and places is not None:
-            whole = whole + self.project_place(places)
-        return self.project_out(self.layers.encode(self.norm_in(whole), batch.documents, batch.lengths))
+            full = full + self.project_place(places)
+        return self.project_out(self.layers.encode(self.norm_in(full), batch.documents, batch.lengths))
 
 
 class MaskedModel(nn.Module):
-    """Embedder, encoder and head. :meth:`of_tokens` makes the one for a vocabulary.
+    """Embedder, encoder and head; :meth:`of_tokens` builds the model of a vocabulary.
 
     Under the ``mlm`` objective the encoder sees every token, masked ones as [MASK]. Under ``mae`` it sees visible
     tokens only, packed, and a light decoder restores the rest.
@@ -98,7 +98,7 @@ class MaskedModel(nn.Module):
     config
         Backbone and its sizes, and the objective.
     embedder, head
-        The parts that know what tokens are.
+        The parts that depend on what a token is.
     layout
         How the tokens lie.
     gradient_checkpointing
@@ -145,7 +145,7 @@ class MaskedModel(nn.Module):
     def of_tokens(
         cls, config: ModelConfig, vocabulary: Vocabulary, layout: Layout | None = None, **settings: object
     ) -> "MaskedModel":
-        """Make the model of a vocabulary, its output tied to the embedding.
+        """Build the model of a vocabulary, its output tied to the embedding.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class MaskedModel(nn.Module):
         return cls(config, embedder, head, layout or Layout(axes=(0,), tokens=0), **settings)  # type: ignore[arg-type]
 
     def reset_parameters(
-        self, generator: torch.Generator, place: Callable[[Tensor, Tensor], object] = lambda to, value: to.copy_(value)
+        self, generator: torch.Generator, copy: Callable[[Tensor, Tensor], object] = lambda to, value: to.copy_(value)
     ) -> None:
         """Draw the initial weights: normal, cut at 3 sd, outputs onto the residual stream scaled by 1/sqrt(2 depth).
 
@@ -171,11 +171,13 @@ class MaskedModel(nn.Module):
         ----------
         generator
             On the CPU.
-        place
-            Copies a value into a parameter, or the part of it that is here.
+        copy
+            Copies a value into a parameter, or into the shard of it that this rank has.
         """
         for name, parameter in self.named_parameters():
-            value = torch.empty(parameter.shape)
+            value = torch.empty(
+                parameter.shape
+            )  # drawn whole on the CPU: the same weights on any device, sharded or not
             if name == "head.bias" and isinstance(self.head, TokenHead):
                 value = self.head.initial_bias()
             elif name.endswith("bias"):
@@ -186,7 +188,7 @@ class MaskedModel(nn.Module):
                 sd = self._initial_sd(name)
                 nn.init.trunc_normal_(value, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
             with torch.no_grad():
-                place(parameter, value)
+                copy(parameter, value)
 
     def forward(
         self,
@@ -194,7 +196,7 @@ class MaskedModel(nn.Module):
         valid: Bool[Tensor, "B T"] | None = None,
         values: Float[Tensor, "B T P"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Encode tokens as they are.
+        """Encode unmasked tokens.
 
         Parameters
         ----------
@@ -203,22 +205,22 @@ class MaskedModel(nn.Module):
         valid
             Which tokens are not padding, at the start of each row; by default all. Padding is not computed.
         values
-            The numbers that tokens carry, if they do.
+            The numbers that tokens carry; None if they carry none.
 
         Returns
         -------
         Tensor
-            One vector a token; zero where there is padding.
+            One vector per token; zero where there is padding.
         """
         documents = None if valid is None or bool(valid.all()) else valid.int() - 1
         return self.encoder.encode(self.embedder(tokens, values), documents)
 
     def encode(self, batch: Batch) -> Float[Tensor, "B T D"]:
-        """Encode the samples of a batch as they are; zero where there is padding."""
+        """Encode the unmasked samples of a batch; zero where there is padding."""
         return self.encoder.encode(self.embedder(batch.tokens, batch.values), batch.documents)
 
     def pooled(self, batch: Batch) -> Float[Tensor, "B W"]:
-        """One vector a sample, fp32: the mean over its real tokens, or the vector that an mlp has of the sample."""
+        """Return one fp32 vector per sample: the mean over its real tokens, or the sample's vector inside an mlp."""
         if isinstance(self.encoder, Mlp):
             return self.encoder.trunk(self.embedder(batch.tokens, batch.values)).float()
         real = batch.maskable[..., None]
@@ -232,7 +234,9 @@ class MaskedModel(nn.Module):
 
     def _initial_sd(self, name: str) -> float:
         """Return the standard deviation of a matrix's initial weights."""
-        if name == "embedder.embedding.weight":  # tied to the output, which is to start out even
+        if (
+            name == "embedder.embedding.weight"
+        ):  # tied to the output: small, so that the first predictions are near uniform
             return _SD
         width, depth = self.config.width, self.config.depth
         if name.startswith("decoder.") and not name.startswith(_INTO_DECODER):
@@ -241,13 +245,13 @@ class MaskedModel(nn.Module):
         return sd / math.sqrt(2 * depth) if name.endswith(_RESIDUAL) else sd
 
     def logits(self, hidden: Float[Tensor, "... D"]) -> Float[Tensor, "... V"]:
-        """Unnormalised log-probabilities of every token, in fp32."""
+        """Return the unnormalised log-probability of every token, in fp32."""
         assert isinstance(self.head, TokenHead)
         assert isinstance(self.embedder, TokenEmbedder), "only a vocabulary has logits"
         return self.head.logits(hidden, self.embedder)
 
     def decoded(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
-        """Mask a batch and give what the head is shown of every token, and where a prediction is asked for."""
+        """Mask a batch; return the vector of each token that the head gets, and which tokens are predicted."""
         batch = self.with_masks(plan, batch)
         if self.decoder is None:
             embedded, predicted = self.embedder.masked(plan, batch)
@@ -262,12 +266,12 @@ class MaskedModel(nn.Module):
         return self.decoder(encoded, index, batch, places), predicted
 
     def draws_masks(self, plan: MaskPlan) -> bool:
-        """Tell whether the model's kernels draw the masks of a plan, so that only their numbers must be known."""
+        """Return whether the model's kernels draw the masks of a plan, so that the host needs only their counts."""
         embedder = self.embedder
         return isinstance(embedder, TokenEmbedder) and use_triton(embedder.kernels, embedder.embedding.weight, plan)
 
     def with_masks(self, plan: MaskPlan, batch: Batch) -> Batch:
-        """Return a batch with its masks, drawn where it lies if they were not before: on a GPU the host then waits."""
+        """Return a batch with its masks, drawn on its device unless it has them: on a GPU the host then waits."""
         if batch.masks is not None:
             return batch
         return draw_masks(plan, batch, self.config.objective, counts_only=self.draws_masks(plan))
@@ -280,21 +284,22 @@ class MaskedModel(nn.Module):
         plan
             How to mask.
         batch
-            The samples, best with their masks (:meth:`with_masks`).
+            The samples, preferably with their masks already (:meth:`with_masks`).
 
         Returns
         -------
         losses
             Loss of each predicted token (in nats for a likelihood).
         index
-            Their places in ``tokens.flatten()``, ascending.
+            Their positions in ``tokens.flatten()``, ascending.
         """
         batch = self.with_masks(plan, batch)
         hidden, predicted = self.decoded(plan, batch)
         hidden, predicted = hidden.flatten(0, 1), predicted.flatten()
         assert batch.masks is not None
         number = sum(batch.masks.num_predicted)
-        size = min(-(-number // _PLACES) * _PLACES, len(predicted))
+        # the rows past ``number`` repeat the first token; their losses are cut off, so they have no gradient
+        size = min(-(-number // _MULTIPLE) * _MULTIPLE, len(predicted))
         index = predicted.nonzero_static(size=size, fill_value=0).squeeze(1)
         losses = self.head.losses(hidden[index], batch, index, self.embedder)
         return losses[:number].clone(), index[:number]  # a copy: FSDP warns of outputs that are views

@@ -21,7 +21,7 @@ def matmul_attention(
     window: int | None,
     segments: Int[Tensor, " T"] | None = None,
 ) -> Float[Tensor, "B T H K"]:
-    """Softmax attention with scale ``K ** -0.5``.
+    """Compute softmax attention with scale ``K ** -0.5``.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def matmul_attention(
     window
         See the keys at most this many positions away, at least 1; None sees all, in memory T x T.
     segments
-        With a window: number of the sequence that each position belongs to, where several lie in a row; keys of
-        other sequences are not seen.
+        With a window: number of the sequence that each position belongs to, where several are packed into a row;
+        keys of other sequences are not seen.
 
     Returns
     -------
@@ -44,9 +44,10 @@ def matmul_attention(
 class _MatmulAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, *settings: Any) -> Tensor:
-        """Save the blocks and the attention weights; ``settings`` are window and segments."""
+        """Attend block by block; ``settings`` are window and segments."""
         window, segments = settings
         length, reach = query.shape[1], window or 0
+        # 2 w queries meet 4 w keys and see 2 w + 1 of them: half of the products count
         block = length if window is None else max(2 * window, 32)
         ctx.reach, ctx.length = reach, length
         queries = _blocks(query * query.shape[-1] ** -0.5, block, 0)
@@ -61,7 +62,7 @@ class _MatmulAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Products of the forward pass, transposed."""
+        """Return the gradients of query, key and value."""
         queries, keys, values, weights = ctx.saved_tensors
         grad = _blocks(grads[0], queries.shape[-2], 0)
         d_values = weights.transpose(-1, -2) @ grad
@@ -86,7 +87,7 @@ def _blocks(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor
 
 
 def _together(x: Float[Tensor, "B N H S K"], length: int, reach: int) -> Float[Tensor, "B T H K"]:
-    """Put blocks back in a row, adding up where they overlap: the transpose of :func:`_blocks`."""
+    """Join blocks into a sequence, adding up where they overlap: the transpose of :func:`_blocks`."""
     block = x.shape[-2] - 2 * reach
     own = x[..., reach : reach + block, :]
     if reach:
@@ -99,14 +100,15 @@ def _together(x: Float[Tensor, "B N H S K"], length: int, reach: int) -> Float[T
 def _visibility(
     length: int, block: int, window: int, segments: Tensor | None, like: Tensor
 ) -> Float[Tensor, "N 1 Q S"]:
-    """0 where a query sees a key, -inf elsewhere; rows past the end see everything and are cut off later."""
+    """Return 0 where a query sees a key, -inf elsewhere."""
     row = torch.arange(block, device=like.device)[:, None]
     column = torch.arange(-window, block + window, device=like.device)
     start = torch.arange(0, length, block, device=like.device)[:, None, None]
-    place = start + column
-    visible = ((row - column).abs() <= window) & (place >= 0) & (place < length)
+    position = start + column
+    visible = ((row - column).abs() <= window) & (position >= 0) & (position < length)
     if segments is not None:
-        here, there = (segments[x.clamp(0, length - 1)] for x in (start + row, place))
+        here, there = (segments[x.clamp(0, length - 1)] for x in (start + row, position))
         visible = visible & (here == there)
+    # rows past the end see no key, of which a softmax is NaN: let them see all, they are cut off later
     visible = visible | ~visible.any(-1, keepdim=True)
     return torch.zeros_like(visible, dtype=like.dtype).masked_fill(~visible, -torch.inf)[:, None]

@@ -22,12 +22,12 @@ class MlpLayer(nn.Module):
         self.mlp_out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Float[Tensor, "B W"]) -> Float[Tensor, "B W"]:
-        """One layer."""
+        """Apply the layer."""
         return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
 
 
 class Mlp(nn.Module):
-    r"""Every token gives a few numbers to one vector of the sample, and gets a few back.
+    r"""A perceptron on one vector per sample, to which every token contributes a few numbers and gets a few back.
 
     .. math:: h = W_1 [U x_1; \ldots; U x_T], \quad h \leftarrow h + f(h), \quad
               y_t = \mathrm{norm}(x_t + V (W_2 h)_t)
@@ -35,7 +35,7 @@ class Mlp(nn.Module):
     Parameters
     ----------
     config
-        ``depth`` layers of ``4 * width``; ``mlp_channels`` numbers a token.
+        ``depth`` layers of ``4 * width``; ``mlp_channels`` numbers per token.
     num_tokens
         T.
     gradient_checkpointing
@@ -65,7 +65,7 @@ class Mlp(nn.Module):
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
-        """Encode samples of exactly ``num_tokens`` tokens; no length is needed.
+        """Encode samples of exactly ``num_tokens`` tokens; ``lengths`` is not used.
 
         Raises
         ------
@@ -80,6 +80,6 @@ class Mlp(nn.Module):
         return self(x)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """Encode samples of the right length; the module's call is what ``--compile`` compiles."""
+        """Encode samples of the right length; ``--compile`` compiles this call."""
         back = self.trunk_out(self.trunk(x)).unflatten(1, (self.num_tokens, -1))
         return self.final_norm(x + self.channels_out(back))

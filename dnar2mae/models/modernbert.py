@@ -1,4 +1,4 @@
-"""Weights and sizes as Hugging Face's ``ModernBertForMaskedLM`` names them, both ways.
+"""Weights and sizes to and from the names of Hugging Face's ``ModernBertForMaskedLM``.
 
 References
 ----------
@@ -48,7 +48,7 @@ _WANTED: dict[str, Any] = {
     "decoder_bias": True,
     "tie_word_embeddings": True,
 }
-"""What this package's encoder has built in; the published defaults."""
+"""Settings that this package's encoder has built in; they are the published defaults."""
 
 
 def to_modernbert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def to_modernbert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_modernbert(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """Rename the weights of a ModernBERT of ``depth`` layers; what has no counterpart keeps its name."""
+    """Rename the weights of a ModernBERT of ``depth`` layers; a tensor without a counterpart keeps its name."""
     parts = [f"encoder.layers.{i}.{part}.weight" for i in range(depth) for part in _LAYER_NAMES]
     ours = {_their_name(name): name for name in (*_NAMES, *parts)}
     return {ours.get(name, name): tensor for name, tensor in weights.items() if name != _TIED}
@@ -66,16 +66,18 @@ def from_modernbert(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tens
 def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) -> dict[str, Any]:
     """Return the ``config.json`` of a ``ModernBertForMaskedLM``.
 
-    Rotary bases and layer kinds are written as transformers 5 names them and as 4.48 to 4.57 did.
+    Rotary bases and layer types are written under the names of transformers 5 and under those of 4.48 to 4.57.
 
     Parameters
     ----------
     config, tokenizer
-        Of the model.
+        Those of the model.
     max_tokens
         Tokens of the longest window it was trained on.
     """
-    kinds = ["full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)]
+    layer_types = [
+        "full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)
+    ]
     thetas = {
         "full_attention": config.global_rope_theta,
         "sliding_attention": config.local_rope_theta,
@@ -90,7 +92,7 @@ def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) ->
         "num_hidden_layers": config.depth,
         "num_attention_heads": config.heads,
         "max_position_embeddings": max_tokens,
-        "layer_types": kinds,
+        "layer_types": layer_types,
         "global_attn_every_n_layers": config.global_every,
         "local_attention": config.local_tokens,
         "rope_parameters": {k: {"rope_type": "default", "rope_theta": v} for k, v in thetas.items()},
@@ -118,7 +120,7 @@ def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
     content
         The parsed file.
     where
-        Names the file in messages.
+        Name of the file, for messages.
 
     Raises
     ------
@@ -132,11 +134,12 @@ def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
         if content.get(name, wanted) != wanted:
             raise RunError(f"{where}: {name} must be {wanted}, got {content[name]}")
     try:
-        depth, kinds = content["num_hidden_layers"], content.get("layer_types")
-        every = _global_every(kinds, depth) if kinds else content.get("global_attn_every_n_layers", 3)
-        if kinds and [k == "full_attention" for k in kinds] != [i % every == 0 for i in range(depth)]:
-            raise RunError(f"{where}: layer_types must have a full_attention layer first and every n-th, got {kinds}")
+        depth, types = content["num_hidden_layers"], content.get("layer_types")
+        every = _global_every(types, depth) if types else content.get("global_attn_every_n_layers", 3)
+        if types and [t == "full_attention" for t in types] != [i % every == 0 for i in range(depth)]:
+            raise RunError(f"{where}: layer_types must have a full_attention layer first and every n-th, got {types}")
         rope = content.get("rope_parameters") or {}
+        # what a file leaves out has ModernBERT's default
         return ModelConfig(
             width=content["hidden_size"],
             depth=depth,
@@ -158,13 +161,13 @@ def _their_name(name: str) -> str:
     return f"model.layers.{index}.{_LAYER_NAMES[part]}.weight"
 
 
-def _global_every(kinds: list[str], depth: int) -> int:
-    """Distance of the first two global layers; ``depth`` if there is one."""
-    return kinds.index("full_attention", 1) if "full_attention" in kinds[1:] else depth
+def _global_every(types: list[str], depth: int) -> int:
+    """Return the distance between the first two global layers; ``depth`` if there is only one."""
+    return types.index("full_attention", 1) if "full_attention" in types[1:] else depth
 
 
-def _theta(rope: Mapping[str, Any], kind: str, default: float) -> float:
-    return float((rope.get(kind) or {}).get("rope_theta", default))
+def _theta(rope: Mapping[str, Any], layer_type: str, default: float) -> float:
+    return float((rope.get(layer_type) or {}).get("rope_theta", default))
 
 
 def read_modernbert(folder: Path) -> tuple[ModelConfig, dict[str, Tensor], int]:
@@ -173,7 +176,7 @@ def read_modernbert(folder: Path) -> tuple[ModelConfig, dict[str, Tensor], int]:
     Returns
     -------
     config, weights, max_tokens
-        Sizes, tensors by our names (fp32), and the longest input that the folder names.
+        Sizes, tensors (fp32) by this package's names, and the longest input that the configuration states.
 
     Raises
     ------
@@ -194,7 +197,7 @@ def read_modernbert(folder: Path) -> tuple[ModelConfig, dict[str, Tensor], int]:
 
 
 def _read_safetensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the (perhaps sharded) weights, in fp32."""
+    """Read all tensors of the weights, one file or several, in fp32."""
     files = sorted(folder.glob("model*.safetensors"))
     if not files:
         refuse_pickles(folder)
@@ -206,7 +209,7 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
 
 
 def refuse_pickles(path: Path) -> None:
-    """Say of a folder that holds weights as pickles why they are not read."""
+    """Raise a RunError that explains why pickles are not read, if a folder or file is of these."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     pickles = [file.name for file in files if file.is_file() and file.suffix in _PICKLES]
     if pickles:

@@ -23,12 +23,12 @@ class Packing:
 
     @classmethod
     def of_tokens(cls, index: Int[Tensor, " N"], lengths: tuple[int, ...], num_positions: int) -> "Packing":
-        """Pack some tokens of a batch; the device gets the lengths from the host, which need not wait for it.
+        """Pack some tokens of a batch; the host sends the lengths to the device and does not wait for it.
 
         Parameters
         ----------
         index
-            Places of the tokens in the flattened batch, ascending.
+            Positions of the tokens in the flattened batch, ascending.
         lengths
             How many of them each sequence has.
         num_positions
@@ -43,6 +43,6 @@ class Packing:
         return max(self.lengths, default=0)
 
     def segments(self, num_rows: int) -> Int[Tensor, " N"]:
-        """Number of the sequence that each of ``num_rows`` rows belongs to."""
+        """Return the number of the sequence that each of ``num_rows`` rows belongs to."""
         row = torch.arange(num_rows, device=self.cu_seqlens.device, dtype=self.cu_seqlens.dtype)
         return torch.searchsorted(self.cu_seqlens[1:], row, right=True)

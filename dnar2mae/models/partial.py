@@ -1,4 +1,4 @@
-"""The encoder's output at a few neighbouring positions, computing only what these depend on."""
+"""The encoder's output at a span of positions, computing only what the span depends on."""
 
 from typing import cast
 
@@ -13,10 +13,10 @@ from dnar2mae.models.transformer import Layer, Scope, Transformer, rotate
 
 @torch.no_grad()
 def encode_span(encoder: Encoder, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
-    """Encode and give the positions ``[start, end)``: ``encoder(x)[:, start:end]`` up to rounding.
+    """Return the encoder's output at the positions ``[start, end)``: ``encoder(x)[:, start:end]`` up to rounding.
 
-    The output of a local layer depends on inputs within its reach. Going down from the last layer, the span that is
-    needed grows by that reach until a global layer needs everything; above that layer, and in its queries and
+    The output of a local layer depends on inputs within its window. Going down from the last layer, the span that is
+    needed grows by that window until a global layer needs everything; above that layer, and in its queries and
     feed-forward block, nothing outside the span is computed. No gradients.
 
     Parameters
@@ -31,7 +31,7 @@ def encode_span(encoder: Encoder, x: Float[Tensor, "B T D"], start: int, end: in
     Returns
     -------
     Tensor
-        One vector a position of the span.
+        One vector per position of the span.
     """
     if not isinstance(encoder, Transformer):
         return encoder.encode(x, None)[:, start:end]
@@ -39,7 +39,7 @@ def encode_span(encoder: Encoder, x: Float[Tensor, "B T D"], start: int, end: in
     whole, spans = (0, length), [(start, end)]
     everywhere, nearby = encoder.scopes(x, None)
     layers = cast(list[Layer], list(encoder.layers))
-    for layer in layers[:0:-1]:
+    for layer in layers[:0:-1]:  # layer 0 reads the embeddings, which are there for all positions
         first, last = spans[-1]
         reach = length if layer.is_global or nearby.window is None else nearby.window
         spans.append((max(first - reach, 0), min(last + reach, length)))
@@ -54,7 +54,7 @@ def encode_span(encoder: Encoder, x: Float[Tensor, "B T D"], start: int, end: in
 def _layer_span(
     layer: Layer, x: Float[Tensor, "B T D"], scope: Scope, have: tuple[int, int], want: tuple[int, int]
 ) -> Float[Tensor, "B S D"]:
-    """One layer's output at the positions ``want``, from its input at the positions ``have``."""
+    """Return a layer's output at the positions ``want``, from its input at the positions ``have``."""
     width, keys, queries = x.shape[-1], slice(*have), slice(*want)
     own = slice(want[0] - have[0], want[1] - have[0])
     normed = layer.attention_norm(x)

@@ -21,23 +21,23 @@ from dnar2mae.models.attention import Backend, attention
 from dnar2mae.models.packing import Packing
 
 NORM_EPS = 1e-5
-_GRID_THETA = 100.0
+_GRID_THETA = 100.0  # far below a sequence's, since a grid has few rows and columns
 
 
 def layer_norm(width: int) -> nn.LayerNorm:
-    """Layer norm without a bias."""
+    """Return a layer norm without a bias."""
     return nn.LayerNorm(width, eps=NORM_EPS, bias=False)
 
 
 def residual(x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
-    """Return the residual stream in fp32 under autocast: embeddings have 16 bits, too few to add small updates in."""
+    """Return the residual stream in fp32 under autocast: the 16 bits of embeddings are too few to add small updates."""
     return x.float() if x.dtype.itemsize == 2 and torch.is_autocast_enabled(x.device.type) else x
 
 
 def rotary_angles(
     length: int, head_width: int, theta: float, device: torch.device
 ) -> tuple[Float[Tensor, "T R"], Float[Tensor, "T R"]]:
-    """Cosine and sine of ``position * theta ** (-2 i / head_width)``, i < head_width / 2, in fp32."""
+    """Return cosine and sine of ``position * theta ** (-2 i / head_width)``, i < head_width / 2, in fp32."""
     exponent = torch.arange(0, head_width, 2, dtype=torch.float32, device=device) / head_width
     angle = torch.outer(torch.arange(length, dtype=torch.float32, device=device), theta**-exponent)
     return angle.cos(), angle.sin()
@@ -46,14 +46,14 @@ def rotary_angles(
 def grid_angles(
     axes: tuple[int, ...], length: int, head_width: int, device: torch.device
 ) -> tuple[Float[Tensor, "T R"], Float[Tensor, "T R"]]:
-    """Cosine and sine of row angles, then of column angles; angles of 0 turn nothing where there are no axes."""
+    """Return cosine and sine of row angles, then of column angles; all angles are 0 where there are no axes."""
     parts = [torch.zeros(length, head_width // 2, device=device)]
     if axes:
-        place = torch.arange(length, device=device)
+        position = torch.arange(length, device=device)
         rows = head_width // 4  # pairs
         parts = [
             torch.outer(coordinate.float(), _GRID_THETA ** -(torch.arange(count, device=device) / count))
-            for coordinate, count in ((place // axes[1], rows), (place % axes[1], head_width // 2 - rows))
+            for coordinate, count in ((position // axes[1], rows), (position % axes[1], head_width // 2 - rows))
             if count
         ]
     angle = torch.cat(parts, dim=1)
@@ -61,7 +61,7 @@ def grid_angles(
 
 
 class RotateQueriesAndKeys(torch.autograd.Function):
-    """Split the joint projection and turn the pairs (i, i + K/2) of queries and keys by their position's angle.
+    """Split the joint projection and rotate the pairs (i, i + K/2) of queries and keys by their position's angle.
 
     Written out because the gradient of a rotation is the rotation back, and because three gradients land in one
     buffer: half the memory traffic of what autograd would do.
@@ -79,16 +79,16 @@ class RotateQueriesAndKeys(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        """Turn the gradients of queries and keys back."""
+        """Rotate the gradients of queries and keys back."""
         cos, sin = ctx.saved_tensors
-        turned = rotate(torch.stack(grads[:2], dim=-3), cos, -sin)
-        return torch.cat([turned, grads[2].unsqueeze(-3)], dim=-3), None, None
+        rotated = rotate(torch.stack(grads[:2], dim=-3), cos, -sin)
+        return torch.cat([rotated, grads[2].unsqueeze(-3)], dim=-3), None, None
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (i, i + K/2) of the last axis by angles whose cosine and sine are given."""
+    """Rotate the pairs (i, i + K/2) of the last axis by the angles of these cosines and sines."""
     first, second = x.chunk(2, dim=-1)
-    if torch.compiler.is_compiling():  # the compiler fuses this, and cannot write into parts
+    if torch.compiler.is_compiling():  # the compiler fuses this form, and cannot write into slices
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
     out = torch.empty_like(x)
     out_first, out_second = out.chunk(2, dim=-1)
@@ -98,7 +98,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Scope(NamedTuple):
-    """What one kind of layer attends to, made once a forward pass."""
+    """Rotary angles and window of the global or of the local layers, computed once per forward pass."""
 
     cos: Float[Tensor, "*P R"]
     sin: Float[Tensor, "*P R"]
@@ -113,7 +113,7 @@ def run_layer(layer: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
 
 
 class FeedForwardLayer(nn.Module):
-    """What every kind of layer ends with: a GeGLU block, added to the residual stream."""
+    """Base class of layers that end with a GeGLU block, added to the residual stream."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class FeedForwardLayer(nn.Module):
         self.mlp_out = nn.Linear(config.mlp_width, config.width, bias=False)
 
     def feed_forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
-        """Add the block."""
+        """Add the output of the GeGLU block."""
         value, gate = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
         return x + self.mlp_out(F.gelu(value) * gate)
 
@@ -135,7 +135,7 @@ class Layer(FeedForwardLayer):
     config
         Sizes.
     index
-        Place in the stack; layer 0 has no attention norm (its input is normalised already), and every
+        Index in the stack; layer 0 has no attention norm (its input is normalised already), and every
         ``global_every``-th layer is global.
     """
 
@@ -151,7 +151,7 @@ class Layer(FeedForwardLayer):
     def forward(
         self, x: Float[Tensor, "*N D"], scope: Scope, packing: Packing | None, backend: Backend
     ) -> Float[Tensor, "*N D"]:
-        """One layer."""
+        """Apply the layer."""
         qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = RotateQueriesAndKeys.apply(qkv, scope.cos, scope.sin)
         mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
@@ -202,7 +202,7 @@ class Transformer(nn.Module):
         Returns
         -------
         Tensor
-            One vector a token, in the layout of ``x``.
+            One vector per token, in the layout of ``x``.
         """
         everywhere, nearby = self.scopes(x, packing)
         for layer in self.layers:
@@ -213,7 +213,7 @@ class Transformer(nn.Module):
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
-        """Encode rows of documents, as :class:`dnar2mae.batch.Batch` numbers them.
+        """Encode rows of documents, numbered as in :class:`dnar2mae.batch.Batch`.
 
         Parameters
         ----------
@@ -227,7 +227,7 @@ class Transformer(nn.Module):
         Returns
         -------
         Tensor
-            One vector a token; zero where there is padding, which is not computed.
+            One vector per token; zero where there is padding, which is not computed.
         """
         if documents is None:
             if self._compiled_call_impl is not None:  # training and validation get a graph each, no symbolic batch
@@ -241,7 +241,7 @@ class Transformer(nn.Module):
         return hidden.new_zeros(rows.shape).index_copy(0, index, hidden).view(x.shape)
 
     def scopes(self, x: Float[Tensor, "*N D"], packing: Packing | None) -> tuple[Scope, Scope]:
-        """What global and what local layers attend to."""
+        """Return the scopes of global and of local layers."""
         config = self.config
         everywhere = self._scope(x, packing, config.global_rope_theta, None)
         return everywhere, self._scope(x, packing, config.local_rope_theta, config.local_tokens // 2)
@@ -253,7 +253,7 @@ class Transformer(nn.Module):
             cos, sin = rotary_angles(length, head_width, theta, x.device)
         else:
             cos, sin = grid_angles(self.axes, length, head_width, x.device)
-            window = None
+            window = None  # neighbours in memory are not neighbours on a grid or in a set
         if packing is not None:
             cos, sin = cos[packing.positions], sin[packing.positions]
         return Scope(cos, sin, window)

@@ -1,10 +1,10 @@
-"""Checkpoints: a folder of safetensors and JSON, complete or absent. Nothing is ever pickled.
+"""Checkpoints: a folder of safetensors and JSON, complete or absent; nothing is ever pickled.
 
-``RUN/checkpoints/step-00000500/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json``, where weights
+``RUN/checkpoints/step-00000500/`` has ``model.safetensors``, ``optimizer.safetensors``, ``state.json``, where weights
 are averaged ``ema.safetensors``, and their checksums, ``SHA256SUMS``. The folder is written under a temporary name,
 flushed to disk and renamed, and what it replaces is removed after that, so that at every instant each visible folder is
 complete. ``RUN/checkpoints/best``, ``stable`` (the last step before the decay of ``wsd``) and ``ema`` (a model of the
-averaged weights) are of the same kind.
+averaged weights) have the same files.
 """
 
 import json
@@ -37,7 +37,7 @@ _FILES = ("state.json", "model.safetensors", "optimizer.safetensors")
 
 
 class DamagedCheckpointError(RunError):
-    """A checkpoint is not what was written: a file is missing, truncated or has other bits."""
+    """A checkpoint differs from what was written: a file is missing, truncated or changed."""
 
 
 def step_name(step: int) -> str:
@@ -47,14 +47,14 @@ def step_name(step: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a checkpoint holds, copied to CPU memory: training may go on while it is written."""
+    """The content of a checkpoint, copied to CPU memory, so that training can go on while it is written."""
 
     weights: dict[str, Tensor]
     """By name in the model."""
     moments: dict[str, Tensor]
     """AdamW's moments as ``exp_avg/name``."""
     state: str
-    """JSON values that the loop needs to go on."""
+    """JSON text of the values that a resumed run needs: the step, the validation history, the guard."""
     averages: dict[str, Tensor] = field(default_factory=dict)
     """Moving averages of the weights, by the same names; empty where none are kept."""
 
@@ -69,7 +69,7 @@ class Snapshot:
         return cls(weights, moments, json.dumps({"format": FORMAT, **state}, indent=1), means)
 
     def averaged(self) -> "Snapshot":
-        """Return the model of the averaged weights, which has no optimizer to go on with."""
+        """Return the model of the averaged weights, without an optimizer state."""
         return Snapshot(self.weights | self.averages, {}, self.state)
 
     def write(self, folder: Path) -> None:
@@ -90,6 +90,7 @@ class Snapshot:
                 save_file(self.averages, partial / _AVERAGES)
             (partial / "state.json").write_text(self.state)
             write_checksums(partial)
+            # bytes first, then the name: a power cut after the rename must not leave an incomplete checkpoint
             for file in partial.iterdir():
                 flush(file)
             flush(partial)
@@ -115,31 +116,11 @@ def _state(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Return weights by name, AdamW's moments as ``exp_avg/name`` and averaged weights by name, on their device."""
     moments = {
-        f"{kind}/{name}": value.detach()
+        f"{moment}/{name}": value.detach()
         for name, parameter in model.named_parameters()
-        for kind, value in optimizer.state.get(parameter, {}).items()
+        for moment, value in optimizer.state.get(parameter, {}).items()
     }
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}, moments, dict(averages or {})
-
-
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint now (see :class:`dnar2mae.run.checkpoint_writer.CheckpointWriter` for one that does not wait).
-
-    Parameters
-    ----------
-    folder
-        Where it will be; an older one there is replaced.
-    model, optimizer
-        What to save.
-    state
-        JSON values that the loop needs to go on (the step and the validation history).
-
-    Raises
-    ------
-    RunError
-        If the disk is full or the folder cannot be written; nothing is left half-written.
-    """
-    Snapshot.take(model, optimizer, state).write(folder)
 
 
 def load_checkpoint(
@@ -155,9 +136,9 @@ def load_checkpoint(
     Raises
     ------
     DamagedCheckpointError
-        If a file is missing or damaged; model and optimizer are as they were.
+        If a file is missing or damaged; model and optimizer are unchanged.
     RunError
-        If a file cannot be read at present, it is of another format, or the tensors do not fit the model.
+        If a file cannot be read at present, its format is another, or the tensors do not fit the model.
     """
     try:
         names = (*(_FILES if optimizer else _FILES[:2]), *([_AVERAGES] if averages else []))
@@ -169,11 +150,12 @@ def load_checkpoint(
         means = load_file(folder / _AVERAGES) if averages else {}
     except (FileNotFoundError, SafetensorError, ValueError, RecursionError) as error:
         raise DamagedCheckpointError(f"{folder}: not a readable checkpoint: {error}") from error
-    except OSError as error:  # of the disk, the network or permissions: the files may be good
+    except OSError as error:  # a fault of the disk, the network or permissions: the files may be good
         raise RunError(
             f"{folder}: cannot read the checkpoint: {error.strerror or error}; nothing was changed; make it readable "
             "and start again, or move it away to go on without it"
         ) from error
+    # all is checked before anything is copied, so that a refused checkpoint leaves the model as it was
     _check_state(folder, state, to_train=optimizer is not None)
     _check_fit(folder, model.state_dict(), weights)
     if averages:
@@ -208,19 +190,19 @@ def load_newest(
     ranks: Ranks = ALONE,
     averages: Averages = None,
 ) -> tuple[Path, dict[str, Any]] | None:
-    """Read the last checkpoint of a run that is whole; each damaged one before it is named in a warning.
+    """Read the last undamaged checkpoint of a run; a warning names each damaged one after it.
 
     The first rank chooses; the others read the same one, or end the run.
 
     Returns
     -------
     (Path, dict) or None
-        Its folder and the saved state; None where the run has no whole checkpoint.
+        Its folder and the saved state; None where the run has no undamaged checkpoint.
 
     Raises
     ------
     RunError
-        As :func:`load_checkpoint`, damage aside.
+        As :func:`load_checkpoint`, except for damage.
 
     Warns
     -----
@@ -228,10 +210,10 @@ def load_newest(
         A checkpoint is damaged and was skipped.
     """
     # one rank chooses: another might see a file system's older state, or damage of its own
-    found = _load_newest(run, lambda folder: load_checkpoint(folder, model, optimizer, averages), ranks)
-    (step,) = ranks.all_max(found[1]["step"] if found else -1, device=next(model.parameters()).device)
+    newest = _load_newest(run, lambda folder: load_checkpoint(folder, model, optimizer, averages), ranks)
+    (step,) = ranks.all_max(newest[1]["step"] if newest else -1, device=next(model.parameters()).device)
     if ranks.is_first or step < 0:
-        return found
+        return newest
     folder = run / "checkpoints" / step_name(step)
     return folder, load_checkpoint(folder, model, optimizer, averages)
 
@@ -254,7 +236,7 @@ def checkpoints(run: Path) -> list[Path]:
 
 
 def last_good(run: Path) -> str:
-    """Say where a run that failed can go on from."""
+    """Return a sentence that says which checkpoint a failed run can go on from."""
     saved = checkpoints(run)
     return f"the last good checkpoint is {saved[-1]}" if saved else "no checkpoint was written before that"
 
@@ -286,7 +268,7 @@ def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
     keep
         How many.
     newest
-        Name of the one just written: later ones go too, since the run found them damaged and went back.
+        Name of the one just written: later ones are removed too, since the run found them damaged and went back.
     """
     present = checkpoints(run)
     last = [folder.name for folder in present].index(newest) + 1 if newest else len(present)
@@ -297,9 +279,10 @@ def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
 
 
 def recover(run: Path) -> None:
-    """Tidy up after a process that was killed while it wrote a checkpoint."""
+    """Remove what a process left behind that was killed while it wrote a checkpoint."""
     folder = run / "checkpoints"
     best, old = folder / "best", folder / ".best.old"
+    # killed between the two renames that replace ``best``: the old one is put back
     if old.is_dir() and not old.is_symlink() and not best.exists():
         with suppress(OSError):
             old.rename(best)
@@ -308,7 +291,7 @@ def recover(run: Path) -> None:
 
 
 def _hide(folder: Path) -> Path | None:
-    """Rename a checkpoint to a hidden name, which is atomic, and return that; None where there is none.
+    """Rename a checkpoint to a hidden name, which is atomic, and return the new path; None where there is none.
 
     Removing a folder is not atomic: a process killed while it does would leave half a checkpoint under a visible name.
     """
@@ -321,7 +304,7 @@ def _hide(folder: Path) -> Path | None:
 
 
 def _clear_name(path: Path) -> None:
-    """Remove what has this name, or rename it where it cannot be removed now (NFS keeps files that are open)."""
+    """Remove what has this name, or rename it where it cannot be removed now (NFS keeps open files)."""
     _remove(path)
     if os.path.lexists(path):
         path.rename(path.with_name(f".{secrets.token_hex(4)}.partial"))
@@ -340,10 +323,10 @@ def _copied(tensor: Tensor) -> Tensor:
 
 def _check_state(folder: Path, state: Any, *, to_train: bool) -> None:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        found = state.get("format") if isinstance(state, dict) else "no mapping"
-        raise RunError(f"{folder}: expected checkpoint format {FORMAT}, got {found}")
+        got = state.get("format") if isinstance(state, dict) else "no mapping"
+        raise RunError(f"{folder}: expected checkpoint format {FORMAT}, got {got}")
     step = state.get("step")
-    if type(step) is not int or step < 0:
+    if type(step) is not int or step < 0:  # not isinstance: True is an int
         raise RunError(f"{folder}: the step in state.json must be a whole number, got {step!r}")
     if _STEP.fullmatch(folder.name) and folder.name != step_name(step):
         raise RunError(f"{folder}: the step in state.json must be that of the folder's name, got {step}")
@@ -369,34 +352,34 @@ def _is_guard(value: Any) -> bool:
 def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
     for key, value in moments.items():
-        kind, name = key.split("/", 1)
+        moment, name = key.split("/", 1)
         parameter = parameters[name]
         own = value.clone()  # what was read is mapped from the file, which may be removed
-        if kind == "step":
-            optimizer.state[parameter][kind] = own.to(parameter.device if parameter.is_cuda else "cpu")
+        if moment == "step":  # fused AdamW counts on the parameter's GPU
+            optimizer.state[parameter][moment] = own.to(parameter.device if parameter.is_cuda else "cpu")
         else:
-            optimizer.state[parameter][kind] = shard_like(parameter, own)
+            optimizer.state[parameter][moment] = shard_like(parameter, own)
 
 
 def _check_moments(folder: Path, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
-    """Every parameter that has one of AdamW's moments has all of them."""
+    """Check that every parameter that has one of AdamW's moments has all of them."""
     own = {key.partition("/")[2] for key in moments}
     wanted = {
-        f"{kind}/{name}": parameter if kind != "step" else torch.empty(())
+        f"{moment}/{name}": parameter if moment != "step" else torch.empty(())
         for name, parameter in model.named_parameters()
-        for kind in ("exp_avg", "exp_avg_sq", "step")
+        for moment in ("exp_avg", "exp_avg_sq", "step")
         if name in own
     }
     _check_fit(folder, wanted, moments)
 
 
-def _check_fit(folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    problems = [f"{name} is missing" for name in wanted.keys() - found.keys()]
-    problems += [f"{name} is not in the model" for name in found.keys() - wanted.keys()]
+def _check_fit(folder: Path, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in wanted.keys() - given.keys()]
+    problems += [f"{name} is not in the model" for name in given.keys() - wanted.keys()]
     problems += [
-        f"{name} is {_layout(found[name])}, not {_layout(wanted[name])}"
-        for name in wanted.keys() & found.keys()
-        if _layout(wanted[name]) != _layout(found[name])
+        f"{name} is {_layout(given[name])}, not {_layout(wanted[name])}"
+        for name in wanted.keys() & given.keys()
+        if _layout(wanted[name]) != _layout(given[name])
     ]
     if problems:
         raise RunError(f"{folder}: does not fit the model: {'; '.join(sorted(problems)[:5])}")

@@ -8,7 +8,7 @@ from dnar2mae.run.checkpoint import Snapshot, prune
 
 
 class CheckpointWriter:
-    """Writes checkpoints of one run in a thread of its own, one at a time; a context manager.
+    """A context manager that writes the checkpoints of one run in a thread of its own, one at a time.
 
     Leaving the context waits for the last checkpoint. An error of the thread is raised in the loop: by the next
     :meth:`save`, :meth:`check` or, at the latest, on leaving the context (where an earlier error goes first).
@@ -18,7 +18,7 @@ class CheckpointWriter:
     run
         Run directory.
     keep
-        How many of the last checkpoints to keep, beside those with a name of their own (``best``, ``stable``, ``ema``).
+        How many of the last checkpoints to keep, besides the named ones (``best``, ``stable``, ``ema``).
     """
 
     def __init__(self, run: Path, keep: int) -> None:
@@ -54,7 +54,7 @@ class CheckpointWriter:
             self.wait()
 
     def wait(self) -> None:
-        """Return when the last checkpoint is on disk.
+        """Wait until the last checkpoint is on disk.
 
         Raises
         ------

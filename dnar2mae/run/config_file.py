@@ -27,9 +27,9 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
         The file. Values must have the type of their setting; text stands for a number where Python's ``float`` reads
         it, since YAML takes ``1e-3`` for text.
     default
-        What the file is laid over.
+        Settings that the file overrides.
     whole
-        The file is a run's own: it must have the end that :func:`write_config` gave it.
+        The file is a run's own: it must end as :func:`write_config` ends it.
 
     Raises
     ------
@@ -42,8 +42,8 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
         name = _CONVERTER.structure(content.get("modality", default.modality), str)
         if name != default.modality:
             default = preset_for(name, default)
-        kind: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
-        return _CONVERTER.structure(_merged(to_dict(default), content), kind)
+        of_modality: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
+        return _CONVERTER.structure(_merged(to_dict(default), content), of_modality)
     except ClassValidationError as error:
         faults = transform_error(error, format_exception=_fault)
         raise ConfigError(f"{path}: {'; '.join(faults)}") from error
@@ -52,17 +52,17 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
 
 
 def write_config(config: PretrainConfig, path: Path) -> None:
-    """Save a configuration, every setting written out, and ``...``, YAML's mark of the end."""
+    """Write a configuration with every setting, and ``...``, YAML's end mark, which a file that was cut lacks."""
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False, explicit_end=True))
 
 
 def to_dict(config: PretrainConfig) -> dict:
-    """Nested plain values of a configuration."""
+    """Return the nested plain values of a configuration."""
     return _CONVERTER.unstructure(config, PretrainConfig[type(config.data)])  # type: ignore[misc]
 
 
 def flatten(config: PretrainConfig) -> dict[str, object]:
-    """Settings by the name of their flag, as ``mask.low``."""
+    """Return the settings by the name of their flag, such as ``mask.low``."""
     flat: dict[str, object] = {}
     for key, value in to_dict(config).items():
         if isinstance(value, dict):
@@ -78,7 +78,7 @@ def _parsed(path: Path, *, whole: bool) -> dict:
         content = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except Exception as error:  # numbers and dates that are none, and deep nesting, raise bare ones
+    except Exception as error:  # PyYAML lets bare errors out: of dates that do not exist, of deep nesting
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if whole and not text.rstrip().endswith("\n..."):
         raise ConfigError(
@@ -91,7 +91,7 @@ def _parsed(path: Path, *, whole: bool) -> dict:
 
 
 def _merged(default: dict, content: dict) -> dict:
-    """Lay nested settings over nested defaults."""
+    """Override nested defaults by nested settings."""
     pairs = {k: (default.get(k), v) for k, v in content.items()}
     both = {k: _merged(a, b) for k, (a, b) in pairs.items() if isinstance(a, dict) and isinstance(b, dict)}
     return {**default, **content, **both}

@@ -1,4 +1,4 @@
-"""The folder of one run: which files it has, who may write there, and what a resumed run may change."""
+"""The folder of one run: its files, the lock on it, and what a resumed run may change."""
 
 import json
 import os
@@ -48,12 +48,11 @@ _WRITTEN = (
     "tensorboard",
     ".*.partial*",
 )
-"""What a run writes besides its configuration and environment, and what overwriting it removes; modalities add theirs.
-"""
+"""Files of a run besides its configuration and environment, which overwriting removes; modalities add their own."""
 
 
 class RunDirectory:
-    """Names and rules of a run's files.
+    """The files of one run, and the rules for writing them.
 
     Parameters
     ----------
@@ -76,7 +75,7 @@ class RunDirectory:
         Raises
         ------
         RunError
-            If the folder is in use without ``resume`` or ``overwrite``, holds something else than a run,
+            If the folder is in use without ``resume`` or ``overwrite``, has something else than a run in it,
             cannot be written, or ``resume`` is given with settings that change the result.
         """
         if self.path.exists() and not self.path.is_dir():
@@ -92,9 +91,9 @@ class RunDirectory:
             )
         elif in_use and not self._is_run():
             raise RunError(f"{self.path}: holds no dnar2mae run, so --overwrite will not remove it")
-        place = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
-        if not os.access(place, os.W_OK):
-            raise RunError(f"{self.path}: {place} is not writable; choose another --out")
+        existing = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
+        if not os.access(existing, os.W_OK):
+            raise RunError(f"{self.path}: {existing} is not writable; choose another --out")
         self._check_links()
 
     def _is_run(self) -> bool:
@@ -105,13 +104,13 @@ class RunDirectory:
         except ConfigError:
             pass
         try:
-            found = json.loads(self.environment_file.read_bytes())
+            content = json.loads(self.environment_file.read_bytes())
         except (OSError, ValueError, RecursionError):
             return False
-        return isinstance(found, dict) and "dnar2mae" in found
+        return isinstance(content, dict) and "dnar2mae" in content
 
     def _check_links(self) -> None:
-        """Refuse links that lead out of the folder: the run would write to a place that another user chose."""
+        """Refuse links that lead out of the folder: the run would write where another user chose."""
         inside = self.path.resolve()
         for entry in self.path.iterdir() if self.path.is_dir() else ():
             if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
@@ -154,12 +153,12 @@ class RunDirectory:
         Raises
         ------
         RunError
-            If another process uses the folder, the run began with other data, as :meth:`check`, or as :meth:`create`.
+            If another process uses the folder, or the run began with other data; as :meth:`check`; as :meth:`create`.
 
         Warns
         -----
         UserWarning
-            The file system knows no locks.
+            The file system has no locks.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -168,7 +167,7 @@ class RunDirectory:
             raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
         try:
             self._lock(handle)
-            self.check(config, resume=resume, overwrite=overwrite)  # again: it may have changed until now
+            self.check(config, resume=resume, overwrite=overwrite)  # again: another process may have written since
             if resume:
                 self._check_data(data)
             self.create(config, overwrite=overwrite, data=data)
@@ -230,7 +229,7 @@ class RunDirectory:
 
 
 def _why_not_longer(config: PretrainConfig, steps: int) -> str | None:
-    """Say why a run of this configuration cannot go on to another number of steps; None if it can."""
+    """Return why a run of this configuration cannot go on to another number of steps; None if it can."""
     if steps < config.steps:
         return "a run can be lengthened, not shortened"
     if config.optimizer.schedule == "cosine":

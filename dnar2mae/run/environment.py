@@ -16,7 +16,7 @@ JOB = "TORCHELASTIC_RUN_ID"
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and command of this process."""
+    """Return the versions, machine and command of this process."""
     packages = ("dnar2mae", "torch", "triton", "safetensors", "flash-attn")
     return {
         "command": sys.argv,
@@ -39,9 +39,9 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Commit of the source tree this package runs from, with a mark if it has local changes."""
+    """Return the commit of the source tree this package runs from, with a mark if it has local changes."""
     try:
-        done = subprocess.run(
+        git = subprocess.run(
             ["git", "describe", "--always", "--dirty"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -51,4 +51,4 @@ def _commit() -> str | None:
         )
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return git.stdout.strip() or None  # git prints nothing outside a repository

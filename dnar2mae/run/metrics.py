@@ -17,7 +17,7 @@ _LIMIT = 64 << 20  # bytes of a file, about 250,000 steps
 
 
 class MetricsLog:
-    """Appends rows to a run's metrics.
+    """The open metrics file of a run.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class MetricsLog:
         self._file.close()
 
     def append(self, event: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Write rows with a ``step`` each; numbers that are not finite become null."""
+        """Write rows, each with a ``step``; numbers that are not finite, which JSON lacks, become null."""
         step = 0
         for row in rows:
             step = row["step"]
@@ -48,7 +48,7 @@ class MetricsLog:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All rows of a run, in the order of its steps.
+    """Read all rows of a run, in the order of its steps.
 
     Raises
     ------
@@ -73,19 +73,19 @@ def clipped_shares(run: Path) -> dict[str, float]:
 
 
 def rewind_metrics(run: Path, step: int, *, validated: bool) -> None:
-    """Drop the rows of what a resumed run will do again, and lines that were cut.
+    """Drop the rows of steps that a resumed run will do again, and lines that were cut.
 
     Parameters
     ----------
     run
         Run directory.
     step
-        Of the checkpoint that the run goes on from; -1 drops all.
+        Step of the checkpoint that the run goes on from; -1 drops all.
     validated
-        Whether that checkpoint knows the validation of its step, if there was one.
+        Whether that checkpoint has the validation of its step, if there was one.
     """
     parts = [part for part in _parts(run) if part.name == NAME or int(part.stem.partition("-")[2]) >= step]
-    kept = {
+    kept = {  # keyed, since a process killed below leaves rows in two files
         (event, at): line
         for part in parts
         for event, at, line in _rows(part)
@@ -99,13 +99,13 @@ def rewind_metrics(run: Path, step: int, *, validated: bool) -> None:
 
 
 def _parts(run: Path) -> list[Path]:
-    """Files of the metrics, oldest first."""
+    """Return the files of the metrics, oldest first."""
     newest = run / NAME
     return [*sorted(run.glob("metrics-????????.jsonl")), *([newest] if newest.exists() else [])]
 
 
 def _rows(part: Path) -> Iterator[tuple[str, int, str]]:
-    """Event, step and text of each line that is whole."""
+    """Yield event, step and text of each complete line."""
     for line in part.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)

@@ -10,7 +10,7 @@ from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.run.metrics import read_metrics
 from dnar2mae.storage.safe_files import written_whole
 
-_STYLES = ("--", ":")  # of the best trivial model of each family
+_STYLES = ("--", ":")  # one for the best trivial model of each family
 
 
 def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
@@ -53,7 +53,7 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
 def plot_runs(runs: Sequence[Path], path: Path) -> None:
     """Draw the held-out loss of several runs by step, and by mask ratio, side by side.
 
-    Held-out losses are taken under the same masks whatever a run's law, so that runs on the same data compare.
+    Held-out losses are computed under the same masks for every mask law, so that runs on the same data compare.
 
     Parameters
     ----------
@@ -91,18 +91,18 @@ def plot_runs(runs: Sequence[Path], path: Path) -> None:
 
 
 def _losses(run: Path) -> tuple[list[tuple[int, float]], dict[str, Any]]:
-    """Held-out loss by step, and the summary if there is one."""
+    """Return the held-out loss by step, and the summary; empty where there is none."""
     try:
         held_out = [(row["step"], row["held_out"]) for row in read_metrics(run) if row["event"] == "validation"]
-        summary = run / "summary.json"
-        found = json.loads(summary.read_text()) if summary.is_file() else {}
+        file = run / "summary.json"
+        summary = json.loads(file.read_text()) if file.is_file() else {}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{run}: not a run whose metrics can be read: {error}") from error
     if not held_out:
         raise RunError(f"{run}: no validation loss yet")
-    return held_out, found
+    return held_out, summary
 
 
 def _smooth(values: tuple[float, ...], window: int = 25) -> list[float]:
-    """Trailing mean."""
+    """Return the trailing means, of fewer values at the start."""
     return [sum(part) / len(part) for i in range(len(values)) if (part := values[max(0, i - window + 1) : i + 1])]

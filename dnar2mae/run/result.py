@@ -1,4 +1,4 @@
-"""What a run reached."""
+"""The result of a run."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from dnar2mae.storage.safe_files import write_whole
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
-    """What a run reached; also saved as ``summary.json``."""
+    """The result of a run; also saved as ``summary.json``."""
 
     out: str
     """Run directory."""
@@ -28,9 +28,9 @@ class RunResult:
     held_out: float = math.nan
     """Held-out loss at mask ratio 0.15."""
     standard_error: float = math.nan
-    """Of it, over blocks of held-out samples."""
+    """Standard error of ``held_out``, over blocks of held-out samples."""
     samples: dict[str, int] = field(default_factory=dict)
-    """How many held-out samples these figures are over (``used``, evenly spaced), of how many (``held_out``)."""
+    """Number of held-out samples behind these figures (``used``, evenly spaced), and of all (``held_out``)."""
     untrained: float = math.nan
     """Held-out loss of the model before its first step, over the fewer samples of a periodic validation."""
     curve: dict[str, float] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class RunResult:
     clipped: dict[str, float] = field(default_factory=dict)
     """Share of the steps whose gradient was clipped: of all, and by tenths of the mask ratio."""
     data: dict[str, Any] = field(default_factory=dict)
-    """What it was trained on."""
+    """Description of the training data."""
 
     def save(self, path: Path) -> None:
         """Write it as JSON, in which numbers that are not finite are null."""
@@ -52,10 +52,10 @@ class RunResult:
 
 
 def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]:
-    """Say of each trivial model whether it was passed: by more than two standard errors, where these are known."""
+    """Return a line per trivial model: whether the model is below it by two standard errors, where these are known."""
     lines = []
-    for name, found in margin.items():
-        below, error = found["below_by"], found["standard_error"]
+    for name, difference in margin.items():
+        below, error = difference["below_by"], difference["standard_error"]
         assert below is not None
         size = f"{abs(below):.4f}" + ("" if error is None else f" ± {error:.4f}") + f" {unit}"
         if below > 2 * (error or 0):

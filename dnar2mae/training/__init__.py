@@ -1,1 +1,1 @@
-"""The training loop: one for every modality."""
+"""The training loop, the same for every modality."""

@@ -1,4 +1,4 @@
-"""The model of a run with its first weights."""
+"""Building the model of a run with its initial weights."""
 
 import torch
 
@@ -15,19 +15,18 @@ _CPU = torch.device("cpu")
 def build_model(
     config: PretrainConfig, modality: Modality, device: torch.device = _CPU, *, sharded: bool = False
 ) -> MaskedModel:
-    """Make the model of a run with the weights of its seed, a pure function of the configuration.
+    """Build the model of a run with the initial weights of its seed, a pure function of the configuration.
 
     Parameters
     ----------
     config, modality
         The run.
     device
-        Where to.
+        Device of the weights.
     sharded
-        Cut it into shards over the ranks of the group. No rank ever holds more of it than its shards and one
-        parameter.
+        Shard the model over the ranks of the group; no rank ever holds more than its shards and one parameter.
     """
-    with torch.device("meta" if sharded else "cpu"):
+    with torch.device("meta" if sharded else "cpu"):  # the meta device allocates nothing
         model = MaskedModel(
             config.model,
             modality.embedder(),
@@ -44,13 +43,15 @@ def build_model(
 
 
 def compile_model(model: MaskedModel) -> None:
-    """Let ``torch.compile`` have the parts of a model whose shapes repeat: encoder, decoder and head.
+    """Compile the parts of a model whose shapes repeat: encoder, decoder and head.
 
-    Not the embedder, whose kernels are fused by hand, nor the whole: how many tokens are visible and predicted
-    depends on the data, and a graph that holds that would be made anew in many steps.
+    Neither the embedder, whose kernels are fused by hand, nor the whole: how many tokens are visible and predicted
+    depends on the data, and a graph with these numbers in it would be compiled again in many steps.
     """
     own_compile_cache()
-    attention.one_by_one = torch.compiler.disable(attention.one_by_one)  # as a decorator it would import the compiler
+    attention.one_by_one = torch.compiler.disable(
+        attention.one_by_one
+    )  # a decorator would import the compiler in every run
     model.encoder.compile(dynamic=None if isinstance(model.encoder, Transformer) else False)
     if model.decoder is not None:
         model.decoder.layers.compile()

@@ -1,4 +1,4 @@
-"""What a machine has, and what a run would use of it."""
+"""Reports on a machine: versions, devices, and the backends that a run would use."""
 
 import torch
 
@@ -17,14 +17,14 @@ _OPTIONAL = {
 
 
 def version_report() -> Rows:
-    """Versions of what matters, and how to install what is missing."""
-    found = environment()
+    """Return the versions of packages, and how to install missing ones."""
+    versions = environment()
     names = ("dnar2mae", "python", "torch", "numpy", "safetensors", "triton", "flash-attn")
-    return [(name, found[name] or f"not installed ({_OPTIONAL.get(name, 'needed')})") for name in names]
+    return [(name, versions[name] or f"not installed ({_OPTIONAL.get(name, 'needed')})") for name in names]
 
 
 def device_report() -> Rows:
-    """Devices, and the type of matrix products that ``--precision auto`` takes on each."""
+    """Return the devices, and the dtype of matrix products that ``--precision auto`` takes on each."""
     cpu = "bfloat16 (AVX512-BF16)" if has_bf16(torch.device("cpu")) else "float32 (no AVX512-BF16)"
     rows = [("cpu", f"{torch.get_num_threads()} threads, {cpu}")]
     for index in range(torch.cuda.device_count()):
@@ -37,7 +37,7 @@ def device_report() -> Rows:
 
 
 def attention_report() -> Rows:
-    """Each backend on the default device: chosen, possible, or why not."""
+    """Return of each attention backend on the default device: chosen, possible, or why not."""
     device, dtype = _default()
     chosen = choose_backend("auto", device, dtype)
     rows: Rows = []
@@ -49,7 +49,7 @@ def attention_report() -> Rows:
 
 
 def kernel_report() -> Rows:
-    """Which implementation the masking kernels run with on the default device."""
+    """Return which implementation of the masking kernels runs on the default device."""
     device, _ = _default()
     triton = use_triton("auto", torch.empty(0, device=device))
     why = "CUDA tensors" if triton else f"the tensors are on {device.type}; the Triton kernels need CUDA"

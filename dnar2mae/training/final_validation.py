@@ -1,4 +1,4 @@
-"""The figures that end a run: losses by mask ratio and trivial models, all at the same masks of the same samples."""
+"""The final scores of a run: losses by mask ratio and of trivial models, at the same masks of the same samples."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,14 +22,14 @@ def final_validation(
     num_samples: int,
     measure: Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Sums],
 ) -> dict[str, Any]:
-    """Score a model and the trivial models beside it.
+    """Score a model and the trivial models it is compared with.
 
     Parameters
     ----------
     modality
-        Gives the trivial models.
+        Has the held-out samples and the trivial models.
     plan
-        Any plan of the run.
+        Any plan of the run: its ratio is replaced.
     num_samples
         Evenly spaced held-out samples to use, at most.
     measure
@@ -47,7 +47,7 @@ def final_validation(
     by_ratio = [ratio_of_sums(*sums) for sums in losses]
     at = CURVE.index(RATIO)
     held_out = by_ratio[at]
-    found: dict[str, Any] = {
+    scores: dict[str, Any] = {
         "held_out": held_out.value,
         "standard_error": held_out.standard_error,
         "samples": {"used": len(sample_ids), "held_out": len(source)},
@@ -58,18 +58,18 @@ def final_validation(
     }
     for family in modality.masked_yardsticks(plans, sample_ids).values():
         values = {name: sums.sum(axis=1) / [units.sum() for _, units in losses] for name, sums in family.items()}
-        found["yardstick"] |= {name: float(value[at]) for name, value in values.items()}
+        scores["yardstick"] |= {name: float(value[at]) for name, value in values.items()}
         best = min(values, key=lambda name: values[name][at])
-        found["yardstick_curve"][best] = dict(zip(found["curve"], values[best].tolist(), strict=True))
-        found["margin"][best] = _margin(losses[at], family[best][at])
-    if found["yardstick"] and not found["margin"]:
-        best = min(found["yardstick"], key=found["yardstick"].get)
-        found["margin"] = {best: {"below_by": found["yardstick"][best] - held_out.value, "standard_error": None}}
-    return found
+        scores["yardstick_curve"][best] = dict(zip(scores["curve"], values[best].tolist(), strict=True))
+        scores["margin"][best] = _margin(losses[at], family[best][at])
+    if scores["yardstick"] and not scores["margin"]:  # without losses by sample there is no standard error
+        best = min(scores["yardstick"], key=scores["yardstick"].get)
+        scores["margin"] = {best: {"below_by": scores["yardstick"][best] - held_out.value, "standard_error": None}}
+    return scores
 
 
 def _margin(model: Sums, yardstick: Float64[np.ndarray, " S"]) -> dict[str, float]:
-    """Paired by sample: how far the model is below a trivial one, and the standard error of that."""
+    """Return how far the model is below a trivial one, and the standard error of that, paired by sample."""
     loss, units = model
     difference = ratio_of_sums(yardstick - loss, units)
     return {"below_by": difference.value, "standard_error": difference.standard_error}

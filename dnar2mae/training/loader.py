@@ -1,4 +1,4 @@
-"""The batch of each step, prepared ahead of the loop."""
+"""Batches of the steps, prepared ahead of the loop."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from dnar2mae.training.stopping import ignore_signals, start_forkserver
 
 @dataclass(frozen=True, slots=True)
 class StepBatches(Dataset):
-    """The batch of each step: samples ``step * batch_size`` to ``(step + 1) * batch_size``, or a rank's share."""
+    """A data set of batches by step: samples ``step * batch_size`` to ``(step + 1) * batch_size``, or a rank's part."""
 
     source: Source
     config: PretrainConfig
@@ -56,9 +56,9 @@ def batches(
     masker
         Draws the masks; by default the batches have none.
     counts_only
-        Give the numbers of masked and of visible tokens only, for a model whose kernels draw the masks.
+        Count masked and visible tokens only, for a model whose kernels draw the masks.
     ranks
-        Among whom each batch is shared.
+        The processes that each batch is divided among.
     pin_memory
         Copy to page-locked memory, for a GPU.
     """

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a progress bar, its metrics and, on request, TensorBoard."""
+"""Reporting during a run: a progress bar, metrics and, on request, TensorBoard."""
 
 import math
 import sys
@@ -14,14 +14,14 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Monitor:
-    """Shows and records metrics; a context manager.
+    """A context manager that shows and records metrics.
 
     On a terminal a progress bar is drawn on stderr; elsewhere a plain line is printed every 15 seconds.
 
     Parameters
     ----------
     run
-        Run directory, which gets the metrics; None shows and records nothing.
+        Run directory, where metrics are written; None shows and records nothing.
     total_steps, first_step
         Length of the run and where it starts (0, or where it resumes).
     tensorboard
@@ -89,6 +89,7 @@ class Monitor:
 
 
 def _number(value: float) -> str:
+    """Return a number with four digits, or more before the point; a small one in scientific notation."""
     if value and abs(value) < 1e-2:
         return f"{value:.1e}"
     digits = 0 if abs(value) >= 1000 else 4 - min(math.floor(math.log10(abs(value))) + 1, 3) if value >= 1 else 3

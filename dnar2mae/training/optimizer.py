@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from dnar2mae.config import OptimizerConfig
 from dnar2mae.distributed import full_tensor, local_shard
 
-_MEMORY = 0.98  # share of the running mean of gradient norms that a step keeps
+_MEMORY = 0.98  # weight of the past in the running mean of gradient norms
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Return fused AdamW; matrices are decayed; norms, biases and embedding tables are not.
+    """Return fused AdamW, with weight decay for matrices but not for norms, biases and embedding tables.
 
-    A step has a gradient for the rows of its own tokens only: decay would shrink the rows of rare tokens and genes
-    towards nothing, the more the rarer they are.
+    In a table a step has a gradient for the rows of its own tokens only: decay would shrink the rows of rare tokens
+    and genes towards zero, the more the rarer they are.
     """
     tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
@@ -48,7 +48,7 @@ def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float
 
 
 def last_stable_step(total_steps: int, config: OptimizerConfig) -> int:
-    """Return after how many steps a longer run still has the same learning rates; ``total_steps`` if it always has."""
+    """Return up to which step a longer run has the same learning rates; ``total_steps`` if all are the same."""
     if total_steps < config.warmup_steps:  # the warm-up was cut short
         return 0
     if config.schedule == "constant" or (config.schedule == "wsd" and not config.decay_share):
@@ -60,22 +60,22 @@ def last_stable_step(total_steps: int, config: OptimizerConfig) -> int:
 def scale_and_clip(
     parameters: Sequence[Tensor], factor: Tensor, clip: float, *, mean: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Multiply all gradients by a factor, and shorten them if the mean gradient is too long; the host never waits.
+    """Multiply all gradients by a factor, and clip them by the norm of the mean gradient; the host never waits.
 
-    What is compared with ``clip`` is the gradient of the step's mean loss. A step may weigh more than others (because
-    it predicts more tokens): its gradient is longer for that reason alone, and clipping by its own length would take
-    the weight away again.
+    The norm that ``clip`` limits is that of the gradient of the step's mean loss. A step may weigh more than others
+    (because it predicts more tokens): its gradient is longer for that reason alone, and clipping by its own norm would
+    take the weight away again.
 
     Parameters
     ----------
     parameters
         Parameters with gradients.
     factor
-        What turns the accumulated gradient into the one that the optimizer gets, a scalar tensor.
+        Scalar tensor that turns the accumulated gradient into the one that the optimizer gets.
     clip
         Largest norm of the mean gradient; 0 for no clipping.
     mean
-        What turns the accumulated gradient into the gradient of the mean loss; by default ``factor``.
+        Scalar tensor that turns it into the gradient of the mean loss; by default ``factor``.
 
     Returns
     -------
@@ -92,16 +92,16 @@ def scale_and_clip(
 
 
 class StepGuard:
-    """Leaves out steps whose gradient is not finite or spikes; no host synchronisation.
+    """A guard that skips steps whose gradient is not finite or spikes, without host synchronisation.
 
     Parameters
     ----------
     optimizer
-        Fused, so that it can be told on the device to leave a step out.
+        Fused, since it then reads on the device whether to skip a step.
     spike
-        Leave out a step whose gradient norm is this many times the running mean; None leaves out none.
+        Skip a step whose gradient norm is this many times the running mean; None skips only what is not finite.
     device
-        Of the model.
+        Device of the model.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, spike: float | None, device: torch.device) -> None:
@@ -109,17 +109,17 @@ class StepGuard:
         self.mean_norm, self.in_a_row = torch.zeros(2, device=device)
 
     def step(self, norm: Tensor, is_empty: Tensor) -> Tensor:
-        """Step, unless the norm is not finite or spikes; return how many steps in a row were left out.
+        """Step, unless the norm is not finite or spikes; return how many steps in a row were skipped.
 
-        A step that has nothing to predict is left out too, but counts for nothing: AdamW would go on along its
-        moments, and decay the weights.
+        A step that has nothing to predict is skipped too, without being counted: AdamW would go on along its moments,
+        and decay the weights.
         """
         bad = ~norm.isfinite()
         if self.spike is not None:
             bad |= (self.mean_norm > 0) & (norm > self.spike * self.mean_norm)
         bad &= ~is_empty
-        seen = torch.where(self.mean_norm > 0, _MEMORY * self.mean_norm + (1 - _MEMORY) * norm, norm)
-        self.mean_norm = torch.where(bad | is_empty, self.mean_norm, seen)
+        updated = torch.where(self.mean_norm > 0, _MEMORY * self.mean_norm + (1 - _MEMORY) * norm, norm)
+        self.mean_norm = torch.where(bad | is_empty, self.mean_norm, updated)
         self.in_a_row = torch.where(is_empty, self.in_a_row, torch.where(bad, self.in_a_row + 1, 0.0))
         # Fused AdamW reads these attributes on the device (they are meant for gradient scalers): an ``if`` on the
         # host would have to wait for the norm.
@@ -128,9 +128,9 @@ class StepGuard:
         return self.in_a_row
 
     def state(self) -> list[float]:
-        """Return what a resumed run must know, as JSON values."""
+        """Return the state that a resumed run restores, as JSON values."""
         return [self.mean_norm.item(), self.in_a_row.item()]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Set what :meth:`state` returned."""
+        """Restore what :meth:`state` returned."""
         self.mean_norm, self.in_a_row = self.mean_norm.new_tensor(list(state))

@@ -1,4 +1,4 @@
-"""``pretrain``: from a configuration to a finished run directory."""
+"""``pretrain``: train the model of a configuration and write its run directory."""
 
 import errno
 from contextlib import AbstractContextManager, nullcontext
@@ -24,14 +24,14 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     Parameters
     ----------
     config
-        The whole run.
+        All settings of the run.
     out
-        Run directory: gets ``config.yaml``, ``environment.json``, ``data.sha256``, ``metrics.jsonl``, ``checkpoints/``,
+        Run directory, for ``config.yaml``, ``environment.json``, ``data.sha256``, ``metrics.jsonl``, ``checkpoints/``,
         ``summary.json`` and ``loss.png``.
     resume
         Go on from the last checkpoint in ``out``; with none there yet, start.
     overwrite
-        Remove an earlier run in ``out`` first; other files there stay.
+        Remove an earlier run in ``out`` first, but no other files.
 
     Returns
     -------
@@ -42,8 +42,8 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     Raises
     ------
     Dnar2maeError
-        For bad input, an unusable ``out``, gradients that are not finite, or a full disk: one line that says what to
-        do.
+        For bad input, an unusable ``out``, gradients that are not finite, or a full disk: one line that says what
+        to do.
 
     Notes
     -----
@@ -55,7 +55,7 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
     with start_ranks(config, device) as ranks:
         if ranks.restarted and run.is_of_this_job():
             resume, overwrite = True, False
-        begun = run.path if resume and checkpoints(run.path) else None  # what it saved before counts for nothing
+        begun = run.path if resume and checkpoints(run.path) else None  # without a checkpoint nothing of it is used
         config, start = starting_point(config, begun)
         if ranks.is_first:
             run.check(config, resume=resume, overwrite=overwrite)

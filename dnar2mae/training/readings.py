@@ -1,4 +1,4 @@
-"""What training steps report, left on the device until the loop reads several of them at once."""
+"""Results of training steps, left on the device until the loop reads several at once."""
 
 import time
 from pathlib import Path
@@ -13,14 +13,14 @@ from dnar2mae.run.checkpoint import last_good
 
 
 class Readings:
-    """Collects the results of steps and turns them into rows of metrics.
+    """A buffer of step results, which become rows of metrics.
 
     Parameters
     ----------
     config
-        ``batch_size`` and ``max_skipped``.
+        ``batch_size`` and ``max_skipped`` are used.
     modality
-        Name of the unit, and tokens of a sample.
+        The name of its unit and the tokens of a sample are used.
     run
         Run directory, for messages.
     """
@@ -33,15 +33,15 @@ class Readings:
         self._since = 0.0
 
     def start_clock(self) -> None:
-        """Count the time of ``tokens_per_s`` from now on."""
+        """Start the clock of ``tokens_per_s``."""
         self._since = time.monotonic()
 
     def add(self, result: dict[str, Any]) -> None:
-        """Keep the result of a step as :class:`dnar2mae.training.step.TrainingStep` gives it."""
+        """Keep the result of a step as :class:`dnar2mae.training.step.TrainingStep` returns it."""
         self._pending.append(result)
 
     def take(self) -> list[dict[str, Any]]:
-        """Return the rows of all steps added since the last call; waits for the device.
+        """Return the rows of all steps added since the last call, after waiting for the device.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a run begins with: random weights, or those that ``--init`` names."""
+"""Where a run starts: random weights, or those that ``--init`` names."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -17,35 +17,35 @@ from dnar2mae.tokenizers.kmer_json import read_tokenizer
 
 @dataclass(frozen=True, slots=True)
 class InitialWeights:
-    """What ``--init`` names."""
+    """The model that ``--init`` names."""
 
     model: ModelConfig
     tokenizer: TokenizerConfig
     saved: Path | None
-    """The run directory, if it is one or a checkpoint of one."""
+    """Its run directory; None for a ModernBERT folder."""
     load: Callable[[MaskedModel], object]
-    """Puts the weights into a model."""
+    """Loads the weights into a model."""
 
 
 def starting_point(config: PretrainConfig, begun: Path | None) -> tuple[PretrainConfig, InitialWeights | None]:
-    """Settle where a run starts.
+    """Return where a run starts, and its configuration with the settings of ``--init``.
 
-    The first checkpoint of a run with ``--init``, of step 0, holds what it began with. From then on ``--init`` is not
-    read: the run there may have moved on, or away.
+    The first checkpoint of a run with ``--init``, at step 0, has the weights it began with. From then on ``--init`` is
+    not read: its files may have changed or moved.
 
     Parameters
     ----------
     config
-        The run as asked for.
+        The configuration as given.
     begun
-        Directory of the run to go on with, if it has a checkpoint.
+        Directory of the run to resume, if it has a checkpoint.
 
     Returns
     -------
     PretrainConfig
         With the model and tokenizer settings of ``--init``.
     InitialWeights or None
-        What to begin with; None without ``--init``, and for a run that has a checkpoint.
+        None without ``--init``, and for a run that has a checkpoint.
 
     Raises
     ------
@@ -58,6 +58,7 @@ def starting_point(config: PretrainConfig, begun: Path | None) -> tuple[Pretrain
     start = initial_weights(config) if begun is None else None
     own = start or read_config(begun / "config.yaml", whole=True)  # type: ignore[operator]
     settled = replace(config, model=own.model, tokenizer=own.tokenizer)
+    # a value that no preset has was chosen by somebody, who should know that it is not used
     presets = [flatten(preset_for(config.modality, preset())) for preset in (PretrainConfig, *PRESETS.values())]
     chosen = {name for name, value in flatten(config).items() if all(value != preset[name] for preset in presets)}
     refuse_other_settings(settled, config, among=chosen)
@@ -67,46 +68,46 @@ def starting_point(config: PretrainConfig, begun: Path | None) -> tuple[Pretrain
 def refuse_other_settings(
     wanted: PretrainConfig, given: PretrainConfig, *, among: Collection[str] | None = None
 ) -> None:
-    """Check that the settings of model and tokenizer are those of the weights to begin with.
+    """Check that the settings of model and tokenizer are those of the initial weights.
 
     Parameters
     ----------
     wanted, given
-        With the settings of ``--init``, and as asked for.
+        The configuration with the settings of ``--init``, and as given.
     among
-        Settings to look at; by default all.
+        Settings to compare; by default all.
 
     Raises
     ------
     RunError
-        Names every setting that differs, and both values.
+        If any differs; the message has both values of each.
     """
     there, here = flatten(wanted), flatten(given)
-    other = [
+    differing = [
         f"--{name.replace('_', '-')} is {there[name]} there, got {value}"
         for name, value in here.items()
         if name.startswith(("model.", "tokenizer.")) and value != there[name] and (among is None or name in among)
     ]
-    if other:
-        raise RunError(f"--init {wanted.init}: the weights keep their settings: {'; '.join(other)}")
+    if differing:
+        raise RunError(f"--init {wanted.init}: the weights keep their settings: {'; '.join(differing)}")
 
 
 def initial_weights(config: PretrainConfig) -> InitialWeights:
-    """Read what ``--init`` names: a run or a checkpoint of the same kind of data, or a ModernBERT folder.
+    """Read what ``--init`` names: a run or a checkpoint of the same modality, or a ModernBERT folder.
 
     Raises
     ------
     RunError
-        If it is none of these, or of another kind of data.
+        If it is none of these, or of another modality.
     """
     path = Path(str(config.init))
-    found = find_checkpoint(path)
-    if found is None:
+    located = find_checkpoint(path)
+    if located is None:
         model, weights, _ = read_modernbert(path)
         kmers = read_tokenizer(path)
         tokenizer = TokenizerConfig(k=kmers.k, stride=kmers.stride)
         return InitialWeights(model, tokenizer, None, lambda to: load_weights(to, weights, path))
-    run, checkpoint = found
+    run, checkpoint = located
     before = read_config(run / "config.yaml", whole=True)
     if before.modality != config.modality:
         raise RunError(f"--init {path}: expected a run on {config.modality}, got one on {before.modality}")

@@ -1,4 +1,4 @@
-"""One training step: masks, losses, their gradient, and what the optimizer makes of it."""
+"""One training step: masks, losses, their gradient, and the optimizer's update."""
 
 from functools import reduce
 from typing import Any
@@ -17,11 +17,11 @@ _TYPICAL_RATIO = 0.15  # any constant would do: it keeps gradients of sums in th
 
 
 class TrainingStep:
-    """Trains a model by one batch at a time; the loss is the mean over the predicted tokens of the whole batch.
+    """The training step of a model; the loss is the mean over the predicted tokens of the whole batch.
 
     Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
     summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
-    same divisor in every step of full samples, so that a step counts by how much it predicts.
+    same divisor in every step of full samples, so that a step weighs by how many tokens it predicts.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class TrainingStep:
     model
         On its device; with ``--parallel fsdp`` in shards.
     masker
-        Gives the mask plan of each step.
+        Makes the mask plan of each step.
     unit_size
-        Of the modality, see :class:`dnar2mae.modalities.contract.Modality`.
+        Losses per reported unit; see :class:`dnar2mae.modalities.contract.Modality`.
     autocast
         Type of matrix products; None: that of the weights.
     ranks
@@ -66,17 +66,17 @@ class TrainingStep:
         Parameters
         ----------
         step
-            Decides masks and learning rate.
+            Number of the step, from which masks and learning rate follow.
         batch
-            On the CPU.
+            The samples, on the CPU.
 
         Returns
         -------
         dict
             ``step`` (1-based), ``loss`` (mean over predicted tokens), ``unit_loss`` (the same in the modality's unit),
             ``ratio``, ``lr``, ``grad_norm`` (of the mean loss), ``clipped``, and ``skipped``, how many steps in a row
-            were left out. Losses are NaN if nothing was predicted; they and the last three are tensors still on the
-            device, but for the ratio and the learning rate.
+            were skipped. Losses are NaN if nothing was predicted. Losses, norm and the last two are tensors on the
+            device, which the host has not waited for.
         """
         plan = self.masker.plan(step)
         scale = batch.tokens.numel() * _TYPICAL_RATIO
@@ -101,11 +101,11 @@ class TrainingStep:
         }
 
     def _accumulate(self, plan: MaskPlan, batch: Batch, scale: float) -> Tensor:
-        """Add up the sums of :meth:`_loss` over the micro-batches, and the gradient of their losses over ``scale``."""
+        """Return the sums of :meth:`_loss` over the micro-batches; accumulate the gradient of losses / ``scale``."""
         sums = []
         parts = batch.split(self.config.micro_batch or self.config.batch_size)
         for part in parts:
-            with self.parallel.accumulate(part is parts[-1]):
+            with self.parallel.accumulate(part is parts[-1]):  # ranks exchange gradients once, after the last
                 loss, *counts = self._loss(plan, part)
                 (loss / scale).backward()
             sums.append(torch.stack([loss.detach(), *counts]))
@@ -114,21 +114,21 @@ class TrainingStep:
     def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return a micro-batch's sums: weighted losses, these weights, the units they stand for, all maskable weights.
 
-        The last is what weighting by token divides by, and not computed otherwise.
+        Weighting by token divides by the last, which is not computed otherwise.
         """
         part = part.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             losses, index = self.parallel.losses(plan, part)
         weights = part.weight.flatten()[index]
-        seen = stood_for = maskable = weights.sum()
+        predicted = units = maskable = weights.sum()
         if part.units is not None:
-            stood_for = (weights * part.units.flatten()[index]).sum()
+            units = (weights * part.units.flatten()[index]).sum()
         if self.config.mask.weighting == "token":
             maskable = (part.weight * part.maskable).sum()
-        return (losses * weights).sum(), seen, stood_for, maskable
+        return (losses * weights).sum(), predicted, units, maskable
 
     def _update(self, step: int, norm: Tensor, is_empty: Tensor) -> tuple[float, Tensor]:
-        """Let the optimizer step; return the learning rate and how many steps in a row were left out."""
+        """Let the optimizer step; return the learning rate and how many steps in a row were skipped."""
         rate = learning_rate(step, self.config.steps, self.config.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

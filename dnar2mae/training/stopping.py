@@ -1,4 +1,4 @@
-"""Why a run ends before its last step: a signal or a time limit, on which its ranks agree."""
+"""Ending a run before its last step: by a signal or a time limit, on which all ranks agree."""
 
 import signal
 import threading
@@ -12,45 +12,45 @@ import torch
 from dnar2mae.distributed import Ranks
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-_TIME_IS_UP = 1000  # beyond every signal number
-_MOST_STEPS, _MOST_MS = 10, 2000  # between two agreements of the ranks
+_TIME_IS_UP = 1000  # above every signal number, so that it wins where ranks take the largest reason
+_MOST_STEPS, _MOST_MS = 10, 2000  # limits between two agreements of the ranks
 
 
 def ignore_signals(_worker: int = 0) -> None:
-    """Ignore the stop signals: a worker must live until the loop has saved."""
+    """Ignore the stop signals: a worker must live until the loop has saved its checkpoint."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def start_forkserver() -> None:
-    """Start the process that workers come from so that it, too, ignores the stop signals, which all processes get."""
+    """Start the process that forks workers with the stop signals ignored: a terminal sends these to all processes."""
     if threading.current_thread() is not threading.main_thread():
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     ignore_signals()
     try:
-        forkserver.ensure_running()  # what is ignored stays so over exec
+        forkserver.ensure_running()  # ignored signals stay ignored across exec
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 class StopRequested(Exception):
-    """Raised where a run is to save and end; the message is the reason."""
+    """Raised to make a run save and end; the message is the reason."""
 
 
 class StopRequests:
-    """Catches SIGINT, SIGTERM and SIGUSR1, so that the run can save before it ends; a context manager.
+    """A context manager that catches SIGINT, SIGTERM and SIGUSR1, so that the run can save before it ends.
 
-    A second SIGINT interrupts at once; the others may come more than once. Outside the main thread, where Python
-    lets nobody set handlers, signals do what the caller has set.
+    A second SIGINT interrupts at once; the other signals may come again. Outside the main thread, where Python allows
+    no handlers, signals keep the handlers of the caller.
 
     Parameters
     ----------
     max_hours
         Time after which the run is to end; None for no limit.
     ranks, device
-        Ranks agree by a collective on the device.
+        The ranks, which agree by a collective on the device.
     """
 
     def __init__(self, max_hours: float | None, ranks: Ranks, device: torch.device) -> None:
@@ -78,12 +78,12 @@ class StopRequests:
             signal.signal(number, self._before[number])
 
     def check(self) -> None:
-        """Raise :class:`StopRequested` if the run is to end; every rank asks at the same time."""
+        """Raise :class:`StopRequested` if the run is to end; every rank must call it at the same time."""
         if reason := self.now():
             raise StopRequested(reason)
 
     def after_step(self) -> str | None:
-        """Return the signal or time limit that ends the run after this step; every rank asks after every step.
+        """Return the signal or time limit that ends the run after this step; every rank must call it after every step.
 
         Ranks agree every 10 steps, or as often as is needed to do so every 2 seconds.
         """
@@ -93,15 +93,15 @@ class StopRequests:
         return self.now()
 
     def now(self) -> str | None:
-        """Return the signal or time limit that is to end the run; every rank asks at the same time."""
+        """Return the signal or time limit that ends the run now; every rank must call it at the same time."""
         # A rank that stopped alone would leave the others waiting in a collective, so all take the largest answer.
         late = self._hours is not None and time.monotonic() - self._begun > self._hours * 3600
         mine = self._received or (_TIME_IS_UP if late else 0)
         elapsed = int((time.monotonic() - self._agreed) * 1000)
-        found, elapsed = self._ranks.all_max(mine, elapsed, device=self._device)
+        agreed, elapsed = self._ranks.all_max(mine, elapsed, device=self._device)
         steps_in_time = max(self._steps, 1) * _MOST_MS // max(elapsed, 1)
         self._interval = min(max(steps_in_time, 1), _MOST_STEPS)
         self._steps, self._agreed = 0, time.monotonic()
-        if not found:
+        if not agreed:
             return None
-        return f"--max-hours {self._hours}" if found == _TIME_IS_UP else signal.Signals(found).name
+        return f"--max-hours {self._hours}" if agreed == _TIME_IS_UP else signal.Signals(agreed).name

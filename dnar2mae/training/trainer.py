@@ -1,7 +1,7 @@
-"""The one pretraining loop, the same for every kind of data.
+"""The pretraining loop, the same for every modality.
 
-Batches, masks and schedules are pure functions of the step, so a run that resumes from a checkpoint of step n does
-from there on what an undisturbed run does.
+Batches, masks and schedules are pure functions of the step, so a run that resumes from a checkpoint of step n goes on
+exactly as an uninterrupted run would.
 """
 
 import math
@@ -43,8 +43,8 @@ from dnar2mae.training.stopping import StopRequested, StopRequests
 from dnar2mae.training.validation import masked_loss, masked_sums
 
 STABLE = "stable"
-"""Checkpoint of the last step that a longer run would have done alike, from which a finished run is lengthened."""
-_STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host never waits for a step
+"""Checkpoint of the last step that is the same in a longer run, from which a finished run is lengthened."""
+_STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host does not wait for each step
 
 
 class Trainer:
@@ -53,13 +53,13 @@ class Trainer:
     Parameters
     ----------
     config, modality, run
-        What to train, on what, and where to write.
+        The settings, the data, and where to write.
     device, autocast
         See :func:`dnar2mae.training.device.choose_device`.
     ranks
         The processes that train together.
     start
-        What ``--init`` names, for a run without a checkpoint.
+        The weights of ``--init``, for a run without a checkpoint.
     """
 
     def __init__(
@@ -128,14 +128,15 @@ class Trainer:
         return result
 
     def _resume(self) -> Path | None:
-        """Take up the newest whole checkpoint of the run, and return its folder; None where there is none."""
+        """Load the newest undamaged checkpoint of the run, and return its folder; None where there is none."""
         stepper, path = self.stepper, self.directory.path
-        found = load_newest(path, self.model, stepper.optimizer, self.ranks, stepper.averages)
-        if found is None:
+        newest = load_newest(path, self.model, stepper.optimizer, self.ranks, stepper.averages)
+        if newest is None:
             return None
-        folder, state = found
+        folder, state = newest
         planned = state.get("steps", self.config.steps)
         if planned < self.config.steps and state["step"] > last_stable_step(planned, self.config.optimizer):
+            # past the last common step the learning rates of the longer run differ: go back to it
             folder = path / "checkpoints" / STABLE
             if not folder.is_dir():
                 raise RunError(f"{path}: --steps was {planned}, and of before its decay no {STABLE} checkpoint is here")
@@ -165,12 +166,12 @@ class Trainer:
         if self.saved_step != self.step:
             self.save()
         self.writer.wait()
-        self.ranks.wait()  # torchrun ends those that outlive another
+        self.ranks.wait()  # torchrun kills ranks that outlive another
         monitor.say(f"{request}: saved step {self.step}; go on with --resume")
         return RunResult(finished=False, **self._progress(begun))
 
     def _describe(self) -> str:
-        """Say in a line what will run where."""
+        """Return a line that says what runs where."""
         count = sum(p.numel() for p in self.parameters)
         widths, dtype = self.config.model.head_widths, self.autocast or torch.float32
         backends = [choose_backend(self.config.attention, self.device, dtype, width) for width in widths]
@@ -189,7 +190,7 @@ class Trainer:
         return str(self.autocast or torch.float32).removeprefix("torch.")
 
     def batches(self) -> DataLoader:
-        """Return the batches of the steps that are left, with their masks as the model needs them."""
+        """Return the batches of the remaining steps, with their masks as the model needs them."""
         return batches(
             self.modality.train,
             self.config,
@@ -201,7 +202,7 @@ class Trainer:
         )
 
     def _train(self, monitor: Monitor, stop: StopRequests) -> None:
-        """Do the steps that are left; validate, save and stop where it is time to."""
+        """Do the remaining steps; validate, save and stop where it is time to."""
         config = self.config
         loader = self.batches()
         self.readings.start_clock()
@@ -236,7 +237,7 @@ class Trainer:
         return bool(self.history) and self.history[-1][0] == self.step
 
     def _validation_is_due(self) -> bool:
-        """Whether the present step has a validation that is still to be done (a stopped run may have left it out)."""
+        """Return whether the current step has a validation that is not done yet (a stopped run may lack it)."""
         is_time = self.step % self.config.validate_every == 0 or self.step == self.config.steps
         return is_time and not self._is_validated()
 
@@ -271,7 +272,7 @@ class Trainer:
             self.save("best")
 
     def save(self, name: str | None = None) -> None:
-        """Begin to write a checkpoint of the present step; those past ``keep_checkpoints`` go when it is there.
+        """Begin to write a checkpoint of the current step, after which those past ``keep_checkpoints`` are removed.
 
         Raises
         ------
@@ -298,7 +299,7 @@ class Trainer:
             self.saved_step = self.step
 
     def _progress(self, begun: float) -> dict[str, Any]:
-        """Return what is known of a run before its end."""
+        """Return the fields of the result that are known before the end of a run."""
         return {
             "out": str(self.directory.path),
             "steps": self.step,

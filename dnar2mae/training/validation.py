@@ -1,6 +1,6 @@
 """Held-out loss under fixed masks, so that runs with different mask laws can be compared.
 
-Masks are drawn from a seed of their own: they depend on the window and the ratio, never on the run's law or seed, and
+Masks are drawn from a fixed seed: they depend on the sample and the ratio, never on the run's mask law or seed, and
 every masked token shows [MASK].
 """
 
@@ -32,7 +32,7 @@ def masked_loss(  # noqa: PLR0913
     ranks: Ranks = ALONE,
     check: Callable[[], object] = lambda: None,
 ) -> float:
-    """Mean loss at one mask ratio, per unit of the predicted tokens.
+    """Return the mean loss at one mask ratio, per unit of the predicted tokens.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def masked_loss(  # noqa: PLR0913
     """
     ids = evenly_spaced(len(source), num_samples)
     sums = masked_sums(model, source, fixed_masks(plan, ratio), ids, autocast=autocast, ranks=ranks, check=check)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
         loss, units = sums.sum(axis=1)
         return float(loss / units)
 
@@ -66,7 +66,7 @@ def masked_sums(
     ranks: Ranks = ALONE,
     check: Callable[[], object] = lambda: None,
 ) -> Float64[np.ndarray, "2 S"]:
-    """Sum the losses of each sample's predicted tokens, and the units that these stand for.
+    """Return the summed losses of each sample's predicted tokens, and the units that these stand for.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def masked_sums(
     sample_ids
         Which samples.
     autocast
-        Type of matrix products; by default that of the weights.
+        Dtype of matrix products; by default that of the weights.
     ranks
-        Each takes its share of the samples.
+        The processes that the samples are divided among.
     check
         Called before every batch; may raise, on all ranks at once.
 
@@ -108,15 +108,15 @@ def masked_sums(
 
 
 def _share(ids: np.ndarray, ranks: Ranks) -> int:
-    """Samples of a rank; the last ranks may have fewer."""
+    """Return the number of samples of a rank; the last ranks may have fewer."""
     return -(-len(ids) // ranks.size)
 
 
 def _batches(source: FiniteSource, ids: np.ndarray, ranks: Ranks) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield this rank's samples, some at once, and whether they count.
+    """Yield this rank's samples by batches, and whether they count.
 
     All ranks get the same number of batches, since each forward pass of a sharded model and each ``check`` is a
-    collective. A rank that has no sample left computes the first one again, alone: a source may want each sample at
+    collective. A rank that has no sample left computes the first one again, alone: a source may take each sample at
     most once in a batch.
     """
     share = _share(ids, ranks)

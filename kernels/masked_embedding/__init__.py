@@ -1,4 +1,4 @@
-"""Random masking fused with the embedding lookup; Triton on CUDA, the definition elsewhere."""
+"""Random masking fused with the embedding lookup; Triton on CUDA, the PyTorch definition elsewhere."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,7 +30,7 @@ def masked_embedding(
     -----
     The Triton version draws, masks and looks up in one launch and keeps only its inputs for the backward pass,
     which draws again. Its weight gradient is summed in a fixed order, so it is the same on every run. A token id
-    outside [0, V) gives a row of NaN, where the definition raises.
+    outside [0, V) yields a row of NaN, where the definition raises.
     """
     if not use_triton(backend, weight, plan):
         return reference.masked_embedding(weight, tokens, maskable, sample_ids, plan, dtype=dtype)

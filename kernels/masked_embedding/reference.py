@@ -1,4 +1,4 @@
-"""Mask a batch and look up its embeddings: the definition the Triton kernel must match."""
+"""Mask a batch and look up its embeddings: the definition that the Triton kernel must match."""
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +42,7 @@ def masked_embedding(
     embedded
         Rows of ``weight``.
     predicted
-        Where a prediction is asked for.
+        Which tokens are predicted.
     """
     inputs, predicted = corrupt(plan, tokens, maskable, sample_ids.long())
     return F.embedding(inputs.long(), weight).to(dtype or weight.dtype), predicted

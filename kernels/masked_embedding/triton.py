@@ -52,7 +52,7 @@ def _masked_embedding_kernel(
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """out[b, t] = weight[corrupt(tokens)[b, t]] and predicted[b, t]; without EMBED the ids themselves."""
+    """Compute out[b, t] = weight[corrupt(tokens)[b, t]] and predicted[b, t]; without EMBED the ids themselves."""
     blocks = tl.cdiv(length, BLOCK_T)
     row = (tl.program_id(0) // blocks).to(tl.int64)
     position = tl.program_id(0) % blocks * BLOCK_T + tl.arange(0, BLOCK_T)
@@ -102,7 +102,7 @@ def _(weight, tokens, maskable, sample_ids, plan, dtype):
 @triton_op("dnar2mae::corrupted_ids", mutates_args={})
 @no_type_check
 def corrupted_ids(tokens: Tensor, maskable: Tensor, sample_ids: Tensor, plan: Sequence[int]) -> Tensor:
-    """Draw again what the encoder saw, as ``int32`` ids: Triton twin of :func:`dnar2mae.masking.corrupt`."""
+    """Draw the ids that the encoder saw again, as ``int32``: Triton twin of :func:`dnar2mae.masking.corrupt`."""
     ids = torch.empty(tokens.shape, dtype=torch.int32, device=tokens.device)
     _launch(None, tokens, maskable, sample_ids, ids, None, plan)
     return ids
@@ -148,6 +148,7 @@ def _setup(ctx, inputs, output):
 
 @no_type_check
 def _backward(ctx, grad, _):
+    # the mask is drawn again, so that no ids are kept between the passes
     ids = corrupted_ids(*ctx.saved_tensors, ctx.plan)
     return row_sum(ids.flatten(), grad.flatten(0, 1), ctx.vocabulary, ctx.dtype), None, None, None, None, None
 

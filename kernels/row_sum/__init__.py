@@ -1,4 +1,4 @@
-"""Sum of the rows that share an id, without atomics: what the backward pass of a lookup needs."""
+"""Sum of the rows that share an id, without atomics, for the backward pass of a lookup."""
 
 import torch
 from jaxtyping import Float, Int

@@ -1,4 +1,4 @@
-"""Sum of the rows that share an id: the definition the Triton kernels must match."""
+"""Sum of the rows that share an id: the definition that the Triton kernels must match."""
 
 import torch
 from jaxtyping import Float, Int
@@ -28,8 +28,8 @@ def row_sum(
     dtype
         Type of the sums, by default that of ``values``.
     upcast
-        Accumulate in at least fp32 (the definition). ``False`` stays in the dtype of ``values``, which tests use
-        as the error a plain PyTorch version would make.
+        Accumulate in at least fp32 (the definition). ``False`` stays in the dtype of ``values``: tests measure
+        by it the error of a plain PyTorch version.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Triton kernels for the sum of rows by id; see reference.py for the definition.
 
-Both ways reduce in registers and in a fixed order, with no atomics, so that skewed ids (a third of the tokens may be
+Both methods reduce in registers and in a fixed order, with no atomics, so that skewed ids (a third of the tokens may be
 [MASK]) neither serialise nor change the result from run to run:
 
 - few ids: each program adds a chunk of rows to all V sums at once, as a matrix product with the one-hot ids; the
@@ -42,7 +42,7 @@ def _one_hot_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """partial[c, v] = sum over the rows n of chunk c of [ids[n] = v] values[n]."""
+    """Compute partial[c, v], the sum of [ids[n] = v] values[n] over the rows n of chunk c."""
     chunk = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     row = tl.arange(0, ROWS)
@@ -62,7 +62,7 @@ def _one_hot_kernel(
 @triton.jit
 @no_type_check
 def _run_sum_kernel(values, order, starts, sums, width, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr):
-    """sums[i] = sum of values[order[n]] over n in [starts[i], starts[i + 1]); no order means n itself."""
+    """Compute sums[i], the sum of values[order[n]] over n in [starts[i], starts[i + 1]); no order means n itself."""
     run = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     first, last = tl.load(starts + run), tl.load(starts + run + 1)
@@ -77,7 +77,7 @@ def _run_sum_kernel(values, order, starts, sums, width, BLOCK_N: tl.constexpr, B
 
 
 def product_tile(width: int, element_bytes: int) -> tuple[int, int]:
-    """Rows and columns of a block of the one-hot product: a cache line of each row. Twice as wide spills registers."""
+    """Return rows and columns of a block of the one-hot product: a cache line of each row (wider spills registers)."""
     rows = 128 // element_bytes
     return rows, max(16, min(rows, triton.next_power_of_2(width)))
 
@@ -108,7 +108,7 @@ def _sum_by_run(ids: Tensor, values: Tensor, num_rows: int) -> Tensor:
     num_values, width = values.shape
     accumulator = torch.promote_types(values.dtype, torch.float32)
     narrow = torch.int16 if num_rows < 2**15 else torch.int32  # a radix sort passes once over each byte
-    keys = ids.long().clamp(-1, num_rows).to(narrow)
+    keys = ids.long().clamp(-1, num_rows).to(narrow)  # ids out of range sort before the first and after the last row
     keys, order = torch.sort(keys, stable=True)
     offsets = torch.searchsorted(keys, torch.arange(num_rows + 1, dtype=keys.dtype, device=ids.device))
     cuts = torch.arange(0, num_values, RUN_ROWS, device=ids.device)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from dnar2mae.run.checkpoint import load_checkpoint, save_checkpoint
+from dnar2mae.run.checkpoint import Snapshot, load_checkpoint
 from dnar2mae.storage.safe_files import CHECKSUMS, write_checksums
 from dnar2mae.training.optimizer import StepGuard
 
@@ -45,7 +45,7 @@ def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
 def _good(folder: Path) -> Path:
     model, optimizer = _model()
     _step(model, optimizer)
-    save_checkpoint(folder / "good", model, optimizer, _RUN)
+    Snapshot.take(model, optimizer, _RUN).write(folder / "good")
     return folder / "good"
 
 

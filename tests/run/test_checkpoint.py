@@ -18,7 +18,6 @@ from dnar2mae.run.checkpoint import (
     load_newest,
     prune,
     recover,
-    save_checkpoint,
     step_name,
 )
 from dnar2mae.run.checkpoint_writer import CheckpointWriter
@@ -48,7 +47,8 @@ def run(tmp_path):
     history = {}
     for step in (1, 2, 3):
         train(model, optimizer)
-        save_checkpoint(tmp_path / "checkpoints" / step_name(step), model, optimizer, {"step": step, **STATE})
+        snapshot = Snapshot.take(model, optimizer, {"step": step, **STATE})
+        snapshot.write(tmp_path / "checkpoints" / step_name(step))
         history[step] = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     return tmp_path, history
 

@@ -1,4 +1,4 @@
-"""Embeddings beside the cells they are of, where scanpy looks for them."""
+"""Writing embeddings beside their cells, where scanpy looks for them."""
 
 import shutil
 from pathlib import Path
@@ -15,13 +15,13 @@ OBSM_KEY = "X_dnar2mae"
 def write_h5ad(vectors: Float[np.ndarray, "N D"], file: CellFile, out: Path) -> None:
     """Write an h5ad file with ``obsm["X_dnar2mae"]``.
 
-    An h5ad input is copied as it is and the vectors are added to the copy, so that nothing else of it changes and it
+    An h5ad input is copied as a file and the vectors are added to the copy, so that nothing else of it changes and it
     need not fit in memory; other input becomes an AnnData of its matrix, cell names and gene names.
 
     Parameters
     ----------
     vectors
-        A row a cell.
+        One row per cell.
     file
         Where the cells come from.
     out
@@ -40,6 +40,6 @@ def write_h5ad(vectors: Float[np.ndarray, "N D"], file: CellFile, out: Path) -> 
         return
     names = {"obs": file.cell_names(), "var": file.genes}
     frames = {key: pd.DataFrame(index=pd.Index(value.astype(object), dtype=object)) for key, value in names.items()}
-    found = anndata.AnnData(file.rows(0, file.num_cells), **frames, obsm={OBSM_KEY: vectors})
-    found.var_names_make_unique()
-    found.write_h5ad(out)
+    cells = anndata.AnnData(file.rows(0, file.num_cells), **frames, obsm={OBSM_KEY: vectors})
+    cells.var_names_make_unique()  # two identifiers may share a symbol
+    cells.write_h5ad(out)

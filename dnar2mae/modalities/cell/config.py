@@ -9,7 +9,7 @@ from dnar2mae.errors import require, require_choices
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellConfig(Settings):
-    """From files of cells to samples."""
+    """Settings of reading cells and turning them into samples."""
 
     paths: Positional[tuple[str, ...]] = ()
     """AnnData .h5ad files, 10x .h5 files, and 10x folders with matrix.mtx, barcodes.tsv, features.tsv (or .gz)."""
@@ -57,12 +57,12 @@ class CellConfig(Settings):
         require(together, "data.validation-values", "given with --data.validation-column", self.validation_values)
 
     def ignored(self) -> dict[str, str]:
-        """Return settings of other losses and encodings, and the share that named values replace."""
-        found = {}
+        """Return the settings without effect: of other losses and encodings, and a share where values are named."""
+        reasons = {}
         if self.normalisation != "counts":
-            found["likelihood"] = "it needs --data.normalisation counts"
+            reasons["likelihood"] = "it needs --data.normalisation counts"
         if self.encoding == "whole":
-            found |= dict.fromkeys(("num_tokens", "zero_share"), "--data.encoding whole shows every gene")
+            reasons |= dict.fromkeys(("num_tokens", "zero_share"), "--data.encoding whole shows every gene")
         if self.validation_column is not None:
-            found["validation_share"] = "--data.validation-column says which cells are held out"
-        return found
+            reasons["validation_share"] = "--data.validation-column says which cells are held out"
+        return reasons

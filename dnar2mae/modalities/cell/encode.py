@@ -1,4 +1,4 @@
-"""From rows of values to batches of tokens: chosen genes, or all of them."""
+"""Encoders of cells: rows of values become batches of tokens, of chosen genes or of all."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ Encoder = Callable[[CellRows, Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Bat
 
 
 class WholeEncoder:
-    """Every gene in the order of the vocabulary. Genes that a file lacks read 0 and are never predicted.
+    """An encoder of every gene in the order of the vocabulary. Genes that a file lacks are 0 and never predicted.
 
     Parameters
     ----------
     seed
         Not used.
     config
-        ``normalisation``.
+        ``normalisation`` is used.
     """
 
     def __init__(self, seed: int, config: CellConfig) -> None:
@@ -39,16 +39,16 @@ class WholeEncoder:
 
 
 class GeneEncoder:
-    """A set of genes: those of the highest values, and a share without a count drawn at random.
+    """An encoder of a set of genes: those with the highest values, and some without a count, drawn at random.
 
-    A row is padded with genes that belong to no document, which repeat the row's own values.
+    A row is padded with tokens that belong to no document and repeat the row's own values.
 
     Parameters
     ----------
     seed
-        Of the draws of genes without a count.
+        Seed of the draws of genes without a count.
     config
-        ``num_tokens``, ``zero_share`` and ``normalisation``.
+        ``num_tokens``, ``zero_share`` and ``normalisation`` are used.
     """
 
     def __init__(self, seed: int, config: CellConfig) -> None:
@@ -58,12 +58,12 @@ class GeneEncoder:
     def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
         values = rows.values.toarray()
-        tokens, real = self._chosen(values, rows.present, draw_ids)
+        tokens, real = self._choose(values, rows.present, draw_ids)
         count = np.maximum(real.sum(1, keepdims=True), 1)
         repeated = np.arange(tokens.shape[1]) % count
         shown = np.take_along_axis(values, np.take_along_axis(tokens, repeated, 1), 1)
         documents = np.where(real, 0, -1).astype(np.int32)
-        documents[:, 0] = 0  # no row is all padding
+        documents[:, 0] = 0  # no row is all padding, even of a cell without counts
         return Batch(
             torch.from_numpy(tokens.astype(np.int32)),
             torch.from_numpy(real),
@@ -73,24 +73,24 @@ class GeneEncoder:
             documents=torch.from_numpy(documents),
         )
 
-    def _chosen(
+    def _choose(
         self, values: Float[np.ndarray, "B G"], present: Bool[np.ndarray, "B G"], draw_ids: Int[np.ndarray, " B"]
     ) -> tuple[Int[np.ndarray, "B T"], Bool[np.ndarray, "B T"]]:
-        """Genes of each cell in the order of the vocabulary, padded with 0, and which are real."""
+        """Return the genes of each cell in the order of the vocabulary, padded with 0, and which are real."""
         share, num_genes = self.config.zero_share, values.shape[1]
         most = min(self.config.num_tokens, num_genes)
         noise = self._noise(draw_ids, num_genes)
         expressed = (values != 0) & present
         silent = (values == 0) & present
         num_expressed = np.minimum(expressed.sum(1), max(most - int(most * share), 1))
-        asked = np.rint(num_expressed * share / (1 - share)).astype(np.int64)
-        num_silent = np.minimum(np.minimum(asked, silent.sum(1)), most - num_expressed)
-        highest = np.where(expressed, values + 1e-6 * noise, -np.inf)  # ties fall by the draw
+        wanted = np.rint(num_expressed * share / (1 - share)).astype(np.int64)  # the share is of all its tokens
+        num_silent = np.minimum(np.minimum(wanted, silent.sum(1)), most - num_expressed)
+        highest = np.where(expressed, values + 1e-6 * noise, -np.inf)  # ties are broken by the draw
         drawn = np.where(silent, noise, -np.inf)
         picks = []
         for score, number in ((highest, num_expressed), (drawn, num_silent)):
             order = np.argsort(-score, axis=1, kind="stable")[:, :most]
-            picks.append(np.where(np.arange(most) < number[:, None], order, num_genes))
+            picks.append(np.where(np.arange(most) < number[:, None], order, num_genes))  # num_genes sorts last
         tokens = np.sort(np.concatenate(picks, 1), axis=1)[:, :most]
         real = tokens < num_genes
         return np.where(real, tokens, 0), real
@@ -103,6 +103,6 @@ class GeneEncoder:
 def _with_library(
     values: Float[np.ndarray, "B T"], library: Float[np.ndarray, " B"], is_counts: bool
 ) -> Float[torch.Tensor, "B T P"]:
-    """Values as the model takes them: alone, or a count and its cell's total."""
+    """Return the values that the model takes: alone, or each count with its cell's total."""
     parts = [values, np.broadcast_to(library[:, None], values.shape)] if is_counts else [values]
     return torch.from_numpy(np.stack(parts, -1).astype(np.float32, copy=False))

@@ -12,26 +12,26 @@ from dnar2mae.errors import ConfigError, DataError
 
 
 class CellFile(ABC):
-    """Cells by genes. Opened when rows are asked for, and again in every process it is sent to.
+    """A matrix of cells by genes, opened when rows are first read, and again in every process it is sent to.
 
     Parameters
     ----------
     path
         The file or folder.
     memory_mb
-        A larger matrix stays on disk, where its form allows.
+        A larger matrix stays on disk, where its format allows.
     """
 
     parts: tuple[Path, ...]
-    """Files that it consists of."""
+    """The files it consists of."""
     num_cells: int
     genes: np.ndarray
     """Name of each column, ``object``."""
     used: Bool[np.ndarray, " G"]
-    """Columns that are genes (10x files may hold antibodies and guides, too)."""
+    """Columns that are genes (10x files may have antibodies and guides, too)."""
     in_memory: bool = True
     warned: bool = False
-    """Whether the user knows that values are not whole numbers."""
+    """Whether a warning has named values that are not whole numbers."""
 
     def __init__(self, path: Path, memory_mb: int) -> None:
         self.path, self.parts, self.memory_mb = path, (path,), memory_mb
@@ -39,11 +39,11 @@ class CellFile(ABC):
         self._handle: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave matrix and open file behind: the other process opens them itself."""
+        """Leave out matrix and open file: the other process opens them itself."""
         return {**self.__dict__, "_matrix": None, "_handle": None}
 
     def rows(self, start: int, stop: int) -> Any:
-        """Consecutive cells as a SciPy CSR matrix of float32.
+        """Return consecutive cells as a SciPy CSR matrix of float32.
 
         Raises
         ------
@@ -65,10 +65,10 @@ class CellFile(ABC):
 
     @abstractmethod
     def cell_names(self) -> np.ndarray:
-        """Name of each cell, ``object``."""
+        """Return the name of each cell, ``object``."""
 
     def column(self, name: str) -> np.ndarray:
-        """Values of a column that describes cells, as text.
+        """Return the values of a column that describes cells, as text.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class CellFile(ABC):
 
 
 class Hdf5File(CellFile):
-    """What HDF5 files share."""
+    """Base class of HDF5 files."""
 
     @property
     def handle(self) -> Any:
@@ -99,7 +99,7 @@ class Hdf5File(CellFile):
         return self._handle
 
     def rows_of(self, group: Any, start: int, stop: int) -> Any:
-        """Rows of a sparse matrix whose ``indptr`` runs over cells."""
+        """Return rows of a sparse matrix whose ``indptr`` runs over cells."""
         from scipy.sparse import csr_matrix
 
         ends = group["indptr"][start : stop + 1].astype(np.int64)
@@ -142,31 +142,34 @@ class H5adFile(Hdf5File):
         self.genes = names.astype(str).to_numpy(object)
         self.used = np.ones(len(self.genes), bool)
         is_dense = not hasattr(matrix, "keys")
-        self.form = "dense" if is_dense else str(matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format")))
+        self.format = (
+            "dense" if is_dense else str(matrix.attrs.get("encoding-type", matrix.attrs.get("h5sparse_format")))
+        )
         self.num_cells = int(
             matrix.shape[0] if is_dense else matrix.attrs.get("shape", matrix.attrs.get("h5sparse_shape"))[0]
         )
-        size = matrix.size * 4 if is_dense else matrix["data"].size * 8
-        self.in_memory = size <= memory_mb * 2**20 or self.form.startswith("csc")
+        size = matrix.size * 4 if is_dense else matrix["data"].size * 8  # bytes: float32, and an int32 index if sparse
+        # rows of CSC lie all over the file: it is turned into CSR once, in memory
+        self.in_memory = size <= memory_mb * 2**20 or self.format.startswith("csc")
 
     def read(self, start: int, stop: int) -> Any:
         """Read consecutive cells; the whole matrix where it is CSC."""
         from scipy.sparse import csc_matrix, csr_matrix
 
         matrix = self.handle[self.key]
-        if self.form == "dense":
+        if self.format == "dense":
             return csr_matrix(matrix[start:stop].astype(np.float32, copy=False))
-        if self.form.startswith("csr"):
+        if self.format.startswith("csr"):
             return self.rows_of(matrix, start, stop)
         parts = (matrix["data"][:].astype(np.float32, copy=False), matrix["indices"][:], matrix["indptr"][:])
         return csc_matrix(parts, shape=(self.num_cells, len(self.genes))).tocsr()[start:stop]
 
     def cell_names(self) -> np.ndarray:
-        """Index of obs."""
+        """Return the index of obs."""
         return self._frame("obs").index.astype(str).to_numpy(object)
 
     def column(self, name: str) -> np.ndarray:
-        """Values of a column of obs, as text."""
+        """Return the values of a column of obs, as text."""
         obs = self._frame("obs")
         if name not in obs.columns:
             raise DataError(f"{self.path}: obs has no column {name}; it has {', '.join(obs.columns) or 'none'}")
@@ -176,10 +179,10 @@ class H5adFile(Hdf5File):
         need("anndata")
         from anndata.io import read_elem
 
-        found = read_elem(self.handle[key])
-        if isinstance(found, pd.DataFrame):
-            return found
-        table = pd.DataFrame.from_records(found)  # anndata before 0.7
+        content = read_elem(self.handle[key])
+        if isinstance(content, pd.DataFrame):
+            return content
+        table = pd.DataFrame.from_records(content)  # anndata before 0.7
         table = table.map(lambda cell: cell.decode() if isinstance(cell, bytes) else cell)
         return table.set_index(table.columns[0])
 
@@ -201,5 +204,5 @@ def need(package: str) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says, on one line."""
+    """Return the message of an exception on one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -11,16 +11,16 @@ import numpy as np
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.cell.files import CellFile
 
-_LOW_SHARE = 0.5
+_LOW_SHARE = 0.5  # of genes in common: below it a warning
 
 
 def choose_genes(files: Sequence[CellFile], rule: str) -> list[str]:
-    """Vocabulary of some files, in order of first appearance.
+    """Return the vocabulary of some files, in order of first appearance.
 
     Parameters
     ----------
     files
-        What the run trains on.
+        The files that the run trains on.
     rule
         ``union``, ``intersection``, or a text file with one gene a line (further columns are ignored).
 
@@ -29,8 +29,7 @@ def choose_genes(files: Sequence[CellFile], rule: str) -> list[str]:
     ConfigError
         If the list cannot be read or is empty.
     DataError
-        If two files that should have genes in common have none, which is how symbols in one and identifiers in the
-        other show.
+        If a file has no gene in common with the others, as happens where one has symbols and another identifiers.
     """
     if rule not in ("union", "intersection"):
         return _listed(Path(rule))
@@ -38,7 +37,7 @@ def choose_genes(files: Sequence[CellFile], rule: str) -> list[str]:
     for number, (file, own) in enumerate(zip(files, named, strict=True)):
         others = set().union(*(named[:number] + named[number + 1 :]))
         if len(files) > 1:
-            _judge(file, len(own.keys() & others) / min(len(own), len(others)), own, "the other files")
+            _check_overlap(file, len(own.keys() & others) / min(len(own), len(others)), own, "the other files")
     every = dict.fromkeys(gene for own in named for gene in own)
     if rule == "union":
         return list(every)
@@ -49,16 +48,16 @@ def choose_genes(files: Sequence[CellFile], rule: str) -> list[str]:
 
 
 def selection(file: CellFile, genes: Sequence[str], *, may_sum: bool, given: bool) -> Any:
-    """Matrix that takes a file's columns to the vocabulary's.
+    """Return the matrix that maps a file's columns to the vocabulary's.
 
     Parameters
     ----------
     file
-        Whose columns.
+        The file.
     genes
         The vocabulary.
     may_sum
-        Whether columns of one name are counts, whose sum means something.
+        Whether columns of the same name may be added up, as counts may.
     given
         Whether the vocabulary was not made from this file, so that a low overlap is worth a warning.
 
@@ -70,7 +69,7 @@ def selection(file: CellFile, genes: Sequence[str], *, may_sum: bool, given: boo
     Raises
     ------
     DataError
-        If no gene is in the vocabulary, or names occur twice and must not be summed.
+        If no gene is in the vocabulary, or a name occurs twice and its columns must not be added up.
     """
     from scipy.sparse import csr_matrix
 
@@ -78,25 +77,29 @@ def selection(file: CellFile, genes: Sequence[str], *, may_sum: bool, given: boo
     names = file.genes
     columns = np.array([index.get(n, -1) if used else -1 for n, used in zip(names, file.used, strict=True)], np.int64)
     rows = np.flatnonzero(columns >= 0)
-    _name_duplicates(file, Counter(names[rows].tolist()), may_sum)
+    _check_duplicates(file, Counter(names[rows].tolist()), may_sum)
     if given:
-        _judge(file, len(set(columns[rows].tolist())) / len(genes), names, "the vocabulary")
+        _check_overlap(file, len(set(columns[rows].tolist())) / len(genes), names, "the vocabulary")
     ones = np.ones(len(rows), np.float32)
     return csr_matrix((ones, (rows, columns[rows])), shape=(len(names), len(genes)))
 
 
-def _name_duplicates(file: CellFile, counts: Counter, may_sum: bool) -> None:
+def _check_duplicates(file: CellFile, counts: Counter, may_sum: bool) -> None:
     twice = [name for name, number in counts.items() if number > 1]
     if not twice:
         return
-    what = f"{file.path}: {len(twice)} genes occur more than once ({', '.join(twice[:5])}{', ...' * (len(twice) > 5)})"
+    problem = (
+        f"{file.path}: {len(twice)} genes occur more than once ({', '.join(twice[:5])}{', ...' * (len(twice) > 5)})"
+    )
     if not may_sum:
-        raise DataError(f"{what}; normalised values cannot be summed: make the names unique, or see --data.gene-names")
-    warnings.warn(f"{what}; their counts are summed", stacklevel=2)
+        raise DataError(
+            f"{problem}; normalised values cannot be summed: make the names unique, or see --data.gene-names"
+        )
+    warnings.warn(f"{problem}; their counts are summed", stacklevel=2)
 
 
-def _judge(file: CellFile, share: float, names: Any, others: str) -> None:
-    """Refuse a file that shares no gene, warn of one that shares few."""
+def _check_overlap(file: CellFile, share: float, names: Any, others: str) -> None:
+    """Refuse a file that shares no gene, and warn of one that shares few."""
     if share == 0:
         first = ", ".join(list(names)[:3])
         raise DataError(f"{file.path}: no gene in common with {others}; it names {first}, ...: check --data.gene-names")

@@ -1,4 +1,4 @@
-"""Losses of predicted expression, and trivial predictions to compare with."""
+"""Losses of predicted expression, and the trivial predictions that a model is compared with."""
 
 import math
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from torch import Tensor
 from dnar2mae.modalities.cell.store import PER_CELL
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-_LOG_RATE, _LOG_SHAPE = (-20.0, 12.0), (-6.0, 6.0)
+_LOG_RATE, _LOG_SHAPE = (-20.0, 12.0), (-6.0, 6.0)  # clamped, so that exponentials and their gradients stay finite
 
 
 def squared_error(predicted: Float[Tensor, "M Q"], values: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
-    """Squared difference of normalised values."""
+    """Return the squared difference of normalised values."""
     return (predicted[:, 0] - values[:, 0]).square()
 
 
@@ -26,7 +26,7 @@ def poisson(predicted: Float[Tensor, "M Q"], values: Float[Tensor, "M P"]) -> Fl
 
 
 def negative_binomial(predicted: Float[Tensor, "M Q"], values: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
-    r"""Negative log-likelihood of a count with mean :math:`\mu` and variance :math:`\mu + \mu^2/\theta`.
+    r"""Return the negative log-likelihood of a count with mean :math:`\mu` and variance :math:`\mu + \mu^2/\theta`.
 
     .. math:: \mu = e^{q_0} L / 10^4, \quad \theta = e^{q_1}, \quad
        -\log\Gamma(c + \theta) + \log\Gamma(\theta) + \log c!
@@ -35,6 +35,7 @@ def negative_binomial(predicted: Float[Tensor, "M Q"], values: Float[Tensor, "M 
     count, log_mean = values[:, 0], _log_mean(predicted, values)
     log_shape = predicted[:, 1].clamp(*_LOG_SHAPE)
     shape = log_shape.exp()
+    # softplus(log mu - log theta) = log((theta + mu) / theta), without the overflow of the exponentials
     constant = torch.lgamma(shape) + torch.lgamma(count + 1) - torch.lgamma(count + shape)
     difference = log_mean - log_shape
     return constant + shape * F.softplus(difference) + count * F.softplus(-difference)
@@ -49,11 +50,11 @@ LOSSES: dict[str, tuple[Loss, int]] = {
     "poisson": (poisson, 1),
     "negative_binomial": (negative_binomial, 2),
 }
-"""Each loss and how many numbers are predicted for it."""
+"""Each loss, and how many numbers it needs per prediction."""
 
 
 class GeneMeans:
-    """Running sums of each gene's training values, for predictions that look at nothing else of a cell.
+    """Running sums of each gene's training values, for predictions from the gene alone.
 
     Parameters
     ----------
@@ -65,16 +66,16 @@ class GeneMeans:
         self.sums = torch.zeros(6, num_genes, dtype=torch.float64)
 
     def add(self, gene: Int[Tensor, " M"], values: Float[Tensor, "M P"]) -> None:
-        """Count some values."""
+        """Add values to the sums."""
         value, library = values[:, 0].double(), values[:, -1].double() / PER_CELL
         terms = (torch.ones_like(value), value, value**2, library, library**2, value * library)
         self.sums.index_add_(1, gene, torch.stack(terms))
 
     def predictions(self, loss: str) -> dict[str, Float[Tensor, "G Q"]]:
-        """Predictions of each gene, by name.
+        """Return the predictions for each gene, by name.
 
-        For a squared error: its mean; zero. For a likelihood: its share of all counts, with the shape that fits the
-        variance by moments; one share for all genes.
+        For a squared error these are its mean, and zero. For a likelihood: its share of all counts, with the shape
+        that fits the variance by moments; and one share for all genes.
         """
         count, total = self.sums[:2]
         if loss == "squared_error":
@@ -88,9 +89,10 @@ class GeneMeans:
 
 
 def _rate_and_shape(sums: Float[Tensor, "6 G"]) -> Float[Tensor, "G 2"]:
-    """Logarithms of the share in counts per 10,000 and of the shape, by moments."""
+    """Return the logarithms of the share, in counts per 10,000, and of the shape, by moments."""
     _, total, squares, library, library_squares, cross = sums
     rate = (total / library.clamp(min=1e-9)).clamp(min=math.exp(_LOG_RATE[0]))
     above_poisson = squares - 2 * rate * cross + rate**2 * library_squares - rate * library
+    # var = mu + mu^2 / theta: what exceeds a Poisson variance determines theta
     inverse_shape = (above_poisson / (rate**2 * library_squares).clamp(min=1e-12)).clamp(min=math.exp(-_LOG_SHAPE[1]))
     return torch.stack([rate.log(), -inverse_shape.log()], -1).float()

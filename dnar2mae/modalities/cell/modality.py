@@ -34,7 +34,7 @@ from dnar2mae.storage.safe_files import sha256, write_whole
 from dnar2mae.tokenizers import Vocabulary
 
 _GENE_FILE = "genes.json"
-_FIXED_SEED = 0x9E7E5  # of genes without a count that held-out and embedded cells show
+_FIXED_SEED = 0x9E7E5  # of the genes without a count in held-out and embedded cells: the same in every run
 _YARDSTICK_CELLS = 16_384
 _BATCH_CELLS = 64
 
@@ -49,19 +49,19 @@ class _Parts:
 
 
 class CellModality(Modality):
-    """Files of cells to tokens with values.
+    """Single cells as tokens with values.
 
     Parameters
     ----------
     config
         ``data``, ``model`` and ``seed`` are used.
     saved
-        Run directory whose gene vocabulary is taken; without one it is made from the files.
+        Run directory whose gene vocabulary is used; without one it is made from the files.
 
     Raises
     ------
     RunError
-        If that run's values are normalised in another way.
+        If that run's values are normalised differently.
     """
 
     def __init__(self, config: PretrainConfig[CellConfig], saved: Path | None = None) -> None:
@@ -97,7 +97,7 @@ class CellModality(Modality):
         Raises
         ------
         DataError
-            If values break a rule, or no cell is left to train on or to hold out.
+            If values do not fit the normalisation, or no cell is left to train on or to hold out.
         """
         data = self.data
         is_held_out = held_out_cells(self.files, data)
@@ -159,18 +159,18 @@ class CellModality(Modality):
         return ValueEmbedder(ValueNetwork(width, is_counts=self.is_counts), nn.Embedding(len(self.genes), width), width)
 
     def head(self) -> ValueHead:
-        """Build what predicts values."""
+        """Build the prediction of values."""
         loss, num_outputs = LOSSES[self.loss]
         return ValueHead(self.config.model.width, num_outputs, loss)
 
     def report(self) -> dict[str, Any]:
-        """Files, and how many cells and genes each rule left."""
+        """Return the files, and how many cells and genes each rule left."""
         parts = self._parts
-        found = zip(self.files, parts.store.present.sum(1).tolist(), strict=True)
+        genes_in_vocabulary = zip(self.files, parts.store.present.sum(1).tolist(), strict=True)
         return {
             "files": {
                 str(file.path): {"cells": file.num_cells, "genes": len(file.genes), "genes_in_vocabulary": number}
-                for file, number in found
+                for file, number in genes_in_vocabulary
             },
             "genes": len(self.genes),
             "genes_before_selection": parts.genes_before,
@@ -180,13 +180,13 @@ class CellModality(Modality):
         }
 
     def fingerprint(self) -> str:
-        """Digest of the files."""
+        """Return a digest of the files."""
         return of_values([sha256(part) for file in self.files for part in file.parts])
 
     def yardstick(self) -> dict[str, float]:
-        """Held-out loss of predictions that know a value's gene and the cell's total alone.
+        """Return the held-out loss of predictions from a value's gene and the cell's total alone.
 
-        They are fitted on the tokens of one epoch of training (at most 16,384 cells), and judged on all tokens of the
+        They are fitted on the tokens of one epoch of training (at most 16,384 cells), and scored on all tokens of the
         held-out cells of the final validation, which masks a random part of these.
         """
         means = GeneMeans(len(self.genes))
@@ -214,7 +214,7 @@ class CellModality(Modality):
         write_whole(folder / _GENE_FILE, json.dumps(content, indent=0))
 
     def read(self, path: Path) -> ListedCells:
-        """Cells of a file over the run's genes; the layer, names and normalisation are those of training.
+        """Return the cells of a file over the run's genes; layer, gene names and normalisation are those of training.
 
         Raises
         ------
@@ -230,12 +230,12 @@ class CellModality(Modality):
 
 
 def _read_genes(path: Path, normalisation: str) -> list[str]:
-    """Saved vocabulary.
+    """Read a saved vocabulary.
 
     Raises
     ------
     RunError
-        If it is missing, damaged, or of values normalised in another way.
+        If it is missing, damaged, or of values normalised differently.
     """
     try:
         content = json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""From expression values to vectors."""
+"""The network that turns expression values into vectors."""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from dnar2mae.modalities.cell.store import PER_CELL
 
 
 class ValueNetwork(nn.Module):
-    r"""A line and a small curve in the value, the same for all genes.
+    r"""A linear and a nonlinear function of the value, the same for all genes.
 
     .. math:: W_1 x + W_2\, \mathrm{gelu}(W_1 x), \quad x = v \text{ or } \log(1 + 10^4 c / L)
 
@@ -27,7 +27,7 @@ class ValueNetwork(nn.Module):
         self.curve = nn.Linear(width, width, bias=False)
 
     def forward(self, values: Float[Tensor, "B T P"]) -> Float[Tensor, "B T D"]:
-        """Return a vector a value."""
+        """Return a vector per value."""
         x = values[..., :1]
         if self.is_counts:
             x = (x * PER_CELL / values[..., 1:].clamp(min=1)).log1p()

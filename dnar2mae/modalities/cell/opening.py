@@ -1,4 +1,4 @@
-"""Which reader a path asks for."""
+"""Opening a file of cells by the reader for its format."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from dnar2mae.modalities.cell.tenx import TenxFolder, TenxH5File
 
 
 def open_cells(path: str | Path, *, layer: str, gene_names: str | None, memory_mb: int) -> CellFile:
-    """Open a file of cells; its kind follows from its name.
+    """Open a file of cells; its format follows from its name.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ def open_cells(path: str | Path, *, layer: str, gene_names: str | None, memory_m
     Raises
     ------
     DataError
-        If it is missing, of no known kind, or damaged.
+        If it is missing, of no known format, or damaged.
     ConfigError
         If the package anndata is missing.
     """

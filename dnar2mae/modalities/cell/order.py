@@ -1,4 +1,4 @@
-"""Which cells train, and in which order: blocks of neighbours at random, then cells at random within a buffer."""
+"""The held-out cells, and the order of training: blocks of neighbours at random, then cells within a buffer."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.files import CellFile
 from dnar2mae.random import Stream, draw
 
-_SPLIT_SEED = 0x5E11
+_SPLIT_SEED = 0x5E11  # any constant, so that runs of all seeds hold out the same cells
 
 
 def held_out_cells(files: Sequence[CellFile], config: CellConfig) -> Bool[np.ndarray, " N"]:
-    """Cells that are never trained on.
+    """Return which cells are held out.
 
     By default the share ``validation_share`` of all cells whose draws are lowest; a draw depends on the cell's
     number alone, so that runs of any seed hold out the same cells. With ``validation_column``, all cells of the values
@@ -40,36 +40,36 @@ def held_out_cells(files: Sequence[CellFile], config: CellConfig) -> Bool[np.nda
 
 
 def _by_column(files: Sequence[CellFile], column: str, values: Sequence[str]) -> Bool[np.ndarray, " N"]:
-    found = np.concatenate([file.column(column) for file in files])
-    unknown = sorted(set(values) - set(found.tolist()))
+    by_cell = np.concatenate([file.column(column) for file in files])
+    unknown = sorted(set(values) - set(by_cell.tolist()))
     if unknown:
-        there = ", ".join(sorted(set(found.tolist()))[:10])
+        there = ", ".join(sorted(set(by_cell.tolist()))[:10])
         raise ConfigError(f"--data.validation-values must be values of {column} ({there}), got {', '.join(unknown)}")
-    held_out = np.isin(found, values)
+    held_out = np.isin(by_cell, values)
     if held_out.all():
         raise ConfigError(f"--data.validation-values: all cells are held out by {column}; leave some to train on")
     return held_out
 
 
 def epoch_order(seed: int, epoch: int, total: int, *, block: int, buffer: int) -> Int[np.ndarray, " N"]:
-    """Order of ``total`` places in an epoch.
+    """Return the order of ``total`` cells in an epoch.
 
-    Blocks of ``block`` neighbours are put in the order of their draws; then each stretch of ``buffer`` places is put in
-    the order of its places' draws. So a reader that holds ``buffer`` cells reads few long stretches.
+    Blocks of ``block`` neighbours are shuffled; then the cells within each stretch of ``buffer`` are. So a reader that
+    keeps ``buffer`` cells in memory reads few long stretches.
 
     Parameters
     ----------
     seed, epoch
-        Where the draws come from.
+        Seed and counter of the draws.
     total
-        Number of places.
+        Number of cells.
     block, buffer
-        In places; the buffer is a multiple of the block.
+        Numbers of cells; the buffer is a multiple of the block.
     """
     num_blocks = -(-total // block)
     blocks = np.argsort(draw(seed, Stream.WINDOW, epoch, np.arange(num_blocks))[0], kind="stable")
     order = (blocks[:, None] * block + np.arange(block)).ravel()
     order = order[order < total]
-    place = np.arange(total)
-    keys = draw(seed, Stream.WINDOW, epoch, num_blocks + place)[0]
-    return order[np.lexsort((keys, place // buffer))]
+    position = np.arange(total)
+    keys = draw(seed, Stream.WINDOW, epoch, num_blocks + position)[0]  # after the counters that the blocks used
+    return order[np.lexsort((keys, position // buffer))]

@@ -1,4 +1,4 @@
-"""Samples by index: cells of the training set in shuffled order, or a list of cells as it stands."""
+"""Samples by index: training cells in shuffled order, or a list of cells in its own order."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from dnar2mae.modalities.cell.store import CellRows, CellStore, join
 
 
 class TrainingCells:
-    """Epoch after epoch of cells; sample ``i`` is place ``i mod N`` of epoch ``i // N``.
+    """Epochs of shuffled cells; sample ``i`` is cell ``i mod N`` of the order of epoch ``i // N``.
 
-    Holds the cells of one buffer at a time, read in blocks of neighbours.
+    The cells of one buffer are in memory at a time, read in blocks of neighbours.
 
     Parameters
     ----------
@@ -24,9 +24,9 @@ class TrainingCells:
     cells
         Numbers of the training cells, sorted.
     encode
-        Makes a batch of rows.
+        Turns rows into a batch.
     seed
-        Of the order.
+        Seed of the order.
     block, buffer
         See :func:`dnar2mae.modalities.cell.order.epoch_order`.
     """
@@ -35,23 +35,23 @@ class TrainingCells:
         self, store: CellStore, cells: Int[np.ndarray, " N"], encode: Encoder, seed: int, *, block: int, buffer: int
     ) -> None:
         self.store, self.cells, self.encode, self.seed = store, cells, encode, seed
-        self.block, self.size = block, -(-buffer // block) * block
+        self.block, self.size = block, -(-buffer // block) * block  # whole blocks
         self._order: tuple[int, Any] = (-1, None)
         self._buffer: tuple[tuple[int, int], Any] = ((-1, -1), None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the buffer behind: another process reads its own."""
+        """Leave out the buffer: another process reads its own."""
         return {**self.__dict__, "_order": (-1, None), "_buffer": ((-1, -1), None)}
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Samples of these indices."""
-        epoch, place = np.divmod(sample_ids, len(self.cells))
-        number = place // self.size
+        """Return the samples of these indices."""
+        epoch, position = np.divmod(sample_ids, len(self.cells))
+        number = position // self.size
         cuts = np.flatnonzero((np.diff(epoch) != 0) | (np.diff(number) != 0)) + 1
         parts = []
         for stretch in np.split(np.arange(len(sample_ids)), cuts):
             key = int(epoch[stretch[0]]), int(number[stretch[0]])
-            parts.append(self._rows(key).take(place[stretch] - key[1] * self.size))
+            parts.append(self._rows(key).take(position[stretch] - key[1] * self.size))
         return self.encode(join(parts), sample_ids, sample_ids)
 
     def _rows(self, key: tuple[int, int]) -> CellRows:
@@ -60,14 +60,14 @@ class TrainingCells:
             if self._order[0] != epoch:
                 order = epoch_order(self.seed, epoch, len(self.cells), block=self.block, buffer=self.size)
                 self._order = epoch, order
-            places = self._order[1][number * self.size : (number + 1) * self.size]
+            members = self._order[1][number * self.size : (number + 1) * self.size]
             self._buffer = key, None  # frees the last one before the next is read
-            self._buffer = key, self.store.rows(self.cells[places])
+            self._buffer = key, self.store.rows(self.cells[members])
         return self._buffer[1]
 
 
 class ListedCells:
-    """Some cells in their order.
+    """A list of cells in its own order.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ class ListedCells:
     cells
         Numbers of the cells.
     encode
-        Makes a batch of rows.
+        Turns rows into a batch.
     alike
-        Draw the same genes without a count for all, so that a cell's sample does not depend on its place in the file.
+        Draw the genes without a count alike for all cells, so that a sample is independent of its position.
     """
 
     def __init__(self, store: CellStore, cells: Int[np.ndarray, " N"], encode: Encoder, *, alike: bool = False) -> None:
@@ -94,7 +94,7 @@ class ListedCells:
         return pd.DataFrame({"cell": self.store.cell_names[self.cells]})
 
     def column(self, name: str) -> np.ndarray:
-        """Texts of a column of obs.
+        """Return the texts of a column of obs.
 
         Raises
         ------
@@ -104,6 +104,6 @@ class ListedCells:
         return np.concatenate([file.column(name) for file in self.store.files])[self.cells]
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Cells of these places in the list."""
+        """Return the cells at these positions of the list."""
         draw_ids = np.zeros_like(sample_ids) if self.alike else sample_ids
         return self.encode(self.store.rows(self.cells[sample_ids]), sample_ids, draw_ids)

@@ -1,4 +1,4 @@
-"""What is known of single cells before a run starts."""
+"""Description of the modality of single cells."""
 
 from dataclasses import replace
 

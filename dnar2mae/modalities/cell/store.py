@@ -16,18 +16,18 @@ from dnar2mae.modalities.cell.genes import selection
 
 PER_CELL = 10_000
 """Counts a cell is scaled to."""
-_GAP_CELLS = 32  # cells that are read and thrown away rather than asking for two stretches
+_GAP_CELLS = 32  # up to so many unwanted cells are read along rather than reading two stretches
 _SURVEY_CELLS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class CellRows:
-    """Some cells."""
+    """Cells that were read."""
 
     values: Any
     """SciPy CSR [N, G], float32: normalised values over the vocabulary."""
     library: Float[np.ndarray, " N"]
-    """Counts of the cell over all genes of its file; where values are taken as they are, how many are not zero."""
+    """Counts of the cell over all genes of its file; without normalisation, how many values are not zero."""
     file: Int[np.ndarray, " N"]
     """Number of the cell's file."""
     genes_of_file: Bool[np.ndarray, "F G"]
@@ -39,12 +39,12 @@ class CellRows:
         return self.genes_of_file[self.file]
 
     def take(self, index: Int[np.ndarray, " M"]) -> "CellRows":
-        """Some of these cells."""
+        """Return some of these cells."""
         return CellRows(self.values[index], self.library[index], self.file[index], self.genes_of_file)
 
 
 def join(parts: Sequence[CellRows]) -> CellRows:
-    """Cells of several parts, in order."""
+    """Return the cells of several parts, in order."""
     from scipy.sparse import vstack
 
     if len(parts) == 1:
@@ -56,16 +56,16 @@ def join(parts: Sequence[CellRows]) -> CellRows:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What one pass over all cells tells."""
+    """Statistics of one pass over all cells."""
 
     has_counts: Bool[np.ndarray, " N"]
     """Cells that are not empty."""
     variance: Float[np.ndarray, " G"]
-    """Of each gene over the cells asked for whose file has it: of log1p_cp10k, or of values taken as they are."""
+    """Variance of each gene over the chosen cells whose file has it: of log1p_cp10k, or of values not normalised."""
 
 
 class CellStore:
-    """Several files, one after the other.
+    """The cells of several files, one file after the other.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class CellStore:
         Raises
         ------
         DataError
-            If a value breaks a rule of the normalisation, or a file is damaged.
+            If a value does not fit the normalisation, or a file is damaged.
         """
         order = np.argsort(cells)
         sorted_cells = cells[order]
@@ -126,12 +126,12 @@ class CellStore:
         for stretch in np.split(np.arange(len(cells)), cuts):
             which = int(number[stretch[0]])
             parts.append(self._stretch(which, sorted_cells[stretch] - self.offsets[which]))
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return join(parts).take(back)
+        inverse = np.empty_like(order)
+        inverse[order] = np.arange(len(order))
+        return join(parts).take(inverse)
 
     def survey(self, among: Int[np.ndarray, " M"]) -> Survey:
-        """Read all cells once, in order; moments are those of the cells ``among``, sorted."""
+        """Read all cells once, in order; the variance is over the cells ``among``."""
         num_genes = len(self.genes)
         has_counts = np.zeros(len(self), bool)
         total, squares, seen = np.zeros((3, num_genes))
@@ -150,7 +150,7 @@ class CellStore:
         return Survey(has_counts, squares / seen - (total / seen) ** 2)
 
     def blocks(self) -> Iterator[tuple[Int[np.ndarray, " N"], CellRows]]:
-        """All cells in order, some thousands at a time."""
+        """Yield all cells in order, some thousands at a time."""
         for start in range(0, len(self), _SURVEY_CELLS):
             cells = np.arange(start, min(start + _SURVEY_CELLS, len(self)))
             yield cells, self.rows(cells)
@@ -163,7 +163,7 @@ class CellStore:
     def _stretch(self, which: int, local: Int[np.ndarray, " N"]) -> CellRows:
         file, first = self.files[which], int(local[0])
         raw = file.rows(first, int(local[-1]) + 1)
-        if len(local) < raw.shape[0]:
+        if len(local) < raw.shape[0]:  # drop the cells of the gaps
             raw = raw[local - first]
         self._check(file, raw, local)
         if self.normalisation == "none":
@@ -178,18 +178,18 @@ class CellStore:
     def _check(self, file: CellFile, raw: Any, local: Int[np.ndarray, " N"]) -> None:
         data = raw.data
         if not np.isfinite(data).all():
-            raise DataError(f"{_place(file, raw, local, ~np.isfinite(data))}; values must be finite")
+            raise DataError(f"{_locate(file, raw, local, ~np.isfinite(data))}; values must be finite")
         if self.normalisation == "none":
             return
         advice = "name a layer of counts by --data.layer (raw, or one of layers), or take --data.normalisation none"
         if len(data) and data.min() < 0:
-            found = _place(file, raw, local, data < 0)
-            raise DataError(f"{found}, but --data.normalisation {self.normalisation} needs counts: {advice}")
+            where = _locate(file, raw, local, data < 0)
+            raise DataError(f"{where}, but --data.normalisation {self.normalisation} needs counts: {advice}")
         fraction = data != np.rint(data)
         if fraction.any():
-            found = _place(file, raw, local, fraction)
+            where = _locate(file, raw, local, fraction)
             if self.normalisation == "counts":
-                raise DataError(f"{found}, but --data.normalisation counts needs whole numbers: {advice}")
+                raise DataError(f"{where}, but --data.normalisation counts needs whole numbers: {advice}")
             if not file.warned:
                 file.warned = True
                 warnings.warn(
@@ -205,8 +205,8 @@ def log1p_cp10k(values: Any, library: Float[np.ndarray, " N"]) -> Any:
     return values
 
 
-def _place(file: CellFile, raw: Any, local: Int[np.ndarray, " N"], wrong: Bool[np.ndarray, " M"]) -> str:
-    """Say where the first wrong value is."""
+def _locate(file: CellFile, raw: Any, local: Int[np.ndarray, " N"], wrong: Bool[np.ndarray, " M"]) -> str:
+    """Return a sentence that names the first wrong value and its cell and gene."""
     at = int(np.argmax(wrong))
     row = int(np.searchsorted(raw.indptr, at, side="right")) - 1
     cell, gene = file.cell_names()[local[row]], file.genes[raw.indices[at]]

@@ -27,7 +27,7 @@ class TenxH5File(Hdf5File):
     Raises
     ------
     DataError
-        If it is no such file.
+        If it is not such a file.
     """
 
     def __init__(self, path: Path, memory_mb: int, gene_names: str | None) -> None:
@@ -42,7 +42,7 @@ class TenxH5File(Hdf5File):
         self.used = np.ones(len(self.genes), bool)
         if features is not None and "feature_type" in features:
             self.used = features["feature_type"].asstr()[:] == _EXPRESSION
-        self.num_cells = int(group["shape"][1])
+        self.num_cells = int(group["shape"][1])  # 10x matrices are genes by cells
         self.in_memory = group["data"].size * 8 <= memory_mb * 2**20
 
     def read(self, start: int, stop: int) -> Any:
@@ -50,7 +50,7 @@ class TenxH5File(Hdf5File):
         return self.rows_of(self.handle[self.key], start, stop)
 
     def cell_names(self) -> np.ndarray:
-        """Barcodes."""
+        """Return the barcodes."""
         return self.handle[self.key]["barcodes"].asstr()[:]
 
 
@@ -76,7 +76,7 @@ class TenxFolder(CellFile):
         feature_file = self._find("features.tsv", "genes.tsv")
         self.parts = (self.matrix_file, self.barcode_file, feature_file)
         features = self._table(feature_file)
-        column = 0 if _column_10x(gene_names) == "id" else min(1, features.shape[1] - 1)
+        column = 0 if _column_10x(gene_names) == "id" else min(1, features.shape[1] - 1)  # one column: identifiers only
         self.genes = features[column].to_numpy(object)
         self.used = np.ones(len(self.genes), bool) if features.shape[1] < 3 else (features[2] == _EXPRESSION).to_numpy()
         self.num_cells = len(self.cell_names())
@@ -95,7 +95,7 @@ class TenxFolder(CellFile):
         return matrix.T.tocsr().astype(np.float32)[start:stop]
 
     def cell_names(self) -> np.ndarray:
-        """Barcodes."""
+        """Return the barcodes."""
         return self._table(self.barcode_file)[0].to_numpy(object)
 
     def _find(self, *names: str) -> Path:

@@ -1,4 +1,4 @@
-"""From sequences to vectors: windows, both strands, pooling; memory does not grow with the input."""
+"""Embedding sequences: windows, both strands, pooling; memory does not grow with the input."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from dnar2mae.models.hidden_states import hidden_states
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import KmerTokenizer
 
-_BLOCK_TOKENS = 1 << 18
+_BLOCK_TOKENS = 1 << 18  # embedded at once, which bounds memory
 DnaTokenizer = KmerTokenizer | PieceTokenizer
 Codes = UInt8[np.ndarray, " L"]
 
@@ -39,18 +39,18 @@ class SequencePiece(NamedTuple):
 
 
 def grid(tokenizer: DnaTokenizer) -> KmerTokenizer:
-    """Return the tokens between which a sequence may be cut: bases, where a token's place depends on what it holds."""
+    """Return the tokens between which a sequence may be cut: single bases, where tokens have no fixed positions."""
     return tokenizer if isinstance(tokenizer, KmerTokenizer) else KmerTokenizer()
 
 
 def ids_of(tokenizer: DnaTokenizer, codes: Codes) -> Int[np.ndarray, " T"]:
-    """Token ids of one stretch of genome codes."""
+    """Return the token ids of one stretch of genome codes."""
     return tokenizer.encode(codes) if isinstance(tokenizer, KmerTokenizer) else tokenizer.encode(codes[None])[0].ids
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceEmbedder:
-    """A model with its tokenizer, as it embeds sequences."""
+    """A model with its tokenizer and the options by which it embeds sequences."""
 
     model: MaskedModel
     tokenizer: DnaTokenizer
@@ -73,12 +73,12 @@ class SequenceEmbedder:
         codes
             The sequences.
         advance
-            Called with the number of tokens that one more batch holds.
+            Called after each batch with its number of tokens.
 
         Returns
         -------
         float32 [N, D], or for ``pool="none"`` a list of float32 [T, D]
-            In the order given. A sequence without a known token has NaN.
+            In the order of ``codes``; NaN for a sequence without a known token.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class SequenceEmbedder:
         Notes
         -----
         Windows of a long sequence lie side by side; the last is moved back to end with the sequence, and only its
-        new tokens count. Tokens of a ``tokenizer.json`` have no fixed places, so there the last window is shorter.
+        new tokens count. Tokens of a ``tokenizer.json`` have no fixed positions, so there the last window is shorter.
         """
         pool, both_strands = self.options.pool, self.options.both_strands
         pieces, width = list(self._pieces(codes)), self.model.config.width
@@ -104,6 +104,7 @@ class SequenceEmbedder:
             batch_tokens=self.options.batch_tokens,
         ):
             for piece, padded in zip((pieces[i] for i in members), hidden.float().cpu().numpy(), strict=True):
+                # on the reverse strand the last token comes first: turn it round, so that tokens of both strands align
                 states = padded[: len(piece.tokens)][:: -1 if piece.flipped else 1][piece.skip :]
                 known = states[self._known(piece)]
                 row = rows[piece.sequence]
@@ -119,7 +120,7 @@ class SequenceEmbedder:
             return rows
         pooled = np.concatenate([np.zeros((0, width), np.float32), *rows])
         if pool == "mean":
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore"):  # 0 / 0 where no token is known
                 pooled /= counts[:, None]
         pooled[~np.isfinite(pooled)] = np.nan
         return pooled
@@ -144,7 +145,7 @@ class SequenceEmbedder:
     def _stretches(
         self, codes: Codes, before: int, update: Callable[[int], None]
     ) -> Iterator[Float[np.ndarray, "_ D"]]:
-        """Embed a long sequence by stretches of whole windows: the same rows as all at once, in bounded memory."""
+        """Embed a long sequence by stretches of full windows: the same rows as all at once, in bounded memory."""
         tokens, window, pool = grid(self.tokenizer), self.window, self.options.pool
         total = tokens.num_tokens(len(codes))
         cuts = [*range(0, total, window * max(_BLOCK_TOKENS // window, 1)), total]
@@ -154,23 +155,23 @@ class SequenceEmbedder:
         known = 0
         for first, last in itertools.pairwise(cuts):
             part = codes[first * tokens.stride : (last - 1) * tokens.stride + tokens.k]
-            found = self.embed([part])
+            vectors = self.embed([part])
             update(before + last)
-            if isinstance(found, list):
-                yield found[0]
+            if isinstance(vectors, list):
+                yield vectors[0]
                 continue
             count = sum(int(self._known(piece).sum()) for piece in self._pieces([part]))
             known += count
             if pool == "max":
-                pooled = np.fmax(pooled, found)
+                pooled = np.fmax(pooled, vectors)  # fmax: a stretch without a known token is NaN
             elif count:
                 mean = np.nan_to_num(pooled)
-                pooled = mean + (found - mean) * np.float32(count / known)
+                pooled = mean + (vectors - mean) * np.float32(count / known)
         if pool != "none":
             yield pooled
 
     def _known(self, piece: SequencePiece) -> Bool[np.ndarray, " _"]:
-        """Which of a piece's new tokens, forward strand, hold no unknown base."""
+        """Return which of a piece's new tokens, forward strand, have no unknown base."""
         ids, vocabulary = piece.tokens[:: -1 if piece.flipped else 1][piece.skip :], self.tokenizer.vocabulary
         return (ids >= vocabulary.first_real) & (ids < vocabulary.first_real + vocabulary.num_real)
 
@@ -192,7 +193,7 @@ class SequenceEmbedder:
 def _pieces_of_tokens(
     tokenizer: KmerTokenizer, index: int, covered: Codes, window: int, both_strands: bool
 ) -> Iterator[SequencePiece]:
-    """Cut tokens at fixed places into windows side by side, the last moved back to end where the sequence ends."""
+    """Cut tokens at fixed positions into windows side by side, the last moved back to end with the sequence."""
     ids = tokenizer.encode(covered)
     reverse = tokenizer.encode(complement(covered[::-1])) if both_strands else None
     total = len(ids)
@@ -207,7 +208,7 @@ def _pieces_of_tokens(
 def _pieces_of_windows(
     tokenizer: PieceTokenizer, index: int, sequence: Codes, window: int, both_strands: bool
 ) -> Iterator[SequencePiece]:
-    """Cut bases into windows side by side, and each of them into tokens."""
+    """Cut bases into windows side by side, and tokenize each window."""
     for first in range(0, len(sequence), window):
         part = sequence[first : first + window]
         yield SequencePiece(index, 0, 0, ids_of(tokenizer, part), flipped=False)

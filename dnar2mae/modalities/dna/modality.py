@@ -1,4 +1,4 @@
-"""DNA: windows of genomes as tokens, with counts of one side and of both as the yardstick."""
+"""DNA: windows of genomes as tokens, with counts of one-sided and two-sided contexts as the yardstick."""
 
 import math
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ _WINDOWS_COUNTED = 1024
 
 
 class DnaModality(Modality):
-    """Genomes to tokens.
+    """Windows of genomes as tokens.
 
     Parameters
     ----------
     config
         ``data``, ``tokenizer`` and ``seed`` are used.
     saved
-        Run directory whose ``tokenizer.json`` is used instead of ``--tokenizer.file``, if that is given.
+        Run directory whose ``tokenizer.json`` replaces the file of ``--tokenizer.file``, if that is set.
 
     Raises
     ------
@@ -107,15 +107,15 @@ class DnaModality(Modality):
         return FiniteDnaSource(TiledSource(self.genomes, self._parts.validation, self.config.data), self.tokenizer)
 
     def embedder(self) -> TokenEmbedder:
-        """Build a table of vectors."""
+        """Build the table of token vectors."""
         return TokenEmbedder(self.vocabulary, self.config.model.width)
 
     def head(self) -> TokenHead:
-        """Build the output that is tied to it."""
+        """Build the output, which is tied to that table."""
         return TokenHead(self.vocabulary, self.config.model.width)
 
     def report(self) -> dict[str, Any]:
-        """Genomes, how many windows each rule left, and the tokens of a window where their number varies."""
+        """Return the genomes, how many windows each rule left, and the tokens of a window where their number varies."""
         return {
             "genomes": {str(genome.path): genome.summary() for genome in self.genomes},
             "training_windows": self.train.windows.report(),
@@ -124,7 +124,7 @@ class DnaModality(Modality):
         }
 
     def fingerprint(self) -> str:
-        """Digest of the genomes, and of the BED files that say where windows may lie."""
+        """Return a digest of the genomes, and of the BED files that say where windows may lie."""
         beds = [bed and sha256(Path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
         return of_values([genome.fingerprint() for genome in self.genomes], beds)
 
@@ -133,11 +133,11 @@ class DnaModality(Modality):
             return {}
         windows = self.validation.windows
         ids = evenly_spaced(len(windows), _WINDOWS_COUNTED)
-        found = self.tokenizer.encode(windows.codes(ids))
+        encoded = self.tokenizer.encode(windows.codes(ids))
         return {
             "tokens_added_to_the_tokenizer": list(self.tokenizer.file.added),
-            "bases_per_token": windows.window_bp * len(found) / sum(len(part.ids) for part in found),
-            "share_of_windows_cut": sum(len(part.ids) > self.tokenizer.num_tokens for part in found) / len(found),
+            "bases_per_token": windows.window_bp * len(encoded) / sum(len(part.ids) for part in encoded),
+            "share_of_windows_cut": sum(len(part.ids) > self.tokenizer.num_tokens for part in encoded) / len(encoded),
         }
 
     def save(self, folder: Path) -> None:
@@ -146,7 +146,7 @@ class DnaModality(Modality):
             self.tokenizer.file.save(folder)
 
     def read(self, path: Path) -> SequenceSource:
-        """Sequences of a FASTA, GenBank, CSV or TSV file in their order.
+        """Return the sequences of a FASTA, GenBank, CSV or TSV file in their order.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class DnaModality(Modality):
         return self.read_with(path, DnaEmbedOptions())
 
     def read_with(self, path: Path, options: DnaEmbedOptions) -> SequenceSource:
-        """The same, or the tiles of its sequences, or the regions of a BED file in ``options.genome``."""
+        """Return the same, or tiles of the sequences, or the regions of a BED file in ``options.genome``."""
         return SequenceSource(
             read_sequences(path, genome=options.genome, tile_bp=options.tile_bp), self.tokenizer, path
         )
@@ -169,12 +169,12 @@ class DnaModality(Modality):
         *,
         progress: bool = False,
     ) -> Embeddings:
-        """Embed sequences of any length by windows, on one strand or both; windows of training as they are.
+        """Embed sequences of any length by windows, on one strand or both; windows of training in one piece.
 
         Raises
         ------
         ConfigError
-            If a row a token is asked for and tokens have no fixed places, or there is no such layer.
+            If the options want a row per token and tokens have no fixed positions, or there is no such layer.
         """
         if not isinstance(source, SequenceSource):
             return super().embeddings(model, source, options, progress=progress)
@@ -189,25 +189,25 @@ class DnaModality(Modality):
         return Embeddings(num_rows, table, self.embedder_of(model, options).blocks(sequences, progress=progress))
 
     def embedder_of(self, model: MaskedModel, options: DnaEmbedOptions) -> SequenceEmbedder:
-        """Return what embeds sequences by a model of this run."""
+        """Return the embedder of whole sequences for a model of this run."""
         return SequenceEmbedder(
             model=model, tokenizer=self.tokenizer, options=options, window_bp=self.config.data.window_bp
         )
 
     def masked_yardsticks(self, plans: Sequence[MaskPlan], sample_ids: Int[np.ndarray, " S"]) -> Yardsticks:
-        """Bits per base of Markov models and two-sided counts at the very masks of these plans."""
+        """Return the bits per base of Markov models and two-sided counts at the masks of these plans."""
         from dnar2mae.modalities.dna.yardstick import counted_yardsticks
 
         return counted_yardsticks(self, plans, sample_ids)
 
 
 def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig, saved: Path | None = None) -> DnaTokenizer:
-    """Build the tokenizer a configuration names.
+    """Build the tokenizer that a configuration names.
 
     Raises
     ------
     ConfigError
-        If a window holds no whole token, or the tokenizer's file cannot be used.
+        If a window is shorter than a token, or the tokenizer's file cannot be used.
     """
     if tokenizer.file is not None:
         return PieceTokenizer(saved_or_named(tokenizer.file, saved, "ACGT"), data.window_bp)

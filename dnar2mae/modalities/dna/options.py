@@ -1,4 +1,4 @@
-"""How sequences of DNA become vectors. No torch here, so that ``--help`` stays quick."""
+"""Options of embedding DNA. No torch here, so that ``--help`` stays quick."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ Pool = Literal["mean", "max", "none"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DnaEmbedOptions(EmbedOptions):
-    """Where the sequences lie, and how they are cut, encoded and pooled."""
+    """Where the sequences are, and how they are cut, encoded and pooled."""
 
     genome: Path | None = None
     """Sequence file that a BED input refers to."""

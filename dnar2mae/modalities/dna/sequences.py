@@ -19,19 +19,19 @@ _REGIONS = (".bed", ".bed.gz")
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """Sequences of a file; those of a genome are read only when asked for."""
+    """Sequences of a file; those of a genome are read one at a time."""
 
     table: pd.DataFrame
-    """One row a sequence: what an output says about it."""
+    """One row per sequence, written beside its vector."""
     lengths: Int64[np.ndarray, " N"]
     """Base pairs."""
     texts: tuple[str, ...] = ()
-    """Letters of each sequence, unless they lie in a genome."""
+    """Letters of each sequence, unless they are in a genome."""
     genome: Genome | None = None
-    """Where the sequences lie; the table then has ``name``, ``start``, ``end`` (0-based half-open) and ``strand``."""
+    """Genome of the sequences; the table then has ``name``, ``start``, ``end`` (0-based half-open) and ``strand``."""
 
     def codes(self, index: int) -> UInt8[np.ndarray, " L"]:
-        """Genome codes of one sequence, 5' to 3' on its strand."""
+        """Return the genome codes of one sequence, 5' to 3' on its strand."""
         if self.genome is None:
             return encode(self.texts[index].encode("latin-1", "replace"))
         row = self.table.iloc[index]
@@ -45,7 +45,7 @@ def read_sequences(path: str | Path, *, genome: str | Path | None = None, tile_b
     Parameters
     ----------
     path
-        The file; BED and tables are told by their suffix. A table needs a column ``sequence``.
+        The file; BED files and tables are recognised by their suffix. A table needs a column ``sequence``.
     genome
         Sequence file that a BED file refers to.
     tile_bp
@@ -56,7 +56,7 @@ def read_sequences(path: str | Path, *, genome: str | Path | None = None, tile_b
     ConfigError
         If an option does not fit the input.
     SequenceError
-        If the input cannot be read, holds no sequence, or a letter is no nucleotide code.
+        If the input cannot be read, has no sequence, or a letter is no nucleotide code.
     """
     path = Path(path)
     is_table, is_bed = path.name.lower().endswith(_TABLES), path.name.lower().endswith(_REGIONS)

@@ -1,4 +1,4 @@
-"""Tokens of DNA by index: windows drawn at random, windows that tile, and sequences of a file."""
+"""Samples of DNA by index: windows drawn at random, windows that tile, and sequences of a file."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from dnar2mae.modalities.dna.sequences import Sequences
 
 
 class DnaSource:
-    """Tokens of the windows that a source of codes gives.
+    """Samples of windows, drawn or tiled.
 
     Parameters
     ----------
     windows
-        Where the codes come from.
+        Source of the genome codes.
     tokenizer
         Turns codes into ids.
     soft_mask_weight
@@ -33,7 +33,7 @@ class DnaSource:
         self.windows, self.tokenizer, self.soft_mask_weight = windows, tokenizer, soft_mask_weight
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Tokens of these windows; a token with an unknown base is neither masked nor predicted."""
+        """Return the tokens of these windows; a token with an unknown base is neither masked nor predicted."""
         codes = self.windows.codes(sample_ids)
         if isinstance(self.tokenizer, PieceTokenizer):
             return self.tokenizer.batch(codes, sample_ids, self.soft_mask_weight)
@@ -46,7 +46,7 @@ class DnaSource:
 
 
 class FiniteDnaSource(DnaSource):
-    """The same with a number of windows."""
+    """Samples of windows that tile, so that their number is known."""
 
     windows: TiledSource
 
@@ -56,14 +56,16 @@ class FiniteDnaSource(DnaSource):
 
 
 class SequenceSource:
-    """Sequences of a file, whole, each in a row of its own.
+    """Whole sequences of a file, one per row.
 
     Parameters
     ----------
     sequences
-        Where the codes come from.
+        Source of the genome codes.
     tokenizer
         Turns codes into ids.
+    path
+        The file, for messages.
 
     Raises
     ------
@@ -84,12 +86,12 @@ class SequenceSource:
         return len(self.sequences.lengths)
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Tokens of these sequences, padded to the longest; those with an unknown base do not count."""
-        found = [ids_of(self.tokenizer, self.sequences.codes(i)) for i in sample_ids.tolist()]
-        lengths = np.array([len(ids) for ids in found])
+        """Return the tokens of these sequences, padded to the longest; those with an unknown base are not maskable."""
+        ids_of_rows = [ids_of(self.tokenizer, self.sequences.codes(i)) for i in sample_ids.tolist()]
+        lengths = np.array([len(ids) for ids in ids_of_rows])
         is_real = np.arange(lengths.max()) < lengths[:, None]
         tokens = np.full(is_real.shape, self.tokenizer.vocabulary.pad_id, np.int32)
-        tokens[is_real] = np.concatenate(found)
+        tokens[is_real] = np.concatenate(ids_of_rows)
         first, documents = self.tokenizer.vocabulary.first_real, is_real.astype(np.int32) - 1
         return Batch(
             tokens=torch.from_numpy(tokens),

@@ -1,4 +1,4 @@
-"""What is known of DNA before a run starts."""
+"""Description of the modality of DNA."""
 
 from dnar2mae.config import DataConfig
 from dnar2mae.modalities.registry import ModalitySpec

@@ -1,4 +1,4 @@
-"""What counts make of the bases that a masked model is judged on: the same windows, the same masks."""
+"""Scores of count models on the bases that a masked model is scored on: the same windows, the same masks."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -32,9 +32,9 @@ def counted_yardsticks(
     Parameters
     ----------
     modality
-        Gives training bases, held-out windows and the tokenizer.
+        Has the training bases, the held-out windows and the tokenizer.
     plans
-        Masks, one plan a ratio.
+        Masks, one plan per ratio.
     sample_ids
         The held-out windows.
 
@@ -47,21 +47,23 @@ def counted_yardsticks(
 
     Notes
     -----
-    A token of several bases is predicted base by base from left to right: what it hides is unknown but for the bases
-    before the one that is asked for, so that the bits of its bases sum to those of a distribution over tokens. They
-    compare with the model's loss per base. Pieces of a ``tokenizer.json`` vary in length; the counts are told how
-    many bases a masked one has, and the model is not, so that the comparison favours the counts.
-    Of overlapping k-mers a base counts as visible where some visible token holds it.
+    A token of several bases is predicted base by base from left to right: of its bases only those before the predicted
+    one are known, so that the bits of its bases sum to those of a distribution over tokens. They compare with the
+    model's loss per base. Tokens of a ``tokenizer.json`` vary in length; the counts know how many bases a masked one
+    has, and the model does not, so that the comparison favours the counts.
+    Of overlapping k-mers a base is visible if any visible token has it.
     """
     bases = fitted_bases(modality.genomes, modality.train.windows.coverage())
     orders = [f"Markov order {order}" for order in range(MAX_ORDER + 1)]
     orders[-1] += ", the highest fitted"
     reaches = [f"two-sided counts {n}+{n}" for n in range(1, MAX_REACH + 1)]
-    found = {}
+    scores = {}
     for family, fit, names in (("one-sided", MarkovCounts, orders), ("two-sided", TwoSidedCounts, reaches)):
-        sums = _window_sums(modality, fit(bases), plans, sample_ids)  # one of the large tables at a time
-        found[family] = dict(zip(names, sums, strict=False))
-    return found
+        sums = _window_sums(
+            modality, fit(bases), plans, sample_ids
+        )  # one family after the other: their tables are large
+        scores[family] = dict(zip(names, sums, strict=False))
+    return scores
 
 
 def _window_sums(
@@ -70,7 +72,7 @@ def _window_sums(
     plans: Sequence[MaskPlan],
     sample_ids: Int[np.ndarray, " S"],
 ) -> Float64[np.ndarray, "K R S"]:
-    """Bits per base of a family's models, summed over the masked tokens of each window, by plan."""
+    """Return the bits of a family's models, summed over the masked tokens of each window, by plan, in the unit."""
     size = max(_BATCH_BP // modality.config.data.window_bp, 1)
     parts = []
     for start in range(0, len(sample_ids), size):
@@ -88,7 +90,7 @@ def _window_sums(
 def _masked_bases(
     plan: MaskPlan, batch: Batch, codes: UInt8[np.ndarray, "B L"], tokenizer: KmerTokenizer | PieceTokenizer
 ) -> MaskedBases:
-    """From masked tokens to the bases that are asked for and those that are visible."""
+    """Return the predicted bases and the visible ones of masked tokens."""
     inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
     if isinstance(tokenizer, KmerTokenizer):
         sizes = np.full(predicted.shape, tokenizer.k)
@@ -108,6 +110,6 @@ def _masked_bases(
 def _spread(
     starts: Int64[np.ndarray, " M"], sizes: Int64[np.ndarray, " M"]
 ) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
-    """Bases of tokens, and how many of the same token come before each."""
+    """Return the positions of the tokens' bases, and how many of the same token come before each."""
     earlier = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.repeat(starts, sizes) + earlier, earlier

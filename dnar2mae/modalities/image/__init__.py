@@ -1,1 +1,1 @@
-"""Images: patches of pixels at places of a grid."""
+"""Images: patches of pixels on a grid."""

@@ -12,7 +12,7 @@ from dnar2mae.modalities.image.folder import read_folder
 from dnar2mae.modalities.image.images import ArrayImages, Images
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
 
-_IDX_UINT8 = 8
+_IDX_UINT8 = 8  # the format's code of unsigned bytes
 
 
 def open_images(path: Path, config: ImageConfig) -> Images:
@@ -21,7 +21,7 @@ def open_images(path: Path, config: ImageConfig) -> Images:
     Raises
     ------
     DataError
-        If it does not exist, is none of the formats, or is damaged; if labels and images differ in number.
+        If it does not exist, has none of these formats, or is damaged; or if labels and images differ in number.
     """
     if path.is_dir():
         images = read_folder(path, config)
@@ -48,7 +48,7 @@ def _read_numpy(path: Path, config: ImageConfig) -> Images:
                 raise DataError(f"{path}: --data.images-key must be one of {', '.join(names)}, got {key}")
             images = ArrayImages(f"{path}: {key}", file[key], config.channels)
             if config.labels_key in names and len(names) > 1:
-                _label(images, file[config.labels_key], str(path), f"{path}: {config.labels_key}")
+                _attach_labels(images, file[config.labels_key], str(path), f"{path}: {config.labels_key}")
             return images
     except DataError:
         raise
@@ -60,7 +60,7 @@ def _read_idx_pair(path: Path, config: ImageConfig) -> Images:
     images = ArrayImages(str(path), read_idx(path), config.channels)
     labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     if labels != path and labels.is_file():
-        _label(images, read_idx(labels), str(path), str(labels))
+        _attach_labels(images, read_idx(labels), str(path), str(labels))
     return images
 
 
@@ -86,7 +86,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
-def _label(images: Images, labels: np.ndarray, images_name: str, labels_name: str) -> None:
+def _attach_labels(images: Images, labels: np.ndarray, images_name: str, labels_name: str) -> None:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (len(images),):

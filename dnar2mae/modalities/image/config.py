@@ -8,7 +8,7 @@ from dnar2mae.errors import require
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageConfig(Settings):
-    """From image files to patches."""
+    """Settings of reading images and cutting them into patches."""
 
     paths: Positional[tuple[str, ...]] = ()
     """Folders of images (a subfolder a class), IDX files (plain or .gz), .npy or .npz arrays [N,H,W] or [N,H,W,C]."""

@@ -21,7 +21,7 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
 
     Files directly in the folder have no class; else every subfolder is one, with the files anywhere below it. Classes
     are sorted by name, files by path. Transparency is dropped, palettes are resolved, of an animation the first
-    picture is taken.
+    frame is taken.
 
     Parameters
     ----------
@@ -40,27 +40,27 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
     files = image_files(folder)
     if not files:
         raise DataError(f"{folder}: no image in this folder (files named {', '.join(sorted(_SUFFIXES))})")
-    owners = [path.relative_to(folder).parts[:-1] for path in files]
-    if not all(owners) and any(owners):
+    parents = [path.relative_to(folder).parts[:-1] for path in files]
+    if not all(parents) and any(parents):
         raise DataError(f"{folder}: images must all be in subfolders, one a class, or all in the folder itself")
     on_disk = _ImageFiles(files, config)
     images: Images = on_disk
     if len(files) * math.prod(on_disk.shape) <= config.memory_mb * 10**6:
         images = ArrayImages(str(folder), on_disk.decoded(np.arange(len(files))))
-    if all(owners):
-        images.classes = tuple(sorted({parts[0] for parts in owners}))
+    if all(parents):
+        images.classes = tuple(sorted({parts[0] for parts in parents}))
         number = {name: label for label, name in enumerate(images.classes)}
-        images.labels = np.array([number[parts[0]] for parts in owners], np.int64)
+        images.labels = np.array([number[parts[0]] for parts in parents], np.int64)
     return images
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Files named as images, sorted by path."""
+    """Return the files whose suffix is that of an image, sorted by path."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
 
 
 class _ImageFiles(Images):
-    """Image files that are decoded whenever they are used; their headers are checked at once."""
+    """Image files that are decoded at each use; their headers are checked when they are opened."""
 
     def __init__(self, files: list[Path], config: ImageConfig) -> None:
         self.files, self.size = files, config.size
@@ -89,14 +89,14 @@ class _ImageFiles(Images):
         return len(self.files)
 
     def decoded(self, index: Int[np.ndarray, " B"]) -> UInt8[np.ndarray, "B H W C"]:
-        """Pixels of some files, uint8."""
+        """Return the pixels of some files, uint8."""
         out = np.empty((len(index), *self.shape), np.uint8)
         for row, number in enumerate(index):
             out[row] = self._decode(self.files[number]).reshape(self.shape)
         return out
 
     def pixels(self, index: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B H W C"]:
-        """Pixels of some files, in [0, 1]."""
+        """Return the pixels of some files, in [0, 1]."""
         return self.decoded(index).astype(np.float32) / np.float32(255)
 
     def _decode(self, path: Path) -> np.ndarray:
@@ -106,11 +106,11 @@ class _ImageFiles(Images):
             except (OSError, SyntaxError, ValueError) as error:
                 raise DataError(f"{path}: cannot be decoded: {error}") from error
         if self.size:
-            picture = _middle(picture, self.size)
+            picture = _central_square(picture, self.size)
         return np.asarray(picture)
 
 
-def _middle(picture: Any, size: int) -> Any:
+def _central_square(picture: Any, size: int) -> Any:
     """Scale the shorter side to ``size`` and cut out the middle square."""
     from PIL import Image
 

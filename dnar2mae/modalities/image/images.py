@@ -1,4 +1,4 @@
-"""Images of one size, by index, wherever they are kept."""
+"""Images of one size by index, in memory or on disk."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ class Images(ABC):
     shape: tuple[int, int, int]
     """Height, width, channels."""
     labels: Int[np.ndarray, " N"] | None = None
-    """Class of each image, where it is known."""
+    """Class of each image; None where they are not known."""
     classes: tuple[str, ...] | None = None
-    """Names of the classes, sorted; a label is a place in it."""
+    """Names of the classes, sorted; a label is an index into them."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -30,7 +30,7 @@ class Images(ABC):
 
     @abstractmethod
     def pixels(self, index: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B H W C"]:
-        """Pixels of some images, float32 in [0, 1]."""
+        """Return the pixels of some images, float32 in [0, 1]."""
 
 
 class ArrayImages(Images):
@@ -39,11 +39,11 @@ class ArrayImages(Images):
     Parameters
     ----------
     name
-        Where they come from, for messages.
+        Source of the images, for messages.
     array
         [N, H, W] or [N, H, W, C], uint8 or floating point in [0, 1].
     channels
-        1 or 3; None: as they are.
+        1 or 3; None keeps those of the array.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class ArrayImages(Images):
             raise DataError(f"{name}: there must be at least one image of at least one pixel, got {list(array.shape)}")
         self.array = array
         self.shape = (array.shape[1], array.shape[2], channels or array.shape[3])
-        if array.dtype != np.uint8:
+        if array.dtype != np.uint8:  # bytes are in range
             self._check_range(name)
 
     def _check_range(self, name: str) -> None:
@@ -80,7 +80,7 @@ class ArrayImages(Images):
         return len(self.array)
 
     def pixels(self, index: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B H W C"]:
-        """Pixels of some images."""
+        """Return the pixels of some images."""
         raw = np.asarray(self.array[index])
         pixels = raw.astype(np.float32) / np.float32(255) if raw.dtype == np.uint8 else raw.astype(np.float32)
         if pixels.shape[3] == self.shape[2]:
@@ -88,7 +88,7 @@ class ArrayImages(Images):
         return (pixels @ _LUMA)[..., None] if self.shape[2] == 1 else pixels.repeat(3, axis=3)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A memory-mapped array is opened again by the process that gets it, not copied."""
+        """Replace a memory-mapped array by its path: another process opens it again instead of getting a copy."""
         state = dict(self.__dict__)
         if isinstance(self.array, np.memmap):
             state["array"] = Path(str(self.array.filename))
@@ -132,7 +132,7 @@ class JoinedImages(Images):
         return int(self.ends[-1])
 
     def pixels(self, index: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B H W C"]:
-        """Pixels of some images."""
+        """Return the pixels of some images."""
         out = np.empty((len(index), *self.shape), np.float32)
         which = np.searchsorted(self.ends, index, side="right")
         for number in np.unique(which):
@@ -143,6 +143,6 @@ class JoinedImages(Images):
 
 
 def text(shape: tuple[int, int, int]) -> str:
-    """A shape in words."""
+    """Return a shape in words."""
     height, width, channels = shape
     return f"{height} x {width} with {channels} channel{'' if channels == 1 else 's'}"

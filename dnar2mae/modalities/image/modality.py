@@ -1,4 +1,4 @@
-"""Images: patches with pixels, at places of a grid."""
+"""Images: patches of pixels on a grid."""
 
 import json
 from functools import cached_property
@@ -37,14 +37,14 @@ _SHAPE_FILE = "image.json"
 
 
 class ImageModality(Modality):
-    """Images to patches.
+    """Images as patches.
 
     Parameters
     ----------
     config
         ``data``, ``model.width``, ``mask``, ``seed`` and ``validation_windows`` are used.
     saved
-        Run directory with the shape of the images the model was made for.
+        Run directory with the shape of the images that the model was trained on.
 
     Raises
     ------
@@ -70,7 +70,7 @@ class ImageModality(Modality):
         ConfigError
             If none is named.
         DataError
-            If one cannot be used, or they are not of the shape the model was made for.
+            If one cannot be used, or the shape is not that of the model's training images.
         """
         data = self.config.data
         if not data.paths:
@@ -110,7 +110,7 @@ class ImageModality(Modality):
 
     @property
     def vocabulary(self) -> Vocabulary:  # type: ignore[override]
-        """[MASK], and the patch of each place; there is no padding and nothing unknown."""
+        """Id 0 for [MASK], and one for the patch at each place; there is no padding and no unknown token."""
         tokens = self.layout.tokens
         return Vocabulary(size=tokens + 1, mask_id=0, pad_id=-1, unk_id=-1, first_real=1, num_real=tokens)
 
@@ -125,29 +125,29 @@ class ImageModality(Modality):
 
     @cached_property
     def train(self) -> ShuffledSource:  # type: ignore[override]
-        """Training images, in a new order each time round.
+        """Training images, in a new order each epoch.
 
         Raises
         ------
         DataError
-            If there is but one image.
+            If there is only one image.
         """
         data = self.config.data
         return ShuffledSource(self._parts[0], seed=self.config.seed, shift=data.shift, flip=data.flip)
 
     @property
     def validation(self) -> ImageSource:  # type: ignore[override]
-        """Images held out by a draw on their index, the same for every seed.
+        """Held-out images, drawn by index, the same for every seed.
 
         Raises
         ------
         DataError
-            If there is but one image.
+            If there is only one image.
         """
         return self._parts[1]
 
     def embedder(self) -> ValueEmbedder:
-        """Build a projection of pixels, and fixed places."""
+        """Build a projection of pixels, and fixed vectors of places."""
         width, patch = self.config.model.width, self.config.data.patch
         rows, columns = self.layout.axes
         project = PatchProjection(patch * patch * self.shape[2], width)
@@ -160,7 +160,7 @@ class ImageModality(Modality):
         return ValueHead(self.config.model.width, data.patch**2 * self.shape[2], loss)
 
     def report(self) -> dict[str, Any]:
-        """How many images of what shape, and how many of the held-out ones are in the training data as well."""
+        """Return the number and shape of images, and how many held-out ones are in the training data as well."""
         train, held_out = self._parts
         return {
             "paths": list(self.config.data.paths),
@@ -171,12 +171,12 @@ class ImageModality(Modality):
         }
 
     def fingerprint(self) -> str:
-        """Digest of the files; of those in folders, of names, sizes and beginnings."""
+        """Return a digest of the files; of those in folders, of names, sizes and first bytes."""
         paths = map(Path, self.config.data.paths)
         return of_values([of_many(path, image_files(path)) if path.is_dir() else sha256(path) for path in paths])
 
     def yardstick(self) -> dict[str, float]:
-        """Loss of trivial predictions on the samples and masks of the run's final validation."""
+        """Return the loss of trivial predictions on the samples and masks of the run's final validation."""
         config, (train, held_out) = self.config, self._parts
         samples = evenly_spaced(len(held_out), 4 * config.validation_windows)
         target = normalised if config.data.normalise_patches else lambda values: values
@@ -191,7 +191,7 @@ class ImageModality(Modality):
         write_whole(folder / _SHAPE_FILE, json.dumps({"height": height, "width": width, "channels": channels}))
 
     def illustrate(self, model: MaskedModel, path: Path | None) -> None:
-        """Draw some held-out images, what is visible of them, and what the model makes of that."""
+        """Draw some held-out images, their visible patches, and the model's reconstruction."""
         is_normalised, patch = self.config.data.normalise_patches, self.config.data.patch
         batch = self.validation.batch(evenly_spaced(len(self.validation), NUM_IMAGES))
         grey, restored = reconstruct(model, batch, fixed_masks(self._plan(), RATIO), normalised=is_normalised)
@@ -204,12 +204,12 @@ class ImageModality(Modality):
             draw_reconstructions((values_of(batch), grey, restored), self.shape, patch, note, path)
 
     def read(self, path: Path) -> ImageSource:
-        """Images of a folder or file in their order, not augmented, with labels where they are known.
+        """Return the images of a folder or file in their order, not augmented, with labels where they are known.
 
         Raises
         ------
         DataError
-            If they cannot be used, or are not of the shape the model was made for.
+            If they cannot be used, or their shape is not that of the model's training images.
         """
         images = self._of_saved_shape(open_images(path, self.config.data), str(path))
         return ImageSource(images, np.arange(len(images)), self.config.data.patch)

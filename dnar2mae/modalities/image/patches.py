@@ -23,36 +23,36 @@ def to_patches(pixels: Float[np.ndarray, "B H W C"], patch: int) -> Float[np.nda
 
 
 def to_pixels(patches: Float[np.ndarray, "B T P"], shape: tuple[int, int, int], patch: int) -> np.ndarray:
-    """Join what :func:`to_patches` cut, [B, H, W, C]."""
+    """Join the patches of :func:`to_patches` into images, [B, H, W, C]."""
     height, width, channels = shape
     grid = patches.reshape(len(patches), height // patch, width // patch, patch, patch, channels)
     return grid.swapaxes(2, 3).reshape(len(patches), height, width, channels)
 
 
 def mean_and_deviation(values: Float[Tensor, "*B P"]) -> tuple[Float[Tensor, "*B 1"], Float[Tensor, "*B 1"]]:
-    r"""Mean of each patch, and :math:`\sqrt{\mathrm{var} + 10^{-6}}` (over its P values, not P - 1)."""
+    r"""Return the mean of each patch, and :math:`\sqrt{\mathrm{var} + 10^{-6}}` (over its P values, not P - 1)."""
     mean = values.mean(-1, keepdim=True)
     return mean, ((values - mean).square().mean(-1, keepdim=True) + _EPS).sqrt()
 
 
 def squared_error(predicted: Float[Tensor, "M P"], true: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
-    """Mean squared error of the pixels of each patch."""
+    """Return the mean squared error of the pixels of each patch."""
     return (predicted - true).square().mean(-1)
 
 
 def normalised_squared_error(predicted: Float[Tensor, "M P"], true: Float[Tensor, "M P"]) -> Float[Tensor, " M"]:
-    """Mean squared error where each true patch has mean 0 and variance 1 (a patch of one colour is all 0)."""
+    """Return the mean squared error to the normalised true patches (a patch of one colour is all 0)."""
     return squared_error(predicted, normalised(true))
 
 
 def normalised(values: Float[Tensor, "*B P"]) -> Float[Tensor, "*B P"]:
-    """Patches with their own mean taken off, over their own standard deviation."""
+    """Subtract each patch's mean and divide by its standard deviation."""
     mean, deviation = mean_and_deviation(values)
     return (values - mean) / deviation
 
 
 class GridPlaces(nn.Module):
-    r"""Sines and cosines of a patch's row (first half of the vector) and column (second half).
+    r"""Fixed positional vectors: sines and cosines of a patch's row (first half of the vector) and column (second).
 
     .. math:: \sin(i \, \omega_k), \; \cos(i \, \omega_k), \quad \omega_k = 10000^{-4k/D}, \; k < D/4
 
@@ -72,21 +72,21 @@ class GridPlaces(nn.Module):
         self.reset_buffers()
 
     def reset_buffers(self) -> None:
-        """Fill the table where it is now."""
+        """Fill the table on its present device, such as after a model was built on the meta device."""
         width = self.table.shape[1]
         frequency = 10_000.0 ** -(torch.arange(width // 4, dtype=torch.float64) / (width // 4))
         row, column = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in self.axes), indexing="ij")
-        angles = [torch.outer(place.flatten(), frequency) for place in (row, column)]
+        angles = [torch.outer(coordinate.flatten(), frequency) for coordinate in (row, column)]
         table = torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
         self.table.copy_(table)
 
     def forward(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        """Vectors of these places."""
+        """Return the vectors of these places."""
         return self.table[tokens.long()]
 
 
 class PatchProjection(nn.Module):
-    """Linear map of a patch's pixels, which are brought from [0, 1] to mean 0 and to the size of the places first.
+    """Linear map of a patch's pixels, scaled from [0, 1] to mean 0 and to the size of the positional vectors first.
 
     Parameters
     ----------
@@ -99,8 +99,10 @@ class PatchProjection(nn.Module):
     def __init__(self, num_values: int, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(num_values, width)
-        self.gain = 50.0 / math.sqrt(num_values)  # +-0.5 becomes vectors of rms 0.5 at width 768, more below
+        self.gain = 50.0 / math.sqrt(
+            num_values
+        )  # +-0.5 becomes vectors of rms 0.5 at width 768, larger in narrower models
 
     def forward(self, values: Float[Tensor, "*B P"]) -> Float[Tensor, "*B D"]:
-        """Project."""
+        """Project the scaled pixels."""
         return self.linear((values - 0.5) * self.gain)

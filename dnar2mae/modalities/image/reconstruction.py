@@ -1,4 +1,4 @@
-"""A picture of what a model makes of the hidden patches of some images."""
+"""A picture of a model's reconstruction of hidden patches."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ _GAP_PIXELS = 2
 def reconstruct(
     model: MaskedModel, batch: Batch, masks: MaskPlan, *, normalised: bool
 ) -> tuple[Float[Tensor, "B T P"], Float[Tensor, "B T P"]]:
-    """Hide patches and restore them.
+    """Hide patches and return the model's reconstruction.
 
     Parameters
     ----------
@@ -36,21 +36,22 @@ def reconstruct(
     batch
         Images, on the CPU.
     masks
-        What to hide.
+        The masks that hide patches.
     normalised
-        Whether the model predicts patches without their mean and contrast. It then says nothing of these, and they are
-        taken from the visible patches, weighted by the inverse square of their distance; never from the hidden ones.
+        Whether the model predicts patches without their mean and contrast. These are then taken from the visible
+        patches, weighted by the inverse square of their distance; never from the hidden ones.
 
     Returns
     -------
     hidden_grey, restored
-        Patches in [0, 1], fp32 on the CPU; visible ones as they are.
+        Patches in [0, 1], fp32 on the CPU; visible ones unchanged.
     """
     assert isinstance(model.head, ValueHead), "patches carry values"
     values = values_of(batch)
     hidden, predicted = model.decoded(masks, batch.to(next(model.parameters()).device))
     restored, predicted = model.head.predict(hidden).cpu(), predicted.cpu()[..., None]
     if normalised:
+        # rows are all patches, columns the visible ones: a hidden patch has no weight
         weight = distances(model.layout.axes).clamp(min=1.0) ** -2.0 * ~predicted.mT
         weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-6)
         mean, deviation = (weight @ part for part in mean_and_deviation(values))
@@ -62,7 +63,7 @@ def reconstruct(
 def draw_reconstructions(
     rows: tuple[Tensor, Tensor, Tensor], shape: tuple[int, int, int], patch: int, note: str, path: Path
 ) -> None:
-    """Write a PNG: originals, what is visible of them, and what is made of that, one below the other.
+    """Write a PNG with originals, their visible patches, and reconstructions, one row below the other.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Images by sample index: in shuffled order and augmented for training, in their own order for the rest."""
+"""Images by sample index: shuffled and augmented for training, in their own order otherwise."""
 
 import hashlib
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ class ImageSource:
     Parameters
     ----------
     images
-        Where they are.
+        All images.
     index
-        Which of them, in which order.
+        Indices of those in this source, in its order.
     patch
         Side of a patch in pixels.
     """
@@ -40,19 +40,19 @@ class ImageSource:
         return len(self.index)
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Patches of these samples."""
+        """Return the patches of these samples."""
         return _batch(self.images.pixels(self.index[sample_ids]), sample_ids, self.patch)
 
 
 class ShuffledSource:
-    """Some of the images again and again, in a new order each time round, shifted and mirrored by counter.
+    """Epochs of images, each in a new order, shifted and mirrored by draws from the sample's index.
 
     Parameters
     ----------
     source
         The images.
     seed
-        Of the run.
+        Seed of the run.
     shift, flip
         Augmentation; see :class:`dnar2mae.modalities.image.config.ImageConfig`.
     """
@@ -62,19 +62,19 @@ class ShuffledSource:
         self._last: tuple[int, np.ndarray] | None = None
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Patches of these samples; sample i is image ``i mod n`` of the order of round ``i // n``."""
-        rounds, place = np.divmod(sample_ids, len(self.source))
+        """Return the patches of these samples; sample i is image ``i mod n`` of the order of epoch ``i // n``."""
+        epochs, position = np.divmod(sample_ids, len(self.source))
         chosen = np.empty_like(sample_ids)
-        for number in np.unique(rounds):
-            here = rounds == number
-            chosen[here] = self._order(int(number))[place[here]]
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            chosen[here] = self._order(int(epoch))[position[here]]
         pixels = self.source.images.pixels(chosen)
         return _batch(self._augmented(pixels, sample_ids), sample_ids, self.source.patch)
 
-    def _order(self, number: int) -> np.ndarray:
-        if self._last is None or self._last[0] != number:
-            word, *_ = draw(self.seed, Stream.WINDOW, number, np.arange(len(self.source)))
-            self._last = number, self.source.index[np.argsort(word, kind="stable")]
+    def _order(self, epoch: int) -> np.ndarray:
+        if self._last is None or self._last[0] != epoch:
+            word, *_ = draw(self.seed, Stream.WINDOW, epoch, np.arange(len(self.source)))
+            self._last = epoch, self.source.index[np.argsort(word, kind="stable")]
         return self._last[1]
 
     def _augmented(self, pixels: Float[np.ndarray, "B H W C"], ids: np.ndarray) -> Float[np.ndarray, "B H W C"]:
@@ -92,12 +92,12 @@ class ShuffledSource:
 
 
 def split(images: Images, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the images to train on, and of those held out: a draw by index that is the same for every seed.
+    """Return the indices of the images to train on, and of those held out: a draw that is the same for every seed.
 
     Raises
     ------
     DataError
-        If there is but one image.
+        If there is only one image.
     """
     if len(images) < 2:
         raise DataError("there must be at least 2 images, one to train on and one to hold out, got 1")
@@ -108,7 +108,7 @@ def split(images: Images, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def repeated(some: ImageSource, others: ImageSource) -> int | None:
-    """How many of some images are among others as well, pixel by pixel; None if they are not at hand in memory."""
+    """Return how many of some images equal one of the others in every pixel; None if they are not in memory."""
     if not isinstance(some.images, ArrayImages | JoinedImages):
         return None
     seen = set(_digests(others))
@@ -122,7 +122,7 @@ def _digests(source: ImageSource) -> Iterator[bytes]:
 
 
 def values_of(batch: Batch) -> Float[Tensor, "B T P"]:
-    """Pixels of a batch's patches."""
+    """Return the pixels of a batch's patches."""
     assert batch.values is not None, "patches carry values"
     return batch.values
 

@@ -1,4 +1,4 @@
-"""What is known of images before a run starts."""
+"""Description of the modality of images."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ _RELATIVE_BATCH = 8  # an image has a tenth of the tokens of a DNA window
 
 
 def adapt(config: PretrainConfig) -> PretrainConfig:
-    """Leave masked patches out of the encoder (mae, a decoder of its width), draw high ratios, take larger batches."""
+    """Set objective mae with a decoder of the encoder's width, high mask ratios, and larger batches."""
     return replace(
         config,
         model=replace(config.model, objective="mae", global_every=1, decoder_width=config.model.width, decoder_depth=2),

@@ -1,4 +1,4 @@
-"""Held-out loss of trivial models, on the very patches that the validation masks."""
+"""Held-out loss of trivial models on the patches that the validation masks."""
 
 from collections.abc import Callable
 
@@ -12,28 +12,28 @@ from dnar2mae.masking import MaskPlan, corrupt
 from dnar2mae.modalities.image.source import ImageSource, values_of
 
 _CHUNK = 512
-_MOST = 10_000  # images that the mean is taken of
+_MOST = 10_000  # images of which the mean is taken, at most
 
 
 def pixel_yardstick(
     train: ImageSource, held_out: ImageSource, samples: np.ndarray, masks: MaskPlan, target: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:
-    """Mean squared error per pixel of predictions that need no learning.
+    """Return the mean squared error per pixel of predictions that need no learning.
 
     Parameters
     ----------
     train
-        What the mean image is taken of, not augmented.
+        Images of which the mean is taken, not augmented.
     held_out, samples, masks
-        What is scored: the patches that these masks hide in these samples.
+        The patches that these masks hide in these samples are scored.
     target
-        Turns patches into what the loss compares predictions with.
+        Turns patches into the target of the loss.
 
     Returns
     -------
     dict
         ``mean image``: the training mean of the target at each place. ``patch mean``: each patch flat at its own
-        mean; of a target without means that is 0, else it is known only to who sees the patch. ``nearest patch``:
+        mean, which is 0 for a normalised target, and otherwise takes knowledge of the hidden patch. ``nearest patch``:
         the nearest visible patch of the image, copied.
     """
     mean = _mean_target(train, target)
@@ -52,18 +52,18 @@ def pixel_yardstick(
 
 
 def hidden_patches(masks: MaskPlan, batch: Batch) -> Bool[Tensor, "B T"]:
-    """Which patches a plan hides."""
+    """Return which patches a plan hides."""
     return corrupt(masks, batch.tokens, batch.maskable, batch.sample_ids)[1]
 
 
 def distances(axes: tuple[int, ...]) -> Float[Tensor, "T T"]:
-    """Distances between the places of a grid, in patches."""
-    place = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in axes))
-    return torch.cdist(place, place)
+    """Return the distances between the places of a grid, in patches."""
+    coordinates = torch.cartesian_prod(*(torch.arange(n, dtype=torch.float32) for n in axes))
+    return torch.cdist(coordinates, coordinates)
 
 
 def nearest_visible(hidden: Bool[Tensor, "B T"], axes: tuple[int, ...]) -> Tensor:
-    """Place of the nearest visible patch of each patch (the first of several; any where none is visible), [B, T]."""
+    """Return the index of each patch's nearest visible patch (the first of several; any if none is visible), [B, T]."""
     return distances(axes).expand(len(hidden), -1, -1).masked_fill(hidden[:, None, :], torch.inf).argmin(-1)
 
 

@@ -10,7 +10,7 @@ from dnar2mae.errors import ConfigError, require, require_choices
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextConfig(Settings):
-    """From files to rows of tokens."""
+    """Settings of reading documents and cutting them into rows of tokens."""
 
     paths: Positional[tuple[str, ...]] = ()
     """Text files, JSON lines (.jsonl), folders of them (.txt, .md, .jsonl; all also .gz), and data sets that Hugging
@@ -46,9 +46,9 @@ class TextConfig(Settings):
             raise ConfigError(f"--data.start must be a regular expression, got {self.start}: {error}") from error
 
     def ignored(self) -> dict[str, str]:
-        """Return what a pattern of starts and named validation files leave without effect."""
-        found = {"split": "--data.start says where documents start"} if self.start is not None else {}
+        """Return the settings without effect beside a pattern of starts or named validation files."""
+        reasons = {"split": "--data.start says where documents start"} if self.start is not None else {}
         if self.validation:
             reason = "--data.validation names the files held out"
-            found |= dict.fromkeys(("validation_share", "validation_blocks"), reason)
-        return found
+            reasons |= dict.fromkeys(("validation_share", "validation_blocks"), reason)
+        return reasons

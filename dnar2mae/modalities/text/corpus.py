@@ -1,4 +1,4 @@
-"""The cache of a corpus: its documents' tokens, memory-mapped, made in one pass and rebuilt when a file changes."""
+"""The cache of a corpus: its documents' tokens, memory-mapped, built in one pass and again when a file changes."""
 
 import errno
 import hashlib
@@ -21,15 +21,15 @@ from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 FORMAT = 1
 """Version of the cache's layout."""
 
-_BATCH_CHARS = 1 << 20
-_MOST = 65_535  # sizes are 16 bits; a longer token counts as this long, which never flatters the loss a byte
+_BATCH_CHARS = 1 << 20  # tokenized at once
+_MOST = 65_535  # sizes are 16 bits; a longer token counts as this long, which never lowers the loss per byte
 
 Tokenizer = ByteTokenizer | FileTokenizer
 
 
 @dataclass
 class CorpusIndex:
-    """What ``index.json`` holds: the files when they were read, and what was found."""
+    """The content of ``index.json``: the files at the time of reading, and the counts of what they held."""
 
     files: list[list]
     """Path, size and modification time (ns) of each."""
@@ -45,13 +45,13 @@ class CorpusIndex:
 
     @classmethod
     def of(cls, files: list[Path]) -> "CorpusIndex":
-        """Make the index of files that were not read yet."""
+        """Return the index of files that were not read yet."""
         states = [(file.absolute(), file.stat()) for file in files]
         return cls(files=[[str(path), state.st_size, state.st_mtime_ns] for path, state in states])
 
     @classmethod
     def load(cls, folder: Path) -> "CorpusIndex | None":
-        """Read a cache's index; None where any part of the cache is missing, damaged or of another format."""
+        """Read a cache's index; return None where any part of the cache is missing, damaged or of another format."""
         try:
             index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
             counts = {"starts": index.num_documents + 1, "hashes": index.num_documents}
@@ -92,7 +92,7 @@ class Corpus:
         Raises
         ------
         DataError
-            If a file is missing or wrong, there is no document, or the cache cannot be written.
+            If a file is missing or not valid, there is no document, or the cache cannot be written.
         """
         files = source_files(path)
         now = CorpusIndex.of(files)
@@ -132,7 +132,7 @@ def _reopen(folder: Path, index: CorpusIndex) -> Corpus:
 
 
 class _CorpusPass:
-    """The one pass over the files of a path: tokenizes and writes."""
+    """One pass over the files of a path, which tokenizes and writes."""
 
     def __init__(self, path: Path, config: TextConfig, tokenizer: Tokenizer, index: CorpusIndex) -> None:
         self.path, self.config, self.tokenizer, self.index = path, config, tokenizer, index
@@ -146,14 +146,14 @@ class _CorpusPass:
         with ExitStack() as stack:
             files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in index.dtypes}
             update = stack.enter_context(progress_bar(f"Tokenizing {self.path.name}", total))
-            self.write(files, "starts", np.zeros(1))
-            for batch in self.batches():
-                self.add(batch, files)
+            self._write(files, "starts", np.zeros(1))
+            for batch in self._batches():
+                self._add(batch, files)
                 update(index.num_bytes)
             for file in files.values():
                 sync(file)
         if not index.num_documents:
-            raise DataError(f"{self.path}: no document is left: {self.found()}")
+            raise DataError(f"{self.path}: no document is left: {self._why_empty()}")
         if CorpusIndex.of([Path(name) for name, _, _ in index.files]).files != index.files:
             raise DataError(f"{self.path}: a file changed while it was read; try again when it is complete")
         with (folder / "index.json").open("w", encoding="utf-8") as text:
@@ -161,12 +161,12 @@ class _CorpusPass:
             sync(text)
         return index
 
-    def found(self) -> str:
+    def _why_empty(self) -> str:
         if sum(size for _, size, _ in self.index.files) == 0:
             return "the file is empty" if len(self.index.files) == 1 else "the files are empty"
         return f"{self.index.empty} found, all without a token"
 
-    def batches(self) -> Iterator[list[str]]:
+    def _batches(self) -> Iterator[list[str]]:
         batch: list[str] = []
         num_chars = 0
         for name, _, _ in self.index.files:
@@ -181,7 +181,7 @@ class _CorpusPass:
                     batch, num_chars = [], 0
         yield batch
 
-    def add(self, batch: list[str], files: dict[str, BufferedWriter]) -> None:
+    def _add(self, batch: list[str], files: dict[str, BufferedWriter]) -> None:
         index = self.index
         for text, encoded in zip(batch, self.tokenizer.encode(batch), strict=True):
             if not len(encoded.ids):
@@ -190,12 +190,12 @@ class _CorpusPass:
             index.num_documents += 1
             index.num_tokens += len(encoded.ids)
             index.num_bytes += int(encoded.sizes.sum())
-            self.write(files, "tokens", encoded.ids)
-            self.write(files, "starts", np.array([index.num_tokens]))
+            self._write(files, "tokens", encoded.ids)
+            self._write(files, "starts", np.array([index.num_tokens]))
             digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
-            self.write(files, "hashes", np.frombuffer(digest, np.uint64))
+            self._write(files, "hashes", np.frombuffer(digest, np.uint64))
             if "sizes" in files:
-                self.write(files, "sizes", np.minimum(encoded.sizes, _MOST))
+                self._write(files, "sizes", np.minimum(encoded.sizes, _MOST))
 
-    def write(self, files: dict[str, BufferedWriter], name: str, values: np.ndarray) -> None:
+    def _write(self, files: dict[str, BufferedWriter], name: str, values: np.ndarray) -> None:
         files[name].write(values.astype(self.index.dtypes[name]).tobytes())

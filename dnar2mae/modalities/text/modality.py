@@ -24,14 +24,14 @@ from dnar2mae.tokenizers.file import saved_or_named
 
 
 class TextModality(Modality):
-    """Files to rows of tokens.
+    """Documents as rows of tokens.
 
     Parameters
     ----------
     config
         ``data``, ``tokenizer`` and ``seed`` are used.
     saved
-        Run directory whose ``tokenizer.json`` is used instead of ``--tokenizer.file``.
+        Run directory whose ``tokenizer.json`` replaces the file of ``--tokenizer.file``.
 
     Raises
     ------
@@ -94,15 +94,15 @@ class TextModality(Modality):
         return TiledRows(self._parts.held_out, self.vocabulary, data.window_tokens, pack=data.pack)
 
     def embedder(self) -> TokenEmbedder:
-        """Build a table of vectors."""
+        """Build the table of token vectors."""
         return TokenEmbedder(self.vocabulary, self.config.model.width)
 
     def head(self) -> TokenHead:
-        """Build the output that is tied to it."""
+        """Build the output, which is tied to that table."""
         return TokenHead(self.vocabulary, self.config.model.width)
 
     def report(self) -> dict[str, Any]:
-        """Files, documents, tokens, and what was left out."""
+        """Return the numbers of files, documents and tokens, and of documents left out."""
         parts, data = self._parts, self.config.data
         corpora = {
             path: {
@@ -126,11 +126,11 @@ class TextModality(Modality):
         }
 
     def fingerprint(self) -> str:
-        """Digest of the tokens of all documents."""
+        """Return a digest of the tokens of all documents."""
         return of_values([of_cache(corpus.folder) for corpus in self._corpora])
 
     def yardstick(self) -> dict[str, float]:
-        """Held-out bits per byte of Markov models over the same tokens, fitted on the training documents."""
+        """Return the held-out bits per byte of Markov models over the same tokens, fitted on the training documents."""
         bits = markov_bits(self._parts.training, self._parts.held_out, self.vocabulary)
         return {f"token Markov order {i}" if i else "token unigram": value for i, value in enumerate(bits)}
 
@@ -140,7 +140,7 @@ class TextModality(Modality):
             self.tokenizer.save(folder)
 
     def read(self, path: Path) -> TextRows:
-        """Rows of the lines of a text file, or of the records of a .csv, .tsv or .jsonl file, in their order.
+        """Return the lines of a text file, or the records of a .csv, .tsv or .jsonl file, as rows in their order.
 
         Raises
         ------
@@ -169,7 +169,7 @@ def tokenizer_of(config: TokenizerConfig, saved: Path | None) -> Tokenizer:
     Raises
     ------
     ConfigError
-        If it is one of k-mers, or the file cannot be used.
+        If it is a tokenizer of k-mers, or the file cannot be used.
     """
     if config.k > 1 or config.stride is not None:
         raise ConfigError(

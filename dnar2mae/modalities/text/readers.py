@@ -1,4 +1,4 @@
-"""Documents of files: plain text, JSON lines, data sets on disk; and the texts of a table."""
+"""Reading documents from plain text, JSON lines and data sets on disk, and texts from tables."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def source_files(path: Path) -> list[Path]:
 
 
 def documents(path: Path, config: TextConfig) -> Iterator[str]:
-    """Return the documents of a file in its order, empty ones too, holding one at a time.
+    """Yield the documents of a file in its order, empty ones too, with one in memory at a time.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def texts(path: Path, field: str) -> list[str]:
         return [text for file in source_files(path) for text in documents(file, config)]
     reader = csv.DictReader(_lines(path), delimiter="\t" if _suffix(path) == ".tsv" else ",")
     if field not in (reader.fieldnames or []):
-        found = ", ".join(reader.fieldnames or []) or "nothing"
-        raise DataError(f"{path}: the table must have a column {field}, got {found}")
+        present = ", ".join(reader.fieldnames or []) or "nothing"
+        raise DataError(f"{path}: the table must have a column {field}, got {present}")
     try:
         return [row[field] or "" for row in reader]
     except csv.Error as error:
@@ -86,12 +86,12 @@ def _suffix(path: Path) -> str:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Decode line by line, so that a fault can be placed."""
+    """Yield the lines of a file, decoded one by one, so that an error names the byte."""
     position = 0
     try:
         with open_maybe_gzip(path) as file:
             for raw in file:
-                line = raw.removeprefix(b"\xef\xbb\xbf") if position == 0 else raw
+                line = raw.removeprefix(b"\xef\xbb\xbf") if position == 0 else raw  # a byte order mark
                 try:
                     yield line.decode()
                 except UnicodeDecodeError as error:
@@ -105,7 +105,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _groups(lines: Iterator[str], is_cut: Callable[[str], Any], *, keep: bool) -> Iterator[str]:
-    """Join lines up to the next cut, which starts the next group or (``keep=False``) belongs to none."""
+    """Yield lines joined up to the next cut, which starts the next group or (``keep=False``) belongs to none."""
     group: list[str] = []
     for line in lines:
         if is_cut(line):
@@ -128,13 +128,13 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
             raise DataError(f"{path}:{number}: expected a JSON object, got {line.strip()[:40]!r}: {error}") from error
         text = record.get(field) if isinstance(record, dict) else None
         if not isinstance(text, str):
-            what = f"the keys {', '.join(record)}" if isinstance(record, dict) else type(record).__name__
-            raise DataError(f"{path}:{number}: expected a JSON object with a text named {field}, got {what}")
+            got = f"the keys {', '.join(record)}" if isinstance(record, dict) else type(record).__name__
+            raise DataError(f"{path}:{number}: expected a JSON object with a text named {field}, got {got}")
         yield text
 
 
 def _arrow_files(folder: Path) -> list[Path]:
-    """Files of a data set as ``save_to_disk`` wrote it, in the order it gives them."""
+    """Return the files of a data set that ``save_to_disk`` wrote, in its order."""
     try:
         state = json.loads((folder / "state.json").read_text())
         files = [folder / item["filename"] for item in state["_data_files"]]
@@ -161,7 +161,7 @@ def _arrow(path: Path, field: str) -> Iterator[str]:
 
 
 def spaced_documents(paths: Sequence[str], *, field: str, max_letters: int) -> Iterator[str]:
-    """Read the documents of files and folders; of a longer input every n-th, so that about ``max_letters`` are given.
+    """Yield the documents of files and folders; of a longer input every n-th, to about ``max_letters`` in all.
 
     Raises
     ------
@@ -171,11 +171,11 @@ def spaced_documents(paths: Sequence[str], *, field: str, max_letters: int) -> I
     files = [file for path in paths for file in source_files(Path(path))]
     total = sum(file.stat().st_size for file in files)
     step = max(-(-total // max_letters), 1)
-    read = TextConfig(field=field)
+    config = TextConfig(field=field)
     with progress_bar("Reading text", total) as update:
         done = number = 0
         for file in files:
-            for text in documents(file, read):
+            for text in documents(file, config):
                 if number % step == 0:
                     yield text
                 number, done = number + 1, done + len(text)

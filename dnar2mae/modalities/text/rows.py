@@ -1,4 +1,4 @@
-"""Rows of tokens by index: drawn at random for training, tiling the held-out documents, or one a text."""
+"""Rows of tokens by index: drawn at random for training, tiling the held-out documents, or one per text."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -42,12 +42,12 @@ class _Rows(ABC):
         self.stream, self.vocabulary, self.window, self.pack = stream, vocabulary, window, pack
 
     @abstractmethod
-    def place(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
+    def spans(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
         """Return the first token of each row in the stream, and the number of its tokens."""
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Rows of these samples."""
-        pieces = [self.stream.read(start, count) for start, count in self.place(sample_ids).tolist()]
+        """Return the rows of these samples."""
+        pieces = [self.stream.read(start, count) for start, count in self.spans(sample_ids).tolist()]
         return batch_of(pieces, sample_ids, self.vocabulary, self.window)
 
 
@@ -63,10 +63,10 @@ class DrawnRows(_Rows):
         super().__init__(stream, vocabulary, window, pack=pack)
         self.seed = seed
 
-    def place(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
+    def spans(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
         """Draw a start for each sample."""
         words = draw(self.seed, Stream.WINDOW, sample_ids)
-        room = self.stream.num_tokens - (self.window - 1 if self.pack else 0)
+        room = self.stream.num_tokens - (self.window - 1 if self.pack else 0)  # a packed row must not pass the end
         start = (unit(words[0], words[1]) * room).astype(np.int64)
         if self.pack:
             return np.column_stack([start, np.full_like(start, self.window)])
@@ -90,8 +90,8 @@ class TiledRows(_Rows):
         """Count the rows."""
         return int(self._rows[-1])
 
-    def place(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
-        """Look up where each row lies."""
+    def spans(self, sample_ids: Int[np.ndarray, " B"]) -> Int[np.ndarray, "B 2"]:
+        """Return the first token of each row and the number of its tokens."""
         part = np.searchsorted(self._rows, sample_ids, side="right")
         begin = np.append(0, self._ends)[part]
         start = begin + (sample_ids - np.append(0, self._rows)[part]) * self.window
@@ -99,12 +99,12 @@ class TiledRows(_Rows):
 
 
 class TextRows:
-    """Texts to embed, a row each, in their order; of a text longer than a row its beginning.
+    """Texts to embed, one per row, in their order; a text longer than a row is cut to its beginning.
 
     Parameters
     ----------
     texts
-        The texts; one without a token gives a row of padding.
+        The texts; the row of one without a token is all padding.
     tokenizer
         The model's.
     window
@@ -114,14 +114,14 @@ class TextRows:
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, window: int) -> None:
         self.window, self.vocabulary = window, tokenizer.vocabulary
         self._encoded = tokenizer.encode(list(texts))
-        self.num_cut = sum(len(found.ids) > window for found in self._encoded)
+        self.num_cut = sum(len(encoded.ids) > window for encoded in self._encoded)
 
     def __len__(self) -> int:
         """Count the texts."""
         return len(self._encoded)
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
-        """Rows of these texts."""
+        """Return the rows of these texts."""
         cut = [[part[: self.window] for part in self._encoded[i]] for i in sample_ids.tolist()]
         pieces = [StreamPiece(ids, sizes, np.zeros(len(ids), np.int64)) for ids, sizes in cut]
         return batch_of(pieces, sample_ids, self.vocabulary, self.window)

@@ -1,4 +1,4 @@
-"""What is known of text before a run starts."""
+"""Description of the modality of text."""
 
 from dnar2mae.modalities.registry import ModalitySpec
 from dnar2mae.modalities.text.config import TextConfig

@@ -1,4 +1,4 @@
-"""Chosen documents of corpora end to end, as one stream of tokens; and which are chosen to train and to hold out."""
+"""Streams of tokens from chosen documents, and the choice of documents to train on and to hold out."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,9 +17,9 @@ class StreamPiece(NamedTuple):
     tokens: np.ndarray
     """Token ids."""
     sizes: np.ndarray | None
-    """Bytes that each stands for; None where it is one each."""
+    """Bytes of each token; None where it is one each."""
     documents: Int64[np.ndarray, " T"]
-    """Number of the document each belongs to, ascending, from any number on."""
+    """Number of the document that each belongs to, ascending, starting anywhere."""
 
 
 class TokenStream:
@@ -28,14 +28,14 @@ class TokenStream:
     Parameters
     ----------
     corpora
-        Where the documents are.
+        The corpora.
     chosen
-        For each corpus, which of its documents.
+        For each corpus, which of its documents are in the stream.
 
     Attributes
     ----------
-    num_documents, num_tokens
-        How many.
+    num_documents, num_tokens : int
+        Numbers of documents and tokens.
     """
 
     def __init__(self, corpora: Sequence[Corpus], chosen: Sequence[Bool[np.ndarray, " _"]]) -> None:
@@ -70,19 +70,19 @@ class TokenStream:
         return StreamPiece(np.concatenate(tokens), joined, np.concatenate(number))
 
     def document_at(self, position: int) -> tuple[int, int]:
-        """Return where the document that holds this token starts and ends in the stream."""
+        """Return where the document of this token starts and ends in the stream."""
         _, corpus, at, _ = self._find(position)
         document = int(np.searchsorted(corpus.starts, at, side="right")) - 1
         shift = position - at
         return int(corpus.starts[document]) + shift, int(corpus.starts[document + 1]) + shift
 
     def lengths(self) -> Int64[np.ndarray, " D"]:
-        """Return the tokens of each document, in order."""
+        """Return the number of tokens of each document, in order."""
         parts = [np.diff(self.corpora[i].starts[first : end + 1]) for i, first, end in self._runs.tolist()]
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def _find(self, position: int) -> tuple[int, Corpus, int, int]:
-        """Run that holds a token, its corpus, the token's place in that, and the place where the run ends."""
+        """Return the run of a token, its corpus, and the positions in the corpus of the token and of the run's end."""
         run = int(np.searchsorted(self._ends, position, side="right"))
         i, _, end = self._runs[run]
         stop = int(self.corpora[i].starts[end])
@@ -90,7 +90,7 @@ class TokenStream:
 
 
 class Parts(NamedTuple):
-    """A corpus divided."""
+    """The training and held-out documents of corpora."""
 
     training: TokenStream
     held_out: TokenStream
@@ -136,20 +136,20 @@ def _blocks(corpora: Sequence[Corpus], config: TextConfig) -> list[Bool[np.ndarr
     total, done, held = sum(corpus.index.num_tokens for corpus in corpora), 0, []
     for corpus in corpora:
         middle = done + (corpus.starts[:-1] + corpus.starts[1:]) / 2
-        place = middle * config.validation_blocks / total % 1
-        held.append(place >= 1 - config.validation_share)
+        position = middle * config.validation_blocks / total % 1  # within its stretch, in [0, 1)
+        held.append(position >= 1 - config.validation_share)
         done += corpus.index.num_tokens
-    if not any(keep.any() for keep in held):  # a few long documents
+    if not any(keep.any() for keep in held):  # a few long documents may all have their middle elsewhere
         held[-1][-1] = True
     return held
 
 
 def _known(corpora: Sequence[Corpus], held: Sequence[Bool[np.ndarray, " _"]]) -> np.ndarray:
-    """Hashes of documents that are both to be held out and trained on; only the held-out ones are in memory."""
+    """Return the hashes of held-out documents that are also trained on; only those held out are in memory."""
     wanted = np.unique(np.concatenate([corpus.hashes[keep] for corpus, keep in zip(corpora, held, strict=True)]))
     seen = np.zeros(len(wanted), bool)
     for corpus, keep in zip(corpora, held, strict=True):
-        for first in range(0, len(corpus), 1 << 20):
+        for first in range(0, len(corpus), 1 << 20):  # by parts, to bound memory
             rows = slice(first, first + (1 << 20))
             hashes = corpus.hashes[rows][~keep[rows]]
             at = np.searchsorted(wanted, hashes).clip(max=max(len(wanted) - 1, 0))

@@ -1,4 +1,4 @@
-"""The yardstick of text: what Markov models over tokens make of the held-out documents."""
+"""The yardstick of text: Markov models over tokens, scored on the held-out documents."""
 
 from collections.abc import Iterator
 
@@ -9,11 +9,11 @@ from dnar2mae.modalities.text.stream import TokenStream
 from dnar2mae.tokenizers import Vocabulary
 
 MAX_ORDER = 3
-_STRETCH, _STRETCHES = 1 << 16, 256
+_STRETCH, _STRETCHES = 1 << 16, 256  # tokens of a stretch, and how many are used at most
 
 
 def markov_bits(training: TokenStream, held_out: TokenStream, vocabulary: Vocabulary) -> list[float]:
-    r"""Held-out bits per byte of Markov models over tokens, of order 0 (unigram) to 3.
+    r"""Return the held-out bits per byte of Markov models over tokens, of order 0 (unigram) to 3.
 
     .. math::
         p_m(x|c) = \frac{n(c, x) + t(c)\, p_{m-1}(x|c')}{n(c) + t(c)}, \qquad
@@ -54,37 +54,38 @@ def markov_bits(training: TokenStream, held_out: TokenStream, vocabulary: Vocabu
 
 
 Tokens = tuple[Int64[np.ndarray, " _"], Int64[np.ndarray, " _"], Float64[np.ndarray, " _"]]
-"""Ids, place in the document, bytes."""
+"""Ids, positions in the document, bytes."""
 
 
 def _one_order_more(
     fitted: Tokens, scored: Tokens, chance: Float64[np.ndarray, " N"], order: int, size: int
 ) -> Float64[np.ndarray, " N"]:
-    """Probabilities of the scored tokens under a context that is a token longer."""
+    """Return the probabilities of the scored tokens under a context that is one token longer."""
     pairs, num = np.unique(_keys(fitted, order, size), return_counts=True)
     owners = pairs // size  # the context of each pair; pairs of one context are neighbours
-    contexts, start, kinds = np.unique(owners, return_index=True, return_counts=True)
+    contexts, start, num_different = np.unique(owners, return_index=True, return_counts=True)
     if not len(contexts):
         return chance
     sums = np.add.reduceat(num, start)
     keys = _keys(scored, order, size)
     seen = _look_up(pairs, num, keys)
-    of_context, of_kinds = _look_up(contexts, sums, keys // size), _look_up(contexts, kinds, keys // size)
+    of_context = _look_up(contexts, sums, keys // size)
+    different = _look_up(contexts, num_different, keys // size)
     rows = np.flatnonzero(scored[1] >= order)
     before = chance[rows]
-    longer = (seen + of_kinds * before) / np.maximum(of_context + of_kinds, 1)
+    longer = (seen + different * before) / np.maximum(of_context + different, 1)
     chance = chance.copy()
     chance[rows] = np.where(of_context > 0, longer, before)
     return chance
 
 
 def _keys(tokens: Tokens, order: int, size: int) -> Int64[np.ndarray, " K"]:
-    """Number of each token with the ``order`` before it, of the tokens that have so many in their document."""
-    ids, place, _ = tokens
+    """Return a number for each token with the ``order`` before it, of tokens with so many in their document."""
+    ids, position, _ = tokens
     key = np.zeros(max(len(ids) - order, 0), np.int64)
     for i in range(order + 1):
         key = key * size + ids[i : i + len(key)]
-    return key[place[order:] >= order]
+    return key[position[order:] >= order]
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -94,8 +95,8 @@ def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.nda
 
 def _sample(stream: TokenStream) -> Tokens:
     parts = list(_stretches(stream))
-    ids, place, sizes = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    return ids, place, sizes
+    ids, position, sizes = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    return ids, position, sizes
 
 
 def _stretches(stream: TokenStream) -> Iterator[Tokens]:
@@ -107,9 +108,9 @@ def _stretches(stream: TokenStream) -> Iterator[Tokens]:
         number = piece.documents
         is_first = np.diff(number, prepend=number[0] - 1) != 0
         firsts = np.maximum.accumulate(np.where(is_first, np.arange(len(number)), 0))
-        place = np.arange(len(number)) - firsts
+        position = np.arange(len(number)) - firsts
         if previous is not None and total <= most and previous[0] == number[0]:  # goes on from the last stretch
-            place[number == number[0]] += previous[1] + 1
-        previous = (number[-1], place[-1])
+            position[number == number[0]] += previous[1] + 1
+        previous = (number[-1], position[-1])
         sizes = np.ones(len(number)) if piece.sizes is None else piece.sizes.astype(float)
-        yield piece.tokens.astype(np.int64), place, sizes
+        yield piece.tokens.astype(np.int64), position, sizes
