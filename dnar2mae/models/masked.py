@@ -175,9 +175,8 @@ class MaskedModel(nn.Module):
             Copies a value into a parameter, or into the shard of it that this rank has.
         """
         for name, parameter in self.named_parameters():
-            value = torch.empty(
-                parameter.shape
-            )  # drawn whole on the CPU: the same weights on any device, sharded or not
+            # drawn in full on the CPU: the same weights on any device, sharded or not
+            value = torch.empty(parameter.shape)
             if name == "head.bias" and isinstance(self.head, TokenHead):
                 value = self.head.initial_bias()
             elif name.endswith("bias"):

@@ -36,17 +36,17 @@ def encode_span(encoder: Encoder, x: Float[Tensor, "B T D"], start: int, end: in
     if not isinstance(encoder, Transformer):
         return encoder.encode(x, None)[:, start:end]
     length = x.shape[1]
-    whole, spans = (0, length), [(start, end)]
+    everything, spans = (0, length), [(start, end)]
     everywhere, nearby = encoder.scopes(x, None)
     layers = cast(list[Layer], list(encoder.layers))
     for layer in layers[:0:-1]:  # layer 0 reads the embeddings, which are there for all positions
         first, last = spans[-1]
         reach = length if layer.is_global or nearby.window is None else nearby.window
         spans.append((max(first - reach, 0), min(last + reach, length)))
-    have = whole
+    have = everything
     for layer, want in zip(layers, reversed(spans), strict=True):
         scope = everywhere if layer.is_global else nearby
-        x = layer(x, scope, None, encoder.backend) if want == whole else _layer_span(layer, x, scope, have, want)
+        x = layer(x, scope, None, encoder.backend) if want == everything else _layer_span(layer, x, scope, have, want)
         have = want
     return encoder.final_norm(x)
 

@@ -170,7 +170,7 @@ def load_checkpoint(
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
-    """Copy weights by name into a model, whole or sharded.
+    """Copy weights by name into a model, sharded or not.
 
     Raises
     ------

@@ -97,7 +97,7 @@ class RunDirectory:
         self._check_links()
 
     def _is_run(self) -> bool:
-        """Return whether the folder holds a run: it has a configuration or, where that is damaged, an environment."""
+        """Return whether the folder is a run's: it has a configuration or, where that is damaged, an environment."""
         try:
             read_config(self.config_file, whole=True)
             return True

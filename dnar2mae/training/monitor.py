@@ -30,7 +30,7 @@ class Monitor:
     Raises
     ------
     ConfigError
-        If TensorBoard is asked for but not installed.
+        If TensorBoard is requested but not installed.
     """
 
     def __init__(

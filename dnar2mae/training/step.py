@@ -82,7 +82,7 @@ class TrainingStep:
         scale = batch.tokens.numel() * _TYPICAL_RATIO
         total, weight, units, maskable = self._accumulate(plan, batch, scale)
         self.ranks.all_sum_(total, weight, units, maskable)
-        is_empty = weight == 0
+        is_empty = weight == 0  # such a step must not divide by zero, though it is skipped below
         unscaled = self.ranks.size * scale * ~is_empty  # gradients are averaged over ranks
         factor = mean = unscaled / weight.clamp(min=1e-6)
         if self.config.mask.weighting == "token":

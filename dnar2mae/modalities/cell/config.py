@@ -22,7 +22,7 @@ class CellConfig(Settings):
     num_genes: int = 2000
     """Most genes; where there are more, those whose log1p_cp10k varies most among the training cells."""
     normalisation: Literal["log1p_cp10k", "counts", "none"] = "log1p_cp10k"
-    """log1p_cp10k: log(1 + counts per 10,000), squared error; counts: a likelihood; none: values as they are."""
+    """log1p_cp10k: log(1 + counts per 10,000), squared error; counts: a likelihood; none: the values of the file."""
     likelihood: Literal["negative_binomial", "poisson"] = "negative_binomial"
     """counts: distribution of a count, whose mean is a predicted share of the cell's total."""
     encoding: Literal["genes", "whole"] = "genes"
@@ -38,7 +38,7 @@ class CellConfig(Settings):
     validation_values: tuple[str, ...] = ()
     """Values of that column that are held out."""
     memory_mb: int = 1024
-    """Larger matrices are read from disk as they are needed. Changes memory and speed, not results."""
+    """Larger matrices are read from disk when needed. Changes memory and speed, not results."""
     block_cells: int = 64
     """Consecutive cells that are read at once: their order in the file should not be the order of training."""
     buffer_cells: int = 4096

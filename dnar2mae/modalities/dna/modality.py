@@ -46,7 +46,7 @@ class DnaModality(Modality):
     Raises
     ------
     ConfigError
-        If a window holds no token, or the tokenizer's file cannot be used.
+        If a window is shorter than a token, or the tokenizer's file cannot be used.
     """
 
     unit = "bits per base"

@@ -13,8 +13,8 @@ class ImageConfig(Settings):
     paths: Positional[tuple[str, ...]] = ()
     """Folders of images (a subfolder a class), IDX files (plain or .gz), .npy or .npz arrays [N,H,W] or [N,H,W,C]."""
     size: int | None = None
-    """Folders: scale the shorter side to this many pixels and cut out the middle square; by default taken as they are,
-    which must then be of one size."""
+    """Folders: scale the shorter side to this many pixels and cut out the middle square; by default sizes are kept,
+    and must then be the same for all."""
     channels: int | None = None
     """1 (grey, by luma) or 3 (RGB; grey ones repeated); by default as the images are, which must then agree."""
     patch: int = 4
@@ -28,7 +28,7 @@ class ImageConfig(Settings):
     validation_share: float = 0.1
     """Share of the images held out, drawn image by image (at least one), in (0, 0.5]."""
     images_key: str = "images"
-    """.npz: name of the images; a file's only array is taken whatever its name."""
+    """.npz: name of the images; a file's only array may have any name."""
     labels_key: str = "labels"
     """.npz: name of the labels, which only probes use; may be absent."""
     memory_mb: int = 1024

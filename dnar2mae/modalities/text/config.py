@@ -18,7 +18,7 @@ class TextConfig(Settings):
     field: str = "text"
     """Name of the text in JSON lines, data sets and, for embeddings, CSV files."""
     split: Literal["paragraph", "line", "file"] = "paragraph"
-    """What a document is in a plain file: what stands between blank lines, a line, or the whole file."""
+    """What a document is in a plain file: the text between blank lines, a line, or the whole file."""
     start: str | None = None
     """Regular expression: in plain files a line it matches starts a document, and --data.split is not used;
     '^ = [^=]' for the articles of WikiText."""

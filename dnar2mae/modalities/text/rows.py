@@ -56,7 +56,7 @@ class DrawnRows(_Rows):
 
     Packed, a row starts at a token drawn uniformly from the stream of all training documents, and takes what follows:
     documents are cut where a row starts and ends, and there is no padding. Not packed, a token is drawn, and the row
-    is its document; of a document longer than a row, the whole part of that length which holds the token.
+    is its document; of a document longer than a row, the part of that length which has the token.
     """
 
     def __init__(self, stream: TokenStream, vocabulary: Vocabulary, window: int, *, pack: bool, seed: int) -> None:
