@@ -132,6 +132,10 @@ class Layout:
     """A row may hold several documents."""
 
 
+SEQUENCE = Layout(axes=(0,), tokens=0)
+"""A sequence of any length."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Samples by index: sample ``i`` is a pure function of the run's seed and ``i``. Must be picklable."""

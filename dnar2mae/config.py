@@ -5,7 +5,7 @@ The docstring under a field is its help text on the command line and states its 
 
 import os
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
 from dnar2mae.errors import ConfigError, require, require_choices
 from dnar2mae.mask_laws import LAWS, MaskLaw, training_laws
@@ -24,12 +24,32 @@ except ImportError:
 
 Data = TypeVar("Data")
 
+_LOCAL = ("local_tokens", "local_rope_theta")
+_ATTENTION = ("heads", "global_every", "global_rope_theta", *_LOCAL)
+
+
+class BackboneSpec(NamedTuple):
+    """What is known of an encoder before a run starts."""
+
+    encoder: str
+    """``module:Class`` of the :class:`dnar2mae.models.backbone.Backbone`, imported when a model is made."""
+    settings: tuple[str, ...]
+    """Settings among ``--model.*`` that it uses beside ``width`` and ``depth``, which all do."""
+
+
+BACKBONES = {
+    "transformer": BackboneSpec("dnar2mae.models.transformer:Transformer", (*_ATTENTION, "mlp_width")),
+    "cnn": BackboneSpec("dnar2mae.models.cnn:ConvNet", ("mlp_width", "conv_kernel")),
+    "mlp": BackboneSpec("dnar2mae.models.mlp:Mlp", ("mlp_channels",)),
+}
 
 if TYPE_CHECKING:
     LawName = str
-# a law that is added is a choice of the command line and of files at once
+    BackboneName = str
+# what is added to a table is a choice of the command line and of files at once
 else:
     LawName = Literal[training_laws()]
+    BackboneName = Literal[tuple(BACKBONES)]
 
 
 class Settings:
@@ -194,7 +214,7 @@ _LAW_NUMBERS = tuple(dict.fromkeys(number for law in training_laws() for number 
 class ModelConfig(Settings):
     """The encoder; the Transformer is pre-norm, arithmetically ModernBERT."""
 
-    backbone: Literal["transformer", "cnn", "mlp"] = "transformer"
+    backbone: BackboneName = "transformer"
     """transformer; cnn: dilated residual convolutions; mlp: over the whole sample at once, 4 widths wide."""
     width: int = 128
     """Size of a token's vector."""
@@ -249,23 +269,18 @@ class ModelConfig(Settings):
     @property
     def head_widths(self) -> tuple[int, ...]:
         """Widths of all attention heads; none without attention."""
-        if self.backbone != "transformer":
+        if "heads" not in BACKBONES[self.backbone].settings:
             return ()
         decoder = (self.decoder_width // self.decoder_heads,) if self.objective == "mae" else ()
         return (self.width // self.heads, *decoder)
 
     def ignored(self) -> dict[str, str]:
         """Return settings of other backbones and objectives, and of layers that there are not."""
-        local = ("local_tokens", "local_rope_theta")
-        attention = ("heads", "global_every", "global_rope_theta", *local)
-        of_others: dict[str, tuple[str, ...]] = {
-            "transformer": ("conv_kernel", "mlp_channels"),
-            "cnn": (*attention, "mlp_channels"),
-            "mlp": (*attention, "mlp_width", "conv_kernel"),
-        }
-        unused = dict.fromkeys(of_others[self.backbone], f"--model.backbone {self.backbone} does not use it")
-        if self.backbone == "transformer" and self.global_every == 1:
-            unused |= dict.fromkeys(local, "--model.global-every 1 has no local layer")
+        own = BACKBONES[self.backbone].settings
+        of_others = [name for other in BACKBONES.values() for name in other.settings if name not in own]
+        unused = dict.fromkeys(of_others, f"--model.backbone {self.backbone} does not use it")
+        if "global_every" in own and self.global_every == 1:
+            unused |= dict.fromkeys(_LOCAL, "--model.global-every 1 has no local layer")
         if self.objective == "mlm":
             unused |= dict.fromkeys(("decoder_width", "decoder_depth"), "it needs --model.objective mae")
         return unused
@@ -406,7 +421,7 @@ class PretrainConfig(Settings, Generic[Data]):
     def ignored(self) -> dict[str, str]:
         """Return the settings of all groups that have no effect, by the name of their flag."""
         unused = {}
-        if self.model.backbone != "transformer":
+        if not self.model.head_widths:
             unused["attention"] = f"--model.backbone {self.model.backbone} does not use it"
         # torchrun sets it for every process that it starts
         if "WORLD_SIZE" not in os.environ:

@@ -3,6 +3,7 @@
 Scores, splits, duplicates, probes, nearest neighbours, seeds and reports are the same for all.
 """
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from dnar2mae.modalities.registry import load_object, modality_spec
+from dnar2mae.modalities.registry import modality_spec
 
 if TYPE_CHECKING:
     from dnar2mae.benchmarks.tasks.suite import SuiteTask
@@ -74,4 +75,4 @@ def labelled_data(modality: str) -> LabelledData:
     ConfigError
         If there is no such modality.
     """
-    return load_object(modality_spec(modality).benchmark or "dnar2mae.benchmarks.rows.samples:SAMPLES")
+    return pkgutil.resolve_name(modality_spec(modality).benchmark or "dnar2mae.benchmarks.rows.samples:SAMPLES")

@@ -1,6 +1,7 @@
 """Timing of the kernel benchmarks: cases, quantiles, copy bandwidth, and the columns of their rows."""
 
 import datetime
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,12 @@ KEY = ["op", "backend", "mode", "dtype", "tokens", "vocabulary", "width"]
 FIELDS = [*KEY, "ms_p20", "ms_p50", "ms_p80", "gb_per_s", "copy_gb_per_s", "device", "torch", "commit", "date"]
 LENGTH = 512
 REPEATS = 50
+OPERATORS = tuple(
+    module.name.removeprefix("bench_")
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+    if (ROOT / "kernels" / module.name.removeprefix("bench_")).is_dir()
+)
+"""What is timed: the folders of ``kernels/`` that have a ``bench_NAME.py``, whose ``problem`` makes a TimedCase."""
 SLEEP_CYCLES = 10_000_000
 """About 5 ms on a GPU: longer than Python takes to enqueue any of the calls."""
 

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from dnar2mae.benchmarks.speed.measure import KEY, ROOT, ROWS
+from dnar2mae.benchmarks.speed.measure import KEY, OPERATORS, ROOT, ROWS
 
 START, END = "<!-- speed:start -->", "<!-- speed:end -->"
 TOKENS, WIDTH, DTYPE = 1 << 18, 768, "bfloat16"
@@ -30,7 +30,7 @@ def table(rows: list[dict[str, str]]) -> str:
         Rows of ``benchmarks/results/speed.csv``, oldest first.
     """
     newest = latest(rows)
-    lines = [*HEAD, *(_line(newest, op, v) for op in ("masked_embedding", "visible_gather") for v in (8, 4104, 32_768))]
+    lines = [*HEAD, *(_line(newest, op, v) for op in OPERATORS for v in (8, 4104, 32_768))]
     first = next(iter(newest.values()), None)
     where = f"{first['device']}, torch {first['torch']}" if first else "no GPU was at hand; `make gpu` measures them"
     return "\n".join([*lines, "", f"{TOKENS} tokens of width {WIDTH} in {DTYPE}, medians; {where}."])

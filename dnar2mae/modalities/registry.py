@@ -4,7 +4,7 @@ A package adds a modality by an entry point of the group ``dnar2mae.modalities``
 ``--modality`` and whose object is a :class:`ModalitySpec`. No torch here, so that ``--help`` stays quick.
 """
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def modality_spec(name: str) -> ModalitySpec:
         If there is none of this name, or the package that registers it cannot be imported.
     """
     if name in _BUILT_IN:
-        return load_object(_BUILT_IN[name])
+        return pkgutil.resolve_name(_BUILT_IN[name])
     for point in entry_points(group=GROUP, name=name):
         try:
             return point.load()
@@ -108,7 +108,7 @@ def build_modality(config: PretrainConfig, saved: "Path | None" = None) -> "Moda
     Dnar2maeError
         If the name is unknown or the settings do not fit.
     """
-    return load_object(modality_spec(config.modality).modality)(config, saved)
+    return pkgutil.resolve_name(modality_spec(config.modality).modality)(config, saved)
 
 
 def saved_files() -> set[str]:
@@ -118,9 +118,3 @@ def saved_files() -> set[str]:
         with suppress(ConfigError):  # a package that cannot be imported has written nothing that could be read
             names |= set(modality_spec(name).files)
     return names
-
-
-def load_object(reference: str) -> Any:
-    """Import and return the object that ``module:NAME`` names."""
-    module, _, name = reference.partition(":")
-    return getattr(importlib.import_module(module), name)

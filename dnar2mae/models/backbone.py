@@ -1,19 +1,84 @@
-"""The encoder that a configuration names, and the layouts it fits."""
+"""What every encoder offers, the encoder that a configuration names, and the layouts it fits."""
 
-from dnar2mae.batch import Layout
-from dnar2mae.config import ModelConfig
+import pkgutil
+from abc import abstractmethod
+from typing import ClassVar
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dnar2mae.batch import SEQUENCE, Layout, Lengths
+from dnar2mae.config import BACKBONES, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.attention import Backend
-from dnar2mae.models.cnn import ConvNet
-from dnar2mae.models.mlp import Mlp
-from dnar2mae.models.transformer import Transformer
 
-Encoder = Transformer | ConvNet | Mlp
+
+class Backbone(nn.Module):
+    """An encoder: ``layers``, each of which adds to the residual stream, and a final norm.
+
+    Weights whose names end in ``attention_out.weight``, ``mlp_out.weight`` or ``conv.weight`` are what a layer adds,
+    and start out smaller in deep models.
+
+    Parameters
+    ----------
+    config
+        Its sizes.
+    layout
+        How the tokens lie; a layout that :meth:`why_unsuited` gives no reason against.
+    """
+
+    takes_packed: ClassVar[bool] = False
+    """Whether a call takes packed tokens and their :class:`~.packing.Packing`, which the objective ``mae`` needs."""
+    dynamic_shapes: ClassVar[bool | None] = False
+    """What ``torch.compile`` is told about its shapes; None lets it find out."""
+    layers: nn.ModuleList
+    gradient_checkpointing: bool = False
+    """Recompute each layer in the backward pass."""
+    backend: Backend = "auto"
+    """How attention is computed, if it is."""
+
+    def __init__(self, config: ModelConfig, layout: Layout = SEQUENCE) -> None:
+        super().__init__()
+        self.config, self.layout = config, layout
+
+    @classmethod
+    def why_unsuited(cls, layout: Layout) -> str | None:
+        """Return why it cannot encode tokens of this layout; None if it can."""
+        return None
+
+    @abstractmethod
+    def encode(
+        self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """Encode rows of documents, numbered as in :class:`dnar2mae.batch.Batch`.
+
+        Parameters
+        ----------
+        x
+            Embeddings.
+        documents
+            Number of each token's document, -1 for padding; None: every row is one.
+        lengths
+            Tokens of each document, if the host knows them; an encoder that needs them otherwise waits for the device
+            to count.
+
+        Returns
+        -------
+        Tensor
+            One vector per token; zero where there is padding.
+        """
+
+    def pooled(
+        self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, real: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B W"]:
+        """Return one fp32 vector per sample: the mean over its real tokens, unless the encoder has another."""
+        weight = real[..., None]
+        return (self.encode(x, documents).float() * weight).sum(1) / weight.sum(1)
 
 
 def build_encoder(
     config: ModelConfig, layout: Layout, *, gradient_checkpointing: bool = False, attention: Backend = "auto"
-) -> Encoder:
+) -> Backbone:
     """Build the encoder of a model.
 
     Parameters
@@ -25,7 +90,7 @@ def build_encoder(
     gradient_checkpointing
         Recompute each layer in the backward pass.
     attention
-        Backend of attention; used by the Transformer alone.
+        Backend of attention, for encoders that have it.
 
     Raises
     ------
@@ -35,23 +100,18 @@ def build_encoder(
     reason = why_unsupported(config, layout)
     if reason is not None:
         raise ConfigError(f"--model.backbone {config.backbone} cannot be used here: {reason}")
-    match config.backbone:
-        case "cnn":
-            return ConvNet(config, layout.axes, gradient_checkpointing=gradient_checkpointing)
-        case "mlp":
-            return Mlp(config, layout.tokens, gradient_checkpointing=gradient_checkpointing)
-    return Transformer(config, axes=layout.axes, gradient_checkpointing=gradient_checkpointing, backend=attention)
+    encoder = _class_of(config)(config, layout)
+    encoder.gradient_checkpointing, encoder.backend = gradient_checkpointing, attention
+    return encoder
 
 
 def why_unsupported(config: ModelConfig, layout: Layout) -> str | None:
     """Return why a backbone does not fit a layout or an objective; None if it does."""
-    if config.backbone == "transformer":
-        return None
-    if config.objective == "mae":
+    found = _class_of(config)
+    if config.objective == "mae" and not found.takes_packed:
         return "only the transformer leaves masked tokens out; take --model.objective mlm"
-    if config.backbone == "mlp":
-        fits = layout.aligned and layout.tokens > 0
-        return None if fits else "it needs the same tokens in the same order in every sample, without padding"
-    if not layout.axes:
-        return "a convolution mixes neighbours, and these tokens are a set without any"
-    return "a convolution would mix the documents that are packed into one row" if layout.packed else None
+    return found.why_unsuited(layout)
+
+
+def _class_of(config: ModelConfig) -> type[Backbone]:
+    return pkgutil.resolve_name(BACKBONES[config.backbone].encoder)

@@ -9,8 +9,9 @@ References
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.batch import Lengths
+from dnar2mae.batch import Layout, Lengths
 from dnar2mae.config import ModelConfig
+from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
@@ -48,24 +49,28 @@ class ConvLayer(FeedForwardLayer):
         return self.feed_forward(x)
 
 
-class ConvNet(nn.Module):
+class ConvNet(Backbone):
     """A stack of dilated convolutions and a final norm.
 
     Parameters
     ----------
     config
         Sizes.
-    axes
-        (T,) for sequences (of any length), (rows, columns) for grids.
-    gradient_checkpointing
-        Recompute each layer in the backward pass.
+    layout
+        A sequence (of any length) or a grid.
     """
 
-    def __init__(self, config: ModelConfig, axes: tuple[int, ...], *, gradient_checkpointing: bool = False) -> None:
-        super().__init__()
-        self.axes, self.gradient_checkpointing = axes, gradient_checkpointing
-        self.layers = nn.ModuleList(ConvLayer(config, index, len(axes)) for index in range(config.depth))
+    def __init__(self, config: ModelConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        self.layers = nn.ModuleList(ConvLayer(config, index, len(layout.axes)) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
+
+    @classmethod
+    def why_unsuited(cls, layout: Layout) -> str | None:
+        """Return why it cannot encode tokens of this layout; None if it can."""
+        if not layout.axes:
+            return "a convolution mixes neighbours, and these tokens are a set without any"
+        return "a convolution would mix the documents that are packed into one row" if layout.packed else None
 
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
@@ -76,7 +81,7 @@ class ConvNet(nn.Module):
     def forward(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Encode samples as :meth:`encode` does; ``--compile`` compiles this call."""
         keep = None if documents is None else (documents >= 0).to(x.dtype)[..., None]
-        shape = x.shape[1:2] if len(self.axes) == 1 else self.axes
+        shape = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         y = x.unflatten(1, shape)
         mask = None if keep is None else keep.unflatten(1, shape)
         for layer in self.layers:

@@ -7,18 +7,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.batch import Batch, Layout, flat_lengths
+from dnar2mae.batch import SEQUENCE, Batch, Layout, flat_lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.kernels.backend import Backend as KernelBackend
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import MaskPlan, draw_masks
 from dnar2mae.models.attention import Backend as AttentionBackend
-from dnar2mae.models.backbone import Encoder, build_encoder
+from dnar2mae.models.backbone import build_encoder
 from dnar2mae.models.embedder import Embedder, TokenEmbedder
 from dnar2mae.models.head import Head, TokenHead
-from dnar2mae.models.mlp import Mlp
 from dnar2mae.models.packing import Packing
-from dnar2mae.models.transformer import Transformer, layer_norm
+from dnar2mae.models.transformer import layer_norm
 from dnar2mae.tokenizers import Vocabulary
 
 _SD, _SD_WIDTH = 0.02, 768  # ModernBERT-base's
@@ -66,9 +65,7 @@ class Decoder(nn.Module):
         self.project_place = nn.Linear(config.width, width, bias=False) if has_places else None
         self.mask_vector = nn.Parameter(torch.zeros(width))
         self.norm_in = layer_norm(width)  # the first layer has none
-        self.layers = Transformer(
-            sizes, axes=layout.axes, gradient_checkpointing=gradient_checkpointing, backend=backend
-        )
+        self.layers = build_encoder(sizes, layout, gradient_checkpointing=gradient_checkpointing, attention=backend)
         self.project_out = nn.Linear(width, config.width, bias=False)
 
     def forward(
@@ -127,9 +124,7 @@ class MaskedModel(nn.Module):
         self.config, self.layout = config, layout
         self.embedder, self.head = embedder, head
         embedder.kernels = kernels
-        self.encoder: Encoder = build_encoder(
-            config, layout, gradient_checkpointing=gradient_checkpointing, attention=attention
-        )
+        self.encoder = build_encoder(config, layout, gradient_checkpointing=gradient_checkpointing, attention=attention)
         self.decoder = None
         if config.objective == "mae":
             has_places = type(embedder).places is not Embedder.places
@@ -157,7 +152,7 @@ class MaskedModel(nn.Module):
             How the tokens lie; by default a sequence of any length.
         """
         embedder, head = TokenEmbedder(vocabulary, config.width), TokenHead(vocabulary, config.width)
-        return cls(config, embedder, head, layout or Layout(axes=(0,), tokens=0), **settings)  # type: ignore[arg-type]
+        return cls(config, embedder, head, layout or SEQUENCE, **settings)  # type: ignore[arg-type]
 
     def reset_parameters(
         self, generator: torch.Generator, copy: Callable[[Tensor, Tensor], object] = lambda to, value: to.copy_(value)
@@ -220,10 +215,7 @@ class MaskedModel(nn.Module):
 
     def pooled(self, batch: Batch) -> Float[Tensor, "B W"]:
         """Return one fp32 vector per sample: the mean over its real tokens, or the sample's vector inside an mlp."""
-        if isinstance(self.encoder, Mlp):
-            return self.encoder.trunk(self.embedder(batch.tokens, batch.values)).float()
-        real = batch.maskable[..., None]
-        return (self.encode(batch).float() * real).sum(1) / real.sum(1)
+        return self.encoder.pooled(self.embedder(batch.tokens, batch.values), batch.documents, batch.maskable)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -259,7 +251,6 @@ class MaskedModel(nn.Module):
         assert batch.masks.visible_lengths is not None
         embedded, index, predicted = self.embedder.visible(plan, batch)
         packing = Packing.of_tokens(index, flat_lengths(batch.masks.visible_lengths), batch.tokens.shape[1])
-        assert isinstance(self.encoder, Transformer), "other backbones refuse this objective"
         encoded = self.encoder(embedded, packing)
         places = self.embedder.places(batch.tokens)
         return self.decoder(encoded, index, batch, places), predicted

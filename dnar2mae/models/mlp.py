@@ -1,12 +1,13 @@
 """A residual multi-layer perceptron over the whole sample at once."""
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.batch import Lengths
+from dnar2mae.batch import Layout, Lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.transformer import layer_norm, run_layer
 
 _TRUNK_WIDTHS = 4  # trunk size in widths of a token
@@ -26,7 +27,7 @@ class MlpLayer(nn.Module):
         return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x))))
 
 
-class Mlp(nn.Module):
+class Mlp(Backbone):
     r"""A perceptron on one vector per sample, to which every token contributes a few numbers and gets a few back.
 
     .. math:: h = W_1 [U x_1; \ldots; U x_T], \quad h \leftarrow h + f(h), \quad
@@ -36,17 +37,15 @@ class Mlp(nn.Module):
     ----------
     config
         ``depth`` layers of ``4 * width``; ``mlp_channels`` numbers per token.
-    num_tokens
-        T.
-    gradient_checkpointing
-        Recompute each layer in the backward pass.
+    layout
+        Its ``tokens`` are T.
     """
 
-    def __init__(self, config: ModelConfig, num_tokens: int, *, gradient_checkpointing: bool = False) -> None:
-        super().__init__()
+    def __init__(self, config: ModelConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        num_tokens = layout.tokens
         channels = config.mlp_channels or min(max(2048 // num_tokens, 1), config.width)
         trunk = _TRUNK_WIDTHS * config.width
-        self.num_tokens, self.gradient_checkpointing = num_tokens, gradient_checkpointing
         self.channels_in = nn.Linear(config.width, channels, bias=False)
         self.trunk_in = nn.Linear(num_tokens * channels, trunk, bias=False)
         self.layers = nn.ModuleList(MlpLayer(trunk) for _ in range(config.depth))
@@ -54,6 +53,18 @@ class Mlp(nn.Module):
         self.trunk_out = nn.Linear(trunk, num_tokens * channels, bias=False)
         self.channels_out = nn.Linear(channels, config.width, bias=False)
         self.final_norm = layer_norm(config.width)
+
+    @classmethod
+    def why_unsuited(cls, layout: Layout) -> str | None:
+        """Return why it cannot encode tokens of this layout; None if it can."""
+        fits = layout.aligned and layout.tokens > 0
+        return None if fits else "it needs the same tokens in the same order in every sample, without padding"
+
+    def pooled(
+        self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, real: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B W"]:
+        """Return its fp32 vector of each sample."""
+        return self.trunk(x).float()
 
     def trunk(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B W"]:
         """Return the normalised vector of each sample."""
@@ -65,21 +76,21 @@ class Mlp(nn.Module):
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
-        """Encode samples of exactly ``num_tokens`` tokens; ``lengths`` is not used.
+        """Encode samples of exactly ``layout.tokens`` tokens; ``lengths`` is not used.
 
         Raises
         ------
         ConfigError
             If there are more or fewer, or padding.
         """
-        if x.shape[1] != self.num_tokens or documents is not None:
+        if x.shape[1] != self.layout.tokens or documents is not None:
             raise ConfigError(
-                f"the mlp backbone takes samples of exactly {self.num_tokens} tokens, as in training; "
+                f"the mlp backbone takes samples of exactly {self.layout.tokens} tokens, as in training; "
                 f"got {x.shape[1]}{'' if documents is None else ' with padding'}"
             )
         return self(x)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
         """Encode samples of the right length; ``--compile`` compiles this call."""
-        back = self.trunk_out(self.trunk(x)).unflatten(1, (self.num_tokens, -1))
+        back = self.trunk_out(self.trunk(x)).unflatten(1, (self.layout.tokens, -1))
         return self.final_norm(x + self.channels_out(back))

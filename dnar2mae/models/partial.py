@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dnar2mae.models.backbone import Encoder
+from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.transformer import Layer, Scope, Transformer, rotate
 
 
 @torch.no_grad()
-def encode_span(encoder: Encoder, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
+def encode_span(encoder: Backbone, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
     """Return the encoder's output at the positions ``[start, end)``: ``encoder(x)[:, start:end]`` up to rounding.
 
     The output of a local layer depends on inputs within its window. Going down from the last layer, the span that is

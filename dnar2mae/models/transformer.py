@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dnar2mae.batch import Lengths, flat_lengths, sequence_lengths
+from dnar2mae.batch import SEQUENCE, Layout, Lengths, flat_lengths, sequence_lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.attention import Backend, attention
+from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.packing import Packing
 
 NORM_EPS = 1e-5
@@ -158,34 +159,23 @@ class Layer(FeedForwardLayer):
         return self.feed_forward(residual(x) + self.attention_out(mixed.flatten(-2)))
 
 
-class Transformer(nn.Module):
+class Transformer(Backbone):
     """A stack of layers and a final norm.
 
     Parameters
     ----------
     config
         Sizes, local and global layers, rotary bases.
-    axes
-        How the tokens lie: (T,) for a sequence of any length; (rows, columns) for a grid, whose rotary positions are
-        those of rows in one half of the pairs and of columns in the other [3]_; () for a set without positions. Grids
-        and sets have no local layers.
-    gradient_checkpointing
-        Recompute each layer in the backward pass.
-    backend
-        How attention is computed; see :mod:`dnar2mae.models.attention`.
+    layout
+        How the tokens lie: a sequence of any length; a grid, whose rotary positions are those of rows in one half of
+        the pairs and of columns in the other [3]_; a set without positions. Grids and sets have no local layers.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        *,
-        axes: tuple[int, ...] = (0,),
-        gradient_checkpointing: bool = False,
-        backend: Backend = "auto",
-    ) -> None:
-        super().__init__()
-        self.config, self.backend, self.axes = config, backend, axes
-        self.gradient_checkpointing = gradient_checkpointing
+    takes_packed = True
+    dynamic_shapes = None
+
+    def __init__(self, config: ModelConfig, layout: Layout = SEQUENCE) -> None:
+        super().__init__(config, layout)
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
 
@@ -213,22 +203,7 @@ class Transformer(nn.Module):
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
-        """Encode rows of documents, numbered as in :class:`dnar2mae.batch.Batch`.
-
-        Parameters
-        ----------
-        x
-            Embeddings.
-        documents
-            Number of each token's document, -1 for padding; None: every row is one.
-        lengths
-            Tokens of each document, if the host knows them; it otherwise waits for the device to count.
-
-        Returns
-        -------
-        Tensor
-            One vector per token; zero where there is padding, which is not computed.
-        """
+        """Encode rows of documents; padding is not computed."""
         if documents is None:
             if self._compiled_call_impl is not None:  # training and validation get a graph each, no symbolic batch
                 torch._dynamo.mark_static(x)
@@ -249,10 +224,10 @@ class Transformer(nn.Module):
     def _scope(self, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
         length = x.shape[1] if packing is None else packing.num_positions
         head_width = self.config.width // self.config.heads
-        if len(self.axes) == 1:
+        if len(self.layout.axes) == 1:
             cos, sin = rotary_angles(length, head_width, theta, x.device)
         else:
-            cos, sin = grid_angles(self.axes, length, head_width, x.device)
+            cos, sin = grid_angles(self.layout.axes, length, head_width, x.device)
             window = None  # neighbours in memory are not neighbours on a grid or in a set
         if packing is not None:
             cos, sin = cos[packing.positions], sin[packing.positions]

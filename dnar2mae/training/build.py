@@ -6,7 +6,6 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import copy_into, shard
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models import MaskedModel, attention
-from dnar2mae.models.transformer import Transformer
 from dnar2mae.storage.cache import own_compile_cache
 
 _CPU = torch.device("cpu")
@@ -52,7 +51,7 @@ def compile_model(model: MaskedModel) -> None:
     attention.one_by_one = torch.compiler.disable(
         attention.one_by_one
     )  # a decorator would import the compiler in every run
-    model.encoder.compile(dynamic=None if isinstance(model.encoder, Transformer) else False)
+    model.encoder.compile(dynamic=model.encoder.dynamic_shapes)
     if model.decoder is not None:
         model.decoder.layers.compile()
     model.head.losses = torch.compile(model.head.losses)  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 ``gb_per_s`` counts the fewest bytes that must be moved, not those that a backend really moves.
 """
 
+import pkgutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -10,14 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dnar2mae.benchmarks.speed import bench_masked_embedding, bench_visible_gather
-from dnar2mae.benchmarks.speed.measure import KEY, REPEATS, ROWS, Case, TimedCase, copy_bandwidth, quantiles_ms
+from dnar2mae.benchmarks.speed.measure import (
+    KEY,
+    OPERATORS,
+    REPEATS,
+    ROWS,
+    Case,
+    TimedCase,
+    copy_bandwidth,
+    quantiles_ms,
+)
 from dnar2mae.benchmarks.speed.parts.context import Context
 
-OPERATORS = {
-    "masked_embedding": bench_masked_embedding.problem,
-    "visible_gather": bench_visible_gather.problem,
-}
 BACKENDS = ("triton", "triton padded", "eager", "compiled", "reference")
 """The most informative first, should time run out."""
 
@@ -26,7 +31,8 @@ def run(context: Context) -> None:
     """Write a row for each operator, shape, backend and mode to ``speed.csv``."""
     copy = round(copy_bandwidth(context.device) / 1e9, 1)
     for case in cases(context.dry):
-        for op, problem in OPERATORS.items():
+        for op in OPERATORS:
+            problem = pkgutil.resolve_name(f"dnar2mae.benchmarks.speed.bench_{op}:problem")
             with context.attempt(f"{op} {case}"):
                 torch.compiler.reset()  # a function compiled for too many shapes falls back to eager
                 for backend, mode, call, moved in _calls(problem(case, context.device), case, context.device):
