@@ -6,6 +6,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before the first triton import
 
+import hypothesis
 import jaxtyping
 import pytest
 
@@ -21,6 +22,9 @@ jaxtyping.install_import_hook(
     ],
     "tests.type_check.check",
 )
+
+hypothesis.settings.register_profile("here", deadline=None)  # the first example may compile or wait for a core
+hypothesis.settings.load_profile("here")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

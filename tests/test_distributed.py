@@ -251,7 +251,7 @@ class _Silent:
         return set(keys) <= self.keys
 
 
-def test_only_errors_of_the_group_ask_who_is_silent(monkeypatch):
+def test_only_errors_of_the_group_ask_who_is_silent(monkeypatch, any_type):
     monkeypatch.setattr(distributed, "_SECONDS_TO_REPORT", 0.0)
     ranks = Ranks(0, 4)
     assert distributed._silent(RuntimeError("[gloo/transport/tcp] Timed out"), ranks, _Silent(2)) == [1, 3]

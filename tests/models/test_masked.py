@@ -125,7 +125,7 @@ def test_encoder_compiles_whole(monkeypatch):
 
 
 @pytest.mark.parametrize("settings", [{"objective": "gan"}, {"decoder_width": 7}, {"decoder_depth": 0}])
-def test_bad_objectives(settings):
+def test_bad_objectives(settings, any_type):
     with pytest.raises(ConfigError, match="--model.(objective|decoder)"):
         replace(SIZES, **settings)
 
