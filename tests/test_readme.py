@@ -6,7 +6,7 @@ import pytest
 from dnar2mae.cli import COMMANDS
 
 README = Path(__file__).parents[1] / "README.md"
-PAGES = [README, *sorted((README.parent / "docs").rglob("*.md"))]
+PAGES = [README, README.parent / "CONTRIBUTING.md", *sorted((README.parent / "docs").rglob("*.md"))]
 
 
 def test_the_python_example_prints_what_it_says(tmp_path, monkeypatch, capsys):
