@@ -63,7 +63,7 @@ def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]
         elif below < -2 * (error or 0):
             lines.append(f"Not below {name}, but above it by {size}: train longer, or on more data.")
         else:
-            lines.append(f"Level with {name}: the difference is {'-' if below < 0 else ''}{size}.")
+            lines.append(f"Level with {name}, {'below' if below > 0 else 'above'} it by {size} (within two errors).")
     return lines
 
 

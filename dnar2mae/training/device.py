@@ -7,6 +7,7 @@ import torch
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import local_device
 from dnar2mae.errors import ConfigError
+from dnar2mae.kernels.backend import INTERPRETED
 from dnar2mae.models.attention import choose_backend
 
 _SLOWDOWN = 7.4  # measured: the tiny preset in bf16 on a CPU without AVX512-BF16, against fp32
@@ -27,7 +28,7 @@ def choose_device(config: PretrainConfig) -> tuple[torch.device, torch.dtype | N
         device = torch.device(local_device(name))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].partition(". ")[0]  # torch goes on with all of its backends
         raise ConfigError(f"--device must be one that this machine has, got {name}: {reason}") from error
     if device.type == "cuda":
         # Triton launches on the current device, which torch lets nobody set without an index.
@@ -51,7 +52,8 @@ def check_trainable(config: PretrainConfig, device: torch.device, autocast: torc
     Raises
     ------
     ConfigError
-        If the device has no 64-bit floats, or ``attention`` cannot run there with the model's heads.
+        If the device has no 64-bit floats, or ``attention`` cannot run there with the model's heads, or ``kernels`` not
+        at all.
 
     Warns
     -----
@@ -62,6 +64,10 @@ def check_trainable(config: PretrainConfig, device: torch.device, autocast: torc
         raise ConfigError(
             "--device mps cannot train: it has no 64-bit floats, in which mask ratios are drawn and held-out losses "
             "summed; take cpu or cuda"
+        )
+    if config.kernels == "triton" and device.type != "cuda" and not INTERPRETED:
+        raise ConfigError(
+            f"--kernels triton needs a CUDA GPU, and the run is on {device.type}; auto takes what runs there"
         )
     for width in config.model.head_widths:
         choose_backend(config.attention, device, autocast or torch.float32, width)

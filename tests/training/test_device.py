@@ -63,3 +63,16 @@ def test_the_current_gpu_is_named_by_its_number(monkeypatch):
     assert device.choose_device(PretrainConfig(device="cuda", precision="fp32")) == (torch.device("cuda:3"), None)
     assert device.choose_device(PretrainConfig(device="cuda:1", precision="fp32")) == (torch.device("cuda:1"), None)
     assert chosen == [torch.device("cuda:3"), torch.device("cuda:1")]
+
+
+def test_triton_without_a_gpu_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "INTERPRETED", False)
+    with pytest.raises(ConfigError, match="--kernels triton needs a CUDA GPU, and the run is on cpu"):
+        pretrain(replace(dna(tmp_path), kernels="triton"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_is_not_here_is_refused_in_a_short_line():
+    with pytest.raises(ConfigError, match="--device must be one that this machine has, got mps") as error:
+        device.choose_device(PretrainConfig(device="mps"))
+    assert len(str(error.value)) < 250
