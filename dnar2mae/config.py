@@ -40,6 +40,9 @@ class BackboneSpec(NamedTuple):
 BACKBONES = {
     "transformer": BackboneSpec("dnar2mae.models.transformer:Transformer", (*_ATTENTION, "mlp_width")),
     "cnn": BackboneSpec("dnar2mae.models.cnn:ConvNet", ("mlp_width", "conv_kernel")),
+    "hybrid": BackboneSpec(
+        "dnar2mae.models.hybrid:Hybrid", ("heads", "global_every", "global_rope_theta", "mlp_width", "conv_kernel")
+    ),
     "mlp": BackboneSpec("dnar2mae.models.mlp:Mlp", ("mlp_channels",)),
 }
 
@@ -225,7 +228,8 @@ class ModelConfig(Settings):
     mlp_width: int = 256
     """Inner size of the GeGLU feed-forward block."""
     global_every: int = 1
-    """Every n-th layer attends to the whole window, the first included; the others locally."""
+    """Every n-th layer attends to the whole window. transformer: the first included, the others attend locally; hybrid:
+    the last of each n, the others are convolutions."""
     local_tokens: int = 128
     """Tokens a local layer sees, half on each side."""
     global_rope_theta: float = 10_000.0
@@ -233,7 +237,7 @@ class ModelConfig(Settings):
     local_rope_theta: float = 10_000.0
     """Base of the rotary position angles in local layers."""
     conv_kernel: int | None = None
-    """cnn: taps along each axis, odd; by default 9 on sequences and 3 on grids."""
+    """cnn, hybrid: taps along each axis, odd; by default 9 on sequences and 3 on grids."""
     mlp_channels: int | None = None
     """mlp: numbers that each token contributes to the sample's vector; by default about 2048 in all."""
     objective: Literal["mlm", "mae"] = "mlm"
@@ -288,10 +292,12 @@ class ModelConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig(Settings):
-    """AdamW with a warm-up and a decay."""
+    """AdamW, or Muon beside it, with a warm-up and a decay."""
 
     lr: float = 2e-3
     """Peak learning rate."""
+    muon_lr: float | None = None
+    """Train the matrices of the layers by Muon, at this peak learning rate, and only the rest by AdamW."""
     schedule: Literal["cosine", "wsd", "constant"] = "cosine"
     """After the warm-up: cosine to the end, or stable then linear decay (wsd), or constant."""
     warmup_steps: int = 100
@@ -319,6 +325,7 @@ class OptimizerConfig(Settings):
         """Check ranges."""
         require_choices(self, "optimizer.")
         require(self.lr > 0, "optimizer.lr", "> 0", self.lr)
+        require(self.muon_lr is None or self.muon_lr > 0, "optimizer.muon-lr", "> 0", self.muon_lr)
         require(self.warmup_steps >= 0, "optimizer.warmup-steps", "at least 0", self.warmup_steps)
         require(0 <= self.decay_share <= 1, "optimizer.decay-share", "in [0, 1]", self.decay_share)
         require(0 <= self.final_lr_share <= 1, "optimizer.final-lr-share", "in [0, 1]", self.final_lr_share)

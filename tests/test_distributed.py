@@ -65,6 +65,7 @@ def runs(tmp_path_factory):
     config = replace(
         dna(folder), steps=50, validate_every=25, checkpoint_every=25, micro_batch=1, mask=MaskConfig(per="sample")
     )
+    config = replace(config, optimizer=replace(config.optimizer, muon_lr=0.01))
     pictures = image(folder)
     pictures = replace(pictures, micro_batch=2, model=replace(pictures.model, objective="mae"))
     for kind, settings in (("dna", config), ("image", pictures), ("bf16", replace(config, reduce="bf16"))):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.config import PretrainConfig
+from dnar2mae.config import OptimizerConfig, PretrainConfig
 from dnar2mae.inference.model import Model
 from dnar2mae.run.config_file import read_config
 from dnar2mae.run.result import verdicts
@@ -88,10 +88,15 @@ def _training(config: PretrainConfig, source: str) -> str:
             *config.mask.replace
         ),
         "steps": f"{config.steps} of {config.batch_size} windows; weights of {Path(source).name}",
-        "optimizer": f"AdamW, peak rate {config.optimizer.lr}, {config.optimizer.schedule} schedule",
+        "optimizer": _optimizer(config.optimizer),
         "seed": str(config.seed),
     }
     return "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+
+
+def _optimizer(config: OptimizerConfig) -> str:
+    muon = f"Muon for the layers, peak rate {config.muon_lr}, and " if config.muon_lr is not None else ""
+    return f"{muon}AdamW, peak rate {config.lr}, {config.schedule} schedule"
 
 
 def _results(summary: dict[str, Any]) -> str:

@@ -6,12 +6,16 @@ References
    (dilated convolutions as the encoder of a masked DNA model).
 """
 
+from dataclasses import dataclass
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.batch import Layout, Lengths
+from dnar2mae.batch import Layout, Lengths, flat_lengths, sequence_lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.backbone import Backbone
+from dnar2mae.models.packing import Packing
 from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
@@ -35,9 +39,10 @@ class ConvLayer(FeedForwardLayer):
         convolution = nn.Conv1d if num_axes == 1 else nn.Conv2d
         kernel = config.conv_kernel or (9 if num_axes == 1 else 3)  # 9 along a sequence, 3 x 3 on a grid
         dilation = 2 ** (index % _DOUBLINGS[num_axes])
+        self.reach = dilation * (kernel // 2)
         self.conv_norm = layer_norm(config.width)
         self.conv: nn.Module = convolution(
-            config.width, config.width, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False
+            config.width, config.width, kernel, padding=self.reach, dilation=dilation, bias=False
         )
 
     def forward(self, x: Float[Tensor, "B *A D"], keep: Float[Tensor, "B *A 1"] | None) -> Float[Tensor, "B *A D"]:
@@ -47,6 +52,18 @@ class ConvLayer(FeedForwardLayer):
             inner = inner * keep
         x = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
         return self.feed_forward(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Where the tokens of padded rows lie."""
+
+    keep: Float[Tensor, "B T 1"]
+    """1 for tokens, 0 for padding."""
+    index: Int[Tensor, " N"]
+    """Those of tokens in the flattened rows."""
+    packing: Packing
+    """Their documents."""
 
 
 class ConvNet(Backbone):
@@ -62,29 +79,46 @@ class ConvNet(Backbone):
 
     def __init__(self, config: ModelConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.layers = nn.ModuleList(ConvLayer(config, index, len(layout.axes)) for index in range(config.depth))
+        self.layers = nn.ModuleList(self.layer(index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
+
+    def layer(self, index: int) -> nn.Module:
+        """Return a new layer for this place in the stack."""
+        return ConvLayer(self.config, index, len(self.layout.axes))
 
     @classmethod
     def why_unsuited(cls, layout: Layout) -> str | None:
         """Return why it cannot encode tokens of this layout; None if it can."""
-        if not layout.axes:
-            return "a convolution mixes neighbours, and these tokens are a set without any"
-        return "a convolution would mix the documents that are packed into one row" if layout.packed else None
+        return None if layout.axes else "a convolution mixes neighbours, and these tokens are a set without any"
 
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None
     ) -> Float[Tensor, "B T D"]:
-        """Encode samples; zero where there is padding. ``lengths`` is not used."""
-        return self(x, documents)
+        """Encode rows of documents; zero where there is padding."""
+        if documents is None:
+            return self(x)
+        valid = documents >= 0
+        lengths = lengths or sequence_lengths(valid, documents)
+        # documents of one row are moved apart, so far that no convolution reaches from one into the next
+        gap = max((layer.reach for layer in self.layers if isinstance(layer, ConvLayer)), default=0)
+        size = x.shape[1] + gap * max(max(map(len, lengths)) - 1, 0)
+        number = (documents.diff(dim=1, prepend=documents[:, :1]) != 0).cumsum(1)  # of a document in its row
+        place = torch.arange(x.shape[1], device=x.device) + gap * number
+        flat = flat_lengths(lengths)
+        source = valid.flatten().nonzero_static(size=sum(flat)).squeeze(1)
+        rows = torch.arange(len(x), device=x.device)[:, None] * size
+        index = (rows + place).flatten()[source]
+        apart = x.new_zeros(len(x) * size, x.shape[2]).index_copy(0, index, x.flatten(0, 1)[source])
+        keep = x.new_zeros(len(x) * size, 1).index_fill(0, index, 1.0)
+        tokens = Tokens(keep.view(len(x), size, 1), index, Packing.of_tokens(index, flat, size))
+        encoded = self(apart.view(len(x), size, -1), tokens).flatten(0, 1)[index]
+        return encoded.new_zeros(x.shape).flatten(0, 1).index_copy(0, source, encoded).view(x.shape)
 
-    def forward(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
-        """Encode samples as :meth:`encode` does; ``--compile`` compiles this call."""
-        keep = None if documents is None else (documents >= 0).to(x.dtype)[..., None]
-        shape = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
-        y = x.unflatten(1, shape)
-        mask = None if keep is None else keep.unflatten(1, shape)
+    def forward(self, x: Float[Tensor, "B T D"], tokens: Tokens | None = None) -> Float[Tensor, "B T D"]:
+        """Encode samples without padding, or with ``tokens``; ``--compile`` compiles this call."""
+        axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
+        keep = None if tokens is None else tokens.keep.unflatten(1, axes)
+        y = x.unflatten(1, axes)
         for layer in self.layers:
-            y = run_layer(layer, y, mask, recompute=self.gradient_checkpointing)
-        y = self.final_norm(y).flatten(1, -2)
-        return y if keep is None else y * keep
+            y = run_layer(layer, y, keep, recompute=self.gradient_checkpointing)
+        return self.final_norm(y).flatten(1, -2)

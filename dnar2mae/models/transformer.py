@@ -217,18 +217,24 @@ class Transformer(Backbone):
 
     def scopes(self, x: Float[Tensor, "*N D"], packing: Packing | None) -> tuple[Scope, Scope]:
         """Return the scopes of global and of local layers."""
-        config = self.config
-        everywhere = self._scope(x, packing, config.global_rope_theta, None)
-        return everywhere, self._scope(x, packing, config.local_rope_theta, config.local_tokens // 2)
+        return global_scope(self, x, packing), _scope(
+            self, x, packing, self.config.local_rope_theta, self.config.local_tokens // 2
+        )
 
-    def _scope(self, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
-        length = x.shape[1] if packing is None else packing.num_positions
-        head_width = self.config.width // self.config.heads
-        if len(self.layout.axes) == 1:
-            cos, sin = rotary_angles(length, head_width, theta, x.device)
-        else:
-            cos, sin = grid_angles(self.layout.axes, length, head_width, x.device)
-            window = None  # neighbours in memory are not neighbours on a grid or in a set
-        if packing is not None:
-            cos, sin = cos[packing.positions], sin[packing.positions]
-        return Scope(cos, sin, window)
+
+def global_scope(encoder: Backbone, x: Float[Tensor, "*N D"], packing: Packing | None) -> Scope:
+    """Return the rotary angles of an encoder's global layers."""
+    return _scope(encoder, x, packing, encoder.config.global_rope_theta, None)
+
+
+def _scope(encoder: Backbone, x: Tensor, packing: Packing | None, theta: float, window: int | None) -> Scope:
+    length = x.shape[1] if packing is None else packing.num_positions
+    head_width = encoder.config.width // encoder.config.heads
+    if len(encoder.layout.axes) == 1:
+        cos, sin = rotary_angles(length, head_width, theta, x.device)
+    else:
+        cos, sin = grid_angles(encoder.layout.axes, length, head_width, x.device)
+        window = None  # neighbours in memory are not neighbours on a grid or in a set
+    if packing is not None:
+        cos, sin = cos[packing.positions], sin[packing.positions]
+    return Scope(cos, sin, window)

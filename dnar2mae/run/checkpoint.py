@@ -33,6 +33,7 @@ _AVERAGES = "ema.safetensors"
 Averages = Mapping[str, Tensor] | None
 """Moving averages of weights by the names of these in the model, or none."""
 _STEP = re.compile(r"step-(\d{8})")
+_MOMENTS = (("exp_avg", "exp_avg_sq", "step"), ("momentum_buffer",))  # of AdamW, of Muon
 _FILES = ("state.json", "model.safetensors", "optimizer.safetensors")
 
 
@@ -52,7 +53,7 @@ class Snapshot:
     weights: dict[str, Tensor]
     """By name in the model."""
     moments: dict[str, Tensor]
-    """AdamW's moments as ``exp_avg/name``."""
+    """Moments of AdamW as ``exp_avg/name`` and of Muon as ``momentum_buffer/name``."""
     state: str
     """JSON text of the values that a resumed run needs: the step, the validation history, the guard."""
     averages: dict[str, Tensor] = field(default_factory=dict)
@@ -114,7 +115,7 @@ def send_shards(model: nn.Module, optimizer: torch.optim.Optimizer, averages: Av
 def _state(
     model: nn.Module, optimizer: torch.optim.Optimizer, averages: Averages
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Return weights by name, AdamW's moments as ``exp_avg/name`` and averaged weights by name, on their device."""
+    """Return weights by name, moments as ``exp_avg/name`` and averaged weights by name, on their device."""
     moments = {
         f"{moment}/{name}": value.detach()
         for name, parameter in model.named_parameters()
@@ -362,13 +363,14 @@ def _load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, moments:
 
 
 def _check_moments(folder: Path, model: nn.Module, moments: Mapping[str, Tensor]) -> None:
-    """Check that every parameter that has one of AdamW's moments has all of them."""
-    own = {key.partition("/")[2] for key in moments}
+    """Check that every parameter that has one of its optimizer's moments has all of them."""
+    own = {tuple(key.partition("/")[::2]) for key in moments}
+    named = dict(model.named_parameters())
     wanted = {
-        f"{moment}/{name}": parameter if moment != "step" else torch.empty(())
-        for name, parameter in model.named_parameters()
-        for moment in ("exp_avg", "exp_avg_sq", "step")
-        if name in own
+        f"{moment}/{name}": named[name] if moment != "step" else torch.empty(())
+        for optimizer in _MOMENTS
+        for name in {name for moment, name in own if moment in optimizer} & named.keys()
+        for moment in optimizer
     }
     _check_fit(folder, wanted, moments)
 

@@ -1,4 +1,4 @@
-"""AdamW and its learning-rate schedule."""
+"""AdamW, or Muon beside it, the learning-rate schedule, and the guard against bad steps."""
 
 import math
 from collections.abc import Sequence
@@ -8,25 +8,47 @@ from torch import Tensor, nn
 
 from dnar2mae.config import OptimizerConfig
 from dnar2mae.distributed import full_tensor, local_shard
+from dnar2mae.training.muon import MuonAndAdamW
 
 _MEMORY = 0.98  # weight of the past in the running mean of gradient norms
 
 
-def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+def build_optimizer(model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32) -> torch.optim.AdamW:
     """Return fused AdamW, with weight decay for matrices but not for norms, biases and embedding tables.
 
     In a table a step has a gradient for the rows of its own tokens only: decay would shrink the rows of rare tokens
-    and genes towards zero, the more the rarer they are.
+    and genes towards zero, the more the rarer they are. With ``muon_lr`` the matrices between embedding and head
+    are trained by Muon.
+
+    Parameters
+    ----------
+    model
+        Its layers are under ``encoder`` and ``decoder``.
+    config
+        Rates, decay, betas.
+    dtype
+        Type in which Muon's matrix products run.
     """
     tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}
-    groups: dict[bool, list[Tensor]] = {True: [], False: []}
-    for parameter in model.parameters():
-        groups[parameter.ndim >= 2 and id(parameter) not in tables].append(parameter)
-    settings = [
-        {"params": groups[True], "weight_decay": config.weight_decay},
-        {"params": groups[False], "weight_decay": 0.0},
+    inner: list[Tensor] = []
+    outer: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2 or id(parameter) in tables:
+            vectors.append(parameter)
+        else:
+            by_muon = config.muon_lr is not None and ".layers." in name
+            (inner if by_muon else outer).append(parameter)
+    groups = [
+        {"params": outer, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(settings, lr=config.lr, betas=(config.beta1, config.beta2), fused=True)
+    settings = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": True}
+    if config.muon_lr is None:
+        return torch.optim.AdamW(groups, **settings)  # type: ignore[arg-type]
+    factor = config.muon_lr / config.lr
+    muon = {"params": inner, "lr": config.muon_lr, "lr_factor": factor, "weight_decay": config.weight_decay}
+    return MuonAndAdamW(muon, groups, dtype=dtype, **settings)
 
 
 def learning_rate(step: int, total_steps: int, config: OptimizerConfig) -> float:

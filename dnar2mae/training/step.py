@@ -53,7 +53,7 @@ class TrainingStep:
         self.autocast, self.ranks = autocast, ranks
         self.parameters = list(model.parameters())
         self.device = self.parameters[0].device
-        self.optimizer = build_optimizer(model, config.optimizer)
+        self.optimizer = build_optimizer(model, config.optimizer, autocast or torch.float32)
         self.guard = StepGuard(self.optimizer, config.optimizer.spike, self.device)
         self.parallel = parallelise(model, config, ranks)
         self.averages: dict[str, Tensor] = {}
@@ -131,7 +131,7 @@ class TrainingStep:
         """Let the optimizer step; return the learning rate and how many steps in a row were skipped."""
         rate = learning_rate(step, self.config.steps, self.config.optimizer)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         skipped = self.guard.step(norm, is_empty)
         self.optimizer.zero_grad()
         self._average(step)

@@ -152,7 +152,7 @@ def test_micro_batches_give_the_same_loss(config, tmp_path):
 
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
-@pytest.mark.parametrize("backbone", ["transformer", "cnn", "mlp"])
+@pytest.mark.parametrize("backbone", ["transformer", "cnn", "hybrid", "mlp"])
 def test_a_backbone_learns_or_says_why_it_does_not_fit(config, tmp_path, backbone, objective, law):
     model = replace(config.model, backbone=backbone, objective=objective)
     config = replace(config, model=model, mask=LAWS[law], steps=20)

@@ -232,7 +232,9 @@ def test_convolutions_leave_the_size_of_the_stream_alone():
     assert streams[0].square().mean().sqrt() < 2  # 4 without residual scaling
 
 
-@pytest.mark.parametrize("settings", [{}, {"backbone": "cnn"}, {"backbone": "mlp"}, {"objective": "mae"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"backbone": "cnn"}, {"backbone": "hybrid"}, {"backbone": "mlp"}, {"objective": "mae"}]
+)
 def test_every_layer_is_recomputed_under_gradient_checkpointing(settings, monkeypatch):
     recomputed = []
     plain = transformer.checkpoint

@@ -52,6 +52,7 @@ assert torch._dynamo.utils.counters["frames"]["ok"] > 0
     [
         ("dna, {}", 4),  # encoder and head, with gradients and without
         ("dna, {'backbone': 'cnn'}", 4),
+        ("dna, {'backbone': 'hybrid', 'global_every': 2}", 4),
         ("image, {'backbone': 'mlp'}", 4),
         ("dna, {'objective': 'mae'}", 6),  # the decoder too
         ("image, {'objective': 'mae'}", 6),
