@@ -46,6 +46,17 @@ class Backbone(nn.Module):
         """Return why it cannot encode tokens of this layout; None if it can."""
         return None
 
+    def prepare_initial(self, name: str, value: Tensor) -> None:
+        """Change drawn initial weights in place; by default not at all.
+
+        Parameters
+        ----------
+        name
+            Name of the parameter in the :class:`dnar2mae.models.MaskedModel`.
+        value
+            Its initial value, on the CPU.
+        """
+
     @abstractmethod
     def encode(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, lengths: Lengths | None = None

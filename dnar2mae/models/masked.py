@@ -181,6 +181,7 @@ class MaskedModel(nn.Module):
             else:
                 sd = self._initial_sd(name)
                 nn.init.trunc_normal_(value, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
+            self.encoder.prepare_initial(name, value)
             with torch.no_grad():
                 copy(parameter, value)
 
