@@ -11,18 +11,8 @@ from dnar2mae.cli import main
 
 SMALL = [
     *("--data.window-bp", "64", "--steps", "4", "--batch-size", "4", "--validation-windows", "8"),
-    *(
-        "--model.width",
-        "16",
-        "--model.depth",
-        "1",
-        "--model.heads",
-        "1",
-        "--model.mlp-width",
-        "16",
-        "--device",
-        "cpu",
-    ),
+    *("--model.backbone", "transformer", "--model.width", "16", "--model.depth", "1", "--model.heads", "1"),
+    *("--model.mlp-width", "16", "--device", "cpu"),
 ]
 
 
@@ -150,13 +140,13 @@ def test_help_is_quick_and_light():
 
 
 def test_a_setting_without_effect_is_told_in_a_line(tmp_path):
-    flags = ["none.fa", "--out", "run", "--mask.law", "fixed", "--mask.low", "0.2", "--mask.per", "sample"]
+    flags = ["none.fa", "--out", "run", "--mask.law", "fixed", "--mask.low", "0.2", "--model.heads", "4"]
     command = [sys.executable, "-m", "dnar2mae.cli", "pretrain", *flags]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     *warned, error = done.stderr.splitlines()
     assert warned == [
         "dnar2mae: warning: --mask.low has no effect: --mask.law fixed does not take it",
-        "dnar2mae: warning: --mask.per has no effect: --mask.law fixed draws no ratio",
+        "dnar2mae: warning: --model.heads has no effect: --model.backbone cnn does not use it",
     ]
     assert error.startswith("dnar2mae: none.fa")
 
@@ -224,7 +214,7 @@ def test_a_file_or_preset_beside_a_run_to_resume_is_not_ignored(trained, tmp_pat
     message = capsys.readouterr().err.splitlines()[-1]
     assert "must keep its settings: --optimizer.lr was 0.002, got 0.5; --seed was 0, got 7" in message
     assert main([*line, "--preset", "base"]) == 2
-    assert "--model.width was 16, got 768" in capsys.readouterr().err.splitlines()[-1]
+    assert "--model.width was 16, got 640" in capsys.readouterr().err.splitlines()[-1]
     (tmp_path / "c.yaml").write_text("seed: 0\nmicro_batch: 2\nsteps: 6\n")
     assert main([*line, "--config", str(tmp_path / "c.yaml")]) == 0
     assert "steps: 6" in (trained / "config.yaml").read_text()
@@ -232,7 +222,7 @@ def test_a_file_or_preset_beside_a_run_to_resume_is_not_ignored(trained, tmp_pat
 
 
 def test_an_encoder_that_sees_no_token_at_all_trains_on(fasta, tmp_path):
-    mae = "--model.objective mae --tokenizer.k 8 --tokenizer.stride 3 --data.window-bp 12 --batch-size 4 --steps 12"
+    mae = "--model.backbone transformer --model.objective mae --tokenizer.k 8 --tokenizer.stride 3 --data.window-bp 12 --batch-size 4 --steps 12"
     sizes = "--model.width 16 --model.depth 2 --model.mlp-width 16 --validation-windows 8 --device cpu --mask.low 0.4"
     assert main(["pretrain", str(fasta), "--out", str(tmp_path / "run"), *mae.split(), *sizes.split()]) == 0
 

@@ -134,7 +134,7 @@ def test_full_size_shapes_without_memory():
     with torch.device("meta"):
         model = MaskedModel.of_tokens(large().model, KmerTokenizer().vocabulary)
         assert model(torch.zeros(1, 64, dtype=torch.int64)).shape == (1, 64, 1024)
-    assert 3.2e8 < sum(p.numel() for p in model.parameters()) < 3.6e8
+    assert 3.4e8 < sum(p.numel() for p in model.parameters()) < 3.8e8
 
 
 @pytest.mark.parametrize(
