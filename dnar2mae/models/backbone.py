@@ -120,7 +120,7 @@ def why_unsupported(config: ModelConfig, layout: Layout) -> str | None:
     """Return why a backbone does not fit a layout or an objective; None if it does."""
     found = _class_of(config)
     if config.objective == "mae" and not found.takes_packed:
-        return "only the transformer leaves masked tokens out: add --model.backbone transformer, or take --model.objective mlm"
+        return "only --model.backbone transformer leaves masked tokens out; take --model.objective mlm"
     return found.why_unsuited(layout)
 
 

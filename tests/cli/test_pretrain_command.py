@@ -222,8 +222,9 @@ def test_a_file_or_preset_beside_a_run_to_resume_is_not_ignored(trained, tmp_pat
 
 
 def test_an_encoder_that_sees_no_token_at_all_trains_on(fasta, tmp_path):
-    mae = "--model.backbone transformer --model.objective mae --tokenizer.k 8 --tokenizer.stride 3 --data.window-bp 12 --batch-size 4 --steps 12"
+    mae = "--model.backbone transformer --model.objective mae --tokenizer.k 8 --tokenizer.stride 3 --data.window-bp 12"
     sizes = "--model.width 16 --model.depth 2 --model.mlp-width 16 --validation-windows 8 --device cpu --mask.low 0.4"
+    mae += " --batch-size 4 --steps 12"
     assert main(["pretrain", str(fasta), "--out", str(tmp_path / "run"), *mae.split(), *sizes.split()]) == 0
 
 

@@ -20,7 +20,7 @@ from tests.modalities.kinds import dna
 
 SMALL = [
     *("--data.window-bp", "64", "--batch-size", "4", "--validation-windows", "8", "--device", "cpu"),
-    *("--model.width", "16", "--model.depth", "1", "--model.heads", "1", "--model.mlp-width", "16"),
+    *("--model.width", "16", "--model.depth", "1", "--model.mlp-width", "16"),
 ]
 
 
