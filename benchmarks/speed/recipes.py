@@ -7,6 +7,7 @@ add one, add a line.
 
 import shlex
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def recipe_config(name: str, genome: Path, **settings: Any) -> PretrainConfig:
     settings
         Fields of :class:`dnar2mae.config.PretrainConfig` to set besides, such as ``seed`` and ``steps``.
     """
-    flags = shlex.split(RECIPES[name][1])
-    config = tyro.cli(PretrainConfig[DataConfig], default=PRESETS["tiny"](), args=flags)
+    config = _parsed(RECIPES[name][1])
     return replace(config, data=replace(config.data, genomes=(str(genome),)), **settings)
+
+
+@cache
+def _parsed(flags: str) -> PretrainConfig:
+    """Return the settings of ``dnar2mae pretrain --preset tiny`` with these flags."""
+    return tyro.cli(PretrainConfig[DataConfig], default=PRESETS["tiny"](), args=shlex.split(flags))
