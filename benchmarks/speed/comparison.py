@@ -15,6 +15,7 @@ from dnar2mae.plots.figure import new_figure, save_figure
 
 COSTS = ["seconds", "cpu_seconds", "tokens", "flops"]
 """Columns of what a loss may be set against."""
+_SHOWN = 2.02  # bits per base: beyond 2 a model is worse than one that knows nothing, and the plot leaves it out
 
 
 def cost_of(run: pd.DataFrame, target: float) -> pd.Series:
@@ -135,6 +136,8 @@ def plot_losses(frame: pd.DataFrame, targets: Sequence[float], path: Path) -> No
             seconds, losses = by_step["seconds"].mean(), by_step["held_out"]
             (line,) = axes.plot(seconds, losses.mean(), marker="o", ms=3, label=recipe)
             axes.fill_between(seconds, losses.min(), losses.max(), color=line.get_color(), alpha=0.2, lw=0)
+        if trained["held_out"].min() < _SHOWN:
+            axes.set_ylim(top=min(axes.get_ylim()[1], _SHOWN))
         for target in targets:
             axes.axhline(target, color="0.7", lw=0.8, ls=":", zorder=0)
         axes.set(xscale="log", xlabel="seconds of training", ylabel="held-out bits per base, mask ratio 0.15")

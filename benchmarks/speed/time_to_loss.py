@@ -61,7 +61,7 @@ class TimeToLossSettings:
     """Recipe whose seconds are divided by those of the others, seed by seed."""
     windows: int = 512
     """Held-out windows, evenly spaced; as many as the summary of a tiny run is over."""
-    validations: int = 20
+    validations: int = 16
     """Validations of a run, at evenly spaced logarithms of the step."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the matrix products of all recipes."""
