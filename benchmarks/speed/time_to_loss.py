@@ -96,32 +96,38 @@ def seconds_per_step(learner: Learner) -> float:
     return statistics.median(later - earlier for earlier, later in pairwise(times))
 
 
-def plan(settings: TimeToLossSettings, recipe: str, genome: Path, folder: Path) -> tuple[int, float]:
+def plan(settings: TimeToLossSettings, recipe: str, genome: Path) -> tuple[int, float]:
     """Return how many steps the runs of a recipe do, and the FLOPs of a step, from short trials."""
     config = partial(recipe_config, recipe, genome, precision=settings.precision)
-    # the counter sees no compiled graph
-    counted = replace(config(steps=_COUNTED_STEPS), compile=False)
-    flops = flops_per_step(new_learner(counted, recipe, folder))
-    if settings.steps is not None:
-        return settings.steps, flops
-    seconds = seconds_per_step(new_learner(config(steps=_TIMED_STEPS), recipe, folder))
+    with tempfile.TemporaryDirectory() as folder:
+        # the counter sees no compiled graph
+        counted = replace(config(steps=_COUNTED_STEPS), compile=False)
+        flops = flops_per_step(new_learner(counted, recipe, Path(folder)))
+        if settings.steps is not None:
+            return settings.steps, flops
+        seconds = seconds_per_step(new_learner(config(steps=_TIMED_STEPS), recipe, Path(folder)))
     return max(round(settings.seconds / seconds), 1), flops
 
 
-def compare(settings: TimeToLossSettings, genome: Path, folder: Path) -> Iterator[list[dict[str, Any]]]:
+def measure(config: PretrainConfig, recipe: str, held_out: HeldOut, number: int, flops: float) -> list[dict[str, Any]]:
+    """Train once; return a row for each of ``number`` validations. ``flops`` are those of a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        learner = new_learner(config, recipe, Path(folder))
+        readings = follow(learner, held_out, number, flops)
+    about = {"recipe": recipe, "seed": config.seed, "steps": config.steps, "parameters": learner.num_parameters()}
+    about |= {"dtype": str(learner.autocast or torch.float32), "windows": len(held_out.sample_ids)}
+    return [about | asdict(reading) for reading in readings]
+
+
+def compare(settings: TimeToLossSettings, genome: Path) -> Iterator[list[dict[str, Any]]]:
     """Train all recipes on a genome, seed by seed; yield the rows of each run."""
     held_out = HeldOut.of_genome(genome, settings.windows)
-    plans = {recipe: plan(settings, recipe, genome, folder) for recipe in settings.recipes}
+    plans = {recipe: plan(settings, recipe, genome) for recipe in settings.recipes}
     for seed in settings.seeds:
-        for recipe in settings.recipes:
-            steps, flops = plans[recipe]
+        for recipe, (steps, flops) in plans.items():
             config = recipe_config(recipe, genome, seed=seed, steps=steps, precision=settings.precision)
-            learner = new_learner(config, recipe, folder)
-            readings = follow(learner, held_out, settings.validations, flops)
-            about = {"genome": genome.name, "recipe": recipe, "seed": seed, "steps": steps}
-            about |= {"parameters": learner.num_parameters(), "dtype": str(learner.autocast or torch.float32)}
-            about |= {"windows": len(held_out.sample_ids)}
-            yield [about | asdict(reading) for reading in readings]
+            run = measure(config, recipe, held_out, settings.validations, flops)
+            yield [{"genome": genome.name, **row} for row in run]
 
 
 def main(settings: TimeToLossSettings) -> int:
@@ -129,13 +135,12 @@ def main(settings: TimeToLossSettings) -> int:
     warnings.filterwarnings("ignore")
     stamp = rows.stamp(environment()["commit"])
     done: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for genome in settings.genomes:
-            for run in compare(settings, genome, Path(folder)):
-                for row in run:
-                    rows.append(settings.out / f"{NAME}.csv", row | stamp)
-                done += run
-                print(_line(run[-1]), flush=True)
+    for genome in settings.genomes:
+        for run in compare(settings, genome):
+            for row in run:
+                rows.append(settings.out / f"{NAME}.csv", row | stamp)
+            done += run
+            print(_line(run[-1]), flush=True)
     frame = pd.DataFrame(done)
     print(end_table(frame), target_table(frame, settings.targets, settings.against), sep="\n\n")
     plot_losses(frame, settings.targets, settings.out / f"{NAME}.png")

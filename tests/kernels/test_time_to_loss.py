@@ -180,11 +180,11 @@ def test_every_recipe_runs(fasta, tmp_path, small_recipes, capsys):
 
 def test_seconds_become_steps_by_a_trial(fasta, tmp_path, small_recipes):
     settings = TimeToLossSettings(genomes=(fasta,), seconds=1e-9)
-    steps, flops = plan(settings, "cnn", fasta, tmp_path)
+    steps, flops = plan(settings, "cnn", fasta)
     assert steps == 1
     assert flops > 6 * 2 * 16 * 16 * 9 * 2 * 32  # two convolutions of 9 taps over two windows
     seconds = seconds_per_step(new_learner(recipe_config("cnn", fasta, steps=3), "cnn", tmp_path))
-    assert plan(replace(settings, seconds=100 * seconds), "cnn", fasta, tmp_path)[0] in range(5, 2000)
+    assert plan(replace(settings, seconds=100 * seconds), "cnn", fasta)[0] in range(5, 2000)
 
 
 def test_an_unknown_recipe_is_named():
