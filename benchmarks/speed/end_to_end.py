@@ -25,14 +25,11 @@ import numpy as np
 import torch
 import tyro
 
-from dnar2mae.benchmarks.speed import rows
+from dnar2mae.benchmarks.speed import hugging_face, rows
 from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
 from dnar2mae.modalities.dna.modality import DnaModality
-from dnar2mae.models.modernbert import to_config
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.directory import RunDirectory, environment
-from dnar2mae.tokenizers import KmerTokenizer
-from dnar2mae.tokenizers.kmer_json import write_tokenizer
 from dnar2mae.training.device import choose_device
 from dnar2mae.training.trainer import Trainer
 
@@ -93,10 +90,15 @@ def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -
     )
 
 
+def our_trainer(config: PretrainConfig, folder: Path) -> Trainer:
+    """Build the Trainer of a run in ``folder / "run"``."""
+    device, autocast = choose_device(config)
+    return Trainer(config, DnaModality(config), RunDirectory(folder / "run"), device, autocast)
+
+
 def training_steps(config: PretrainConfig, folder: Path) -> Iterator[float]:
     """Do one training step for each item, and yield the seconds that the step waited for its batch."""
-    device, autocast = choose_device(config)
-    trainer = Trainer(config, DnaModality(config), RunDirectory(folder / "run"), device, autocast)
+    trainer = our_trainer(config, folder)
     source = iter(trainer.batches())
     for _ in range(config.steps):
         start = time.perf_counter()
@@ -120,75 +122,19 @@ def time_ours(config: PretrainConfig, folder: Path) -> dict[str, float]:
 
 def time_theirs(config: PretrainConfig, folder: Path, checkpoint: str | None = None) -> dict[str, float]:
     """Do the same with ``transformers``: the stock model, collator and Trainer."""
-    import transformers
+    start = math.nan
 
-    transformers.logging.set_verbosity_error()
-    device, autocast = choose_device(config)
-    modality = DnaModality(config)
-    assert isinstance(modality.tokenizer, KmerTokenizer)
-    write_tokenizer(modality.tokenizer, folder, modality.layout.tokens)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model, is_masked = _their_model(config, modality, checkpoint)
+    def after_step(step: int) -> None:
+        nonlocal start
+        if step == WARM_UP:
+            synchronise()
+            start = time.perf_counter()
 
-    class Clock(transformers.TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.global_step == WARM_UP:
-                synchronise()
-                self.start = time.perf_counter()
-
-    clock = Clock()
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder / "theirs"),
-        per_device_train_batch_size=config.batch_size,
-        max_steps=config.steps,
-        learning_rate=config.optimizer.lr,
-        bf16=autocast is torch.bfloat16,
-        use_cpu=device.type == "cpu",
-        optim="adamw_torch_fused",
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-        torch_compile=config.compile,
-        dataloader_num_workers=config.num_workers,
+    hugging_face.train(
+        hugging_face.stock_trainer(config, DnaModality(config), folder, checkpoint=checkpoint), after_step
     )
-    collator = transformers.DataCollatorForLanguageModeling(
-        tokenizer, mlm=is_masked, mlm_probability=config.mask.ratio if is_masked else None
-    )
-    trainer = transformers.Trainer(
-        model=model, args=arguments, data_collator=collator, train_dataset=_Windows(config, modality), callbacks=[clock]
-    )
-    trainer.train()
     synchronise()
-    return {"seconds": time.perf_counter() - clock.start, "waited": float("nan")}
-
-
-class _Windows(torch.utils.data.Dataset):
-    """The windows of our run, one at a time, as their collator takes them."""
-
-    def __init__(self, config: PretrainConfig, modality: DnaModality) -> None:
-        self.size, self.source = config.steps * config.batch_size, modality.train
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        """Return the tokens of a window."""
-        return {"input_ids": self.source.batch(np.array([index])).tokens[0].long()}
-
-
-def _their_model(config: PretrainConfig, modality: DnaModality, checkpoint: str | None) -> tuple[Any, bool]:
-    """Return the model, and whether it is a masked one (else causal)."""
-    import transformers
-
-    if checkpoint is None:
-        sizes = to_config(config.model, KmerTokenizer(), modality.layout.tokens)
-        sizes.pop("architectures")
-        return transformers.ModernBertForMaskedLM(transformers.ModernBertConfig(**sizes)), True
-    named = transformers.AutoConfig.from_pretrained(checkpoint).architectures or ["ForMaskedLM"]
-    is_masked = "MaskedLM" in named[0]
-    kind = transformers.AutoModelForMaskedLM if is_masked else transformers.AutoModelForCausalLM
-    return kind.from_pretrained(checkpoint), is_masked
+    return {"seconds": time.perf_counter() - start, "waited": math.nan}
 
 
 def model_flops_per_token(config: PretrainConfig) -> int:
