@@ -26,7 +26,7 @@ import torch
 import tyro
 
 from dnar2mae.benchmarks.speed import hugging_face, rows
-from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
+from dnar2mae.config import DataConfig, MaskConfig, ModelConfig, PretrainConfig
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.directory import RunDirectory, environment
@@ -37,6 +37,13 @@ FILE = Path(__file__).parents[1] / "results" / "end_to_end.csv"
 OURS, THEIRS = "dnar2mae", "hugging face"
 WARM_UP = 5  # steps
 Objective = Literal["mlm", "mae"]
+MODERNBERTS = {
+    "tiny": ModelConfig(width=128, depth=6, heads=2, mlp_width=192, global_every=3, local_tokens=32),
+    "small": ModelConfig(width=320, depth=12, heads=5, mlp_width=480, global_every=3),
+    "base": ModelConfig(width=768, depth=22, heads=12, mlp_width=1152, global_every=3),
+    "large": ModelConfig(width=1024, depth=28, heads=16, mlp_width=2624, global_every=3),
+}
+"""Sizes that both sides can build, those of base and large the published ones."""
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bf16 peak of the data sheets."""
 
@@ -46,7 +53,7 @@ class EndToEndSettings:
     """Compare with Hugging Face's Trainer."""
 
     preset: str = "tiny"
-    """Sizes of the model."""
+    """Sizes of the ModernBERT: tiny, small, base or large."""
     context: int = 512
     """Tokens of a window."""
     batch: int = 8
@@ -74,14 +81,15 @@ def random_genome(folder: Path, length_bp: int = 2_000_000) -> Path:
 
 
 def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -> PretrainConfig:
-    """Return the settings of our run: the preset with the benchmark's window and batch at a fixed mean ratio."""
+    """Return the settings of our run: ModernBERT under AdamW, the benchmark's window and batch, a fixed ratio."""
     config = PRESETS[settings.preset]()
     ratio = 0.15 if settings.objective == "mlm" else 0.5
     return replace(
         config,
+        optimizer=replace(config.optimizer, muon_lr=None),
         data=DataConfig(genomes=(str(genome),), window_bp=settings.context),
         mask=MaskConfig(law="fixed", ratio=ratio),
-        model=replace(config.model, objective=objective),
+        model=replace(MODERNBERTS[settings.preset], objective=objective),
         batch_size=settings.batch,
         micro_batch=None,  # Trainer takes the whole batch at once too
         steps=settings.steps + WARM_UP,

@@ -101,7 +101,7 @@ class Wrapped(OutsideLearner):
         return self.model.logits(self.model(tokens))
 
 
-@pytest.mark.parametrize("name", ["transformer", "cnn"])
+@pytest.mark.parametrize("name", ["transformer", "cnn-adamw", "hybrid"])
 def test_all_models_are_judged_by_the_same_losses(fasta, tmp_path, small_recipes, name):
     learner = OurLearner(recipe_config(name, fasta, steps=2, precision="fp32"), tmp_path)
     learner.train(lambda _: None)
@@ -177,23 +177,23 @@ def test_every_recipe_runs(fasta, tmp_path, small_recipes, capsys):
 
 
 def test_recipes_alternate_and_seeds_differ(fasta, tmp_path, small_recipes):
-    names = ("gpn", "cnn")
+    names = ("gpn", "cnn-adamw")
     assert (
         main(TimeToLossSettings(genomes=(fasta,), recipes=names, seeds=(0, 1), steps=1, windows=2, out=tmp_path)) == 0
     )
     runs = runs_of(tmp_path)
-    assert list(runs) == [(0, "gpn"), (0, "cnn"), (1, "gpn"), (1, "cnn")]
+    assert list(runs) == [(0, "gpn"), (0, "cnn-adamw"), (1, "gpn"), (1, "cnn-adamw")]
     for name in names:
         assert runs[0, name]["held_out"].iloc[0] != runs[1, name]["held_out"].iloc[0]
 
 
 def test_seconds_become_steps_by_a_trial(fasta, tmp_path, small_recipes):
     settings = TimeToLossSettings(genomes=(fasta,), seconds=1e-9)
-    steps, flops = plan(settings, "cnn", fasta)
+    steps, flops = plan(settings, "cnn-adamw", fasta)
     assert steps == 1
     assert flops > 6 * 2 * 16 * 16 * 9 * 2 * 32  # two convolutions of 9 taps over two windows
-    seconds = seconds_per_step(new_learner(recipe_config("cnn", fasta, steps=3), "cnn", tmp_path))
-    assert plan(replace(settings, seconds=100 * seconds), "cnn", fasta)[0] in range(5, 2000)
+    seconds = seconds_per_step(new_learner(recipe_config("cnn-adamw", fasta, steps=3), "cnn-adamw", tmp_path))
+    assert plan(replace(settings, seconds=100 * seconds), "cnn-adamw", fasta)[0] in range(5, 2000)
 
 
 def test_an_unknown_recipe_is_named():

@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dnar2mae.benchmarks.speed.end_to_end import EndToEndSettings, run_config, time_ours
 from dnar2mae.benchmarks.speed.parts.context import Context
 from dnar2mae.genome.simulate import SimulateConfig, simulate
+from dnar2mae.presets import PRESETS
 from dnar2mae.run.metrics import NAME
 
 _SECONDS = 38  # of training steps, in a minute that also validates and fits the yardstick
@@ -24,7 +26,10 @@ def run(context: Context) -> None:
         settings = EndToEndSettings(preset="small", context=1024, batch=128, steps=20, workers=4)
         if context.dry:
             settings = EndToEndSettings(preset="tiny", context=64, batch=2, steps=2)
-        timed = time_ours(run_config(settings, genome, "mlm"), Path(folder))
+        own = PRESETS[settings.preset]()
+        config = run_config(settings, genome, "mlm")
+        config = replace(config, mask=own.mask, model=own.model, optimizer=own.optimizer)
+        timed = time_ours(config, Path(folder))
         steps = 2 * _VALIDATIONS if context.dry else int(_SECONDS * settings.steps / timed["seconds"])
         about = {"genome": genome.name, "preset": settings.preset, "window_bp": settings.context}
         about |= {"batch": settings.batch, "steps": steps}
