@@ -6,12 +6,17 @@ References
    (dilated convolutions as the encoder of a masked DNA model).
 """
 
+from typing import cast
+
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dnar2mae.batch import Layout, Lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.backbone import Backbone
+from dnar2mae.models.partial import Step
 from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
@@ -35,9 +40,11 @@ class ConvLayer(FeedForwardLayer):
         convolution = nn.Conv1d if num_axes == 1 else nn.Conv2d
         kernel = config.conv_kernel or (9 if num_axes == 1 else 3)  # 9 along a sequence, 3 x 3 on a grid
         dilation = 2 ** (index % _DOUBLINGS[num_axes])
+        reach = dilation * (kernel // 2)
+        self.reads = range(-reach, reach + 1, dilation)
         self.conv_norm = layer_norm(config.width)
         self.conv: nn.Module = convolution(
-            config.width, config.width, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False
+            config.width, config.width, kernel, padding=reach, dilation=dilation, bias=False
         )
 
     def forward(self, x: Float[Tensor, "B *A D"], keep: Float[Tensor, "B *A 1"] | None) -> Float[Tensor, "B *A D"]:
@@ -47,6 +54,19 @@ class ConvLayer(FeedForwardLayer):
             inner = inner * keep
         x = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
         return self.feed_forward(x)
+
+    def step(self) -> Step:
+        """Return the layer, of sequences, as a step of :func:`~.partial.run_steps`."""
+        return Step(self.reads, lambda x: self(x, None), self.at)
+
+    def at(self, x: Float[Tensor, "B N D"], have: Int[Tensor, " N"], want: Int[Tensor, " M"]) -> Float[Tensor, "B M D"]:
+        """Return the outputs at the positions ``want`` from the inputs at ``have``, by one product with all taps."""
+        tapped = want[:, None] + torch.tensor(self.reads, device=x.device)
+        index = torch.searchsorted(have, tapped).clamp_(max=len(have) - 1)
+        index = torch.where(have[index] == tapped, index, len(have))  # past an end: the row of zeros
+        inner = F.pad(self.conv_norm(x), (0, 0, 0, 1))[:, index].flatten(2)
+        mixed = F.linear(inner, self.conv.weight.transpose(1, 2).flatten(1))
+        return self.feed_forward(residual(x[:, torch.searchsorted(have, want)]) + mixed)
 
 
 class ConvNet(Backbone):
@@ -77,6 +97,12 @@ class ConvNet(Backbone):
     ) -> Float[Tensor, "B T D"]:
         """Encode samples; zero where there is padding. ``lengths`` is not used."""
         return self(x, documents)
+
+    def steps(self, x: Float[Tensor, "B T D"]) -> list[Step] | None:
+        """Return the layers as steps: of a sequence, each reads the taps of its kernel."""
+        if len(self.layout.axes) != 1:
+            return None
+        return [layer.step() for layer in cast(list[ConvLayer], list(self.layers))]
 
     def forward(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Encode samples as :meth:`encode` does; ``--compile`` compiles this call."""

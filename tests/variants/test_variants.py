@@ -9,8 +9,7 @@ import torch
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.genome.store import Genome
-from dnar2mae.inference import Model, predictions
-from dnar2mae.models.partial import encode_span
+from dnar2mae.inference import Model
 from dnar2mae.variants import Labels, ScoreOptions, Variant, mutagenesis, score_variants, score_vcf
 from tests.random_run import write_run
 
@@ -120,9 +119,9 @@ def test_both_strands_see_one_molecule(model, genome, flipped):
 
 def test_reference_and_alternatives_share_one_masked_forward(single, genome, monkeypatch):
     rows = []
-    monkeypatch.setattr(
-        predictions, "encode_span", lambda encoder, x, *span: rows.append(len(x)) or encode_span(encoder, x, *span)
-    )
+    encoder = single.module.encoder
+    encode_span = encoder.encode_span
+    monkeypatch.setattr(encoder, "encode_span", lambda x, *span: rows.append(len(x)) or encode_span(x, *span))
     ref = genome.fetch("one", 500, 501)
     alts = tuple("ACGT".replace(ref, ""))
     found = score_variants(single, genome, [Variant("one", 500, ref, alts)])[0]
