@@ -43,7 +43,7 @@ class ConvLayer(FeedForwardLayer):
         reach = dilation * (kernel // 2)
         self.reads = range(-reach, reach + 1, dilation)
         self.conv_norm = layer_norm(config.width)
-        self.conv: nn.Module = convolution(
+        self.conv: nn.Conv1d | nn.Conv2d = convolution(
             config.width, config.width, kernel, padding=reach, dilation=dilation, bias=False
         )
 
