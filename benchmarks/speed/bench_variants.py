@@ -75,7 +75,7 @@ def random_model(settings: VariantBenchSettings, backbone: str, *, whole: bool) 
     modality, (device, _) = build_modality(config), choose_device(config)
     module = build_model(config, modality, device).eval().requires_grad_(False)
     if whole:
-        module.encoder.steps = lambda x: None  # type: ignore[method-assign]
+        module.encoder.partial_layers = lambda x: None  # type: ignore[method-assign]
     return Model.of(TrainedModel(config, modality, module, settings.preset))
 
 

@@ -12,7 +12,7 @@ from dnar2mae.batch import SEQUENCE, Layout, Lengths
 from dnar2mae.config import BACKBONES, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.attention import Backend
-from dnar2mae.models.partial import Step, run_steps
+from dnar2mae.models.partial import PartialLayer, encode_partly
 
 
 class Backbone(nn.Module):
@@ -71,8 +71,8 @@ class Backbone(nn.Module):
             One vector per token; zero where there is padding.
         """
 
-    def steps(self, x: Float[Tensor, "B T D"]) -> list[Step] | None:
-        """Return the layers as :func:`~.partial.run_steps` takes them; None if an output depends on the whole sample.
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
+        """Return the layers as :func:`~.partial.encode_partly` takes them; None if it cannot take them.
 
         Parameters
         ----------
@@ -85,13 +85,13 @@ class Backbone(nn.Module):
     def encode_span(self, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
         """Encode sequences of one length, and return the positions ``[start, end)``; no gradients.
 
-        Equal to ``encode(x, None)[:, start:end]`` up to rounding, but where :meth:`steps` are known only what the span
-        depends on is computed.
+        Equal to ``encode(x, None)[:, start:end]`` up to rounding; an encoder that has :meth:`partial_layers` computes
+        only what the span depends on.
         """
-        steps = self.steps(x)
-        if steps is None:
+        layers = self.partial_layers(x)
+        if layers is None:
             return self.encode(x, None)[:, start:end]
-        return self.final_norm(run_steps(steps, x, start, end))
+        return self.final_norm(encode_partly(layers, x, start, end))
 
     def pooled(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, real: Bool[Tensor, "B T"]

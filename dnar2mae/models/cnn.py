@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dnar2mae.batch import Layout, Lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.backbone import Backbone
-from dnar2mae.models.partial import Step
+from dnar2mae.models.partial import PartialLayer
 from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
@@ -55,18 +55,21 @@ class ConvLayer(FeedForwardLayer):
         x = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
         return self.feed_forward(x)
 
-    def step(self) -> Step:
-        """Return the layer, of sequences, as a step of :func:`~.partial.run_steps`."""
-        return Step(self.reads, lambda x: self(x, None), self.at)
+    def partly(self) -> PartialLayer:
+        """Return the layer, of sequences, as :func:`~.partial.encode_partly` takes it."""
+        return PartialLayer(self.reads, lambda x: self(x, None), self.at)
 
     def at(self, x: Float[Tensor, "B N D"], have: Int[Tensor, " N"], want: Int[Tensor, " M"]) -> Float[Tensor, "B M D"]:
-        """Return the outputs at the positions ``want`` from the inputs at ``have``, by one product with all taps."""
+        """Return the outputs at the positions ``want`` from the inputs at ``have``, by a product a tap."""
         tapped = want[:, None] + torch.tensor(self.reads, device=x.device)
         index = torch.searchsorted(have, tapped).clamp_(max=len(have) - 1)
         index = torch.where(have[index] == tapped, index, len(have))  # past an end: the row of zeros
-        inner = F.pad(self.conv_norm(x), (0, 0, 0, 1))[:, index].flatten(2)
-        mixed = F.linear(inner, self.conv.weight.transpose(1, 2).flatten(1))
-        return self.feed_forward(residual(x[:, torch.searchsorted(have, want)]) + mixed)
+        inner = F.pad(self.conv_norm(x), (0, 0, 0, 1))
+        taps = self.conv.weight.permute(2, 1, 0).contiguous()
+        mixed = residual(x[:, torch.searchsorted(have, want)])
+        for rows, tap in zip(index.unbind(1), taps, strict=True):  # all taps at once would take their number in memory
+            mixed = mixed + inner[:, rows] @ tap
+        return self.feed_forward(mixed)
 
 
 class ConvNet(Backbone):
@@ -98,11 +101,11 @@ class ConvNet(Backbone):
         """Encode samples; zero where there is padding. ``lengths`` is not used."""
         return self(x, documents)
 
-    def steps(self, x: Float[Tensor, "B T D"]) -> list[Step] | None:
-        """Return the layers as steps: of a sequence, each reads the taps of its kernel."""
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
+        """Return the layers for :meth:`encode_span`: along a sequence, each reads the taps of its kernel."""
         if len(self.layout.axes) != 1:
             return None
-        return [layer.step() for layer in cast(list[ConvLayer], list(self.layers))]
+        return [layer.partly() for layer in cast(list[ConvLayer], list(self.layers))]
 
     def forward(self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None) -> Float[Tensor, "B T D"]:
         """Encode samples as :meth:`encode` does; ``--compile`` compiles this call."""

@@ -13,7 +13,7 @@ Positions = Int[Tensor, " _"]
 """Positions in a sequence, ascending."""
 
 
-class Step(NamedTuple):
+class PartialLayer(NamedTuple):
     """A layer, for a computation that leaves out what is not needed."""
 
     reads: range | None
@@ -25,7 +25,9 @@ class Step(NamedTuple):
     or lies past an end."""
 
 
-def run_steps(steps: Sequence[Step], x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
+def encode_partly(
+    layers: Sequence[PartialLayer], x: Float[Tensor, "B T D"], start: int, end: int
+) -> Float[Tensor, "B S D"]:
     """Return the output of a stack of layers at the positions ``[start, end)``.
 
     Going down from the last layer, the positions that are needed grow by what each layer reads: around a span for local
@@ -33,7 +35,7 @@ def run_steps(steps: Sequence[Step], x: Float[Tensor, "B T D"], start: int, end:
 
     Parameters
     ----------
-    steps
+    layers
         The layers, in order.
     x
         Inputs of the first one at all positions.
@@ -41,9 +43,9 @@ def run_steps(steps: Sequence[Step], x: Float[Tensor, "B T D"], start: int, end:
         Span of positions, 0-based half-open.
     """
     length = x.shape[1]
-    have, *wanted = _positions(tuple(step.reads for step in steps), start, end, length, x.device)
-    for step, want in zip(steps, wanted, strict=True):
-        x = step.whole(x) if len(want) == length else step.at(x, have, want)
+    have, *wanted = _positions(tuple(layer.reads for layer in layers), start, end, length, x.device)
+    for layer, want in zip(layers, wanted, strict=True):
+        x = layer.whole(x) if len(want) == length else layer.at(x, have, want)
         have = want
     return x
 

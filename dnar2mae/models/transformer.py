@@ -20,7 +20,7 @@ from dnar2mae.config import ModelConfig
 from dnar2mae.models.attention import Backend, attention
 from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.packing import Packing
-from dnar2mae.models.partial import Step
+from dnar2mae.models.partial import PartialLayer
 
 NORM_EPS = 1e-5
 _GRID_THETA = 100.0  # far below a sequence's, since a grid has few rows and columns
@@ -159,11 +159,13 @@ class Layer(FeedForwardLayer):
         mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
         return self.feed_forward(residual(x) + self.attention_out(mixed.flatten(-2)))
 
-    def step(self, scope: Scope, backend: Backend) -> Step:
-        """Return the layer as a step of :func:`~.partial.run_steps`."""
+    def partly(self, scope: Scope, backend: Backend) -> PartialLayer:
+        """Return the layer as :func:`~.partial.encode_partly` takes it."""
         window = scope.window
         reads = None if window is None else range(-window, window + 1)
-        return Step(reads, lambda x: self(x, scope, None, backend), lambda x, have, want: self.at(x, have, want, scope))
+        return PartialLayer(
+            reads, lambda x: self(x, scope, None, backend), lambda x, have, want: self.at(x, have, want, scope)
+        )
 
     def at(
         self, x: Float[Tensor, "B N D"], have: Int[Tensor, " N"], want: Int[Tensor, " M"], scope: Scope
@@ -237,11 +239,11 @@ class Transformer(Backbone):
         hidden = self(rows.index_select(0, index), Packing.of_tokens(index, flat, x.shape[1]))
         return hidden.new_zeros(rows.shape).index_copy(0, index, hidden).view(x.shape)
 
-    def steps(self, x: Float[Tensor, "B T D"]) -> list[Step]:
-        """Return the layers as steps; a local layer reads its window."""
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer]:
+        """Return the layers for :meth:`encode_span`; a local one reads its window."""
         everywhere, nearby = self.scopes(x, None)
         layers = cast(list[Layer], list(self.layers))
-        return [layer.step(everywhere if layer.is_global else nearby, self.backend) for layer in layers]
+        return [layer.partly(everywhere if layer.is_global else nearby, self.backend) for layer in layers]
 
     def scopes(self, x: Float[Tensor, "*N D"], packing: Packing | None) -> tuple[Scope, Scope]:
         """Return the scopes of global and of local layers."""
