@@ -1,4 +1,5 @@
 import gzip
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -16,14 +17,17 @@ from tests.random_run import write_run
 pysam = pytest.importorskip("pysam")
 KMERS = [(1, 1), (3, 3), (3, 1), (4, 3)]
 LAYOUT = ModelConfig(width=16, depth=2, heads=2, mlp_width=16)
+CNN = replace(LAYOUT, backbone="cnn", depth=3)
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=CLASS,Number=1,Type=String,Description="class">\n'
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 FORWARD = ScoreOptions(both_strands=False)
 
 
-@pytest.fixture(params=KMERS, ids=str)
+@pytest.fixture(
+    params=[*((LAYOUT, *kmer) for kmer in KMERS), (CNN, 1, 1), (CNN, 3, 1)], ids=lambda p: f"{p[0].backbone}-{p[1:]}"
+)
 def model(request, tmp_path):
-    return Model.from_pretrained(write_run(tmp_path / "run", LAYOUT, *request.param), device="cpu")
+    return Model.from_pretrained(write_run(tmp_path / "run", *request.param), device="cpu")
 
 
 @pytest.fixture
@@ -206,7 +210,9 @@ def test_unknown_bases_nearby(tmp_path):
     assert np.isfinite(found[1].ratio).all()
 
 
-def test_bfloat16_changes_little(single, genome):
+@pytest.mark.parametrize("layout", [LAYOUT, CNN], ids=lambda layout: layout.backbone)
+def test_bfloat16_changes_little(layout, genome, tmp_path):
+    single = Model.from_pretrained(write_run(tmp_path / "run", layout), device="cpu")
     ref = genome.fetch("one", 500, 501)
     variant = Variant("one", 500, ref, tuple("ACGT".replace(ref, "")))
     exact, quick = (score_variants(single, genome, [variant], ScoreOptions(precision=p))[0] for p in ("fp32", "bf16"))
