@@ -20,7 +20,7 @@ class EmbedCommand:
     """
 
     model: Positional[Path]
-    """Run directory, checkpoint, or ModernBERT folder."""
+    """Run directory, checkpoint, or exported folder."""
     input: Positional[Path]
     """FASTA or GenBank, BED (with --genome), or CSV/TSV with a column named sequence, plain or gzip; or a file of the
     model's modality."""

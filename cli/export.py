@@ -11,7 +11,9 @@ from dnar2mae.errors import RunError
 
 @dataclass(frozen=True, kw_only=True)
 class ExportCommand:
-    """Write a trained model as a folder that transformers loads without remote code (ModernBertForMaskedLM).
+    """Write a trained model as a folder that transformers loads without remote code.
+
+    A Transformer becomes a stock ModernBertForMaskedLM. Other backbones need `import dnar2mae.hub` before.
 
     Example: dnar2mae export runs/first --to models/first --license cc-by-4.0
     """

@@ -18,7 +18,7 @@ class Mutagenesis:
     """
 
     model: Positional[Path]
-    """Run directory, checkpoint, or ModernBERT folder."""
+    """Run directory, checkpoint, or exported folder."""
     genome: Path
     """Sequence file."""
     region: str

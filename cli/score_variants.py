@@ -20,7 +20,7 @@ class ScoreVariantsCommand:
     """
 
     model: Positional[Path]
-    """Run directory, checkpoint, or ModernBERT folder."""
+    """Run directory, checkpoint, or exported folder."""
     genome: Path
     """Sequence file that the VCF refers to."""
     vcf: Path

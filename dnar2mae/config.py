@@ -368,7 +368,7 @@ class PretrainConfig(Settings, Generic[Data]):
     seed: int = 0
     """Every random choice of the run follows from it."""
     init: str | None = None
-    """Start from the weights of a run, a checkpoint or a ModernBERT folder, with its model and tokenizer settings."""
+    """Start from the weights of a run, a checkpoint or an exported folder, with its model and tokenizer settings."""
     num_workers: int = 0
     """Processes that prepare batches; 0 prepares them in the training process. Changes speed, not results."""
     device: str = "auto"

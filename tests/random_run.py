@@ -2,6 +2,7 @@
 
 import torch
 
+from dnar2mae.batch import Layout
 from dnar2mae.config import DataConfig, ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.models import MaskedModel
 from dnar2mae.run.checkpoint import Snapshot
@@ -18,7 +19,9 @@ def write_run(folder, model=None, k=1, stride=None, noise=0.1, **settings):
         data=DataConfig(genomes=("genome.fa",), window_bp=64),
         **settings,
     )
-    module = MaskedModel.of_tokens(config.model, KmerTokenizer(k, stride).vocabulary)
+    tokenizer = KmerTokenizer(k, stride)
+    length = tokenizer.num_tokens(config.data.window_bp)
+    module = MaskedModel.of_tokens(config.model, tokenizer.vocabulary, Layout(axes=(length,), tokens=length))
     module.reset_parameters(torch.Generator().manual_seed(1))
     with torch.no_grad():
         for name, parameter in module.named_parameters():

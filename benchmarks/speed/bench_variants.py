@@ -1,12 +1,14 @@
 """Rate of ``dnar2mae score-variants``: single-base substitutions from a VCF file to a VCF file, both strands.
 
-    python -m dnar2mae.benchmarks.speed.bench_variants --snvs 4000
+    python -m dnar2mae.benchmarks.speed.bench_variants --snvs 4000 --backbones transformer cnn --whole
 
-The model has random weights, on which the rate does not depend; every round scores the same file, and the first, which
-warms up, is not counted. Prints the rate of each round and the processor time, which other programs on the machine do
-not change much; appends rows to ``benchmarks/results/variants.csv``, each with the machine's load (running processes).
+The models have random weights, on which the rate does not depend; every round scores the same file by each of them in
+turn, and the first, which warms up, is not counted. Prints the rate of each round and the processor time, which other
+programs on the machine do not change much; appends rows to ``benchmarks/results/variants.csv``, each with the machine's
+load (running processes).
 """
 
+import itertools
 import os
 import resource
 import sys
@@ -37,7 +39,11 @@ class VariantBenchSettings:
     """Time the scoring of variants."""
 
     preset: str = "tiny"
-    """Sizes of the model."""
+    """Sizes of the models."""
+    backbones: tuple[str, ...] = ("transformer", "cnn")
+    """Their encoders."""
+    whole: bool = False
+    """Score also by encoding whole windows, to see what is gained by leaving out what a masked base does not need."""
     window_bp: int = 512
     """Sequence that the model sees around a variant."""
     snvs: int = 2000
@@ -62,11 +68,14 @@ def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
     return fasta, vcf
 
 
-def random_model(settings: VariantBenchSettings) -> Model:
-    """Build the preset with its initial weights."""
+def random_model(settings: VariantBenchSettings, backbone: str, *, whole: bool) -> Model:
+    """Build the preset's sizes of a backbone with its initial weights."""
     config = replace(PRESETS[settings.preset](), data=DataConfig(window_bp=settings.window_bp), device="auto")
+    config = replace(config, model=replace(config.model, backbone=backbone))
     modality, (device, _) = build_modality(config), choose_device(config)
     module = build_model(config, modality, device).eval().requires_grad_(False)
+    if whole:
+        module.encoder.partial_layers = lambda x: None  # type: ignore[method-assign]
     return Model.of(TrainedModel(config, modality, module, settings.preset))
 
 
@@ -76,30 +85,40 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def score(model: Model, vcf: Path, fasta: Path, options: ScoreOptions) -> dict[str, str]:
+    """Score the file once; return the rate and the processor time."""
+    before = cpu_seconds()
+    report = score_vcf(model, vcf, vcf.with_name("out.vcf.gz"), genome=fasta, options=options)
+    num_scored = report.alleles["scored"]
+    if report.alleles != {"scored": num_scored}:
+        raise RuntimeError(f"expected scored alleles only, got {report.alleles}")
+    cost = 1000 * (cpu_seconds() - before) / num_scored
+    return {"snvs_per_minute": f"{60 * num_scored / report.seconds:.0f}", "cpu_seconds_per_1000": f"{cost:.1f}"}
+
+
 def main(settings: VariantBenchSettings) -> int:
     """Score, print, record."""
-    model, options = random_model(settings), ScoreOptions(precision=settings.precision)
+    options = ScoreOptions(precision=settings.precision)
+    models = {
+        (backbone, "all" if whole else "needed"): random_model(settings, backbone, whole=whole)
+        for backbone in settings.backbones
+        for whole in (False, True)[: 1 + settings.whole]
+    }
     stamp = rows.stamp(environment()["commit"])
     about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
     with tempfile.TemporaryDirectory() as folder:
         fasta, vcf = write_inputs(Path(folder), settings.snvs)
         Genome.open(fasta, progress=False)
-        for number in range(settings.rounds + 1):
-            before = cpu_seconds()
-            report = score_vcf(model, vcf, Path(folder) / "out.vcf.gz", genome=fasta, options=options)
-            if report.alleles != {"scored": settings.snvs}:
-                raise RuntimeError(f"expected {settings.snvs} scored alleles, got {report.alleles}")
-            rate, cost = 60 * settings.snvs / report.seconds, 1000 * (cpu_seconds() - before) / settings.snvs
+        for number, ((backbone, positions), model) in itertools.product(range(settings.rounds + 1), models.items()):
+            found = score(model, vcf, fasta, options)
             if number:
-                row = {
-                    "what": "score-variants",
-                    "snvs_per_minute": f"{rate:.0f}",
-                    "cpu_seconds_per_1000": f"{cost:.1f}",
-                }
+                what = {"what": "score-variants", "backbone": backbone, "positions": positions}
                 machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
-                rows.append(RESULTS, row | about | machine | stamp)
+                rows.append(RESULTS, what | found | about | machine | stamp)
                 print(
-                    f"{rate:8,.0f} SNVs a minute, {cost:.1f} processor seconds per 1,000, {stamp['device']}", flush=True
+                    f"{backbone}, {positions} positions: {int(found['snvs_per_minute']):,} SNVs a minute, "
+                    f"{found['cpu_seconds_per_1000']} processor seconds per 1,000, {stamp['device']}",
+                    flush=True,
                 )
     return 0
 

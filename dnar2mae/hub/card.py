@@ -6,6 +6,7 @@ from typing import Any
 
 from dnar2mae.config import OptimizerConfig, PretrainConfig
 from dnar2mae.inference.model import Model
+from dnar2mae.models.modernbert import has_form
 from dnar2mae.run.config_file import read_config
 from dnar2mae.run.result import verdicts
 
@@ -13,16 +14,16 @@ _CARD = """---
 license: {license}
 library_name: transformers
 pipeline_tag: fill-mask
-tags: [dna, genomics, biology, modernbert, dnar2mae]
+tags: [{tags}]
 ---
 
 # {name}
 
 A masked language model of DNA: {parameters:.2f} M parameters, {depth} layers of width {width}, {tokens}, trained on
-windows of {window_bp} bp. The architecture is `ModernBertForMaskedLM`; no remote code is needed.
+windows of {window_bp} bp. {architecture}
 
 ```python
-from transformers import pipeline
+{imports}from transformers import pipeline
 
 pipeline("fill-mask", "path/to/this/folder")("{example}")
 ```
@@ -41,6 +42,10 @@ for an embedding, average the last hidden states over the tokens.
 The model knows the genomes above and no others. Scores of sequences from elsewhere, or longer than {window_bp} bp, are
 extrapolations. It is a research tool, not a medical device.
 """
+
+_MODERNBERT = "The architecture is `ModernBertForMaskedLM`; no remote code is needed."
+_OWN = """The architecture is `Dnar2maeForMaskedLM` with the backbone `{backbone}`: `pip install 'dnar2mae[hf]'`, and
+`import dnar2mae.hub` makes it known to transformers; no remote code is needed."""
 
 
 def model_card(model: Model, run: Path | None, license: str, *, name: str) -> str:
@@ -64,8 +69,12 @@ def model_card(model: Model, run: Path | None, license: str, *, name: str) -> st
         training = _training(read_config(run / "config.yaml", whole=True), model.source)
         summary = run / "summary.json"
         results = _results(json.loads(summary.read_text())) if summary.is_file() else "Not recorded: unfinished run.\n"
+    is_modernbert = has_form(model.config)
     return _CARD.format(
         license=license,
+        tags=", ".join(["dna", "genomics", "biology", *["modernbert"] * is_modernbert, "dnar2mae"]),
+        architecture=_MODERNBERT if is_modernbert else _OWN.format(backbone=model.config.backbone),
+        imports="" if is_modernbert else "import dnar2mae.hub\n",
         name=name,
         parameters=sum(p.numel() for p in model.module.parameters()) / 1e6,
         depth=model.config.depth,

@@ -1,4 +1,4 @@
-"""A trained model as a stock ``ModernBertForMaskedLM`` folder."""
+"""A trained model as a folder that ``transformers`` opens: a stock ModernBERT if it is one."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,16 @@ from safetensors.torch import save_file
 from dnar2mae.errors import RunError
 from dnar2mae.hub.card import model_card
 from dnar2mae.inference.model import Model
-from dnar2mae.models.modernbert import to_config, to_modernbert
+from dnar2mae.run.exported import to_config, to_weights
 from dnar2mae.storage.safe_files import folder_written_whole
 from dnar2mae.tokenizers.kmer_json import write_tokenizer
 
 
 def export(source: str | Path, to: str | Path, *, license: str = "unknown", overwrite: bool = False) -> Path:
     """Write a model as ``transformers`` reads it without remote code; the folder is complete or absent.
+
+    A Transformer becomes a stock ``ModernBertForMaskedLM``; any other backbone a ``Dnar2maeForMaskedLM``, which
+    ``import dnar2mae.hub`` makes known to ``transformers``.
 
     Parameters
     ----------
@@ -49,7 +52,7 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
     max_tokens = model.tokenizer.num_tokens(model.window_bp)
     try:
         with folder_written_whole(to) as partial:
-            weights = to_modernbert(model.module.state_dict())
+            weights = to_weights(model.config, model.module.state_dict())
             save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
             config = to_config(model.config, model.tokenizer, max_tokens)
             (partial / "config.json").write_text(json.dumps(config, indent=1))

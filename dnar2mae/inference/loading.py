@@ -13,10 +13,9 @@ from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.options import EmbedOptions
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models import MaskedModel
-from dnar2mae.models.modernbert import read_modernbert
 from dnar2mae.run.checkpoint import find_checkpoint, load_checkpoint, load_weights
 from dnar2mae.run.config_file import read_config
-from dnar2mae.tokenizers.kmer_json import read_tokenizer
+from dnar2mae.run.exported import is_exported, read_exported
 from dnar2mae.training.device import choose_device
 
 
@@ -63,7 +62,7 @@ class TrainedModel:
 
 
 def load(path: str | Path, *, device: str = "auto", seed: int | None = None) -> TrainedModel:
-    """Read a run of any modality, one of its checkpoints, or a ModernBERT folder as ``export`` writes it.
+    """Read a run of any modality, one of its checkpoints, or a folder as ``export`` writes it.
 
     Only safetensors, JSON and YAML are ever read.
 
@@ -86,14 +85,13 @@ def load(path: str | Path, *, device: str = "auto", seed: int | None = None) -> 
     """
     target, _ = choose_device(PretrainConfig(device=device))
     located = find_checkpoint(Path(path))
-    trained = _from_modernbert(Path(path), target) if located is None else _from_run(*located, target)
+    trained = _from_export(Path(path), target) if located is None else _from_run(*located, target)
     return trained if seed is None else trained.random_like(seed)
 
 
 def is_trained_model(path: Path) -> bool:
     """Return whether a folder is a run, a checkpoint or an export of this package, which :func:`load` reads."""
-    exported = (path / "config.json").is_file() and '"ModernBertForMaskedLM"' in (path / "config.json").read_text()
-    return (path / "config.yaml").is_file() or (path / "state.json").is_file() or exported
+    return (path / "config.yaml").is_file() or (path / "state.json").is_file() or is_exported(path)
 
 
 def _from_run(run: Path, checkpoint: Path, device: torch.device) -> TrainedModel:
@@ -104,9 +102,8 @@ def _from_run(run: Path, checkpoint: Path, device: torch.device) -> TrainedModel
     return TrainedModel(config, modality, _ready(model, device), str(checkpoint))
 
 
-def _from_modernbert(folder: Path, device: torch.device) -> TrainedModel:
-    sizes, weights, max_tokens = read_modernbert(folder)
-    tokenizer = read_tokenizer(folder)
+def _from_export(folder: Path, device: torch.device) -> TrainedModel:
+    sizes, tokenizer, weights, max_tokens = read_exported(folder)
     config = PretrainConfig(
         data=DataConfig(window_bp=(max_tokens - 1) * tokenizer.stride + tokenizer.k),
         tokenizer=TokenizerConfig(k=tokenizer.k, stride=tokenizer.stride),

@@ -33,7 +33,7 @@ class Model:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str = "auto") -> "Model":
-        """Read a run, one of its checkpoints, or a ModernBERT folder; see :func:`dnar2mae.inference.load`.
+        """Read a run, one of its checkpoints, or an exported folder; see :func:`dnar2mae.inference.load`.
 
         Raises
         ------

@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from dnar2mae.errors import RunError
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.hidden_states import tokens_at_once
-from dnar2mae.models.partial import encode_span
 
 
 @torch.inference_mode()
@@ -54,7 +53,7 @@ def masked_log_probabilities(
         position = np.concatenate([positions[i] for i in members]).astype(np.int64)
         start, end = int(position.min()), int(position.max()) + 1
         ids = torch.from_numpy(np.stack([tokens[i] for i in members])).to(device)
-        hidden = encode_span(module.encoder, module.embedder(ids), start, end)
+        hidden = module.encoder.encode_span(module.embedder(ids), start, end)
         logits = module.logits(hidden[row, torch.from_numpy(position - start).to(device)])
         scores = F.log_softmax(logits[:, real], dim=-1).cpu().numpy()
         for i, part in zip(members, np.split(scores, np.cumsum(counts)[:-1]), strict=True):

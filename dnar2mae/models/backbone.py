@@ -4,6 +4,7 @@ import pkgutil
 from abc import abstractmethod
 from typing import ClassVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from dnar2mae.batch import SEQUENCE, Layout, Lengths
 from dnar2mae.config import BACKBONES, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.attention import Backend
+from dnar2mae.models.partial import PartialLayer, encode_partly
 
 
 class Backbone(nn.Module):
@@ -32,6 +34,7 @@ class Backbone(nn.Module):
     dynamic_shapes: ClassVar[bool | None] = False
     """What ``torch.compile`` is told about its shapes; None lets it find out."""
     layers: nn.ModuleList
+    final_norm: nn.Module
     gradient_checkpointing: bool = False
     """Recompute each layer in the backward pass."""
     backend: Backend = "auto"
@@ -78,6 +81,28 @@ class Backbone(nn.Module):
         Tensor
             One vector per token; zero where there is padding.
         """
+
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
+        """Return the layers as :func:`~.partial.encode_partly` takes them; None if it cannot take them.
+
+        Parameters
+        ----------
+        x
+            Embeddings of sequences of one length, without padding.
+        """
+        return None
+
+    @torch.no_grad()
+    def encode_span(self, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
+        """Encode sequences of one length, and return the positions ``[start, end)``; no gradients.
+
+        Equal to ``encode(x, None)[:, start:end]`` up to rounding; an encoder that has :meth:`partial_layers` computes
+        only what the span depends on.
+        """
+        layers = self.partial_layers(x)
+        if layers is None:
+            return self.encode(x, None)[:, start:end]
+        return self.final_norm(encode_partly(layers, x, start, end))
 
     def pooled(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, real: Bool[Tensor, "B T"]

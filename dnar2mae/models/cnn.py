@@ -7,8 +7,10 @@ References
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from dnar2mae.batch import Layout, Lengths, flat_lengths, sequence_lengths
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.packing import Packing
+from dnar2mae.models.partial import PartialLayer
 from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
@@ -40,8 +43,9 @@ class ConvLayer(FeedForwardLayer):
         kernel = config.conv_kernel or (9 if num_axes == 1 else 3)  # 9 along a sequence, 3 x 3 on a grid
         dilation = 2 ** (index % _DOUBLINGS[num_axes])
         self.reach = dilation * (kernel // 2)
+        self.reads = range(-self.reach, self.reach + 1, dilation)
         self.conv_norm = layer_norm(config.width)
-        self.conv: nn.Module = convolution(
+        self.conv: nn.Conv1d | nn.Conv2d = convolution(
             config.width, config.width, kernel, padding=self.reach, dilation=dilation, bias=False
         )
 
@@ -52,6 +56,22 @@ class ConvLayer(FeedForwardLayer):
             inner = inner * keep
         x = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
         return self.feed_forward(x)
+
+    def partly(self) -> PartialLayer:
+        """Return the layer, of sequences, as :func:`~.partial.encode_partly` takes it."""
+        return PartialLayer(self.reads, lambda x: self(x, None), self.at)
+
+    def at(self, x: Float[Tensor, "B N D"], have: Int[Tensor, " N"], want: Int[Tensor, " M"]) -> Float[Tensor, "B M D"]:
+        """Return the outputs at the positions ``want`` from the inputs at ``have``, by a product a tap."""
+        tapped = want[:, None] + torch.tensor(self.reads, device=x.device)
+        index = torch.searchsorted(have, tapped).clamp_(max=len(have) - 1)
+        index = torch.where(have[index] == tapped, index, len(have))  # past an end: the row of zeros
+        inner = F.pad(self.conv_norm(x), (0, 0, 0, 1))
+        taps = self.conv.weight.permute(2, 1, 0).contiguous()
+        mixed = residual(x[:, torch.searchsorted(have, want)])
+        for rows, tap in zip(index.unbind(1), taps, strict=True):  # all taps at once would take their number in memory
+            mixed = mixed + inner[:, rows] @ tap
+        return self.feed_forward(mixed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +133,12 @@ class ConvNet(Backbone):
         tokens = Tokens(keep.view(len(x), size, 1), index, Packing.of_tokens(index, flat, size))
         encoded = self(apart.view(len(x), size, -1), tokens).flatten(0, 1)[index]
         return encoded.new_zeros(x.shape).flatten(0, 1).index_copy(0, source, encoded).view(x.shape)
+
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
+        """Return the layers for :meth:`encode_span`: along a sequence, each reads the taps of its kernel."""
+        if len(self.layout.axes) != 1:
+            return None
+        return [layer.partly() for layer in cast(list[ConvLayer], list(self.layers))]
 
     def forward(self, x: Float[Tensor, "B T D"], tokens: Tokens | None = None) -> Float[Tensor, "B T D"]:
         """Encode samples without padding, or with ``tokens``; ``--compile`` compiles this call."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dnar2mae.errors import ConfigError
@@ -54,7 +54,7 @@ def hidden_states(
             padded[row, : lengths[row]] = tokens[i]
         valid = np.arange(lengths.max()) < lengths[:, None]
         mask = None if valid.all() else torch.from_numpy(valid).to(device)
-        yield members, _at_layer(module, torch.from_numpy(padded).to(device), mask, layer % (depth + 1))
+        yield members, layer_outputs(module, torch.from_numpy(padded).to(device), mask, [layer % (depth + 1)])[0]
 
 
 def tokens_at_once(device: torch.device) -> int:
@@ -72,18 +72,38 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[Int[np.ndarr
         start += size
 
 
-def _at_layer(module: MaskedModel, tokens: Tensor, valid: Tensor | None, layer: int) -> Tensor:
-    if layer == 0:
-        return module.embedder(tokens)
-    if layer == module.config.depth:
-        return module(tokens, valid)
+def layer_outputs(
+    module: MaskedModel, tokens: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"] | None, layers: Sequence[int]
+) -> list[Tensor]:
+    """Encode tokens, and return the vectors at some depths.
+
+    Parameters
+    ----------
+    module, tokens, valid
+        As for :meth:`.MaskedModel.forward`.
+    layers
+        Depths, ascending: 0 is the normalised embedding, i the output of the i-th layer, and the model's depth that of
+        the final norm.
+    """
+    depth = module.config.depth
+    if tuple(layers) == (0,):
+        return [module.embedder(tokens)]
     outputs: list[Tensor] = []
-    hook = module.encoder.layers[layer - 1].register_forward_hook(lambda *call: outputs.append(call[-1]))
+    inner = [module.encoder.layers[layer - 1] for layer in layers if 0 < layer < depth]
+    hooks = [layer.register_forward_hook(lambda *call: outputs.append(call[-1])) for layer in inner]
     try:
-        module(tokens, valid)
+        last = module(tokens, valid)
     finally:
-        hook.remove()
-    hidden = outputs[0]
-    if hidden.ndim == 3 or valid is None:  # else rows are packed, [N, D], and padding is put back
+        for hook in hooks:
+            hook.remove()
+    found = [_padded(hidden, tokens, valid) for hidden in outputs]
+    if 0 in layers:
+        found.insert(0, module.embedder(tokens))
+    return [*found, last] if depth in layers else found
+
+
+def _padded(hidden: Tensor, tokens: Tensor, valid: Tensor | None) -> Tensor:
+    """Put padding back where rows are packed, [N, D]."""
+    if hidden.ndim == 3 or valid is None:
         return hidden
     return hidden.new_zeros(*tokens.shape, hidden.shape[-1]).masked_scatter(valid[..., None], hidden)

@@ -1,9 +1,12 @@
 """Dilated convolutions for the neighbourhood and, as every n-th layer, attention over the whole window."""
 
+from typing import cast
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dnar2mae.models.cnn import ConvNet, Tokens
+from dnar2mae.models.cnn import ConvLayer, ConvNet, Tokens
+from dnar2mae.models.partial import PartialLayer
 from dnar2mae.models.transformer import Layer, global_scope, run_layer
 
 
@@ -23,6 +26,16 @@ class Hybrid(ConvNet):
         every = self.config.global_every
         # attention takes no part in the cycle of dilations
         return Layer(self.config, index) if index % every == every - 1 else super().layer(index - index // every)
+
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
+        """Return the layers for :meth:`encode_span`; those of attention read the whole sequence."""
+        if len(self.layout.axes) != 1:
+            return None
+        scope = global_scope(self, x, None)
+        return [
+            layer.partly(scope, self.backend) if isinstance(layer, Layer) else cast(ConvLayer, layer).partly()
+            for layer in self.layers
+        ]
 
     def forward(self, x: Float[Tensor, "B T D"], tokens: Tokens | None = None) -> Float[Tensor, "B T D"]:
         """Encode samples as :class:`.ConvNet` does; attention leaves padding out."""

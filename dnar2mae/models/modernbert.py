@@ -5,13 +5,9 @@ References
 .. [1] https://huggingface.co/docs/transformers/model_doc/modernbert
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from dnar2mae.config import ModelConfig
@@ -19,7 +15,7 @@ from dnar2mae.errors import RunError
 from dnar2mae.models.transformer import NORM_EPS
 from dnar2mae.tokenizers import KmerTokenizer
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_BACKBONE = "transformer"
 _NAMES = {
     "embedder.embedding.weight": "model.embeddings.tok_embeddings.weight",
     "embedder.norm.weight": "model.embeddings.norm.weight",
@@ -49,6 +45,11 @@ _WANTED: dict[str, Any] = {
     "tie_word_embeddings": True,
 }
 """Settings that this package's encoder has built in; they are the published defaults."""
+
+
+def has_form(config: ModelConfig) -> bool:
+    """Return whether a model is arithmetically a ModernBERT."""
+    return config.backbone == _BACKBONE and config.objective == "mlm"
 
 
 def to_modernbert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,11 +126,8 @@ def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
     Raises
     ------
     RunError
-        If the model is no ModernBERT, or one with biases, another activation, or an irregular order of local and
-        global layers.
+        If the model is one with biases, another activation, or an irregular order of local and global layers.
     """
-    if content.get("model_type") != "modernbert":
-        raise RunError(f"{where}: expected model_type modernbert, got {content.get('model_type')}")
     for name, wanted in _WANTED.items():
         if content.get(name, wanted) != wanted:
             raise RunError(f"{where}: {name} must be {wanted}, got {content[name]}")
@@ -141,6 +139,7 @@ def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
         rope = content.get("rope_parameters") or {}
         # what a file leaves out has ModernBERT's default
         return ModelConfig(
+            backbone=_BACKBONE,
             width=content["hidden_size"],
             depth=depth,
             heads=content["num_attention_heads"],
@@ -168,52 +167,3 @@ def _global_every(types: list[str], depth: int) -> int:
 
 def _theta(rope: Mapping[str, Any], layer_type: str, default: float) -> float:
     return float((rope.get(layer_type) or {}).get("rope_theta", default))
-
-
-def read_modernbert(folder: Path) -> tuple[ModelConfig, dict[str, Tensor], int]:
-    """Read the configuration and weights of a folder that ``save_pretrained`` or ``export`` wrote.
-
-    Returns
-    -------
-    config, weights, max_tokens
-        Sizes, tensors (fp32) by this package's names, and the longest input that the configuration states.
-
-    Raises
-    ------
-    RunError
-        If a file is missing, damaged or a pickle, or the architecture is another.
-    """
-    file = folder / "config.json"
-    if not file.is_file():
-        refuse_pickles(folder)
-        raise RunError(f"{folder}: neither a run, nor a checkpoint of one, nor a ModernBERT folder with config.json")
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: not readable JSON: {error}") from error
-    config = from_config(content, str(file))
-    weights = from_modernbert(_read_safetensors(folder), config.depth)
-    return config, weights, content.get("max_position_embeddings", 512)
-
-
-def _read_safetensors(folder: Path) -> dict[str, Tensor]:
-    """Read all tensors of the weights, one file or several, in fp32."""
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        refuse_pickles(folder)
-        raise RunError(f"{folder}: no model.safetensors in this folder")
-    try:
-        return {name: tensor.float() for file in files for name, tensor in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{folder}: the weights cannot be read: {error}") from error
-
-
-def refuse_pickles(path: Path) -> None:
-    """Raise a RunError that explains why pickles are not read, if a folder or file is of these."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    pickles = [file.name for file in files if file.is_file() and file.suffix in _PICKLES]
-    if pickles:
-        raise RunError(
-            f"{path}: {', '.join(pickles)} may hold a pickle, which can run code when it is read; "
-            "only safetensors are read (save the model again with save_pretrained)"
-        )

@@ -7,7 +7,7 @@ References
 .. [3] Heo et al., "Rotary position embedding for vision transformer", arXiv 2403.13298.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,7 @@ from dnar2mae.config import ModelConfig
 from dnar2mae.models.attention import Backend, attention
 from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.packing import Packing
+from dnar2mae.models.partial import PartialLayer
 
 NORM_EPS = 1e-5
 _GRID_THETA = 100.0  # far below a sequence's, since a grid has few rows and columns
@@ -160,6 +161,29 @@ class Layer(FeedForwardLayer):
         mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
         return self.feed_forward(residual(x) + self.attention_out(mixed.flatten(-2)))
 
+    def partly(self, scope: Scope, backend: Backend) -> PartialLayer:
+        """Return the layer as :func:`~.partial.encode_partly` takes it."""
+        window = scope.window
+        reads = None if window is None else range(-window, window + 1)
+        return PartialLayer(
+            reads, lambda x: self(x, scope, None, backend), lambda x, have, want: self.at(x, have, want, scope)
+        )
+
+    def at(
+        self, x: Float[Tensor, "B N D"], have: Int[Tensor, " N"], want: Int[Tensor, " M"], scope: Scope
+    ) -> Float[Tensor, "B M D"]:
+        """Return the outputs at the positions ``want`` from the inputs at ``have``, by attention between the two."""
+        width, own = x.shape[-1], torch.searchsorted(have, want)
+        normed = self.attention_norm(x)
+        query = F.linear(normed[:, own], self.qkv.weight[:width]).unflatten(-1, (self.heads, -1))
+        key, value = F.linear(normed, self.qkv.weight[width:]).unflatten(-1, (2, self.heads, -1)).unbind(-3)
+        cos, sin = (angle.to(key.dtype)[:, None] for angle in (scope.cos, scope.sin))
+        query, key = rotate(query, cos[want], sin[want]), rotate(key, cos[have], sin[have])
+        visible = None if scope.window is None else (want[:, None] - have).abs() <= scope.window
+        query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible).transpose(1, 2)
+        return self.feed_forward(residual(x[:, own]) + self.attention_out(mixed.flatten(-2)))
+
 
 class Transformer(Backbone):
     """A stack of layers and a final norm.
@@ -239,6 +263,12 @@ class Transformer(Backbone):
                 sign = 1 if head % 2 else -1  # to the left, to the right
                 query.copy_(_PULL * torch.stack([cos[offset], sign * sin[offset]]))
                 key.copy_(_PULL * torch.stack([torch.ones(pairs), torch.zeros(pairs)]))
+
+    def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer]:
+        """Return the layers for :meth:`encode_span`; a local one reads its window."""
+        everywhere, nearby = self.scopes(x, None)
+        layers = cast(list[Layer], list(self.layers))
+        return [layer.partly(everywhere if layer.is_global else nearby, self.backend) for layer in layers]
 
     def scopes(self, x: Float[Tensor, "*N D"], packing: Packing | None) -> tuple[Scope, Scope]:
         """Return the scopes of global and of local layers."""

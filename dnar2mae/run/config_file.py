@@ -43,12 +43,26 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
         if name != default.modality:
             default = preset_for(name, default)
         of_modality: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
-        return _CONVERTER.structure(_merged(to_dict(default), content), of_modality)
-    except ClassValidationError as error:
-        faults = transform_error(error, format_exception=_fault)
-        raise ConfigError(f"{path}: {'; '.join(faults)}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: modality: {error}") from error
+    return structured(_merged(to_dict(default), content), of_modality, str(path))
+
+
+def structured(content: Any, kind: Any, where: str) -> Any:
+    """Return settings of the class ``kind`` from nested plain values; what these leave out has its default.
+
+    Raises
+    ------
+    ConfigError
+        If a key is missing or unknown or a value breaks its rule; every fault is named, after ``where``.
+    """
+    try:
+        return _CONVERTER.structure(content, kind)
+    except ClassValidationError as error:
+        faults = transform_error(error, format_exception=_fault)
+        raise ConfigError(f"{where}: {'; '.join(faults)}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def write_config(config: PretrainConfig, path: Path) -> None:
@@ -103,6 +117,8 @@ def _fault(error: BaseException, _type: Any) -> str:
             return str(error)
         case _ if hasattr(error, "extra_fields"):
             return f"unknown key {', '.join(sorted(map(str, error.extra_fields)))}"
+        case KeyError():
+            return f"{error.args[0]} is missing"
         case ValueError() | TypeError():
             return f"invalid value ({error})"
     return str(error)

@@ -8,11 +8,10 @@ from dnar2mae.config import ModelConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import RunError
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.models import MaskedModel
-from dnar2mae.models.modernbert import read_modernbert
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.checkpoint import find_checkpoint, load_checkpoint, load_weights
 from dnar2mae.run.config_file import flatten, read_config
-from dnar2mae.tokenizers.kmer_json import read_tokenizer
+from dnar2mae.run.exported import read_exported
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,7 @@ class InitialWeights:
     model: ModelConfig
     tokenizer: TokenizerConfig
     saved: Path | None
-    """Its run directory; None for a ModernBERT folder."""
+    """Its run directory; None for an exported folder."""
     load: Callable[[MaskedModel], object]
     """Loads the weights into a model."""
 
@@ -93,7 +92,7 @@ def refuse_other_settings(
 
 
 def initial_weights(config: PretrainConfig) -> InitialWeights:
-    """Read what ``--init`` names: a run or a checkpoint of the same modality, or a ModernBERT folder.
+    """Read what ``--init`` names: a run or a checkpoint of the same modality, or an exported folder.
 
     Raises
     ------
@@ -103,8 +102,7 @@ def initial_weights(config: PretrainConfig) -> InitialWeights:
     path = Path(str(config.init))
     located = find_checkpoint(path)
     if located is None:
-        model, weights, _ = read_modernbert(path)
-        kmers = read_tokenizer(path)
+        model, kmers, weights, _ = read_exported(path)
         tokenizer = TokenizerConfig(k=kmers.k, stride=kmers.stride)
         return InitialWeights(model, tokenizer, None, lambda to: load_weights(to, weights, path))
     run, checkpoint = located

@@ -229,8 +229,8 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
             Model.from_pretrained(path)
         assert "\n" not in str(error.value)
 
-    refused("neither a run, nor a checkpoint of one, nor a ModernBERT folder", tmp_path / "none")
-    refused("expected model_type modernbert, got bert", model_type="bert")
+    refused("neither a run, nor a checkpoint of one, nor an exported folder", tmp_path / "none")
+    refused("expected model_type modernbert or dnar2mae, got bert", model_type="bert")
     refused("norm_eps must be 1e-05, got 1e-12", norm_eps=1e-12)
     refused("layer_types must have a full_attention layer first", layer_types=["sliding_attention", "full_attention"])
     refused("out: does not fit the model: encoder.layers.0.mlp_in.weight is", intermediate_size=20)

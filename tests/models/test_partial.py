@@ -1,25 +1,54 @@
 import pytest
 import torch
 
+from dnar2mae.batch import SEQUENCE, Layout
 from dnar2mae.config import ModelConfig
-from dnar2mae.models.partial import encode_span
-from dnar2mae.models.transformer import Transformer
+from dnar2mae.models.backbone import build_encoder
+
+SIZES = {"width": 16, "heads": 2, "mlp_width": 24, "local_tokens": 8}
+SPANS = [(0, 1), (37, 38), (20, 45), (69, 70), (0, 70)]
+
+
+def check(encoder, span, length=70):
+    x = torch.randn(3, length, 16)
+    whole = encoder.encode(x, None).detach()
+    torch.testing.assert_close(encoder.encode_span(x, *span), whole[:, slice(*span)], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("global_every", [1, 2, 3, 9])
-@pytest.mark.parametrize("span", [(0, 1), (37, 38), (20, 45), (69, 70), (0, 70)])
+@pytest.mark.parametrize("span", SPANS)
 def test_a_span_equals_that_part_of_the_whole(global_every, span):
-    config = ModelConfig(width=16, depth=5, heads=2, mlp_width=24, global_every=global_every, local_tokens=8)
-    encoder = Transformer(config)
-    x = torch.randn(3, 70, 16)
-    whole = encoder(x).detach()
-    torch.testing.assert_close(encode_span(encoder, x, *span), whole[:, slice(*span)], atol=1e-5, rtol=1e-5)
+    check(build_encoder(ModelConfig(depth=5, global_every=global_every, **SIZES), SEQUENCE), span)
 
 
-def test_what_is_outside_the_span_is_not_computed():
-    encoder = Transformer(ModelConfig(width=16, depth=6, heads=2, mlp_width=24, global_every=3, local_tokens=8))
+@pytest.mark.parametrize("depth", [1, 6, 8])  # dilations begin anew after six layers
+@pytest.mark.parametrize("kernel", [None, 3, 1])
+@pytest.mark.parametrize(("span", "length"), [*((span, 70) for span in SPANS), ((0, 1), 1), ((300, 302), 700)])
+def test_a_span_of_dilated_convolutions(depth, kernel, span, length):
+    config = ModelConfig(backbone="cnn", depth=depth, conv_kernel=kernel, **SIZES)
+    check(build_encoder(config, SEQUENCE), span, length)
+
+
+@pytest.mark.parametrize("span", SPANS)
+def test_a_span_of_convolutions_and_attention(span):
+    check(build_encoder(ModelConfig(backbone="hybrid", depth=6, global_every=3, **SIZES), SEQUENCE), span)
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "hybrid", "mlp", "transformer"])
+def test_a_span_of_a_grid(backbone):
+    check(build_encoder(ModelConfig(backbone=backbone, depth=2, **SIZES), Layout(axes=(7, 10), tokens=70)), (33, 35))
+
+
+def computed(backbone, depth, length):
+    encoder = build_encoder(ModelConfig(backbone=backbone, depth=depth, global_every=3, **SIZES), SEQUENCE)
     sizes = []
     for layer in encoder.layers:
         layer.mlp_in.register_forward_hook(lambda _, inputs, __: sizes.append(inputs[0].shape[1]))
-    encode_span(encoder, torch.randn(1, 70, 16), 30, 31)
-    assert sizes == [70, 70, 70, 17, 9, 1]
+    encoder.encode_span(torch.randn(1, length, 16), length // 2, length // 2 + 1)
+    return sizes
+
+
+def test_what_is_outside_the_span_is_not_computed():
+    assert computed("transformer", 6, 70) == [70, 70, 70, 17, 9, 1]
+    assert computed("cnn", 6, 512) == [249, 121, 57, 25, 9, 1]
+    assert computed("cnn", 7, 2048) == [505, 489, 457, 225, 81, 9, 1]

@@ -1,4 +1,5 @@
 import gzip
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,22 +10,24 @@ import torch
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.genome.store import Genome
-from dnar2mae.inference import Model, predictions
-from dnar2mae.models.partial import encode_span
+from dnar2mae.inference import Model
 from dnar2mae.variants import Labels, ScoreOptions, Variant, mutagenesis, score_variants, score_vcf
 from tests.random_run import write_run
 
 pysam = pytest.importorskip("pysam")
 KMERS = [(1, 1), (3, 3), (3, 1), (4, 3)]
 LAYOUT = ModelConfig(width=16, depth=2, heads=2, mlp_width=16)
+CNN = replace(LAYOUT, backbone="cnn", depth=3)
 HEADER = '##fileformat=VCFv4.2\n##INFO=<ID=CLASS,Number=1,Type=String,Description="class">\n'
 COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 FORWARD = ScoreOptions(both_strands=False)
 
 
-@pytest.fixture(params=KMERS, ids=str)
+@pytest.fixture(
+    params=[*((LAYOUT, *kmer) for kmer in KMERS), (CNN, 1, 1), (CNN, 3, 1)], ids=lambda p: f"{p[0].backbone}-{p[1:]}"
+)
 def model(request, tmp_path):
-    return Model.from_pretrained(write_run(tmp_path / "run", LAYOUT, *request.param), device="cpu")
+    return Model.from_pretrained(write_run(tmp_path / "run", *request.param), device="cpu")
 
 
 @pytest.fixture
@@ -120,9 +123,9 @@ def test_both_strands_see_one_molecule(model, genome, flipped):
 
 def test_reference_and_alternatives_share_one_masked_forward(single, genome, monkeypatch):
     rows = []
-    monkeypatch.setattr(
-        predictions, "encode_span", lambda encoder, x, *span: rows.append(len(x)) or encode_span(encoder, x, *span)
-    )
+    encoder = single.module.encoder
+    encode_span = encoder.encode_span
+    monkeypatch.setattr(encoder, "encode_span", lambda x, *span: rows.append(len(x)) or encode_span(x, *span))
     ref = genome.fetch("one", 500, 501)
     alts = tuple("ACGT".replace(ref, ""))
     found = score_variants(single, genome, [Variant("one", 500, ref, alts)])[0]
@@ -207,7 +210,9 @@ def test_unknown_bases_nearby(tmp_path):
     assert np.isfinite(found[1].ratio).all()
 
 
-def test_bfloat16_changes_little(single, genome):
+@pytest.mark.parametrize("layout", [LAYOUT, CNN], ids=lambda layout: layout.backbone)
+def test_bfloat16_changes_little(layout, genome, tmp_path):
+    single = Model.from_pretrained(write_run(tmp_path / "run", layout), device="cpu")
     ref = genome.fetch("one", 500, 501)
     variant = Variant("one", 500, ref, tuple("ACGT".replace(ref, "")))
     exact, quick = (score_variants(single, genome, [variant], ScoreOptions(precision=p))[0] for p in ("fp32", "bf16"))
