@@ -75,7 +75,7 @@ class ConvLayer(FeedForwardLayer):
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TokenPlaces:
     """Where the tokens of padded rows lie."""
 
     keep: Float[Tensor, "B T 1"]
@@ -130,7 +130,7 @@ class ConvNet(Backbone):
         index = (rows + place).flatten()[source]
         apart = x.new_zeros(len(x) * size, x.shape[2]).index_copy(0, index, x.flatten(0, 1)[source])
         keep = x.new_zeros(len(x) * size, 1).index_fill(0, index, 1.0)
-        tokens = Tokens(keep.view(len(x), size, 1), index, Packing.of_tokens(index, flat, size))
+        tokens = TokenPlaces(keep.view(len(x), size, 1), index, Packing.of_tokens(index, flat, size))
         encoded = self(apart.view(len(x), size, -1), tokens).flatten(0, 1)[index]
         return encoded.new_zeros(x.shape).flatten(0, 1).index_copy(0, source, encoded).view(x.shape)
 
@@ -140,7 +140,7 @@ class ConvNet(Backbone):
             return None
         return [layer.partly() for layer in cast(list[ConvLayer], list(self.layers))]
 
-    def forward(self, x: Float[Tensor, "B T D"], tokens: Tokens | None = None) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None = None) -> Float[Tensor, "B T D"]:
         """Encode samples without padding, or with ``tokens``; ``--compile`` compiles this call."""
         axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         keep = None if tokens is None else tokens.keep.unflatten(1, axes)

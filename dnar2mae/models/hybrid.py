@@ -5,7 +5,7 @@ from typing import cast
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dnar2mae.models.cnn import ConvLayer, ConvNet, Tokens
+from dnar2mae.models.cnn import ConvLayer, ConvNet, TokenPlaces
 from dnar2mae.models.partial import PartialLayer
 from dnar2mae.models.transformer import Layer, global_scope, run_layer
 
@@ -37,7 +37,7 @@ class Hybrid(ConvNet):
             for layer in self.layers
         ]
 
-    def forward(self, x: Float[Tensor, "B T D"], tokens: Tokens | None = None) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None = None) -> Float[Tensor, "B T D"]:
         """Encode samples as :class:`.ConvNet` does; attention leaves padding out."""
         axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         keep = None if tokens is None else tokens.keep.unflatten(1, axes)

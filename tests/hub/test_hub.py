@@ -19,7 +19,7 @@ from tests.random_run import write_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 STRIDES = [(1, 1), (3, 3), (6, 6), (2, 1), (3, 1), (3, 2), (6, 4)]
-LAYOUTS = {name: preset().model for name, preset in PRESETS.items()}
+LAYOUTS = {name: replace(preset().model, backbone="transformer") for name, preset in PRESETS.items()}
 
 
 def shrunk(layout):
