@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from dnar2mae.cli.parse import parse
+from dnar2mae.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dnar2mae.inference import Model
+    from dnar2mae.variants import ScoreOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +22,29 @@ class ScoreVariantsCommand:
 
     Substitutions: log-likelihood ratio at the masked site. Insertions and deletions: difference of
     pseudo-log-likelihoods around the site. In nats, both strands averaged; lower is less expected.
+
+    With an annotation instead of variants, a check of the model whose answer is known:
+    dnar2mae score-variants runs/first --genome G.fa --controls genes.gff3 --out controls.csv
     """
 
     model: Positional[Path]
     """Run directory, checkpoint, or exported folder."""
     genome: Path
-    """Sequence file that the VCF refers to."""
-    vcf: Path
-    """VCF (plain or bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
+    """Sequence file that the VCF or the annotation refers to."""
     out: Path
-    """X.vcf or X.vcf.gz (the input with INFO fields R2MAE_*), or X.tsv (a line an allele; for a table, a row)."""
+    """X.vcf or X.vcf.gz (the input with INFO fields R2MAE_*), or X.tsv (a line an allele; for a table, a row); of
+    controls X.csv (a line a variant)."""
+    vcf: Path | None = None
+    """VCF (plain or bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
+    controls: Path | None = None
+    """GFF3, GTF, BED or GenBank file to draw pairs from: a stop codon gained, a splice site broken or a start codon
+    lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts beside them."""
+    pairs: int = 700
+    """controls: most pairs of each."""
+    region: Literal["held-out", "all"] = "held-out"
+    """controls: draw pairs from what the run held out, or from all of the genome."""
+    seed: int = 0
+    """controls: seed of the draw."""
     window_bp: int | None = None
     """Sequence around a variant that the model sees. By default the length of the training windows."""
     one_strand: Annotated[bool, arg(name="one-strand")] = False
@@ -48,35 +66,77 @@ class ScoreVariantsCommand:
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
 
+    def __post_init__(self) -> None:
+        """Check that there is one input, and no setting of the other."""
+        if (self.vcf is None) == (self.controls is None):
+            raise ConfigError("give either --vcf (variants to score) or --controls (an annotation to draw them from)")
+        given, others = ("vcf", _OF_CONTROLS) if self.controls is None else ("controls", _OF_VCF)
+        for name in others:
+            if getattr(self, name) != self.__dataclass_fields__[name].default:
+                raise ConfigError(f"--{name.replace('_', '-')} has no effect with --{given}: leave it out")
+
+
+_OF_CONTROLS = ("pairs", "region", "seed")
+_OF_VCF = ("distance", "indel_flank_bp", "allow_mismatches", "evaluate", "positive", "negative")
+
 
 def run(argv: list[str]) -> int:
-    """Parse, score, print the counts."""
+    """Parse, score, print the counts or the table of controls."""
     command = parse(ScoreVariantsCommand, argv, prog="dnar2mae score-variants")
     from dnar2mae.inference import Model
-    from dnar2mae.variants import Labels, ScoreOptions, score_vcf
+    from dnar2mae.variants import ScoreOptions
+
+    options = ScoreOptions(
+        window_bp=command.window_bp,
+        both_strands=not command.one_strand,
+        distance=command.distance,
+        indel_flank_bp=command.indel_flank_bp,
+        precision=command.precision,
+    )
+    score = _score_vcf if command.controls is None else _score_controls
+    for line in score(command, Model.from_pretrained(command.model, device=command.device), options):
+        print(line)
+    print(f"Wrote {command.out}")
+    return 0
+
+
+def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> list[str]:
+    from dnar2mae.variants import Labels, score_vcf
 
     labels = None
     if command.evaluate:
         labels = Labels(field=command.evaluate, positive=command.positive, negative=command.negative)
+    assert command.vcf is not None
     report = score_vcf(
-        Model.from_pretrained(command.model, device=command.device),
+        model,
         command.vcf,
         command.out,
         genome=command.genome,
-        options=ScoreOptions(
-            window_bp=command.window_bp,
-            both_strands=not command.one_strand,
-            distance=command.distance,
-            indel_flank_bp=command.indel_flank_bp,
-            precision=command.precision,
-        ),
+        options=options,
         labels=labels,
         allow_mismatches=command.allow_mismatches,
     )
     counts = ", ".join(f"{count:,} {status}" for status, count in report.alleles.items())
-    print(f"{report.records:,} records, {report.mismatches:,} REF mismatches; alleles: {counts}")
-    print(f"{report.seconds:.0f} s, {60 * report.records / max(report.seconds, 1e-9):,.0f} records a minute")
-    for name, interval in report.metrics.items():
-        print(f"{name} {interval}, {report.groups[0]:,} positive and {report.groups[1]:,} negative alleles")
-    print(f"Wrote {command.out}")
-    return 0
+    return [
+        f"{report.records:,} records, {report.mismatches:,} REF mismatches; alleles: {counts}",
+        f"{report.seconds:.0f} s, {60 * report.records / max(report.seconds, 1e-9):,.0f} records a minute",
+        *(
+            f"{name} {interval}, {report.groups[0]:,} positive and {report.groups[1]:,} negative alleles"
+            for name, interval in report.metrics.items()
+        ),
+    ]
+
+
+def _score_controls(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> list[str]:
+    from dnar2mae.variants import ControlOptions, score_controls
+
+    assert command.controls is not None
+    report = score_controls(
+        model,
+        command.controls,
+        command.out,
+        genome=command.genome,
+        score=options,
+        options=ControlOptions(pairs=command.pairs, region=command.region, seed=command.seed),
+    )
+    return [*report.lines(), f"{report.seconds:.0f} s"]

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     # 6 and 7 were other streams once; renumbering would change every draw
     AUGMENT = 8
     GENES = 9
+    CONTROL = 10
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:

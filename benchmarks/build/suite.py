@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dnar2mae.benchmarks.build.annotation import Annotation, read_annotation
 from dnar2mae.benchmarks.build.config import TASKS, BuildConfig
 from dnar2mae.benchmarks.build.examples import Examples, fit_for_use, letters, matched, window_codes
 from dnar2mae.benchmarks.build.partition import inside, partition
@@ -16,6 +15,7 @@ from dnar2mae.benchmarks.build.tasks import MAKERS, TaskSource
 from dnar2mae.benchmarks.tasks.sequences import canonical
 from dnar2mae.benchmarks.tasks.suite import CUSTOM_FILE
 from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.annotation import Annotation, read_annotation
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.store import Genome
 from dnar2mae.storage.safe_files import folder_written_whole

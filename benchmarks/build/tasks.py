@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from dnar2mae.benchmarks.build.annotation import Annotation
 from dnar2mae.benchmarks.build.examples import Examples, concatenate
 from dnar2mae.genome.alphabet import SOFT_MASK, complement, encode
+from dnar2mae.genome.annotation import Annotation
 from dnar2mae.genome.intervals import Intervals, difference, intersection, intervals_of, union
 from dnar2mae.genome.store import Genome
 

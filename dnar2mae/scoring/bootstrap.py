@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from dnar2mae.scoring.scores import COUNT_SCORES
 
 RESAMPLES = 2000
-# fewer, since scores of ranks are recomputed from the rows each time
+# fewer, since scores of ranks are computed anew from the rows each time
 _GROUP_RESAMPLES = 1000
 
 
@@ -111,16 +111,29 @@ def evaluate_groups(
     dict
         ``AUROC`` and ``AUPRC`` (the latter's chance level is the positives' share).
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     rng = np.random.default_rng(seed)
-    groups = np.flatnonzero(positive), np.flatnonzero(~positive)
-    draws = [np.concatenate([rng.choice(g, len(g)) for g in groups]) for _ in range(_GROUP_RESAMPLES)]
-    intervals = {}
-    for name, measure in (("AUROC", roc_auc_score), ("AUPRC", average_precision_score)):
-        resampled = np.array([measure(positive[rows], scores[rows]) for rows in draws])
-        intervals[name] = interval(float(measure(positive, scores)), resampled)
-    return intervals
+    # the score is ranked once: a resample changes only how often each distinct value occurs in each group
+    values, rank = np.unique(scores, return_inverse=True)
+    groups = rank[positive], rank[~positive]
+    observed = _rank_scores(*(np.bincount(group, minlength=len(values)) for group in groups))
+    resampled = np.array(
+        [
+            _rank_scores(*(np.bincount(rng.choice(group, len(group)), minlength=len(values)) for group in groups))
+            for _ in range(_GROUP_RESAMPLES)
+        ]
+    )
+    return {name: interval(observed[i], resampled[:, i]) for i, name in enumerate(("AUROC", "AUPRC"))}
+
+
+def _rank_scores(positives: Int[np.ndarray, " U"], negatives: Int[np.ndarray, " U"]) -> tuple[float, float]:
+    """Return AUROC and average precision of the numbers of positives and negatives at each score, ascending."""
+    num_positive, num_negative = positives.sum(), negatives.sum()
+    # a negative with the same score is half below
+    below = np.cumsum(negatives) - negatives / 2
+    reached = np.cumsum((positives + negatives)[::-1])
+    precision = np.cumsum(positives[::-1]) / np.maximum(reached, 1)
+    auroc = positives @ below / (num_positive * num_negative)
+    return float(auroc), float(positives[::-1] @ precision / num_positive)
 
 
 def compare(observed: Float[np.ndarray, " T"], resampled: Sequence[Float[np.ndarray, " R"]]) -> ModelDifference:

@@ -2,7 +2,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnar2mae.benchmarks.build.annotation import Transcript, read_annotation
 from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.build.examples import Examples, matched, window_codes
 from dnar2mae.benchmarks.build.partition import inside, partition
@@ -13,6 +12,7 @@ from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import encode
+from dnar2mae.genome.annotation import Transcript, read_annotation
 from dnar2mae.genome.simulate import SimulateConfig, simulate
 from dnar2mae.genome.store import Genome
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from Bio import SeqIO
 
-from dnar2mae.benchmarks.build.annotation import read_annotation
+from dnar2mae.genome.annotation import read_annotation
 from dnar2mae.genome.store import Genome
 
 from .common import Refused, genome, reading

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import bioframe
 
-from dnar2mae.benchmarks.build.annotation import read_annotation
+from dnar2mae.genome.annotation import read_annotation
 
 from .common import LENGTHS, Refused, genome, reading
 

@@ -101,6 +101,7 @@ def test_two_groups_have_intervals_around_their_areas():
         (scores[positive][:, None] > scores[~positive]).mean()
         + (scores[positive][:, None] == scores[~positive]).mean() / 2
     )
+    assert found["AUPRC"].value == pytest.approx(metrics.average_precision_score(positive, scores))
     for part in found.values():
         assert part.low < part.value < part.high
     assert evaluate_groups(scores, positive) == found

@@ -79,7 +79,14 @@ class DnaModality(Modality):
         return tuple(Genome.open(path) for path in self.config.data.genomes)
 
     @cached_property
-    def _parts(self) -> Split:
+    def parts(self) -> Split:
+        """The stretches that are trained on and those that are held out.
+
+        Raises
+        ------
+        SequenceError
+            If a genome cannot be used or divided.
+        """
         return split(self.genomes, self.config.data)
 
     @cached_property
@@ -92,7 +99,7 @@ class DnaModality(Modality):
             If no window is left.
         """
         data = self.config.data
-        drawn = WindowSource(self.genomes, self._parts.training, data, seed=self.config.seed)
+        drawn = WindowSource(self.genomes, self.parts.training, data, seed=self.config.seed)
         return DnaSource(drawn, self.tokenizer, data.soft_mask_weight)
 
     @cached_property
@@ -104,7 +111,7 @@ class DnaModality(Modality):
         SequenceError
             If no window is left.
         """
-        return FiniteDnaSource(TiledSource(self.genomes, self._parts.validation, self.config.data), self.tokenizer)
+        return FiniteDnaSource(TiledSource(self.genomes, self.parts.validation, self.config.data), self.tokenizer)
 
     def embedder(self) -> TokenEmbedder:
         """Build the table of token vectors."""

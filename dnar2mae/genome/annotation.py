@@ -33,6 +33,10 @@ class AnnotationLine(NamedTuple):
     type: str
     id: str
     parents: tuple[str, ...]
+    phase: int | None = None
+    """Of a coding part: its bases, in reading order, before the first whole codon."""
+    genetic_code: int | None = None
+    """Number of NCBI's table, where the file names one."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,10 @@ class Transcript:
     """In the order of coordinates; empty where they are not annotated."""
     coding: tuple[Span, ...] = ()
     """Coding parts in the order of coordinates; empty for what is not (known to be) coding."""
+    phases: tuple[int | None, ...] = ()
+    """Of each coding part: its bases, in reading order, before the first whole codon; None where the file is silent."""
+    genetic_code: int | None = None
+    """Number of NCBI's table, where the file names one."""
 
     def introns(self) -> list[Span]:
         """Return the gaps between exons (between coding parts where exons are not annotated)."""
@@ -136,7 +144,7 @@ def _gff_lines(path: Path) -> Iterator[AnnotationLine]:
         fields = text.split("\t")
         if len(fields) != 9 or not (fields[3].isdigit() and fields[4].isdigit()):
             raise SequenceError(f"{where}: a line has 9 tab-separated columns with start and end, got {text[:60]!r}")
-        name, _, kind, start, end, _, strand, _, attributes = fields
+        name, _, kind, start, end, _, strand, phase, attributes = fields
         if pairs := dict(_GTF_ATTRIBUTE.findall(attributes)):
             transcript, gene = pairs.get("transcript_id", ""), pairs.get("gene_id", "")
             own = {"gene": gene, "transcript": transcript}.get(kind, "")
@@ -145,7 +153,12 @@ def _gff_lines(path: Path) -> Iterator[AnnotationLine]:
             pairs = dict(pair.strip().split("=", 1) for pair in attributes.split(";") if "=" in pair)
             own = pairs.get("ID", "")
             parents = tuple(pairs["Parent"].split(",")) if "Parent" in pairs else ()
-        yield AnnotationLine(where, name, int(start) - 1, int(end), strand, kind, own, parents)
+        span, frame, table = (int(start) - 1, int(end)), _number(phase), _number(pairs.get("transl_table", ""))
+        yield AnnotationLine(where, name, *span, strand, kind, own, parents, frame, table)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def _bed_lines(path: Path) -> Iterator[AnnotationLine]:
@@ -185,10 +198,13 @@ def _genbank_lines(path: Path) -> Iterator[AnnotationLine]:
                 parents = (f"gene {tag}",) if tag and feature.type == "CDS" else ()
                 yield AnnotationLine(where, record.id, *whole, strand, feature.type + " transcript", own, parents)
                 part = "CDS" if feature.type == "CDS" else "exon"
-                for location in feature.location.parts:
-                    yield AnnotationLine(
-                        where, record.id, int(location.start), int(location.end), strand, part, "", (own,)
-                    )
+                table = _number("".join(feature.qualifiers.get("transl_table", [""])))
+                phase = (_number("".join(feature.qualifiers.get("codon_start", [""]))) or 1) - 1
+                # in reading order: the first part has the phase, and those of the others follow from it
+                for i, location in enumerate(feature.location.parts):
+                    span = int(location.start), int(location.end)
+                    frame = None if i else phase
+                    yield AnnotationLine(where, record.id, *span, strand, part, "", (own,), frame, table)
 
 
 def _genbank_records(path: Path) -> Iterator[Any]:
@@ -235,24 +251,25 @@ def _placed(lines: Iterable[AnnotationLine], genome: Genome, unknown: dict[str, 
 def _transcripts(lines: Sequence[AnnotationLine]) -> list[Transcript]:
     """Return every parent of exons or coding parts as a transcript; single intervals where there is none."""
     by_id = {line.id: line for line in lines if line.id}
-    parts: dict[str, dict[str, list[Span]]] = {}
-    first: dict[str, AnnotationLine] = {}
+    parts: dict[str, dict[str, dict[Span, AnnotationLine]]] = {}
     for line in lines:
         if line.type not in ("exon", "CDS") or line.strand not in ("+", "-"):
             continue
         for parent in line.parents or ((line.id,) if line.id else ()):
-            parts.setdefault(parent, {"exon": [], "CDS": []})[line.type].append((line.start, line.end))
-            first.setdefault(parent, line)
+            parts.setdefault(parent, {"exon": {}, "CDS": {}})[line.type][line.start, line.end] = line
     transcripts = []
     for parent, pieces in parts.items():
-        exons, coding = (tuple(sorted(set(pieces[kind]))) for kind in ("exon", "CDS"))
+        exons, coding = (tuple(sorted(pieces[kind])) for kind in ("exon", "CDS"))
         hull = exons + coding
         span = min(start for start, _ in hull), max(end for _, end in hull)
         owner = by_id.get(parent)
         if owner is not None and not exons:  # coding parts alone leave out the untranslated ends
             gene = by_id.get(owner.parents[0], owner) if owner.parents else owner
             span = min(span[0], gene.start), max(span[1], gene.end)
-        transcripts.append(Transcript(first[parent].name, first[parent].strand, span, exons, coding))
+        of_coding = [pieces["CDS"][part] for part in coding]
+        first = of_coding[0] if coding else pieces["exon"][exons[0]]
+        phases = tuple(line.phase for line in of_coding)
+        transcripts.append(Transcript(first.name, first.strand, span, exons, coding, phases, first.genetic_code))
     if transcripts:
         return transcripts
     singles = [line for line in lines if _GENIC.search(line.type) and line.strand in ("+", "-")]

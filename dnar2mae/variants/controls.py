@@ -1,0 +1,234 @@
+"""Built-in controls of variant scores: pairs of substitutions from an annotation, of which one breaks what it says."""
+
+import csv
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from dnar2mae.errors import RunError, SequenceError, require, require_choices
+from dnar2mae.genome.annotation import read_annotation
+from dnar2mae.genome.fitted_bases import fitted_bases
+from dnar2mae.genome.intervals import size
+from dnar2mae.genome.store import Genome
+from dnar2mae.inference import Model
+from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.scoring.bootstrap import Interval, evaluate_groups
+from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.safe_files import output_file, write_whole
+from dnar2mae.variants.control_pairs import ControlVariant, draw_pairs
+from dnar2mae.variants.control_sites import CONTROLS, AnnotatedBases
+from dnar2mae.variants.count_ratios import ONE_SIDED, TWO_SIDED, count_ratios
+from dnar2mae.variants.scores import ScoreOptions, score_variants
+
+_BLOCK = 256  # variants scored together
+_COLUMNS = {"model": "llr", TWO_SIDED: "two_sided_llr", ONE_SIDED: "one_sided_llr"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlOptions:
+    """Which pairs are drawn."""
+
+    pairs: int = 700
+    """Most pairs of each control."""
+    region: Literal["held-out", "all"] = "held-out"
+    """Where they lie: in what the run held out, or anywhere in the genome."""
+    seed: int = 0
+    """Seed of the draw."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_choices(self)
+        require(self.pairs >= 1, "pairs", "at least 1", self.pairs)
+        require(self.seed >= 0, "seed", "at least 0", self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlsReport:
+    """How well scores tell the two of each pair apart."""
+
+    model: str
+    genome: str
+    annotation: str
+    options: ControlOptions
+    region_bp: int
+    """Size of the region that pairs were drawn from."""
+    is_of_run: bool
+    """The run names this genome; else it was divided by the run's settings as if it were the run's only one."""
+    coding: int
+    """Coding sequences in the region."""
+    unreadable: int
+    """Those of them that were left out because no reading frame fits the annotation."""
+    pairs: dict[str, int]
+    """Pairs by control, at most as many as were asked for."""
+    auroc: dict[str, dict[str, Interval]]
+    """By control and score: how often the breaking one of two has the lower score."""
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """Return the table, a line for each control and score, and what is to be known about it."""
+        lines = [f"{'control':<16}{'pairs':>6}  {'score':<30}AUROC"]
+        for control, by_score in self.auroc.items():
+            for score, interval in by_score.items():
+                lines.append(f"{control:<16}{self.pairs[control]:>6}  {score:<30}{interval}")
+        few = [f"{count} of {name}" for name, count in self.pairs.items() if count < self.options.pairs]
+        if few:
+            lines.append(f"Fewer than {self.options.pairs} pairs in {self._where()}: {', '.join(few)}.")
+        if self.unreadable:
+            lines.append(f"No reading frame fits {self.unreadable} of {self.coding} coding sequences: left out.")
+        if not self.is_of_run:
+            lines.append(
+                f"{self.genome} is no genome of the run: divided by the run's settings, its training part counted."
+            )
+        return lines
+
+    def _where(self) -> str:
+        return f"{self.region_bp:,} bp" + (" held out" if self.options.region == "held-out" else "")
+
+
+def score_controls(
+    model: Model,
+    annotation: str | Path,
+    out: str | Path,
+    *,
+    genome: str | Path,
+    score: ScoreOptions | None = None,
+    options: ControlOptions | None = None,
+) -> ControlsReport:
+    """Draw controls from an annotation, score them by the model and by counts, and write both.
+
+    Parameters
+    ----------
+    model
+        A model of objective ``mlm``.
+    annotation
+        GFF3, GTF, BED or GenBank file; its phases and genetic codes (``transl_table``, by default 11) are heeded.
+    out
+        ``X.csv``: a line a variant, with the columns ``chrom``, ``pos`` (1-based), ``ref`` and ``alt`` of a table of
+        variants. Beside it, ``X.json`` has the report.
+    genome
+        The sequence file that the annotation refers to.
+    score
+        Window, strands, precision.
+    options
+        Number, region and seed of the pairs.
+
+    Returns
+    -------
+    ControlsReport
+        AUROC with bootstrap intervals, of the model and of counts that are fitted on the training part.
+
+    Raises
+    ------
+    ConfigError
+        If ``out`` does not end in .csv or cannot be written.
+    SequenceError
+        If a file cannot be used, or there is no pair.
+    RunError
+        If the model has no masked predictions.
+    """
+    started, out = time.monotonic(), Path(out)
+    score, options = score or ScoreOptions(), options or ControlOptions()
+    require(out.suffix == ".csv", "out", "a file whose name ends in .csv", out)
+    if model.module.decoder is not None:
+        raise RunError(f"{model.source}: scoring variants needs a model of --model.objective mlm, got mae")
+    modality, number, is_of_run = _division(model, Path(genome))
+    opened = modality.genomes[number]
+    region = modality.parts.validation[number] if options.region == "held-out" else opened.intervals
+    bases = AnnotatedBases(opened, read_annotation(Path(annotation), opened).transcripts, region)
+    drawn = [v for control in CONTROLS for v in draw_pairs(bases, control, options.pairs, options.seed)]
+    if not drawn:
+        raise SequenceError(_nothing_drawn(annotation, bases, options))
+    counted = fitted_bases(modality.genomes, modality.train.windows.coverage())
+    scores = {"model": _model_scores(model, opened, drawn, score)}
+    scores |= count_ratios(counted, opened, [v.variant for v in drawn])
+    drawn, scores = _whole_pairs(drawn, scores)
+    report = ControlsReport(
+        model=model.source,
+        genome=str(genome),
+        annotation=str(annotation),
+        options=options,
+        region_bp=size(region),
+        is_of_run=is_of_run,
+        coding=bases.num_coding,
+        unreadable=bases.num_unreadable,
+        pairs={control: sum(v.control == control for v in drawn) // 2 for control in CONTROLS},
+        auroc=_aurocs(drawn, scores),
+        seconds=time.monotonic() - started,
+    )
+    _write(out, drawn, scores)
+    write_whole(out.with_suffix(".json"), json.dumps(asdict(report), indent=1))
+    return report
+
+
+def _division(model: Model, path: Path) -> tuple[DnaModality, int, bool]:
+    """Return the modality that divides a genome, the genome's number in it, and whether the run names the genome.
+
+    A genome that the run does not name is divided as one of its own, by the run's settings: a run may have moved, and
+    an export records no genome.
+    """
+    data = model.modality.config.data
+    for number, name in enumerate(data.genomes):
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            return model.modality, number, True
+    genome = Genome.open(path)
+    held, test = (tuple(n for n in names if genome.find(n)) for names in (data.validation, data.test))
+    own = replace(data, genomes=(str(path),), weights=(), include=None, exclude=None, validation=held, test=test)
+    return DnaModality(replace(model.modality.config, data=own)), 0, False
+
+
+def _nothing_drawn(annotation: str | Path, bases: AnnotatedBases, options: ControlOptions) -> str:
+    where = (
+        "all of the genome" if options.region == "all" else "the held-out part (--region all takes the whole genome)"
+    )
+    introns = sum(len(t.introns()) for t in bases.transcripts)
+    return (
+        f"{annotation}: no pair of any control in {where}: {size(bases.region):,} bp with {bases.num_coding} coding "
+        f"sequences, {bases.num_unreadable} of them without a frame that fits, and {introns} introns"
+    )
+
+
+def _model_scores(
+    model: Model, genome: Genome, drawn: Sequence[ControlVariant], options: ScoreOptions
+) -> Float[np.ndarray, " N"]:
+    ratios: list[float] = []
+    with progress_bar("scoring controls", len(drawn)) as update:
+        for start in range(0, len(drawn), _BLOCK):
+            block = [v.variant for v in drawn[start : start + _BLOCK]]
+            ratios += [float(scored.ratio[0]) for scored in score_variants(model, genome, block, options)]
+            update(len(ratios))
+    return np.array(ratios)
+
+
+def _whole_pairs(
+    drawn: list[ControlVariant], scores: dict[str, np.ndarray]
+) -> tuple[list[ControlVariant], dict[str, np.ndarray]]:
+    """Leave out pairs of which one has no score: every k-mer at its site has an unknown base."""
+    kept = np.repeat(np.isfinite(scores["model"]).reshape(-1, 2).all(1), 2)
+    return [v for v, keep in zip(drawn, kept, strict=True) if keep], {name: s[kept] for name, s in scores.items()}
+
+
+def _aurocs(drawn: Sequence[ControlVariant], scores: dict[str, np.ndarray]) -> dict[str, dict[str, Interval]]:
+    controls, breaks = np.array([v.control for v in drawn]), np.array([v.breaks for v in drawn], bool)
+    intervals: dict[str, dict[str, Interval]] = {}
+    for control in CONTROLS:
+        rows = controls == control
+        if rows.any():  # lower is less expected: negated, what breaks something is high
+            groups = {name: evaluate_groups(-values[rows], breaks[rows]) for name, values in scores.items()}
+            intervals[control] = {name: measures["AUROC"] for name, measures in groups.items()}
+    return intervals
+
+
+def _write(out: Path, drawn: Sequence[ControlVariant], scores: dict[str, Any]) -> None:
+    with output_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["chrom", "pos", "ref", "alt", "strand", "control", "pair", "label", *_COLUMNS.values()])
+        for row, (control, pair, breaks, strand, variant) in enumerate(drawn):
+            own = [f"{scores[name][row]:.6g}" for name in _COLUMNS]
+            site = variant.name, variant.start + 1, variant.ref, variant.alts[0]
+            writer.writerow([*site, strand, control, pair, int(breaks), *own])
