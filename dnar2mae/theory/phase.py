@@ -15,6 +15,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
 from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.theory.options import Masking
+from dnar2mae.theory.shapes import PerLaw
 from dnar2mae.theory.task import Task
 from dnar2mae.theory.uncentred import UncentredTask, uncentred_equivalent
 
@@ -29,9 +30,7 @@ LOWEST_RATIO = 1e-4
 MIN_WIDTH = 0.1
 """Narrowest uniform law that searches consider: a narrower one is a fixed ratio for every purpose."""
 
-RiskTable = Callable[
-    [Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]
-]
+RiskTable = Callable[[Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[PerLaw, PerLaw]]
 """Laws and aspect ratios to the excess risk without noise and its slope in the noise variance."""
 # a progress bar moves after each of these, and memory is bounded
 _LAWS_AT_ONCE = 32
@@ -53,9 +52,7 @@ def uniform_grid(step: float = 0.05, lowest: float = 0.0) -> list[Uniform]:
 def centred_table(task: Task, masking: Masking) -> RiskTable:
     """Return the risks of a task of centred features; its own noise is not used."""
 
-    def table(
-        laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]
-    ) -> tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]:
+    def table(laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]) -> tuple[PerLaw, PerLaw]:
         risk = risk_equivalent(task, laws, aspects, masking)
         return risk.noiseless, risk.visible_noise
 
@@ -158,7 +155,7 @@ def phase_map(
     random_laws
         Candidates of the second family.
     advance
-        Called with the number of laws just done, for a progress bar.
+        Called with the number of laws done, for a progress bar.
 
     Returns
     -------
@@ -172,14 +169,15 @@ def phase_map(
     """
     if not fixed_laws or not random_laws:
         raise ConfigError("a phase map compares at least one fixed law with at least one random law")
-    best = []
+    best, done = [], 0
     for laws in (fixed_laws, random_laws):
         parts = []
         for start in range(0, len(laws), _LAWS_AT_ONCE):
             chunk = laws[start : start + _LAWS_AT_ONCE]
             parts.append(table(chunk, aspects))
+            done += len(chunk)
             if advance is not None:
-                advance(len(chunk))
+                advance(done)
         base, slope = (np.concatenate(part) for part in zip(*parts, strict=True))
         # a risk is linear in the noise variance; one aspect ratio at a time, all laws by all noises
         columns = [base[:, [g]] + np.multiply.outer(slope[:, g], noises) for g in range(len(aspects))]

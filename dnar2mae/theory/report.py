@@ -1,7 +1,7 @@
 """The results of ``dnar2mae theory``, in words and tables."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.mask_laws import MaskLaw
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.theory.curves import Line
 from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.theory.options import FeatureModel, Masking, Regime
@@ -51,9 +52,9 @@ def search(
     aspects: Float[np.ndarray, " G"],
     snrs: Float[np.ndarray, " N"],
     law: MaskLaw | None,
-    progress: Callable[[int], Callable[[int], object]],
+    title: str,
 ) -> PhaseMap:
-    """Compare the best fixed ratio with a law, or with the best of the uniform ones.
+    """Compare the best fixed ratio with a law, or with the best of the uniform ones; a bar shows the progress.
 
     Parameters
     ----------
@@ -63,12 +64,13 @@ def search(
         Aspect ratios d / n and signal-to-noise ratios.
     law
         The law; by default the best of 702 uniform ones.
-    progress
-        Called with the number of laws; what it returns is called with the number of laws just done.
+    title
+        Title of the progress bar.
     """
     fixed = fixed_grid(_FIXED_RATIOS, LOWEST_RATIO)
     laws = uniform_grid(_UNIFORM_STEP, LOWEST_RATIO) if law is None else [law]
-    return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=progress(len(fixed) + len(laws)))
+    with progress_bar(title, len(fixed) + len(laws)) as bar:
+        return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=bar)
 
 
 def describe_phase(phase: PhaseMap) -> list[str]:
