@@ -212,7 +212,27 @@ class Uniform(_Range):
 
 
 @dataclass(frozen=True)
-class Fixed(MaskLaw):
+class _Points(MaskLaw):
+    """A law whose numbers are its ratios, each equally often."""
+
+    @property
+    def largest(self) -> float:
+        """The largest of them."""
+        return max(self.numbers)
+
+    def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
+        """Return the ratios, with equal probabilities."""
+        import numpy as np
+
+        return np.array(self.numbers), np.full(len(self.numbers), 1 / len(self.numbers))
+
+    def intervals(self, step: int, total_steps: int) -> Intervals:
+        """Return an interval of zero length for each ratio."""
+        return tuple(interval(ratio, ratio) for ratio in self.numbers)
+
+
+@dataclass(frozen=True)
+class Fixed(_Points):
     """Always the same ratio, in [0, 1); 0 masks nothing."""
 
     form = "fixed:P"
@@ -223,24 +243,9 @@ class Fixed(MaskLaw):
         self.check(0 <= self.ratio < 1, "ratio", "in [0, 1)")
 
     @property
-    def largest(self) -> float:
-        """The ratio."""
-        return self.ratio
-
-    def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
-        """Return the ratio, with probability 1."""
-        import numpy as np
-
-        return np.array([self.ratio]), np.ones(1)
-
-    @property
     def control(self) -> MaskLaw:
         """The law itself."""
         return self
-
-    def intervals(self, step: int, total_steps: int) -> Intervals:
-        """Return the ratio as an interval of zero length."""
-        return (interval(self.ratio, self.ratio),)
 
     def phrase(self, per: str) -> str:
         """Return the law in words."""
@@ -248,7 +253,7 @@ class Fixed(MaskLaw):
 
 
 @dataclass(frozen=True)
-class Choice(MaskLaw):
+class Choice(_Points):
     """One of a few ratios in [0, 1), equally often."""
 
     form = "choice:P,P,..."
@@ -257,21 +262,6 @@ class Choice(MaskLaw):
     def __post_init__(self) -> None:
         """Check the ratios."""
         self.check(len(self.ratios) > 0 and all(0 <= p < 1 for p in self.ratios), "ratios", "numbers in [0, 1)")
-
-    @property
-    def largest(self) -> float:
-        """The largest of them."""
-        return max(self.ratios)
-
-    def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
-        """Return the ratios, with equal probabilities."""
-        import numpy as np
-
-        return np.array(self.ratios), np.full(len(self.ratios), 1 / len(self.ratios))
-
-    def intervals(self, step: int, total_steps: int) -> Intervals:
-        """Return an interval of zero length for each ratio."""
-        return tuple(interval(ratio, ratio) for ratio in self.ratios)
 
     def phrase(self, per: str) -> str:
         """Return the law in words."""
