@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
 from tyro.conf import OmitArgPrefixes
 
+from dnar2mae.cli.parse import parse_subcommand
 from dnar2mae.errors import ConfigError
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.theory.options import FeatureModel, Grid, Masking, Regime, Sampling
@@ -202,15 +202,8 @@ def run(argv: list[str]) -> int:
     Dnar2maeError
         If a setting breaks its rule.
     """
-    from dnar2mae.cli.parse import parse
-
-    commands = (
-        Annotated[RiskCommand, tyro.conf.subcommand("risk")]
-        | Annotated[PhaseCommand, tyro.conf.subcommand("phase")]
-        | Annotated[CompareCommand, tyro.conf.subcommand("compare")]
-        | Annotated[PeffCommand, tyro.conf.subcommand("peff")]
-    )
-    parse(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION).run()
+    commands = {"risk": RiskCommand, "phase": PhaseCommand, "compare": CompareCommand, "peff": PeffCommand}
+    parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION).run()
     return 0
 
 
