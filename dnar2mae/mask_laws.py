@@ -12,7 +12,7 @@ that the draw (and its GPU kernel) needs to know.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from dnar2mae.errors import ConfigError
@@ -142,6 +142,15 @@ class MaskLaw(ABC):
         return rng.choice(self.nodes, size, p=self.weights)
 
 
+@cache
+def _gauss_legendre(num_nodes: int) -> "tuple[list[float], np.ndarray]":
+    """Return the nodes in [0, 1] and their weights; numpy takes a millisecond to find them."""
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+    return ((nodes + 1) / 2).tolist(), weights
+
+
 @dataclass(frozen=True)
 class _Range(MaskLaw):
     """A law between two ratios; a share in [0, 1] stands for a ratio, 0 for the first and 1 for the last."""
@@ -176,8 +185,7 @@ class _Range(MaskLaw):
 
         if self.low == self.high:
             return np.array([self.low]), np.ones(1)
-        nodes, weights = np.polynomial.legendre.leggauss(self.num_nodes)
-        shares = ((nodes + 1) / 2).tolist()
+        shares, weights = _gauss_legendre(self.num_nodes)
         weights = weights * np.array([self.density(share) for share in shares])
         return np.array([self.at(share) for share in shares]), weights / weights.sum()
 
