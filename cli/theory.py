@@ -107,9 +107,9 @@ class PhaseCommand:
 
     def run(self) -> None:
         """Compute, print and write."""
-        from dnar2mae.theory.phase import centred_table
+        from dnar2mae.theory.phase import centred_table, search
         from dnar2mae.theory.plots import draw_optimum
-        from dnar2mae.theory.report import describe_phase, search
+        from dnar2mae.theory.report import describe_phase
 
         aspects, snrs = self.grid.axes()
         self.files.prepare()
@@ -144,9 +144,9 @@ class CompareCommand:
     def run(self) -> None:
         """Compute, print and write."""
         from dnar2mae.mask_laws import parse_law
-        from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap
+        from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap, regime_table, search
         from dnar2mae.theory.plots import draw_regions
-        from dnar2mae.theory.report import describe_rescaling, regime_table, search
+        from dnar2mae.theory.report import describe_rescaling
 
         law = None if self.law is None else parse_law(self.law)
         aspects, snrs = self.grid.axes()

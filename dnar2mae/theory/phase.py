@@ -13,11 +13,12 @@ from jaxtyping import Bool, Float, Int
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.theory.equivalents import risk_equivalent
-from dnar2mae.theory.options import Masking
+from dnar2mae.theory.options import FeatureModel, Masking, Regime
 from dnar2mae.theory.shapes import PerLaw
 from dnar2mae.theory.task import Task
-from dnar2mae.theory.uncentred import UncentredTask, uncentred_equivalent
+from dnar2mae.theory.uncentred import UncentredTask, positive_targets, uncentred_equivalent
 
 WIN_MARGIN = 1e-3
 """A random ratio wins where its risk is lower by more than this share; less is within a search's
@@ -34,6 +35,8 @@ RiskTable = Callable[[Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[PerLaw,
 """Laws and aspect ratios to the excess risk without noise and its slope in the noise variance."""
 # a progress bar moves after each of these, and memory is bounded
 _LAWS_AT_ONCE = 32
+# fine enough that neither family wins because the other's grid is coarse
+_FIXED_RATIOS, _UNIFORM_STEP = 400, 0.025
 
 
 def fixed_grid(size: int, lowest: float = 0.0) -> list[Fixed]:
@@ -183,3 +186,40 @@ def phase_map(
         columns = [base[:, [g]] + np.multiply.outer(slope[:, g], noises) for g in range(len(aspects))]
         best += [np.array([c.argmin(0) for c in columns]), np.array([c.min(0) for c in columns])]
     return PhaseMap(aspects, noises, fixed_laws, random_laws, best[0], best[2], best[1], best[3])
+
+
+def search(
+    table: RiskTable,
+    aspects: Float[np.ndarray, " G"],
+    snrs: Float[np.ndarray, " N"],
+    law: MaskLaw | None,
+    title: str,
+) -> PhaseMap:
+    """Compare the best fixed ratio with a law, or with the best of the uniform ones; a bar shows the progress.
+
+    Parameters
+    ----------
+    table
+        Returns the risks.
+    aspects, snrs
+        Aspect ratios d / n and signal-to-noise ratios.
+    law
+        The law; by default the best of 702 uniform ones.
+    title
+        Title of the progress bar.
+    """
+    fixed = fixed_grid(_FIXED_RATIOS, LOWEST_RATIO)
+    laws = uniform_grid(_UNIFORM_STEP, LOWEST_RATIO) if law is None else [law]
+    with progress_bar(title, len(fixed) + len(laws)) as bar:
+        return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=bar)
+
+
+def regime_table(features: FeatureModel, regime: Regime, mean: float) -> RiskTable:
+    """Return the risks of a regime; ``mean`` is that of every input where inputs are not centred."""
+    kind, _, inv = regime.partition("-")
+    scale: Literal["none", "inv"] = "inv" if inv else "none"
+    if kind != "uncentred":
+        return centred_table(features.task(1.0), Masking(scale=scale, loss="masked" if kind == "masked" else "rows"))
+    matrix = features.matrix()
+    target = positive_targets(matrix, 4, features.seed)
+    return uncentred_table(UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0), scale)
