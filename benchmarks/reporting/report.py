@@ -8,15 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dnar2mae.benchmarks.reporting.summary import (
-    cell_text,
-    comparisons,
-    contestant,
-    published,
-    ranks,
-    remarks,
-    summarise,
-)
+from dnar2mae.benchmarks.reporting.summary import cell_text, contestant, pairwise, published, ranks, remarks, summarise
 from dnar2mae.benchmarks.running.results import Store, flat
 from dnar2mae.errors import RunError
 from dnar2mae.storage.safe_files import write_whole, written_whole
@@ -60,7 +52,7 @@ def write_report(folder: Path) -> list[Path]:
     summary = summarise(store, rows)
     if summary.empty:
         raise RunError(f"{folder}: no finished result; run dnar2mae benchmark run first")
-    pairs = comparisons(store, rows, summary)
+    pairs = pairwise(store, rows, summary)
     tables = {"results.csv": flat(rows), "summary.csv": summary, "comparisons.csv": pairs}
     for name, table in tables.items():
         with written_whole(folder / name) as partial:

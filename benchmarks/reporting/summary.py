@@ -143,7 +143,7 @@ def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, 
     return compare(np.array(observed), resampled) if tasks else None
 
 
-def comparisons(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
+def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
     """Compare every pretrained model by every method with all others, over the tasks that both have."""
     names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
     table = []
