@@ -189,11 +189,7 @@ def phase_map(
 
 
 def search(
-    table: RiskTable,
-    aspects: Float[np.ndarray, " G"],
-    snrs: Float[np.ndarray, " N"],
-    law: MaskLaw | None,
-    title: str,
+    table: RiskTable, aspects: Float[np.ndarray, " G"], snrs: Float[np.ndarray, " N"], law: MaskLaw | None, title: str
 ) -> PhaseMap:
     """Compare the best fixed ratio with a law, or with the best of the uniform ones; a bar shows the progress.
 
