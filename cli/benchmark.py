@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
 from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.running.options import JudgedModels, SuiteOptions
-from dnar2mae.cli.parse import parse
+from dnar2mae.cli.parse import parse_subcommand
 
 _ABOUT = """Judge models on suites of classification tasks, and make suites from an annotated genome.
 
@@ -122,10 +122,5 @@ class BuildCommand:
 
 def run(argv: list[str]) -> int:
     """Parse ``dnar2mae benchmark ...`` and run it."""
-    commands: Any = (
-        Annotated[RunCommand, subcommand("run")]
-        | Annotated[BuildCommand, subcommand("build")]
-        | Annotated[ReportCommand, subcommand("report")]
-        | Annotated[ListCommand, subcommand("list")]
-    )
-    return parse(commands, argv, prog="dnar2mae benchmark", description=_ABOUT).run()
+    commands = {"run": RunCommand, "build": BuildCommand, "report": ReportCommand, "list": ListCommand}
+    return parse_subcommand(commands, argv, prog="dnar2mae benchmark", description=_ABOUT).run()

@@ -1,15 +1,11 @@
 """``dnar2mae covariance``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
+from typing import TYPE_CHECKING, Literal
 
-import tyro
-from tyro.conf import arg
-
-from dnar2mae.cli.parse import parse
-from dnar2mae.cli.starting_point import starting_config
-from dnar2mae.config import Data, PretrainConfig
+from dnar2mae.cli.starting_point import StartingPoint, parse_settings
+from dnar2mae.config import Data
 from dnar2mae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CovarianceCommand(Generic[Data]):
+class CovarianceCommand(StartingPoint[Data]):
     """Estimate the covariance of your data and ask the linear model for a mask law.
 
     Example: dnar2mae covariance genome.fa.gz --out labs/covariance
@@ -45,20 +41,11 @@ class CovarianceCommand(Generic[Data]):
     """Aspect ratios d/n, features over training samples."""
     num_masks: int | Literal["inf"] = 1
     """Masks drawn for each training sample."""
-    preset: Literal["tiny", "small", "base", "large"] = "tiny"
-    """As for pretrain."""
-    config: Path | None = None
-    """YAML file of settings."""
-    run: Annotated[PretrainConfig[Data], arg(name="")]
-    """The data."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, estimate, print the opinion, write the curve."""
-    config, out = starting_config(argv)
-    default = replace(CovarianceCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    command_type: Any = CovarianceCommand[type(config.data)]  # type: ignore[misc]
-    command = parse(command_type, argv, default=default, prog="dnar2mae covariance")
+    command, _ = parse_settings(CovarianceCommand, argv, prog="dnar2mae covariance")
     import numpy as np
     import pandas as pd
 

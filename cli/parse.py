@@ -2,9 +2,10 @@
 
 from contextlib import redirect_stderr
 from io import StringIO
-from typing import Any
+from typing import Annotated, Any, Union
 
 import tyro
+from tyro.conf import subcommand
 
 from dnar2mae.errors import Dnar2maeError
 
@@ -34,3 +35,9 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
             error = error.__cause__ or error.__context__
         # A wrong flag: parse again, now with tyro's message on stderr.
         return tyro.cli(target, args=argv, **settings)
+
+
+def parse_subcommand(commands: dict[str, type], argv: list[str], *, prog: str, description: str) -> Any:
+    """Parse the flags of one of several commands, by their names, as :func:`parse` does."""
+    union: Any = Union[tuple(Annotated[command, subcommand(name)] for name, command in commands.items())]  # noqa: UP007
+    return parse(union, argv, prog=prog, description=description)

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import tyro
 from tyro.conf import Positional
 
-from dnar2mae.cli.parse import parse
+from dnar2mae.cli.parse import parse_subcommand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +86,7 @@ class Runs:
         plot_runs(self.runs, self.out)
 
 
-Command = (
-    Annotated[Mutagenesis, tyro.conf.subcommand("mutagenesis")]
-    | Annotated[Embedding, tyro.conf.subcommand("embedding")]
-    | Annotated[Runs, tyro.conf.subcommand("runs")]
-)
-
+_COMMANDS = {"mutagenesis": Mutagenesis, "embedding": Embedding, "runs": Runs}
 _ABOUT = """Draw mutagenesis maps, embeddings and runs.
 
 Example: dnar2mae plot runs runs/r2mae runs/fixed15 --out laws.png"""
@@ -100,7 +94,7 @@ Example: dnar2mae plot runs runs/r2mae runs/fixed15 --out laws.png"""
 
 def run(argv: list[str]) -> int:
     """Parse, draw, print the name of the file."""
-    command = parse(Command, argv, prog="dnar2mae plot", description=_ABOUT)
+    command = parse_subcommand(_COMMANDS, argv, prog="dnar2mae plot", description=_ABOUT)
     command.draw()
     print(f"Wrote {command.out}")
     return 0

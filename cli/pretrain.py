@@ -1,20 +1,15 @@
 """``dnar2mae pretrain``."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal
 
-import tyro
-from tyro.conf import arg
-
-from dnar2mae.cli.parse import parse
-from dnar2mae.cli.starting_point import refuse_other_weights, starting_config, warn_ignored
-from dnar2mae.config import Data, PretrainConfig
+from dnar2mae.cli.starting_point import StartingPoint, parse_settings, refuse_other_weights, warn_ignored
+from dnar2mae.config import Data
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainCommand(Generic[Data]):
+class PretrainCommand(StartingPoint[Data]):
     """Pretrain a masked model on your genome, or on data of another modality.
 
     Example: dnar2mae pretrain genome.fa.gz --out runs/first
@@ -28,24 +23,15 @@ class PretrainCommand(Generic[Data]):
 
     out: Path
     """Run directory, for the configuration, metrics, checkpoints, summary and loss.png."""
-    preset: Literal["tiny", "small", "base", "large"] = "tiny"
-    """tiny: 0.9 M parameters, minutes on a CPU; small: 10 M, one GPU; base: 110 M; large: 340 M."""
-    config: Path | None = None
-    """YAML file of settings."""
     resume: bool = False
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
     """Remove an earlier run in --out first, its checkpoints too; files that no run writes stay."""
-    run: Annotated[PretrainConfig[Data], arg(name="")]
-    """Settings of the run."""
 
 
 def run(argv: list[str]) -> int:
     """Parse, pretrain, print the summary."""
-    config, out = starting_config(argv)
-    default = replace(PretrainCommand(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
-    command_type: Any = PretrainCommand[type(default.run.data)]  # type: ignore[misc]
-    command = parse(command_type, argv, default=default, prog="dnar2mae pretrain")
+    command, config = parse_settings(PretrainCommand, argv, prog="dnar2mae pretrain")
     refuse_other_weights(config, command.run)
     if not command.resume:
         warn_ignored(command.run, command.preset)

@@ -2,17 +2,40 @@
 
 import os
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
 
-from dnar2mae.config import PretrainConfig
+import tyro
+from tyro.conf import arg
+
+from dnar2mae.cli.parse import parse
+from dnar2mae.config import Data, PretrainConfig
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.presets import PRESETS
 
 if TYPE_CHECKING:
     from dnar2mae.training.start import InitialWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartingPoint(Generic[Data]):
+    """What every command has that starts from the settings of a run."""
+
+    preset: Literal["tiny", "small", "base", "large"] = "tiny"
+    """tiny: 0.9 M parameters, minutes on a CPU; small: 10 M, one GPU; base: 110 M; large: 340 M."""
+    config: Path | None = None
+    """YAML file of settings."""
+    run: Annotated[PretrainConfig[Data], arg(name="")]
+    """Settings of the run."""
+
+
+def parse_settings(command: Any, argv: list[str], *, prog: str) -> tuple[Any, PretrainConfig]:
+    """Parse a command over its starting point, of which it takes the modality; return both."""
+    config, out = starting_config(argv)
+    default = replace(command(out=Path(), run=config), out=tyro.MISSING if out is None else Path(out))
+    return parse(command[type(config.data)], argv, default=default, prog=prog), config
 
 
 def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:

@@ -1,16 +1,14 @@
 """``dnar2mae theory``: mask ratios in ridgeless regression."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import tyro
 from tyro.conf import OmitArgPrefixes
 
+from dnar2mae.cli.parse import parse_subcommand
 from dnar2mae.errors import ConfigError
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.theory.options import FeatureModel, Grid, Masking, Regime, Sampling
 
 
@@ -80,13 +78,11 @@ class RiskCommand:
         source = self.features.task(self.noise) if supervised else self.features.matrix()
         settings = [(aspect, width) for aspect in self.aspects for width in sorted({0.0, self.width})]
         self.files.prepare()
-        lines = []
-        with _progress("risk") as progress:
-            advance = progress(len(settings))
+        lines, seed = [], self.features.seed
+        with progress_bar("risk", len(settings)) as bar:
             for aspect, width in settings:
-                seed = self.features.seed
                 lines.append(trace(source, aspect, width, self.masking, self.sampling, rank=self.rank, seed=seed))
-                advance(1)
+                bar(len(lines))
         print(*describe_lines(lines), sep="\n")
         figure = draw_risk(
             lines, "excess test risk" if supervised else "reconstruction error", _title(self.features, self.masking)
@@ -111,14 +107,13 @@ class PhaseCommand:
 
     def run(self) -> None:
         """Compute, print and write."""
-        from dnar2mae.theory.phase import centred_table
+        from dnar2mae.theory.phase import centred_table, search
         from dnar2mae.theory.plots import draw_optimum
-        from dnar2mae.theory.report import describe_phase, search
+        from dnar2mae.theory.report import describe_phase
 
         aspects, snrs = self.grid.axes()
         self.files.prepare()
-        with _progress("phase") as progress:
-            phase_map = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, progress)
+        phase_map = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, "phase")
         print(*describe_phase(phase_map), sep="\n")
         figure = draw_optimum(aspects, snrs, phase_map.best_ratio, _title(self.features, self.masking))
         self.files.write("phase.csv", phase_map.rows(), figure)
@@ -149,18 +144,17 @@ class CompareCommand:
     def run(self) -> None:
         """Compute, print and write."""
         from dnar2mae.mask_laws import parse_law
-        from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap
+        from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap, regime_table, search
         from dnar2mae.theory.plots import draw_regions
-        from dnar2mae.theory.report import describe_rescaling, regime_table, search
+        from dnar2mae.theory.report import describe_rescaling
 
         law = None if self.law is None else parse_law(self.law)
         aspects, snrs = self.grid.axes()
         self.files.prepare()
         maps: dict[Regime, PhaseMap] = {}
         for regime in self.regimes:
-            with _progress(regime) as progress:
-                table = regime_table(self.features, regime, self.mean)
-                phase_map = maps[regime] = search(table, aspects, snrs, law, progress)
+            table = regime_table(self.features, regime, self.mean)
+            phase_map = maps[regime] = search(table, aspects, snrs, law, regime)
             print(f"{regime:14}{phase_map.summary()}", flush=True)
         print(*describe_rescaling(maps), sep="\n")
         panels = [
@@ -208,15 +202,8 @@ def run(argv: list[str]) -> int:
     Dnar2maeError
         If a setting breaks its rule.
     """
-    from dnar2mae.cli.parse import parse
-
-    commands = (
-        Annotated[RiskCommand, tyro.conf.subcommand("risk")]
-        | Annotated[PhaseCommand, tyro.conf.subcommand("phase")]
-        | Annotated[CompareCommand, tyro.conf.subcommand("compare")]
-        | Annotated[PeffCommand, tyro.conf.subcommand("peff")]
-    )
-    parse(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION).run()
+    commands = {"risk": RiskCommand, "phase": PhaseCommand, "compare": CompareCommand, "peff": PeffCommand}
+    parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION).run()
     return 0
 
 
@@ -229,18 +216,3 @@ A linear model, not a neural network: read docs/theory.md for what carries over.
 
 def _title(features: FeatureModel, masking: Masking) -> str:
     return f"{features.covariance}, {masking.loss} loss, scale {masking.scale}, masks {masking.num_masks}"
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int], Callable[[int], object]]]:
-    """Yield a function of the total number of steps, which returns one to call with the steps done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
-
-        def progress(total: int) -> Callable[[int], object]:
-            task = bar.add_task(name, total=total)
-            return lambda count: bar.advance(task, count)
-
-        yield progress

@@ -12,7 +12,7 @@ that the draw (and its GPU kernel) needs to know.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from dnar2mae.errors import ConfigError
@@ -142,6 +142,15 @@ class MaskLaw(ABC):
         return rng.choice(self.nodes, size, p=self.weights)
 
 
+@cache
+def _gauss_legendre(num_nodes: int) -> "tuple[list[float], np.ndarray]":
+    """Return the nodes in [0, 1] and their weights; numpy takes a millisecond to find them."""
+    import numpy as np
+
+    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
+    return ((nodes + 1) / 2).tolist(), weights
+
+
 @dataclass(frozen=True)
 class _Range(MaskLaw):
     """A law between two ratios; a share in [0, 1] stands for a ratio, 0 for the first and 1 for the last."""
@@ -176,8 +185,7 @@ class _Range(MaskLaw):
 
         if self.low == self.high:
             return np.array([self.low]), np.ones(1)
-        nodes, weights = np.polynomial.legendre.leggauss(self.num_nodes)
-        shares = ((nodes + 1) / 2).tolist()
+        shares, weights = _gauss_legendre(self.num_nodes)
         weights = weights * np.array([self.density(share) for share in shares])
         return np.array([self.at(share) for share in shares]), weights / weights.sum()
 
@@ -212,7 +220,27 @@ class Uniform(_Range):
 
 
 @dataclass(frozen=True)
-class Fixed(MaskLaw):
+class _Points(MaskLaw):
+    """A law whose numbers are its ratios, each equally often."""
+
+    @property
+    def largest(self) -> float:
+        """The largest of them."""
+        return max(self.numbers)
+
+    def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
+        """Return the ratios, with equal probabilities."""
+        import numpy as np
+
+        return np.array(self.numbers), np.full(len(self.numbers), 1 / len(self.numbers))
+
+    def intervals(self, step: int, total_steps: int) -> Intervals:
+        """Return an interval of zero length for each ratio."""
+        return tuple(interval(ratio, ratio) for ratio in self.numbers)
+
+
+@dataclass(frozen=True)
+class Fixed(_Points):
     """Always the same ratio, in [0, 1); 0 masks nothing."""
 
     form = "fixed:P"
@@ -223,24 +251,9 @@ class Fixed(MaskLaw):
         self.check(0 <= self.ratio < 1, "ratio", "in [0, 1)")
 
     @property
-    def largest(self) -> float:
-        """The ratio."""
-        return self.ratio
-
-    def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
-        """Return the ratio, with probability 1."""
-        import numpy as np
-
-        return np.array([self.ratio]), np.ones(1)
-
-    @property
     def control(self) -> MaskLaw:
         """The law itself."""
         return self
-
-    def intervals(self, step: int, total_steps: int) -> Intervals:
-        """Return the ratio as an interval of zero length."""
-        return (interval(self.ratio, self.ratio),)
 
     def phrase(self, per: str) -> str:
         """Return the law in words."""
@@ -248,7 +261,7 @@ class Fixed(MaskLaw):
 
 
 @dataclass(frozen=True)
-class Choice(MaskLaw):
+class Choice(_Points):
     """One of a few ratios in [0, 1), equally often."""
 
     form = "choice:P,P,..."
@@ -257,21 +270,6 @@ class Choice(MaskLaw):
     def __post_init__(self) -> None:
         """Check the ratios."""
         self.check(len(self.ratios) > 0 and all(0 <= p < 1 for p in self.ratios), "ratios", "numbers in [0, 1)")
-
-    @property
-    def largest(self) -> float:
-        """The largest of them."""
-        return max(self.ratios)
-
-    def quadrature(self) -> "tuple[np.ndarray, np.ndarray]":
-        """Return the ratios, with equal probabilities."""
-        import numpy as np
-
-        return np.array(self.ratios), np.full(len(self.ratios), 1 / len(self.ratios))
-
-    def intervals(self, step: int, total_steps: int) -> Intervals:
-        """Return an interval of zero length for each ratio."""
-        return tuple(interval(ratio, ratio) for ratio in self.ratios)
 
     def phrase(self, per: str) -> str:
         """Return the law in words."""

@@ -44,6 +44,25 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DNAR2MAE_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_plots():
+    """Leave the plots of runs empty: to draw them takes longer than to train models as small as those of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dnar2mae.training.trainer.plot_run", lambda run, summary, path: path.touch())
+        patch.setattr("dnar2mae.modalities.image.reconstruction.save_figure", lambda figure, path: path.touch())
+        yield
+
+
+@pytest.fixture
+def plots(monkeypatch):
+    """Draw the plots of runs as outside the tests."""
+    from dnar2mae.plots.figure import save_figure
+    from dnar2mae.run.plot import plot_run
+
+    monkeypatch.setattr("dnar2mae.training.trainer.plot_run", plot_run)
+    monkeypatch.setattr("dnar2mae.modalities.image.reconstruction.save_figure", save_figure)
+
+
 @pytest.fixture
 def any_type():
     """Leave types unchecked, as they are outside tests: for values of a wrong type that our own check must refuse."""

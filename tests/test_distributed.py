@@ -59,11 +59,11 @@ def assert_same_run(run, reference):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Fifty steps on one process, and what 2 and 4 made of the same configuration."""
+    """Twenty steps on one process, and what 2 and 4 made of the same configuration."""
     folder = tmp_path_factory.mktemp("ranks")
     os.environ["DNAR2MAE_CACHE"] = str(folder / "cache")
     config = replace(
-        dna(folder), steps=50, validate_every=25, checkpoint_every=25, micro_batch=1, mask=MaskConfig(per="sample")
+        dna(folder), steps=20, validate_every=10, checkpoint_every=10, micro_batch=1, mask=MaskConfig(per="sample")
     )
     config = replace(config, optimizer=replace(config.optimizer, muon_lr=0.01))
     pictures = image(folder)
@@ -74,8 +74,8 @@ def runs(tmp_path_factory):
     def job(name, parallel="ddp", stop_at=None, resume=False, kind="dna"):
         return [str(folder / f"{kind}.yaml"), str(folder / name), parallel, stop_at, resume]
 
-    main([job("one"), job("begun by one", stop_at=30), job("pictures", kind="image")])
-    torchrun(4, [job("ddp of 4"), job("fsdp of 4", "fsdp"), job("begun by fsdp of 4", "fsdp", stop_at=30)])
+    main([job("one"), job("begun by one", stop_at=12), job("pictures", kind="image")])
+    torchrun(4, [job("ddp of 4"), job("fsdp of 4", "fsdp"), job("begun by fsdp of 4", "fsdp", stop_at=12)])
     main([job("begun by fsdp of 4", resume=True)])
     others = [job(f"{kind} {way}", way, kind=kind) for kind in ("image", "bf16") for way in ("ddp", "fsdp")]
     torchrun(2, [job("ddp of 2"), job("fsdp of 2", "fsdp"), job("begun by one", "fsdp", resume=True), *others])

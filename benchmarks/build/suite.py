@@ -1,11 +1,11 @@
 """From an annotated genome to a suite on disk."""
 
-import csv
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from dnar2mae.benchmarks.build.config import TASKS, BuildConfig
@@ -173,11 +173,7 @@ def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, a
 
 def _write_split(path: Path, genome: Genome, examples: Examples, texts: list[str], length_bp: int) -> None:
     sequence = genome.sequence_of(examples.start)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["sequence", "label", "chrom", "start", "end", "strand"])
-        for text, label, at, reverse, i in zip(
-            texts, examples.label, examples.start, examples.is_reverse, sequence, strict=True
-        ):
-            start = int(at - genome.offsets[i])
-            writer.writerow([text, label, genome.names[i], start, start + length_bp, "-" if reverse else "+"])
+    start = examples.start - genome.offsets[sequence]
+    table = {"sequence": texts, "label": examples.label, "chrom": [genome.names[i] for i in sequence], "start": start}
+    table |= {"end": start + length_bp, "strand": np.where(examples.is_reverse, "-", "+")}
+    pd.DataFrame(table).to_csv(path, index=False, lineterminator="\n")

@@ -68,7 +68,8 @@ def print_list(suite_name: str | None, data: Path | None) -> int:
     from dnar2mae.benchmarks.tasks.suite import load_suite, packaged_suites
 
     if suite_name is None:
-        _print_table("Suites", ["name", "tasks", "title", "source"], _suite_rows(map(load_suite, packaged_suites())))
+        suites = [[s.name, str(len(s.tasks)), s.title, s.source] for s in map(load_suite, packaged_suites())]
+        _print_table("Suites", ["name", "tasks", "title", "source"], suites)
         protocols = map(load_protocol, packaged_protocols())
         rows = [[p.name, ", ".join(p.methods), str(len(p.seeds)), p.source] for p in protocols]
         _print_table("Protocols", ["name", "methods", "seeds", "source"], rows)
@@ -120,8 +121,7 @@ def _specs(models: JudgedModels) -> list["ModelSpec"]:
 
 
 def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
-    from dnar2mae.benchmarks.reporting.report import cell_text
-    from dnar2mae.benchmarks.reporting.summary import contestant, ranks, remarks, summarise
+    from dnar2mae.benchmarks.reporting.summary import cell_text, contestant, ranks, remarks, summarise
 
     summary = summarise(store, rows)
     if summary.empty:
@@ -139,10 +139,6 @@ def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
     rank_of = ranks(summary)
     if len(rank_of) > 1:
         print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in rank_of.items()))
-
-
-def _suite_rows(suites: Any) -> list[list[str]]:
-    return [[suite.name, str(len(suite.tasks)), suite.title, suite.source] for suite in suites]
 
 
 def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:

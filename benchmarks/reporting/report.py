@@ -1,7 +1,6 @@
 """The report of a results folder: Markdown, HTML, plots and CSV."""
 
 import html
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dnar2mae.benchmarks.reporting.summary import (
-    compare_models,
-    contestant,
-    is_seeded,
-    published,
-    ranks,
-    remarks,
-    summarise,
-)
+from dnar2mae.benchmarks.reporting.summary import cell_text, contestant, pairwise, published, ranks, remarks, summarise
 from dnar2mae.benchmarks.running.results import Store, flat
 from dnar2mae.errors import RunError
 from dnar2mae.storage.safe_files import write_whole, written_whole
@@ -61,8 +52,8 @@ def write_report(folder: Path) -> list[Path]:
     summary = summarise(store, rows)
     if summary.empty:
         raise RunError(f"{folder}: no finished result; run dnar2mae benchmark run first")
-    comparisons = _comparisons(store, rows, summary)
-    tables = {"results.csv": flat(rows), "summary.csv": summary, "comparisons.csv": comparisons}
+    pairs = pairwise(store, rows, summary)
+    tables = {"results.csv": flat(rows), "summary.csv": summary, "comparisons.csv": pairs}
     for name, table in tables.items():
         with written_whole(folder / name) as partial:
             table.to_csv(partial, index=False)
@@ -78,8 +69,8 @@ def write_report(folder: Path) -> list[Path]:
             _published_table(part, published(str(suite))),
         ]
         sections.append(Section(f"Suite {suite}", tuple(part for part in parts if part is not None)))
-    if not comparisons.empty:
-        sections.append(Section("Paired comparisons", (comparisons.round(4),)))
+    if not pairs.empty:
+        sections.append(Section("Paired comparisons", (pairs.round(4),)))
     sections.append(Section("Mean rank", (_rank_table(summary),)))
     failed = [
         f"{row['task']}, {row['model']}, {row['method']}: {row['error']}" for row in rows if row["status"] != "done"
@@ -90,14 +81,6 @@ def write_report(folder: Path) -> list[Path]:
     write_whole(folder / "report.md", _markdown(sections, folder))
     write_whole(folder / "report.html", _html(sections, folder))
     return [folder / name for name in ("report.md", "report.html", *tables)]
-
-
-def cell_text(row: Any) -> str:
-    """Write score, sd over seeds, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
-    text = f"{row['score']:.3f}"
-    text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else ""
-    text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})" if is_seeded(row) else ""
-    return text if math.isnan(row["low"]) else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
 def _scores(summary: pd.DataFrame) -> pd.DataFrame:
@@ -141,28 +124,6 @@ def _published_table(summary: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFra
 def _rank_table(summary: pd.DataFrame) -> pd.DataFrame:
     rank_of = ranks(summary)
     return pd.DataFrame({"model": rank_of.keys(), "mean rank": [round(rank, 2) for rank in rank_of.values()]})
-
-
-def _comparisons(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
-    """Compare every pretrained model by every method with all others, over the tasks that both have."""
-    names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
-    table = []
-    for first in (name for name, kind in names.items() if kind in ("checkpoint", "huggingface")):
-        for second in names:
-            if second == first or (comparison := compare_models(store, rows, first, second)) is None:
-                continue
-            table.append(
-                {
-                    "model": first,
-                    "against": second,
-                    "difference": comparison.difference.value,
-                    "low": comparison.difference.low,
-                    "high": comparison.difference.high,
-                    "p": comparison.p_value,
-                    "higher on": f"{comparison.wins} of {comparison.num_tasks} tasks",
-                }
-            )
-    return pd.DataFrame(table)
 
 
 def _provenance(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """From cells to a table: mean and sd over seeds, intervals over test rows, comparisons, ranks."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def is_seeded(row: Mapping[Any, Any]) -> bool:
     return row["method"] not in ("probe", "knn") or row["kind"] == "random"
 
 
+def cell_text(row: Any) -> str:
+    """Write score, sd over seeds, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
+    text = f"{row['score']:.3f}"
+    text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else ""
+    text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})" if is_seeded(row) else ""
+    return text if math.isnan(row["low"]) else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
 def contestant(row: Mapping[Any, Any]) -> str:
     """Return the name of a model with its method, as tables show it."""
     return f"{row['model']}, {row['method']}{', both strands' if row['both_strands'] else ''}"
@@ -132,6 +141,28 @@ def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, 
         observed.append(means[0] - means[1])
         resampled.append(draws[:, 0] - draws[:, 1])
     return compare(np.array(observed), resampled) if tasks else None
+
+
+def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
+    """Compare every pretrained model by every method with all others, over the tasks that both have."""
+    names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
+    table = []
+    for first in (name for name, kind in names.items() if kind in ("checkpoint", "huggingface")):
+        for second in names:
+            if second == first or (comparison := compare_models(store, rows, first, second)) is None:
+                continue
+            table.append(
+                {
+                    "model": first,
+                    "against": second,
+                    "difference": comparison.difference.value,
+                    "low": comparison.difference.low,
+                    "high": comparison.difference.high,
+                    "p": comparison.p_value,
+                    "higher on": f"{comparison.wins} of {comparison.num_tasks} tasks",
+                }
+            )
+    return pd.DataFrame(table)
 
 
 def published(suite: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
 from dnar2mae.benchmarks.rows.contract import RowEmbedder, labelled_data
 from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
+from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, tunable
 from dnar2mae.benchmarks.tasks.data import TaskData, TaskSplit
@@ -50,12 +51,8 @@ class BenchmarkCell:
     """probe, knn, finetune, lora, or scratch (the CNN)."""
     seed: int
     protocol: Protocol
-    both_strands: bool = False
-    """Average vectors or probabilities over both strands."""
-    allow_truncation: bool = False
-    """Cut sequences beyond the model's context, however many."""
-    precision: str = "fp32"
-    """Of the encoder: fp32 or bf16."""
+    options: SuiteOptions = SuiteOptions()
+    """Strands, truncation and precision, which are the same for all cells."""
     lr: float | None = None
     """Learning rate that the first seed has chosen; None searches."""
 
@@ -102,7 +99,7 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
     else:
         encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
         if isinstance(encoder, Encoder):
-            encoder = replace(_limited(encoder, cell, data), precision=cell.precision)
+            encoder = replace(_limited(encoder, cell, data), precision=cell.options.precision)
         if spec.kind == "random":
             encoder = encoder.with_random_weights(cell.seed)  # after the cap, which both share
         parameters = encoder.num_parameters
@@ -144,17 +141,9 @@ _VECTORS: dict[tuple, Features] = {}
 
 
 def _vectors(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Features:
-    key = (
-        data.digest,
-        encoder.digest,
-        encoder.kind,
-        cell.seed,
-        cell.both_strands,
-        cell.allow_truncation,
-        cell.precision,
-    )
+    key = (data.digest, encoder.digest, encoder.kind, cell.seed, cell.options)
     if key not in _VECTORS:
-        options = {name: True for name in ("both_strands", "allow_truncation") if getattr(cell, name)}
+        options = {name: True for name in ("both_strands", "allow_truncation") if getattr(cell.options, name)}
         splits = (data.train, data.dev, data.test)
         features = Features(*(encoder.embed(split.rows, **options) for split in splits))
         _VECTORS.clear()  # vectors may take gigabytes: keep one set
@@ -174,7 +163,7 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     settings = cell.protocol.settings(cell.method, data.task.name)
 
     def tokens(sequences: list[str]) -> list[Tokens]:
-        return encoder.tokens(sequences, allow_truncation=cell.allow_truncation)
+        return encoder.tokens(sequences, allow_truncation=cell.options.allow_truncation)
 
     problem = _problem(cell, data, tokens, encoder.collate)
 
@@ -187,7 +176,7 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
 def _baseline(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
     splits = (data.train, data.dev, data.test)
     if cell.model.kind == "kmer":
-        features = Features(*(kmer_counts(split.rows, both_strands=cell.both_strands) for split in splits))
+        features = Features(*(kmer_counts(split.rows, both_strands=cell.options.both_strands) for split in splits))
         return _frozen(cell, data, features), sum(4**k for k in range(1, MAX_K + 1))
     lengths = [len(sequence) for sequence in data.train.rows]
     length_bp = int(np.quantile(lengths, _CNN_LENGTH_QUANTILE, method="higher"))
@@ -213,8 +202,8 @@ def _problem(cell: BenchmarkCell, data: TaskData, tokens: Any, collate: Any) -> 
 
     return TrainingTask(
         train=rows(data.train, False),
-        dev=rows(data.dev, cell.both_strands),
-        test=rows(data.test, cell.both_strands),
+        dev=rows(data.dev, cell.options.both_strands),
+        test=rows(data.test, cell.options.both_strands),
         num_classes=len(data.task.classes),
         collate=collate,
         select=cell.protocol.select,
@@ -237,7 +226,7 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
     """Return what a stored result must agree with to count as this cell's."""
     method = "cnn" if cell.method == "scratch" else cell.method
     settings = asdict(cell.protocol.settings(method, task)) | {"select": cell.protocol.select}
-    settings |= {"allow_truncation": cell.allow_truncation, "precision": cell.precision}
+    settings |= {"allow_truncation": cell.options.allow_truncation, "precision": cell.options.precision}
     return {
         "suite": suite,
         "task": task,
@@ -246,7 +235,7 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
         "method": cell.method,
         "seed": cell.seed,
         "protocol": cell.protocol.name,
-        "both_strands": cell.both_strands,
+        "both_strands": cell.options.both_strands,
         "settings": _plain(settings),
         **digests,
     }

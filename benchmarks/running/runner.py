@@ -99,8 +99,7 @@ def run_suite(
     baselines = [name for name in options.baselines if name in data.baselines or name not in BASELINES]
     models = [replace(model, modality=suite.modality) for model in models]
     cells = plan_cells(models, protocol, options.methods, baselines, options.num_seeds)
-    changes = {name: getattr(options, name) for name in ("both_strands", "allow_truncation", "precision")}
-    cells = [replace(cell, **changes) for cell in cells]
+    cells = [replace(cell, options=options) for cell in cells]
     digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
     seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}

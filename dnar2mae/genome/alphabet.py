@@ -7,6 +7,8 @@ known base is ``3 - code``.
 import numpy as np
 from jaxtyping import UInt8
 
+from dnar2mae.errors import SequenceError
+
 SOFT_MASK = 8
 """Bit set in the code of a lower-case base."""
 
@@ -36,6 +38,21 @@ _TO_CODE = _encoding()
 def encode(letters: bytes) -> UInt8[np.ndarray, " L"]:
     """Return the codes of letters; 255 stands for a byte that is no IUPAC letter."""
     return np.frombuffer(letters.translate(_TO_CODE), np.uint8)
+
+
+def encode_text(sequence: str, where: str = "") -> UInt8[np.ndarray, " L"]:
+    """Return the codes of a DNA string; ``where`` begins an error's message.
+
+    Raises
+    ------
+    SequenceError
+        If a letter is not an IUPAC nucleotide code.
+    """
+    codes = encode(sequence.encode("latin-1", "replace"))
+    if (codes == _ILLEGAL).any():
+        at = int(np.argmax(codes == _ILLEGAL))
+        raise SequenceError(f"{where}position {at + 1}: expected a nucleotide letter, got {sequence[at]!r}")
+    return codes
 
 
 def decode(codes: UInt8[np.ndarray, " L"]) -> str:

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import UInt8
 
 from dnar2mae.config import ModelConfig
-from dnar2mae.errors import RunError, SequenceError
-from dnar2mae.genome.alphabet import encode
+from dnar2mae.errors import RunError
+from dnar2mae.genome.alphabet import encode_text
 from dnar2mae.inference.loading import TrainedModel, load
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.dna.options import DnaEmbedOptions
@@ -126,7 +126,7 @@ class Model:
             window_bp=window_bp,
             batch_tokens=batch_tokens,
         )
-        codes = [_codes(i, s) if isinstance(s, str) else s for i, s in enumerate(sequences)]
+        codes = [encode_text(s, f"sequence {i}, ") if isinstance(s, str) else s for i, s in enumerate(sequences, 1)]
         total = sum(self.tokenizer.num_tokens(len(c)) for c in codes) * (1 + both_strands)
         done = 0
         with progress_bar("embedding", total, show=progress) as update:
@@ -137,13 +137,3 @@ class Model:
                 update(min(done, total))
 
             return self.modality.embedder_of(self.module, options).embed(codes, advance)
-
-
-def _codes(index: int, sequence: str) -> UInt8[np.ndarray, " L"]:
-    codes = encode(sequence.encode("latin-1", "replace"))
-    if (codes == 255).any():
-        where = int(np.argmax(codes == 255))
-        raise SequenceError(
-            f"sequence {index + 1}, position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}"
-        )
-    return codes

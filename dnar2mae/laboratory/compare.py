@@ -78,8 +78,7 @@ def compare(
     rows = loss_rows(cells, tokens, anchor_stride)
     if options.suite:
         rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
-    if options.variants:
-        rows += variant_rows(cells, options.variants, out / "variants")
+    rows += variant_rows(cells, options, out / "variants")
     table = pd.DataFrame(rows)
     with written_whole(out / "compare.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.8g")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import RunError
-from dnar2mae.laboratory.plan import LabelledVariants, PlannedRun
+from dnar2mae.laboratory.plan import CompareOptions, PlannedRun
 from dnar2mae.laboratory.results import about_cell
 
 
@@ -45,8 +45,8 @@ def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_w
     ]
 
 
-def variant_rows(cells: Sequence[PlannedRun], variants: LabelledVariants, out: Path) -> list[dict[str, Any]]:
-    """Return AUROC and AUPRC of every run's scores, which go to ``out`` as TSV files.
+def variant_rows(cells: Sequence[PlannedRun], options: CompareOptions, out: Path) -> list[dict[str, Any]]:
+    """Return AUROC and AUPRC of every run's scores of ``--variants``, if any, which go to ``out`` as TSV files.
 
     Raises
     ------
@@ -56,13 +56,15 @@ def variant_rows(cells: Sequence[PlannedRun], variants: LabelledVariants, out: P
     from dnar2mae.inference import Model
     from dnar2mae.variants import Labels, score_vcf
 
-    labels = Labels(field=variants.field, positive=("1",), negative=("0",))
+    if options.variants is None or options.variants_genome is None:
+        return []
+    labels = Labels(field=options.variants_field)
     rows = []
     for cell in cells:
         path = out / f"{cell.path.parent.name}-{cell.path.name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         model = Model.from_pretrained(cell.path, device=cell.config.device)
-        report = score_vcf(model, variants.vcf, path, genome=variants.genome, labels=labels)
+        report = score_vcf(model, options.variants, path, genome=options.variants_genome, labels=labels)
         for name, score in report.metrics.items():
             rows.append(about_cell(cell) | {"measure": "variants", "at": name, "value": score.value, "unit": "score"})
     return rows

@@ -3,42 +3,37 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import Suppress, arg
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.laboratory.laws import Law
-
-Equal = Literal["steps", "encoder-tokens"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelledVariants:
-    """Labelled variants, as ``dnar2mae score-variants --evaluate`` takes them."""
-
-    vcf: Path
-    genome: Path
-    field: str
-    """INFO field of the groups: 1 for variants expected to score low, 0 for the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareOptions:
     """Seeds, budget and evaluation of a comparison."""
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    # not a flag: the command line also takes a number of seeds
+    seeds: Suppress[tuple[int, ...]] = (0, 1, 2, 3, 4)
     """Seeds of the runs, all different."""
     budget_tokens: int | None = None
-    """Tokens of a run; by default what its steps make."""
-    equal: Equal = "steps"
-    """The budget that is equal for all runs: ``steps``, on the same windows; or ``encoder-tokens``, under the objective
-    ``mae``, where a law that masks less shows the encoder more and gets fewer steps."""
-    num_workers: int = 1
+    """Tokens that every run trains on; by default --steps decides."""
+    equal: Literal["steps", "encoder-tokens"] = "steps"
+    """steps: as many steps for all. encoder-tokens, under --model.objective mae: as many tokens through the encoder,
+    so that laws that mask less take fewer steps."""
+    num_workers: Annotated[int, arg(name="workers")] = 1
     """Runs at the same time, each with a share of the cores."""
     suite: Path | None = None
-    """Folder of a benchmark suite, on which every run's frozen vectors are probed."""
-    variants: LabelledVariants | None = None
-    """Labelled variants that every run scores."""
+    """Also probe every run on this benchmark suite (see dnar2mae benchmark build)."""
+    variants: Path | None = None
+    """Also score these variants (VCF, needs --variants-genome) and tell apart 1 and 0 of --variants-field."""
+    variants_genome: Path | None = None
+    """Sequence file that --variants refers to."""
+    variants_field: str = "CLASS"
+    """INFO field of --variants: 1 for variants expected to score low, 0 for the others."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -46,6 +41,8 @@ class CompareOptions:
             raise ConfigError(f"--seeds must be one or more, all different, got {' '.join(map(str, self.seeds))}")
         if self.num_workers < 1:
             raise ConfigError(f"--workers must be at least 1, got {self.num_workers}")
+        if self.variants and self.variants_genome is None:
+            raise ConfigError("--variants needs --variants-genome, the sequence file that it refers to")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,12 +97,7 @@ class Masker:
     """
 
     def __init__(
-        self,
-        config: MaskConfig,
-        vocabulary: Vocabulary,
-        seed: int,
-        total_steps: int,
-        source: Source | None = None,
+        self, config: MaskConfig, vocabulary: Vocabulary, seed: int, total_steps: int, source: Source | None = None
     ) -> None:
         self.config, self.vocabulary = config, vocabulary
         self.seed, self.total_steps = seed, total_steps
@@ -172,10 +167,7 @@ def mean_drawn_ratio(plan: MaskPlan, sample_ids: range) -> float:
 
 
 def corrupt(
-    plan: MaskPlan,
-    tokens: Int[Tensor, "B T"],
-    maskable: Bool[Tensor, "B T"],
-    sample_ids: Int[Tensor, " B"],
+    plan: MaskPlan, tokens: Int[Tensor, "B T"], maskable: Bool[Tensor, "B T"], sample_ids: Int[Tensor, " B"]
 ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
     """Draw the mask of a batch and replace the masked tokens.
 

@@ -43,11 +43,7 @@ def read_embedding(path: Path) -> tuple[Float[np.ndarray, "N D"], "pd.DataFrame"
 
 
 def plot_embedding(
-    vectors: Float[np.ndarray, "N D"],
-    labels: "pd.Series | None",
-    path: Path,
-    *,
-    method: Literal["pca", "umap"] = "pca",
+    vectors: Float[np.ndarray, "N D"], labels: "pd.Series | None", path: Path, *, method: Literal["pca", "umap"] = "pca"
 ) -> None:
     """Draw embeddings by their first two principal components, or by UMAP, coloured by label.
 

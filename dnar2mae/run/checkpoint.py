@@ -8,10 +8,7 @@ averaged weights) have the same files.
 """
 
 import json
-import os
 import re
-import secrets
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,7 +23,7 @@ from torch import Tensor, nn
 
 from dnar2mae.distributed import ALONE, Ranks, copy_into, full_tensor, shard_like
 from dnar2mae.errors import RunError
-from dnar2mae.storage.safe_files import find_damage, flush, write_checksums
+from dnar2mae.storage.safe_files import find_damage, folder_written_whole, remove, remove_folder, write_checksums
 
 FORMAT = 2
 _AVERAGES = "ema.safetensors"
@@ -81,27 +78,15 @@ class Snapshot:
         RunError
             If the disk is full or the folder cannot be written; nothing is left half-written, nothing is lost.
         """
-        partial = folder.with_name(f".{folder.name}.partial")
         try:
-            _clear_name(partial)
-            partial.mkdir(parents=True)
-            save_file(self.weights, partial / "model.safetensors")
-            save_file(self.moments, partial / "optimizer.safetensors")
-            if self.averages:
-                save_file(self.averages, partial / _AVERAGES)
-            (partial / "state.json").write_text(self.state)
-            write_checksums(partial)
-            # bytes first, then the name: a power cut after the rename must not leave an incomplete checkpoint
-            for file in partial.iterdir():
-                flush(file)
-            flush(partial)
-            old = _hide(folder)
-            partial.rename(folder)
-            flush(folder.parent)
-            if old:
-                _remove(old)
+            with folder_written_whole(folder) as partial:
+                save_file(self.weights, partial / "model.safetensors")
+                save_file(self.moments, partial / "optimizer.safetensors")
+                if self.averages:
+                    save_file(self.averages, partial / _AVERAGES)
+                (partial / "state.json").write_text(self.state)
+                write_checksums(partial)
         except (OSError, SafetensorError) as error:
-            _remove(partial)
             raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
 
 
@@ -275,8 +260,7 @@ def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
     last = [folder.name for folder in present].index(newest) + 1 if newest else len(present)
     for folder in present[: max(last - keep, 0)] + present[last:]:
         with suppress(OSError):
-            if old := _hide(folder):
-                _remove(old)
+            remove_folder(folder)
 
 
 def recover(run: Path) -> None:
@@ -288,34 +272,7 @@ def recover(run: Path) -> None:
         with suppress(OSError):
             old.rename(best)
     for left in (*folder.glob(".*.old"), *folder.glob(".*.partial")):
-        _remove(left)
-
-
-def _hide(folder: Path) -> Path | None:
-    """Rename a checkpoint to a hidden name, which is atomic, and return the new path; None where there is none.
-
-    Removing a folder is not atomic: a process killed while it does would leave half a checkpoint under a visible name.
-    """
-    old = folder.with_name(f".{folder.name}.old")
-    _clear_name(old)
-    try:
-        return folder.rename(old)
-    except FileNotFoundError:
-        return None
-
-
-def _clear_name(path: Path) -> None:
-    """Remove what has this name, or rename it where it cannot be removed now (NFS keeps open files)."""
-    _remove(path)
-    if os.path.lexists(path):
-        path.rename(path.with_name(f".{secrets.token_hex(4)}.partial"))
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, or the link or file of that name, as far as that is possible now."""
-    shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):  # a link or a file
-        path.unlink()
+        remove(left)
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -46,19 +46,13 @@ class ProgressBar:
         """Draw the bar, if this is a terminal."""
         if not self._show or not sys.stderr.isatty():
             return
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
 
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-        self._bar = Progress(*columns, *times, console=Console(file=sys.stderr), transient=True)
+        title = progress.TextColumn("{task.description}", markup=False)
+        columns = (title, progress.BarColumn(), progress.MofNCompleteColumn())
+        times = (progress.TimeElapsedColumn(), progress.TextColumn("left"), progress.TimeRemainingColumn())
+        self._bar = progress.Progress(*columns, *times, console=Console(file=sys.stderr), transient=True)
         self._task = self._bar.add_task(self._title, total=self._total, completed=self._completed)
         self._bar.start()
 

@@ -6,10 +6,11 @@
 
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dnar2mae.errors import ConfigError
@@ -70,18 +71,53 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         # of a process that was killed
-        shutil.rmtree(partial, ignore_errors=True)
+        _clear_name(partial)
         partial.mkdir(parents=True)
         yield partial
+        # bytes first, then the name: a power cut after the rename must not leave an incomplete folder
         for file in partial.rglob("*"):
             flush(file)
         flush(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
+        old = _hide(folder)
         partial.rename(folder)
         flush(folder.parent)
+        if old:
+            remove(old)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, all or nothing: what cannot be removed now is hidden."""
+    if old := _hide(folder):
+        remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or the link or file of that name, as far as that is possible now."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):  # a link or a file
+        path.unlink()
+
+
+def _hide(folder: Path) -> Path | None:
+    """Rename a folder to a hidden name, which is atomic, and return the new path; None where there is none.
+
+    Removing a folder is not atomic: a process killed while it does would leave half of one under a visible name.
+    """
+    old = folder.with_name(f".{folder.name}.old")
+    _clear_name(old)
+    try:
+        return folder.rename(old)
+    except FileNotFoundError:
+        return None
+
+
+def _clear_name(path: Path) -> None:
+    """Remove what has this name, or rename it where it cannot be removed now (NFS keeps open files)."""
+    remove(path)
+    if os.path.lexists(path):
+        path.rename(path.with_name(f".{secrets.token_hex(4)}.partial"))
 
 
 def flush(path: Path) -> None:

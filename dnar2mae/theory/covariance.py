@@ -9,17 +9,18 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.theory.shapes import Matrix
 
 SYMMETRY_TOLERANCE = 1e-8
 """Largest asymmetry, and most negative eigenvalue, taken for rounding (relative to the largest entry)."""
 
 
-def isotropic(num_features: int) -> Float[np.ndarray, "d d"]:
+def isotropic(num_features: int) -> Matrix:
     """Return the identity: uncorrelated features of equal variance."""
     return np.eye(num_features)
 
 
-def ar1(num_features: int, correlation: float) -> Float[np.ndarray, "d d"]:
+def ar1(num_features: int, correlation: float) -> Matrix:
     """Return the autoregressive covariance ``S_ij = correlation ** |i - j|``, with correlation in (-1, 1).
 
     Raises
@@ -33,14 +34,12 @@ def ar1(num_features: int, correlation: float) -> Float[np.ndarray, "d d"]:
     return correlation ** np.abs(index[:, None] - index[None]).astype(float)
 
 
-def power_law(num_features: int, exponent: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
+def power_law(num_features: int, exponent: float, seed: int = 0) -> Matrix:
     """Build a spectrum of eigenvalues proportional to ``k ** -exponent``, with uniformly random eigenvectors."""
     return rotated(np.arange(1.0, num_features + 1) ** -exponent, seed)
 
 
-def levels(
-    num_features: int, values: tuple[float, ...], shares: tuple[float, ...], seed: int = 0
-) -> Float[np.ndarray, "d d"]:
+def levels(num_features: int, values: tuple[float, ...], shares: tuple[float, ...], seed: int = 0) -> Matrix:
     """Build a spectrum of a few flat levels, with uniformly random eigenvectors.
 
     Parameters
@@ -69,12 +68,12 @@ def levels(
     return rotated(np.repeat(np.asarray(values, float), counts), seed)
 
 
-def spiked(num_features: int, share: float, ratio: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
+def spiked(num_features: int, share: float, ratio: float, seed: int = 0) -> Matrix:
     """Build a covariance in which a share of the directions has ``ratio`` times the variance of the others."""
     return levels(num_features, (ratio, 1.0), (share, 1.0), seed)
 
 
-def latent_factor(num_features: int, num_factors: int, strength: float, seed: int = 0) -> Float[np.ndarray, "d d"]:
+def latent_factor(num_features: int, num_factors: int, strength: float, seed: int = 0) -> Matrix:
     """Build the factor model ``x = F f + e``: Gaussian loadings, factor variance ``strength`` times that of the noise.
 
     Raises
@@ -90,19 +89,19 @@ def latent_factor(num_features: int, num_factors: int, strength: float, seed: in
     return unit_mean_variance(strength / num_factors * loadings @ loadings.T + np.eye(num_features))
 
 
-def rotated(eigenvalues: Float[np.ndarray, " d"], seed: int) -> Float[np.ndarray, "d d"]:
+def rotated(eigenvalues: Float[np.ndarray, " d"], seed: int) -> Matrix:
     """Rotate eigenvalues (scaled to mean 1) into uniformly random eigenvectors."""
     size = len(eigenvalues)
     basis, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, size)))
     return _symmetric((basis * (eigenvalues / eigenvalues.mean())) @ basis.T)
 
 
-def unit_mean_variance(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+def unit_mean_variance(covariance: Matrix) -> Matrix:
     """Scale a covariance to mean variance 1."""
     return covariance / np.diag(covariance).mean()
 
 
-def correlation(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+def correlation(covariance: Matrix) -> Matrix:
     """Scale every feature to variance 1, as data are standardised before training."""
     scale = 1 / np.sqrt(np.diag(covariance))
     # without rounding: symmetric, and 1 on the diagonal
@@ -111,7 +110,7 @@ def correlation(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"
     return result
 
 
-def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covariance") -> Float[np.ndarray, "d d"]:
+def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covariance") -> Matrix:
     """Return a covariance as symmetric float64, or raise an error that says what is wrong with it.
 
     Parameters
@@ -145,7 +144,7 @@ def check_covariance(covariance: Num[np.ndarray, "..."], name: str = "the covari
     return matrix
 
 
-def parse_covariance(spec: str, num_features: int, seed: int = 0) -> Float[np.ndarray, "d d"]:
+def parse_covariance(spec: str, num_features: int, seed: int = 0) -> Matrix:
     """Read a covariance from its name.
 
     Parameters
@@ -181,9 +180,7 @@ def parse_covariance(spec: str, num_features: int, seed: int = 0) -> Float[np.nd
     return matrix
 
 
-def _family(
-    name: str, numbers: list[tuple[float, ...]], num_features: int, seed: int
-) -> Float[np.ndarray, "d d"] | None:
+def _family(name: str, numbers: list[tuple[float, ...]], num_features: int, seed: int) -> Matrix | None:
     matrix = None
     match name, [len(n) for n in numbers]:
         case "isotropic", []:
@@ -202,7 +199,7 @@ def _family(
     return matrix
 
 
-def load_covariance(path: Path, flag: str = "--covariance") -> Float[np.ndarray, "d d"]:
+def load_covariance(path: Path, flag: str = "--covariance") -> Matrix:
     """Read a covariance from an ``.npy`` file; ``flag`` is its name in messages.
 
     Raises
@@ -219,5 +216,5 @@ def load_covariance(path: Path, flag: str = "--covariance") -> Float[np.ndarray,
     return check_covariance(matrix, f"{flag} {path}")
 
 
-def _symmetric(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+def _symmetric(matrix: Matrix) -> Matrix:
     return (matrix + matrix.T) / 2

@@ -13,6 +13,7 @@ from dnar2mae.theory.equivalents import risk_equivalent
 from dnar2mae.theory.monte_carlo import simulate
 from dnar2mae.theory.options import Masking, Sampling
 from dnar2mae.theory.self_supervised import reconstruction_equivalent, simulate_autoencoder
+from dnar2mae.theory.shapes import Matrix
 from dnar2mae.theory.task import Task
 
 # ratio 0 is left out where a loss on masked entries or a singular covariance needs some masking
@@ -67,7 +68,7 @@ class Line:
 
 
 def trace(
-    source: Task | Float[np.ndarray, "d d"],
+    source: Task | Matrix,
     aspect: float,
     width: float,
     masking: Masking,

@@ -29,6 +29,7 @@ from jaxtyping import Float
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.rows import Couplings, Masking, Rows, group_rows
+from dnar2mae.theory.shapes import PerCell, PerLaw
 from dnar2mae.theory.task import Resolvent, Signal, Task
 
 PEAK_WIDTH = 1e-6
@@ -59,47 +60,47 @@ class Risk:
     """Noise variance of the task."""
     signal: float
     """beta'S beta."""
-    overlap: Float[np.ndarray, "L G"]
+    overlap: PerLaw
     """beta'S bbar."""
-    visible: Float[np.ndarray, "L G"]
+    visible: PerLaw
     """bbar'S bbar."""
-    masked: Float[np.ndarray, "L G"]
+    masked: PerLaw
     """bbar'D bbar."""
-    visible_variance: Float[np.ndarray, "L G"]
+    visible_variance: PerLaw
     """Variance of the prediction on unmasked inputs due to the sample and its masks, without the target's
     noise."""
-    visible_noise: Float[np.ndarray, "L G"]
+    visible_noise: PerLaw
     """The same per unit of noise variance."""
-    masked_variance: Float[np.ndarray, "L G"]
+    masked_variance: PerLaw
     """Like ``visible_variance``, in the metric D."""
-    masked_noise: Float[np.ndarray, "L G"]
+    masked_noise: PerLaw
     """Like ``visible_noise``, in the metric D."""
-    effective_ratio: Float[np.ndarray, "L G"]
+    effective_ratio: PerLaw
     """p_eff = B / (A + B): the fixed ratio with the same mean predictor (one mask per sample)."""
-    effective_ridge: Float[np.ndarray, "L G"]
+    effective_ridge: PerLaw
     """The ridge l / (A + B) that the ridgeless fit behaves as if it had."""
 
     @property
-    def bias(self) -> Float[np.ndarray, "L G"]:
+    def bias(self) -> PerLaw:
         """(bbar - beta)'S (bbar - beta)."""
         return self.visible - 2 * self.overlap + self.signal
 
     @property
-    def variance(self) -> Float[np.ndarray, "L G"]:
+    def variance(self) -> PerLaw:
         """Excess risk less bias."""
         return self.visible_variance + self.noise * self.visible_noise
 
     @property
-    def noiseless(self) -> Float[np.ndarray, "L G"]:
+    def noiseless(self) -> PerLaw:
         """Excess risk without noise; with noise variance v it is ``noiseless + v * visible_noise``."""
         return self.bias + self.visible_variance
 
     @property
-    def excess(self) -> Float[np.ndarray, "L G"]:
+    def excess(self) -> PerLaw:
         """E (x'b - x'beta)^2 on unmasked inputs."""
         return self.noiseless + self.noise * self.visible_noise
 
-    def on_masked(self, ratio: float) -> Float[np.ndarray, "L G"]:
+    def on_masked(self, ratio: float) -> PerLaw:
         """Return the mean squared error on test inputs masked at a fixed ratio, the target's noise included."""
         visible = self.visible + self.visible_variance + self.noise * self.visible_noise
         masked = self.masked + self.masked_variance + self.noise * self.masked_noise
@@ -183,9 +184,7 @@ def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: Aspects, maski
     return Risk(task.noise, task.signal_variance, *fields)
 
 
-def _solve_cells(
-    task: Task, rows: Rows, num_samples: Float[np.ndarray, " P"], ridge: float | None
-) -> Float[np.ndarray, "9 P"]:
+def _solve_cells(task: Task, rows: Rows, num_samples: PerCell, ridge: float | None) -> Float[np.ndarray, "9 P"]:
     fill = task.num_features / (num_samples * rows.per_sample)
     iota = np.ones_like(fill) if ridge is not None else np.where(fill < 1, 1.0, 0.0)
     ell = np.full_like(fill, ridge) if ridge is not None else 1 - iota
@@ -215,9 +214,9 @@ class _Cells:
     """P problems solved together."""
 
     rows: Rows
-    num_samples: Float[np.ndarray, " P"]
-    iota: Float[np.ndarray, " P"]
-    ell: Float[np.ndarray, " P"]
+    num_samples: PerCell
+    iota: PerCell
+    ell: PerCell
 
     def take(self, index: np.ndarray) -> "_Cells":
         return _Cells(self.rows.take(index), self.num_samples[index], self.iota[index], self.ell[index])
@@ -234,7 +233,7 @@ class _Point(NamedTuple):
     """W: how (m1, m2) act on themselves."""
 
 
-def _first_guess(resolvent: Resolvent, cells: _Cells, scale: Float[np.ndarray, " P"]) -> Float[np.ndarray, "2 P"]:
+def _first_guess(resolvent: Resolvent, cells: _Cells, scale: PerCell) -> Float[np.ndarray, "2 P"]:
     small = np.full_like(scale, 1e-8)
     k = cells.rows.couplings(small, small, np.ones_like(scale))
     # B is 0 without masks: the tiny number keeps an eigenvalue 0 from a division by 0
@@ -252,16 +251,11 @@ def _fixed_point(resolvent: Resolvent, cells: _Cells, log_s: Float[np.ndarray, "
         k = cells.rows.couplings(s[0], s[1], cells.iota)
         traces = resolvent.traces(k.a, k.b, cells.ell) / cells.num_samples
         t11, t12, t22 = traces[2:]
-        feedback = np.moveaxis(
-            np.array(
-                [
-                    [t11 * k.aa + t12 * k.ab, t11 * k.ab + t12 * k.bb],
-                    [t12 * k.aa + t22 * k.ab, t12 * k.ab + t22 * k.bb],
-                ]
-            ),
-            2,
-            0,
-        )
+        by_trace = [
+            [t11 * k.aa + t12 * k.ab, t11 * k.ab + t12 * k.bb],
+            [t12 * k.aa + t22 * k.ab, t12 * k.ab + t22 * k.bb],
+        ]
+        feedback = np.moveaxis(np.array(by_trace), 2, 0)
         residual = np.log(traces[:2]) - log_s
         if np.abs(residual).max() < _TOLERANCE:
             return _Point(log_s, k, traces, feedback)

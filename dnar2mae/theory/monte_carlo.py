@@ -11,6 +11,7 @@ from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.equivalents import masked_test_error
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import group_rows, row_triples
+from dnar2mae.theory.shapes import Matrix, Targets
 from dnar2mae.theory.task import Task
 
 # relative ridge under which a least-squares fit counts as one of smallest norm
@@ -46,11 +47,7 @@ class Simulation:
 
 
 def simulate(
-    task: Task,
-    laws: Sequence[MaskLaw],
-    aspect: float,
-    masking: Masking | None = None,
-    seeds: Sequence[int] = (0,),
+    task: Task, laws: Sequence[MaskLaw], aspect: float, masking: Masking | None = None, seeds: Sequence[int] = (0,)
 ) -> Simulation:
     """Draw samples, mask them, fit, and measure the risk.
 
@@ -100,7 +97,7 @@ def simulate(
     return Simulation(task.noise, task.signal_variance, *forms)
 
 
-def minimum_norm(rows: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N K"]) -> Float[np.ndarray, "d K"]:
+def minimum_norm(rows: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N K"]) -> Targets:
     """Fit least-squares predictors of smallest norm, by the smaller Gram matrix.
 
     A ridge of 1e-11 of its mean diagonal makes it regular where rows or features have nothing visible.
@@ -111,12 +108,7 @@ def minimum_norm(rows: Float[np.ndarray, "N d"], y: Float[np.ndarray, "N K"]) ->
     return rows.T @ np.linalg.solve(gram, y) if wide else np.linalg.solve(gram, rows.T @ y)
 
 
-def expected_fit(
-    second_moment: Float[np.ndarray, "d d"],
-    cross_moment: Float[np.ndarray, "d K"],
-    law: MaskLaw,
-    masking: Masking,
-) -> Float[np.ndarray, "d K"]:
+def expected_fit(second_moment: Matrix, cross_moment: Targets, law: MaskLaw, masking: Masking) -> Targets:
     """Fit under the full expectation over masks.
 
     Minimises E_masks (y - w'b)^2 for a sample (or population) with moments X'X/n and X'y/n: the solution of
@@ -134,7 +126,7 @@ def mask_moments(law: MaskLaw, masking: Masking) -> tuple[float, float, float]:
     return float(weight @ q**2), float(weight @ b), float(weight @ (q * y))
 
 
-def square_root(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+def square_root(covariance: Matrix) -> Matrix:
     """Find a matrix R with R'R = S, for singular S too."""
     values, vectors = np.linalg.eigh(covariance)
     # rounding may put eigenvalues of a singular S below 0
@@ -166,12 +158,8 @@ def masked_rows(
 
 
 def _fit_law(
-    x: Float[np.ndarray, "n d"],
-    y: Float[np.ndarray, "n K"],
-    law: MaskLaw,
-    masking: Masking,
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "d K"]:
+    x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "n K"], law: MaskLaw, masking: Masking, rng: np.random.Generator
+) -> Targets:
     # unmasked rows of a sample are equal: one of them gives the same fit
     num_masks = 1 if not law.nodes.any() else masking.num_masks
     if num_masks == "inf":

@@ -67,10 +67,7 @@ def draw_risk(lines: Sequence[Line], ylabel: str, title: str) -> "Figure":
 
 
 def draw_optimum(
-    aspects: Float[np.ndarray, " G"],
-    snrs: Float[np.ndarray, " N"],
-    best: Float[np.ndarray, "G N"],
-    title: str,
+    aspects: Float[np.ndarray, " G"], snrs: Float[np.ndarray, " N"], best: Float[np.ndarray, "G N"], title: str
 ) -> "Figure":
     """Draw the best fixed ratio over aspect ratio and signal-to-noise ratio, as a map and as curves."""
     import matplotlib

@@ -1,33 +1,20 @@
 """The results of ``dnar2mae theory``, in words and tables."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.curves import Line
 from dnar2mae.theory.equivalents import risk_equivalent
-from dnar2mae.theory.options import FeatureModel, Masking, Regime
-from dnar2mae.theory.phase import (
-    LOWEST_RATIO,
-    PhaseMap,
-    RiskTable,
-    centred_table,
-    fixed_grid,
-    phase_map,
-    uncentred_table,
-    uniform_grid,
-)
+from dnar2mae.theory.options import Masking, Regime
+from dnar2mae.theory.phase import PhaseMap
 from dnar2mae.theory.rows import effective_ratio
 from dnar2mae.theory.task import Task
-from dnar2mae.theory.uncentred import UncentredTask, positive_targets
 
-# fine enough that neither family wins because the other's grid is coarse
-_FIXED_RATIOS, _UNIFORM_STEP = 400, 0.025
 _COLUMNS = {
     "rows": Masking(),
     "masked": Masking(loss="masked"),
@@ -46,31 +33,6 @@ def describe_lines(lines: Sequence[Line]) -> list[str]:
     return text
 
 
-def search(
-    table: RiskTable,
-    aspects: Float[np.ndarray, " G"],
-    snrs: Float[np.ndarray, " N"],
-    law: MaskLaw | None,
-    progress: Callable[[int], Callable[[int], object]],
-) -> PhaseMap:
-    """Compare the best fixed ratio with a law, or with the best of the uniform ones.
-
-    Parameters
-    ----------
-    table
-        Returns the risks.
-    aspects, snrs
-        Aspect ratios d / n and signal-to-noise ratios.
-    law
-        The law; by default the best of 702 uniform ones.
-    progress
-        Called with the number of laws; what it returns is called with the number of laws just done.
-    """
-    fixed = fixed_grid(_FIXED_RATIOS, LOWEST_RATIO)
-    laws = uniform_grid(_UNIFORM_STEP, LOWEST_RATIO) if law is None else [law]
-    return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=progress(len(fixed) + len(laws)))
-
-
 def describe_phase(phase: PhaseMap) -> list[str]:
     """Return the range of the best fixed ratio, and how uniform laws compare."""
     best = phase.best_ratio
@@ -79,17 +41,6 @@ def describe_phase(phase: PhaseMap) -> list[str]:
         f"no masking is best in {100 * (best < 0.001).mean():.1f} % of {best.size} settings",
         f"uniform against fixed: {phase.summary()}",
     ]
-
-
-def regime_table(features: FeatureModel, regime: Regime, mean: float) -> RiskTable:
-    """Return the risks of a regime; ``mean`` is that of every input where inputs are not centred."""
-    kind, _, inv = regime.partition("-")
-    scale: Literal["none", "inv"] = "inv" if inv else "none"
-    if kind != "uncentred":
-        return centred_table(features.task(1.0), Masking(scale=scale, loss="masked" if kind == "masked" else "rows"))
-    matrix = features.matrix()
-    target = positive_targets(matrix, 4, features.seed)
-    return uncentred_table(UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0), scale)
 
 
 def describe_rescaling(maps: dict[Regime, PhaseMap]) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import comb, factorial, prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,11 +25,13 @@ from jaxtyping import Bool, Float, Int
 from dnar2mae.errors import ConfigError
 from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.options import Masking
+from dnar2mae.theory.shapes import PerCell
 
 # most multisets of rows over which samples with several masks are averaged: larger quadratures are compressed
 _MAX_CLASSES = 1000
 
 
+Drawn = TypeVar("Drawn", bound="_DrawnMasks")
 _Rule = tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]
 """Nodes and weights of a quadrature."""
 
@@ -79,54 +81,56 @@ def effective_ratio(law: MaskLaw, masking: Masking) -> float:
 class Couplings(NamedTuple):
     """Averages over samples, each an array over cells (u_q = Gq, u_y = Gy)."""
 
-    a: Float[np.ndarray, " P"]
+    a: PerCell
     """A = E q'Gq / M, the weight of S in the inverse resolvent."""
-    b: Float[np.ndarray, " P"]
+    b: PerCell
     """B = E sum_m b_m G_mm / M, the weight of D."""
-    c: Float[np.ndarray, " P"]
+    c: PerCell
     """C = E q'Gy / M, the weight of the target."""
-    aa: Float[np.ndarray, " P"]
+    aa: PerCell
     """E (q'Gq)^2 / M^2."""
-    ac: Float[np.ndarray, " P"]
+    ac: PerCell
     """E (q'Gq)(q'Gy) / M^2."""
-    cc: Float[np.ndarray, " P"]
+    cc: PerCell
     """E (q'Gy)^2 / M^2."""
-    ab: Float[np.ndarray, " P"]
+    ab: PerCell
     """E sum b u_q^2 / M^2."""
-    bc: Float[np.ndarray, " P"]
+    bc: PerCell
     """E sum b u_q u_y / M^2."""
-    by: Float[np.ndarray, " P"]
+    by: PerCell
     """E sum b u_y^2 / M^2."""
-    bb: Float[np.ndarray, " P"]
+    bb: PerCell
     """E sum b_m G_mm'^2 b_m' / M^2."""
 
 
 @dataclass(frozen=True, eq=False)
-class OneMask:
-    """One mask a sample: G is the number 1 / (iota + q^2 s1 + b s2)."""
+class _DrawnMasks:
+    """Samples of K kinds, by the ratio of each of their M masks."""
 
     weight: Float[np.ndarray, "P K"]
-    q: Float[np.ndarray, "P K"]
-    b: Float[np.ndarray, "P K"]
-    y: Float[np.ndarray, "P K"]
-
-    @property
-    def per_sample(self) -> Float[np.ndarray, " P"]:
-        """Expected number of rows of a sample."""
-        return self.weight.sum(1)
+    q: Float[np.ndarray, "P K *M"]
+    b: Float[np.ndarray, "P K *M"]
+    y: Float[np.ndarray, "P K *M"]
 
     @property
     def size(self) -> int:
         """Size of the arrays of each law."""
-        return self.weight.shape[1]
+        return prod(self.q.shape[1:])
 
-    def take(self, index: Int[np.ndarray, " N"]) -> "OneMask":
+    def take(self: Drawn, index: Int[np.ndarray, " N"]) -> Drawn:
         """Select laws; one may be selected several times."""
-        return OneMask(self.weight[index], self.q[index], self.b[index], self.y[index])
+        return type(self)(self.weight[index], self.q[index], self.b[index], self.y[index])
 
-    def couplings(
-        self, s1: Float[np.ndarray, " P"], s2: Float[np.ndarray, " P"], iota: Float[np.ndarray, " P"]
-    ) -> Couplings:
+
+class OneMask(_DrawnMasks):
+    """One mask a sample: G is the number 1 / (iota + q^2 s1 + b s2)."""
+
+    @property
+    def per_sample(self) -> PerCell:
+        """Expected number of rows of a sample."""
+        return self.weight.sum(1)
+
+    def couplings(self, s1: PerCell, s2: PerCell, iota: PerCell) -> Couplings:
         """Average over samples."""
         a, b, c = self.q**2, self.b, self.q * self.y
         g = 1 / (iota[:, None] + a * s1[:, None] + b * s2[:, None])
@@ -137,32 +141,15 @@ class OneMask:
         return Couplings(ag.sum(1), bg.sum(1), cg.sum(1), *(np.einsum("pk,pk->p", u, v) for u, v in pairs))
 
 
-@dataclass(frozen=True, eq=False)
-class SeveralMasks:
+class SeveralMasks(_DrawnMasks):
     """M masks a sample with independent ratios; G by the Sherman-Morrison formula. Absent rows are zeros."""
 
-    weight: Float[np.ndarray, "P K"]
-    q: Float[np.ndarray, "P K M"]
-    b: Float[np.ndarray, "P K M"]
-    y: Float[np.ndarray, "P K M"]
-
     @property
-    def per_sample(self) -> Float[np.ndarray, " P"]:
+    def per_sample(self) -> PerCell:
         """Expected number of rows of a sample."""
         return np.einsum("pk,pkm->p", self.weight, self.y > 0)
 
-    @property
-    def size(self) -> int:
-        """Size of the arrays of each law."""
-        return self.q.shape[1] * self.q.shape[2]
-
-    def take(self, index: Int[np.ndarray, " N"]) -> "SeveralMasks":
-        """Select laws; one may be selected several times."""
-        return SeveralMasks(self.weight[index], self.q[index], self.b[index], self.y[index])
-
-    def couplings(
-        self, s1: Float[np.ndarray, " P"], s2: Float[np.ndarray, " P"], iota: Float[np.ndarray, " P"]
-    ) -> Couplings:
+    def couplings(self, s1: PerCell, s2: PerCell, iota: PerCell) -> Couplings:
         """Average over samples."""
         q, b, y = self.q, self.b, self.y
         num_masks = q.shape[2]
@@ -186,13 +173,13 @@ class SeveralMasks:
 class EveryMask:
     """The expectation over masks: a ridge of E[b] D beside the rows sqrt(a) x, a = E q^2 and c = E q y."""
 
-    a: Float[np.ndarray, " P"]
-    b: Float[np.ndarray, " P"]
-    c: Float[np.ndarray, " P"]
+    a: PerCell
+    b: PerCell
+    c: PerCell
     size: int = 1
 
     @property
-    def per_sample(self) -> Float[np.ndarray, " P"]:
+    def per_sample(self) -> PerCell:
         """Expected number of rows of a sample."""
         return np.full(len(self.a), np.inf)
 
@@ -200,9 +187,7 @@ class EveryMask:
         """Select laws; one may be selected several times."""
         return EveryMask(self.a[index], self.b[index], self.c[index])
 
-    def couplings(
-        self, s1: Float[np.ndarray, " P"], s2: Float[np.ndarray, " P"], iota: Float[np.ndarray, " P"]
-    ) -> Couplings:
+    def couplings(self, s1: PerCell, s2: PerCell, iota: PerCell) -> Couplings:
         """Average over samples."""
         g = 1 / (iota + self.a * s1)
         a, c, zero = self.a * g, self.c * g, np.zeros_like(g)

@@ -18,10 +18,11 @@ from dnar2mae.theory.equivalents import Aspects, aspect_array, masked_test_error
 from dnar2mae.theory.monte_carlo import check_seeds, mask_moments, masked_rows, minimum_norm, square_root
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import group_rows
+from dnar2mae.theory.shapes import Matrix, PerLaw
 from dnar2mae.theory.task import Task, linear_task
 
 
-def coordinate_task(covariance: Float[np.ndarray, "d d"], feature: int) -> Task:
+def coordinate_task(covariance: Matrix, feature: int) -> Task:
     """Make the regression of one feature on the others.
 
     Raises
@@ -39,14 +40,14 @@ def coordinate_task(covariance: Float[np.ndarray, "d d"], feature: int) -> Task:
 
 
 def reconstruction_equivalent(
-    covariance: Float[np.ndarray, "d d"],
+    covariance: Matrix,
     laws: Sequence[MaskLaw],
     aspects: Aspects,
     masking: Masking | None = None,
     *,
     features: Sequence[int] | None = None,
     test_ratio: float = 0.0,
-) -> Float[np.ndarray, "L G"]:
+) -> PerLaw:
     """Compute the deterministic equivalent of a linear masked autoencoder's error on a masked feature.
 
     Parameters
@@ -64,7 +65,7 @@ def reconstruction_equivalent(
 
     Returns
     -------
-    Float[np.ndarray, "L G"]
+    PerLaw
         Mean squared error; the noise that no predictor removes is included.
 
     Raises
@@ -92,7 +93,7 @@ class AutoencoderSimulation:
 
 
 def simulate_autoencoder(
-    covariance: Float[np.ndarray, "d d"],
+    covariance: Matrix,
     laws: Sequence[MaskLaw],
     aspect: float,
     masking: Masking | None = None,
@@ -148,9 +149,7 @@ def simulate_autoencoder(
     return AutoencoderSimulation(*out)
 
 
-def _autoencoder(
-    x: Float[np.ndarray, "n d"], law: MaskLaw, masking: Masking, rng: np.random.Generator
-) -> Float[np.ndarray, "d d"]:
+def _autoencoder(x: Float[np.ndarray, "n d"], law: MaskLaw, masking: Masking, rng: np.random.Generator) -> Matrix:
     """Fit an autoencoder: column j predicts feature j, and the diagonal is zero."""
     if masking.num_masks == "inf":
         second, penalty, first = mask_moments(law, masking)
@@ -171,18 +170,14 @@ def _autoencoder(
     return np.concatenate(columns, axis=1)
 
 
-def _reconstruction_error(
-    b: Float[np.ndarray, "d d"], covariance: Float[np.ndarray, "d d"], test_ratio: float
-) -> float:
+def _reconstruction_error(b: Matrix, covariance: Matrix, test_ratio: float) -> float:
     variances = np.diag(covariance)
     visible, overlap = np.sum(b * (covariance @ b), axis=0), np.sum(b * covariance, axis=0)
     errors = masked_test_error(test_ratio, visible, variances @ b**2, overlap, float(variances.mean()))
     return float(errors.mean())
 
 
-def _probe_error(
-    b: Float[np.ndarray, "d d"], covariance: Float[np.ndarray, "d d"], leading: Float[np.ndarray, "d r"]
-) -> float:
+def _probe_error(b: Matrix, covariance: Matrix, leading: Float[np.ndarray, "d r"]) -> float:
     code = np.linalg.svd(b)[0][:, : leading.shape[1]]
     shared = code.T @ covariance @ leading
     explained = np.sum(shared * np.linalg.solve(code.T @ covariance @ code, shared), axis=0)

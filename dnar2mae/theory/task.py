@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory.covariance import check_covariance
+from dnar2mae.theory.shapes import Matrix, PerCell, Targets
 
 # relative spread of variances, and relative eigenvalue, below which a difference from equality and from 0 is rounding
 _EQUAL_VARIANCES = 1e-9
@@ -26,11 +27,11 @@ _SINGULAR = 1e-10
 class Signal(NamedTuple):
     """Quadratic forms of the mean predictor bbar = C Q S beta, averaged over targets."""
 
-    overlap: Float[np.ndarray, " P"]
+    overlap: PerCell
     """beta'S bbar."""
-    visible: Float[np.ndarray, " P"]
+    visible: PerCell
     """bbar'S bbar."""
-    masked: Float[np.ndarray, " P"]
+    masked: PerCell
     """bbar'D bbar."""
 
 
@@ -50,29 +51,19 @@ class Spectrum:
         nu = self.eigenvalues
         return np.stack([nu**2, nu, np.ones_like(nu)], axis=1)
 
-    def traces(
-        self, a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"], ell: Float[np.ndarray, " P"]
-    ) -> Float[np.ndarray, "5 P"]:
+    def traces(self, a: PerCell, b: PerCell, ell: PerCell) -> Float[np.ndarray, "5 P"]:
         """Sum over eigenvalues: tr SQ, tr DQ, tr SQSQ, tr SQDQ, tr DQDQ."""
         q = self._resolvent(a, b, ell)
         weights = self._trace_weights
         return np.concatenate([(q @ weights[:, 1:]).T, ((q * q) @ weights).T])
 
-    def signal(
-        self,
-        a: Float[np.ndarray, " P"],
-        b: Float[np.ndarray, " P"],
-        ell: Float[np.ndarray, " P"],
-        c: Float[np.ndarray, " P"],
-    ) -> Signal:
+    def signal(self, a: PerCell, b: PerCell, ell: PerCell, c: PerCell) -> Signal:
         """Sum over eigenvalues, weighted by the target's energies."""
         m = c[:, None] * self._resolvent(a, b, ell) * self.eigenvalues
         visible = self.energies * self.eigenvalues
         return Signal(m @ visible, m**2 @ visible, m**2 @ self.energies)
 
-    def _resolvent(
-        self, a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"], ell: Float[np.ndarray, " P"]
-    ) -> Float[np.ndarray, "P d"]:
+    def _resolvent(self, a: PerCell, b: PerCell, ell: PerCell) -> Float[np.ndarray, "P d"]:
         return 1 / (np.multiply.outer(a, self.eigenvalues) + (b + ell / self.variance)[:, None])
 
 
@@ -80,12 +71,10 @@ class Spectrum:
 class Dense:
     """The resolvent by matrix inversion, one point at a time."""
 
-    covariance: Float[np.ndarray, "d d"]
-    target: Float[np.ndarray, "d K"]
+    covariance: Matrix
+    target: Targets
 
-    def traces(
-        self, a: Float[np.ndarray, " P"], b: Float[np.ndarray, " P"], ell: Float[np.ndarray, " P"]
-    ) -> Float[np.ndarray, "5 P"]:
+    def traces(self, a: PerCell, b: PerCell, ell: PerCell) -> Float[np.ndarray, "5 P"]:
         """Take the same traces by elementwise sums: SQ = (I - (B D + l) Q) / A needs no product."""
         out = np.empty((5, len(a)))
         d = np.diag(self.covariance)
@@ -99,13 +88,7 @@ class Dense:
             out[:, i] = (np.trace(sq), np.trace(dq), *squares)
         return out
 
-    def signal(
-        self,
-        a: Float[np.ndarray, " P"],
-        b: Float[np.ndarray, " P"],
-        ell: Float[np.ndarray, " P"],
-        c: Float[np.ndarray, " P"],
-    ) -> Signal:
+    def signal(self, a: PerCell, b: PerCell, ell: PerCell, c: PerCell) -> Signal:
         """Compute the forms of C Q S beta."""
         d = np.diag(self.covariance)
         image = self.covariance @ self.target
@@ -116,7 +99,7 @@ class Dense:
             out[:, i] = [form.sum(0).mean() for form in forms]
         return Signal(*out)
 
-    def _inverse(self, a: float, b: float, ell: float) -> Float[np.ndarray, "d d"]:
+    def _inverse(self, a: float, b: float, ell: float) -> Matrix:
         matrix = a * self.covariance
         np.fill_diagonal(matrix, np.diag(matrix) + b * np.diag(self.covariance) + ell)
         return matrix
@@ -133,9 +116,9 @@ class Task:
     """The eigenbasis view."""
     noise: float
     """Variance sigma^2 of the target's noise."""
-    covariance: Float[np.ndarray, "d d"] | None = None
+    covariance: Matrix | None = None
     """S; None if only its spectrum is known."""
-    target: Float[np.ndarray, "d K"] | None = None
+    target: Targets | None = None
     """beta, one column a target; risks are averages over them."""
 
     @property
@@ -219,9 +202,7 @@ def spectral_task(eigenvalues: Float[np.ndarray, " d"], energies: Float[np.ndarr
     return Task(Spectrum(nu, energies / (energies @ nu), 1.0), noise)
 
 
-def aligned_targets(
-    covariance: Float[np.ndarray, "d d"], alignment: float, num_targets: int = 12, seed: int = 0
-) -> Float[np.ndarray, "d K"]:
+def aligned_targets(covariance: Matrix, alignment: float, num_targets: int = 12, seed: int = 0) -> Targets:
     """Draw targets with beta'S beta = 1 and energy proportional to ``eigenvalue ** alignment``.
 
     Parameters

@@ -29,6 +29,7 @@ from dnar2mae.theory.equivalents import Aspects, aspect_array
 from dnar2mae.theory.monte_carlo import mask_moments
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.rows import require_visible
+from dnar2mae.theory.shapes import Matrix, PerLaw, Targets
 
 # the penalty matrix must stay invertible as the ratio goes to 0
 _SMALLEST_PENALTY = 1e-9
@@ -59,20 +60,15 @@ class UncentredTask:
             raise ConfigError(f"--noise must be >= 0 and finite, got {self.noise:g}")
 
 
-def positive_targets(
-    covariance: Float[np.ndarray, "d d"], num_targets: int = 1, seed: int = 0
-) -> Float[np.ndarray, "d K"]:
+def positive_targets(covariance: Matrix, num_targets: int = 1, seed: int = 0) -> Targets:
     """Draw targets with positive coefficients and beta'S beta = 1: they feel the inputs' mean most."""
     beta = np.abs(np.random.default_rng(seed).standard_normal((len(covariance), num_targets)))
     return beta / np.sqrt(np.sum(beta * (covariance @ beta), axis=0))
 
 
 def uncentred_equivalent(
-    task: UncentredTask,
-    laws: Sequence[MaskLaw],
-    aspects: Aspects,
-    scale: Literal["none", "inv"] = "none",
-) -> tuple[Float[np.ndarray, "L G"], Float[np.ndarray, "L G"]]:
+    task: UncentredTask, laws: Sequence[MaskLaw], aspects: Aspects, scale: Literal["none", "inv"] = "none"
+) -> tuple[PerLaw, PerLaw]:
     """Compute the deterministic equivalent of the excess risk on unmasked inputs.
 
     Parameters
@@ -108,10 +104,7 @@ def _moments(law: MaskLaw, scale: Literal["none", "inv"]) -> tuple[float, float,
 
 
 def _one_law(
-    task: UncentredTask,
-    law: MaskLaw,
-    num_samples: Float[np.ndarray, " G"],
-    scale: Literal["none", "inv"],
+    task: UncentredTask, law: MaskLaw, num_samples: Float[np.ndarray, " G"], scale: Literal["none", "inv"]
 ) -> Float[np.ndarray, "2 G"]:
     second, penalty, first = _moments(law, scale)
     gain, offset = first / second, 1 - first

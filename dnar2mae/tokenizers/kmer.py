@@ -4,8 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.config import TokenizerConfig
-from dnar2mae.errors import SequenceError
-from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
+from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode_text
 from dnar2mae.tokenizers.vocabulary import Vocabulary
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[SEP]")
@@ -99,11 +98,7 @@ class KmerTokenizer:
         SequenceError
             If a letter is not an IUPAC nucleotide code.
         """
-        codes = encode(sequence.encode("latin-1", "replace"))
-        if (codes == 255).any():
-            where = int(np.argmax(codes == 255))
-            raise SequenceError(f"position {where + 1}: expected a nucleotide letter, got {sequence[where]!r}")
-        return self.encode(codes)
+        return self.encode(encode_text(sequence))
 
     def decode(self, ids: Int[np.ndarray, " T"]) -> str:
         """Return the sequence that the tokens cover; bases that no real token covers are N.

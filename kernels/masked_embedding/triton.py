@@ -13,14 +13,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.library import triton_op, wrap_triton
 
-from dnar2mae.kernels.mask_draw import (
-    VARYING,
-    draw_arguments,
-    draw_mask,
-    mask_limit,
-    replacement_arguments,
-    scale,
-)
+from dnar2mae.kernels.mask_draw import VARYING, draw_arguments, draw_mask, mask_limit, replacement_arguments, scale
 from dnar2mae.kernels.row_sum.triton import row_sum
 from dnar2mae.kernels.tiling import tile
 

@@ -164,8 +164,8 @@ def test_a_killed_writer_leaves_every_visible_checkpoint_whole(run, monkeypatch)
     snapshot = Snapshot.take(model, optimizer, {"step": 4, **STATE})
     best = folder / "checkpoints" / "best"
     snapshot.write(best)
-    operations = [(checkpoint, "save_file"), (checkpoint, "write_checksums"), (checkpoint, "flush")]
-    operations += [(checkpoint.Path, "rename"), (checkpoint.shutil, "rmtree")]
+    operations = [(checkpoint, "save_file"), (checkpoint, "write_checksums"), (safe_files, "flush")]
+    operations += [(checkpoint.Path, "rename"), (safe_files.shutil, "rmtree")]
     for target, name in operations:
         for allowed in range(6):
             calls = []
@@ -203,7 +203,7 @@ def test_what_cannot_be_removed_ends_nothing(run, monkeypatch):
     snapshot = Snapshot.take(*network(), {"step": 4, **STATE})
     best = folder / "checkpoints" / "best"
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(safe_files.shutil, "rmtree", lambda *_, **__: None)
         for _ in range(3):
             snapshot.write(best)
         prune(folder, 1)

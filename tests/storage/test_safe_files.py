@@ -157,7 +157,7 @@ def test_a_folder_replaces_the_old_one_or_leaves_it(tmp_path, renames):
         raise ValueError("stop")
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
     assert (folder / "a" / "b.txt").read_text() == "new"
-    assert renames == ["export"] * 2
+    assert renames == ["export", ".export.old", "export"]
 
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):

@@ -164,17 +164,16 @@ GRID = [
 ]
 
 
-@pytest.mark.timeout(900)  # a minute of computing, several on a busy machine
+@pytest.mark.timeout(900)  # 20 seconds of computing, minutes on a busy machine
 def test_10_theory_against_simulation():
     unmasked, masked = [], []
     for task in designs(400, 12):
         for gamma in (0.2, 0.5, 0.8, 1.25, 2.0, 5.0):
-            seeds = range(12 if gamma == 0.2 else 24)
             for masking, laws in GRID:
                 if masking.num_masks == gamma:
                     continue  # the peak
                 theory = risk_equivalent(task, laws, gamma, masking)
-                found = simulate(task, laws, gamma, masking, seeds)
+                found = simulate(task, laws, gamma, masking, range(6))
                 unmasked += (theory.excess[:, 0] / found.excess.mean(0) - 1).tolist()
                 masked += (theory.on_masked(0.3)[:, 0] / found.on_masked(0.3).mean(0) - 1).tolist()
     size = np.abs(unmasked)

@@ -50,13 +50,19 @@ def test_phase(tmp_path, capsys):
     assert "best fixed ratio: 0.000 to" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("law", [[], ["--law", "uniform:0.05,0.5"]])
-def test_compare(tmp_path, capsys, law):
-    run(["compare", *SMALL, "--resolution", "3", *law, "--out", str(tmp_path / "out")])
+@pytest.mark.parametrize(
+    ("regimes", "options"),
+    [
+        (6, ["--law", "uniform:0.05,0.5"]),
+        (2, ["--regimes", "uncentred", "uncentred-inv"]),  # of 1,102 laws, in seconds a regime
+    ],
+)
+def test_compare(tmp_path, capsys, regimes, options):
+    run(["compare", *SMALL, "--resolution", "3", *options, "--out", str(tmp_path / "out")])
     rows = table(tmp_path / "out" / "compare.csv")
-    assert len(rows) == 6 * 9
+    assert len(rows) == regimes * 9
     printed = capsys.readouterr().out
-    assert printed.count("of 9 settings") == 6
+    assert printed.count("of 9 settings") == regimes
     assert "a rescaled fixed ratio is better still in" in printed
 
 

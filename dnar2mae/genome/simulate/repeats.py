@@ -5,15 +5,9 @@ from jaxtyping import Bool, UInt8
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import complement, encode
+from dnar2mae.genome.simulate import signals
 from dnar2mae.genome.simulate.draws import Draws, boundaries
 from dnar2mae.genome.simulate.features import Feature
-from dnar2mae.genome.simulate.signals import (
-    POLYA_TAIL_BP,
-    REPEAT_FAMILIES,
-    TANDEM_DIVERGENCE,
-    TANDEM_UNITS,
-    RepeatFamily,
-)
 
 TANDEM_BP = (20, 150)
 _MAX_TRIES = 1000
@@ -22,10 +16,10 @@ _MAX_TRIES = 1000
 def draw_consensus(draws: Draws) -> dict[str, np.ndarray]:
     """Draw the consensus sequence (base codes) of each family: independent bases and a poly-A tail."""
     consensus = {}
-    for family in REPEAT_FAMILIES:
+    for family in signals.REPEAT_FAMILIES:
         shares = np.array([1 - family.gc, family.gc, family.gc, 1 - family.gc])
-        body = draws.bases(np.tile(boundaries(shares), (family.length_bp - POLYA_TAIL_BP, 1)))
-        consensus[family.name] = np.concatenate([body, np.zeros(POLYA_TAIL_BP, dtype=np.uint8)])
+        body = draws.bases(np.tile(boundaries(shares), (family.length_bp - signals.POLYA_TAIL_BP, 1)))
+        consensus[family.name] = np.concatenate([body, np.zeros(signals.POLYA_TAIL_BP, dtype=np.uint8)])
     return consensus
 
 
@@ -61,12 +55,12 @@ def plant_repeats(
     ConfigError
         When a thousand positions in a row are taken.
     """
-    cumulative = np.cumsum([family.copies for family in REPEAT_FAMILIES])
+    cumulative = np.cumsum([family.copies for family in signals.REPEAT_FAMILIES])
     features: list[Feature] = []
     missing, tries = share * len(codes), 0
     while missing > 0:
         kind = draws.pick(cumulative, 1)[0]
-        family = REPEAT_FAMILIES[kind] if kind < len(REPEAT_FAMILIES) else None
+        family = signals.REPEAT_FAMILIES[kind] if kind < len(signals.REPEAT_FAMILIES) else None
         bounds = (family.shortest_bp, family.length_bp + 1) if family else TANDEM_BP
         length_bp = draws.length(*bounds)
         start = draws.integer(0, len(codes) - length_bp)
@@ -87,7 +81,7 @@ def plant_repeats(
 
 
 def _interspersed(
-    draws: Draws, family: RepeatFamily, consensus: np.ndarray, length_bp: int
+    draws: Draws, family: signals.RepeatFamily, consensus: np.ndarray, length_bp: int
 ) -> tuple[np.ndarray, Feature]:
     """Draw one copy of at most ``length_bp`` from the 3' end of the consensus, on either strand."""
     copy = _mutate(draws, consensus[-length_bp:], family.divergence * (0.5 + draws.unit()))[:length_bp]
@@ -98,8 +92,8 @@ def _interspersed(
 
 def _tandem(draws: Draws, length_bp: int) -> tuple[np.ndarray, Feature]:
     """Draw one microsatellite of at most ``length_bp``, on either strand."""
-    unit = TANDEM_UNITS[draws.integer(0, len(TANDEM_UNITS))]
-    copy = _mutate(draws, np.resize(encode(unit.encode()), length_bp), TANDEM_DIVERGENCE)[:length_bp]
+    unit = signals.TANDEM_UNITS[draws.integer(0, len(signals.TANDEM_UNITS))]
+    copy = _mutate(draws, np.resize(encode(unit.encode()), length_bp), signals.TANDEM_DIVERGENCE)[:length_bp]
     if draws.integer(0, 2):
         copy = complement(copy[::-1])
     return copy, Feature(0, 0, ".", "tandem_repeat", "", name=f"({unit})n")

@@ -114,16 +114,10 @@ def _motif_sites(genome: SimulatedGenome) -> Iterator[tuple[str, int, Float[np.n
     rows: Iterable[Any] = genome.features.itertuples(index=False)
     for row in rows:
         if row.type == "intron":
-            ends = {
-                "donor": (row.start, signals.DONOR),
-                "acceptor": (row.end - len(signals.ACCEPTOR), signals.ACCEPTOR),
-            }
-            if row.strand == "-":
-                ends = {
-                    "donor": (row.end - len(signals.DONOR), signals.DONOR),
-                    "acceptor": (row.start, signals.ACCEPTOR),
-                }
-            sites = [(start, weights, name) for name, (start, weights) in ends.items()]
+            # on the reverse strand the donor lies at the end
+            first, last = row.start, row.end - len(signals.DONOR)
+            donor, acceptor = (first, row.end - len(signals.ACCEPTOR)) if row.strand == "+" else (last, first)
+            sites = [(donor, signals.DONOR, "donor"), (acceptor, signals.ACCEPTOR, "acceptor")]
         elif row.type == "TF_binding_site":
             sites = [(row.start, signals.TF_MOTIFS[row.name], row.name)]
         elif row.type in _MOTIFS:
