@@ -39,10 +39,10 @@ class BackboneSpec(NamedTuple):
 
 BACKBONES = {
     "transformer": BackboneSpec("dnar2mae.models.transformer:Transformer", (*_ATTENTION, "mlp_width")),
-    "cnn": BackboneSpec("dnar2mae.models.cnn:ConvNet", ("mlp_width", "conv_kernel")),
     "hybrid": BackboneSpec(
         "dnar2mae.models.hybrid:Hybrid", ("heads", "global_every", "global_rope_theta", "mlp_width", "conv_kernel")
     ),
+    "cnn": BackboneSpec("dnar2mae.models.cnn:ConvNet", ("mlp_width", "conv_kernel")),
     "mlp": BackboneSpec("dnar2mae.models.mlp:Mlp", ("mlp_channels",)),
 }
 

@@ -157,7 +157,7 @@ def test_a_tokenizer_file_excludes_k_mers():
         (lambda: PretrainConfig(precision="fp16"), "--precision must be auto, fp32 or bf16, got fp16"),
         (lambda: PretrainConfig(parallel="tp"), "--parallel must be ddp or fsdp, got tp"),
         (lambda: MaskConfig(placement="words"), "--mask.placement must be independent, spans or pmi, got words"),
-        (lambda: ModelConfig(backbone="rnn"), "--model.backbone must be transformer, cnn, hybrid or mlp, got rnn"),
+        (lambda: ModelConfig(backbone="rnn"), "--model.backbone must be transformer, hybrid, cnn or mlp, got rnn"),
         (lambda: OptimizerConfig(schedule="step"), "--optimizer.schedule must be cosine, wsd or constant, got step"),
         (lambda: TextConfig(split="page"), "--data.split must be paragraph, line or file, got page"),
         (lambda: CellConfig(encoding="all"), "--data.encoding must be genes or whole, got all"),
