@@ -50,8 +50,8 @@ class MuonAndAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient."""
-        found_inf = getattr(self, "found_inf", None)
-        skip = found_inf.bool() if found_inf is not None else torch.zeros((), dtype=torch.bool)
+        device = self.muon["params"][0].device
+        skip = getattr(self, "found_inf", torch.zeros((), device=device)).bool()
         by_shape: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for parameter in self.muon["params"]:
             if parameter.grad is not None:
