@@ -23,7 +23,7 @@ class FeatureSet(NamedTuple):
     kind: str
     """raw, random or checkpoint."""
     runs: Sequence[Any]
-    """``[N, F]``, dense or sparse, of each model; a score is the mean over them."""
+    """``[N, F]``, dense or sparse, of each model; each draw is judged by one of them, in turn."""
 
 
 class TaskRows(NamedTuple):
@@ -38,7 +38,7 @@ class TaskRows(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Predictions of a feature set, one row for each draw and model, and the settings of all fits."""
+    """Predictions of a feature set, one row a draw, and the settings of all fits."""
 
     predicted: Int[np.ndarray, "S N"]
     settings: list[Setting]
@@ -83,14 +83,16 @@ def compare_few_labels(
 
 def _answers(item: FeatureSet, rows: TaskRows, number: int | None, options: FewLabels) -> Answers:
     predicted, settings = [], []
-    for vectors in item.runs:
-        for index, tests in enumerate(_divisions(rows, number, options)):
-            answer = np.full(len(rows.labels), -1)
-            for test in tests:
-                labelled = _labelled(rows.labels, ~test, number, np.random.default_rng([options.draw_seed, index]))
-                answer[test], setting = classify(vectors, rows.labels[labelled], labelled, np.flatnonzero(test))
-                settings.append(setting)
-            predicted.append(answer)
+    divisions = list(_divisions(rows, number, options))
+    # One model a draw, in turn, as far as draws go round: a fit for every model and draw would tell little more.
+    for index in range(max(len(divisions), len(item.runs))):
+        draw = index % len(divisions)
+        vectors, answer = item.runs[index % len(item.runs)], np.full(len(rows.labels), -1)
+        for test in divisions[draw]:
+            labelled = _labelled(rows.labels, ~test, number, np.random.default_rng([options.draw_seed, draw]))
+            answer[test], setting = classify(vectors, rows.labels[labelled], labelled, np.flatnonzero(test))
+            settings.append(setting)
+        predicted.append(answer)
     return Answers(np.stack(predicted), settings)
 
 
@@ -146,7 +148,7 @@ def _row(
         "high": score[0].high,
         "sd_draws": score[2],
         "num_models": len(item.runs),
-        "num_draws": len(found.predicted) // len(item.runs),
+        "num_draws": len(found.predicted),
         "c": float(np.median([setting.c for setting in found.settings])),
         "scaled_by_column": float(np.mean([setting.scaling == "columns" for setting in found.settings])),
         "at_edge": sum(setting.is_at_edge for setting in found.settings),

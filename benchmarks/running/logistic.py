@@ -9,7 +9,7 @@ from jaxtyping import Int
 from dnar2mae.benchmarks.running.frozen import PATIENCE, penalty_path, selection_value
 from dnar2mae.benchmarks.running.options import INNER_FOLDS
 
-PENALTIES = tuple(10.0**power for power in range(-5, 4))
+PENALTIES = tuple(10.0**power for power in range(-4, 4))
 """Inverse strengths of the L2 penalty."""
 SCALINGS = ("columns", "whole")
 """columns: each column has sd 1. whole: one factor for all, so that directions of small variance stay small."""
