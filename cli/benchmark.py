@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from dnar2mae.benchmarks.build.config import BuildConfig
-from dnar2mae.benchmarks.running.options import JudgedModels, SuiteOptions
+from dnar2mae.benchmarks.running.options import FewLabels, JudgedModels, SuiteOptions
 from dnar2mae.cli.parse import parse_subcommand
 
 _ABOUT = """Judge models on suites of classification tasks, and make suites from an annotated genome.
@@ -53,6 +53,36 @@ class RunCommand:
             protocol=self.protocol,
             tasks=tuple(name for given in self.tasks for name in given.split(",")),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewLabelsCommand:
+    """Compare models with raw features at few labels a class, and with all labels.
+
+    Example: dnar2mae benchmark few-labels suites/digits --model cnn=runs/0 cnn=runs/1 --out results/few
+
+    Logistic regressions on the same drawn labels: of raw features (pixels, expression and its components, n-grams),
+    of random models and of the trained ones. Models that are given one name are runs of one recipe.
+    """
+
+    suite: Positional[str]
+    """A suite's name, or the folder of one of your own."""
+    out: Path
+    """Folder for few_labels.csv."""
+    data: Path | None = None
+    """Folder of the data sets; by default the suite's own folder."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks."""
+    models: Annotated[JudgedModels, arg(name="")] = JudgedModels()
+    """Models to judge."""
+    options: Annotated[FewLabels, arg(name="")] = FewLabels()
+    """Labels, draws and controls."""
+
+    def run(self) -> int:
+        """Compare, print, write."""
+        from dnar2mae.benchmarks.reporting.few_labels import compare_and_print
+
+        return compare_and_print(self.suite, self.out, self.models, self.options, data=self.data, tasks=self.tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,5 +152,11 @@ class BuildCommand:
 
 def run(argv: list[str]) -> int:
     """Parse ``dnar2mae benchmark ...`` and run it."""
-    commands = {"run": RunCommand, "build": BuildCommand, "report": ReportCommand, "list": ListCommand}
+    commands = {
+        "run": RunCommand,
+        "few-labels": FewLabelsCommand,
+        "build": BuildCommand,
+        "report": ReportCommand,
+        "list": ListCommand,
+    }
     return parse_subcommand(commands, argv, prog="dnar2mae benchmark", description=_ABOUT).run()

@@ -41,7 +41,7 @@ def run_and_print(
         table = run_suite(
             suite,
             data or Path(suite_name),
-            _specs(models),
+            model_specs(models),
             load_protocol(protocol),
             store,
             options=options,
@@ -69,10 +69,10 @@ def print_list(suite_name: str | None, data: Path | None) -> int:
 
     if suite_name is None:
         suites = [[s.name, str(len(s.tasks)), s.title, s.source] for s in map(load_suite, packaged_suites())]
-        _print_table("Suites", ["name", "tasks", "title", "source"], suites)
+        print_table("Suites", ["name", "tasks", "title", "source"], suites)
         protocols = map(load_protocol, packaged_protocols())
         rows = [[p.name, ", ".join(p.methods), str(len(p.seeds)), p.source] for p in protocols]
-        _print_table("Protocols", ["name", "methods", "seeds", "source"], rows)
+        print_table("Protocols", ["name", "methods", "seeds", "source"], rows)
         return 0
     suite = load_suite(suite_name)
     rows = []
@@ -81,7 +81,7 @@ def print_list(suite_name: str | None, data: Path | None) -> int:
         state = [] if data is None else ["found" if find_task(suite, task, data) else "missing"]
         rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *state])
     columns = ["task", "metric", "classes", "length (bp)", "official rows", *([] if data is None else ["data"])]
-    _print_table(suite.title, columns, rows)
+    print_table(suite.title, columns, rows)
     print(f"Source: {suite.source}")
     return 0
 
@@ -96,7 +96,7 @@ def build_and_print(genome: Path, annotation: Path, out: Path, config: BuildConf
         for task, classes in built.counts.items()
         for name, counts in classes.items()
     ]
-    _print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
+    print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
     for name, why in built.left_out.items():
         print(f"Left out {name}: {why}")
     print(f"Wrote {out}; no test or dev example shares a base or a sequence with a training one.")
@@ -104,7 +104,14 @@ def build_and_print(genome: Path, annotation: Path, out: Path, config: BuildConf
     return 0
 
 
-def _specs(models: JudgedModels) -> list["ModelSpec"]:
+def model_specs(models: JudgedModels, *, may_repeat: bool = False) -> list["ModelSpec"]:
+    """Return the models that flags name, each by PATH or NAME=PATH; ``may_repeat`` allows several of one name.
+
+    Raises
+    ------
+    ConfigError
+        If names repeat that may not.
+    """
     from dnar2mae.benchmarks.running.cells import ModelSpec
     from dnar2mae.inference import is_trained_model
 
@@ -115,7 +122,7 @@ def _specs(models: JudgedModels) -> list["ModelSpec"]:
         name = name if equals else Path(path).resolve().name
         specs.append(ModelSpec(name=name, kind=kind, path=path, device=models.device))
     names = [spec.name for spec in specs]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) and not may_repeat:
         raise ConfigError(f"--model: names must differ, got {', '.join(names)}; give NAME=PATH")
     return [replace(spec, trust_remote_code=models.trust_remote_code) for spec in specs]
 
@@ -131,7 +138,7 @@ def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
         filtered = f"{row['filtered']:.3f}" if row["num_duplicates"] else "="
         task = row["task"] + ("*" if row["flags"] else "")
         table.append([task, contestant(row), row["metric"], cell_text(row), filtered])
-    _print_table("Scores", ["task", "model", "metric", "score, sd, 95 % interval", "without duplicates"], table)
+    print_table("Scores", ["task", "model", "metric", "score, sd, 95 % interval", "without duplicates"], table)
     for row in summary[summary["flags"] != ""].drop_duplicates("task").to_dict("records"):
         print(f"* {row['task']}: {row['flags']}; not comparable with published scores")
     for remark in remarks(summary):
@@ -141,7 +148,8 @@ def _print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
         print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in rank_of.items()))
 
 
-def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table to the terminal, or 140 columns wide to a file or a pipe."""
     from rich.console import Console
     from rich.table import Table
 

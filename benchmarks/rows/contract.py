@@ -61,6 +61,8 @@ class LabelledData:
     """Content of a row: rows with equal keys are duplicates, and stay together where a split is held out."""
     load: Callable[[str, str, bool], RowEmbedder]
     """Encoder of a model's path, a device, and whether a folder's own code may run."""
+    raw: Callable[["SuiteTask", Path, Sequence[Any]], Mapping[str, Any]]
+    """Features of a task's rows without a network, by name: ``[N, F]``, dense or sparse."""
     reverse: Callable[[Any], Any] | None = None
     """The same molecule read from its other strand; None where there is no such thing."""
     baselines: tuple[str, ...] = field(default=("random",))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dnar2mae.benchmarks.models.encoder import Encoder
+from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
 from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SPLITS, SuiteTask
@@ -39,6 +40,7 @@ DNA = LabelledData(
     read=_read,
     key=str.encode,
     load=_load,
+    raw=lambda task, folder, rows: {f"k-mers of 1 to {MAX_K}": kmer_counts(rows)},
     reverse=reverse_complement,
     baselines=("random", "kmer", "cnn"),
 )

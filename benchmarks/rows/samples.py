@@ -30,6 +30,7 @@ from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.inference import TrainedModel, load
+from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.registry import build_modality, modality_spec, preset_for
 
 _READ = 256  # samples hashed at once
@@ -96,13 +97,25 @@ def _file(task: SuiteTask, folder: Path) -> Path:
     return file if file.is_absolute() else folder / file
 
 
-def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
+def _open(task: SuiteTask, folder: Path) -> tuple[Modality, Any]:
+    """Return the modality with the task's own settings, and the samples of its file."""
     file, options = _file(task, folder), task.options
     try:
         data = modality_spec(task.modality).data_of(file, **options.get("data", {}))
     except TypeError as error:
         raise ConfigError(f"task {task.name}: options.data does not fit {task.modality}: {error}") from error
-    source = build_modality(replace(preset_for(task.modality, PretrainConfig()), data=data)).read(file)
+    modality = build_modality(replace(preset_for(task.modality, PretrainConfig()), data=data))
+    return modality, modality.read(file)
+
+
+def _raw(task: SuiteTask, folder: Path, rows: Sequence[Sample]) -> dict[str, Any]:
+    modality, source = _open(task, folder)
+    numbers = np.array([row.number for row in rows])
+    return {name: features[numbers] for name, features in modality.raw_features(source).items()}
+
+
+def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
+    file, (_, source) = _file(task, folder), _open(task, folder)
     ids = task.label_map()
     rows: dict[str, list[Sample]] = {"train": [], "dev": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "dev": [], "test": []}
@@ -150,5 +163,6 @@ SAMPLES = LabelledData(
     read=_read,
     key=lambda row: row.content,
     load=_load,
+    raw=_raw,
 )
 """Rows are :class:`Sample`."""

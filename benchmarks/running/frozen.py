@@ -1,7 +1,7 @@
 """Classifiers on frozen vectors: logistic regression and nearest neighbours, each with its setting chosen on dev."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,9 @@ from dnar2mae.benchmarks.running.protocol import KnnSettings, ProbeSettings
 from dnar2mae.scoring.scores import confusion, mcc
 
 _MAX_ITERATIONS = 200
-_PATIENCE = 2  # penalties in a row that may be no better on dev
+_TOLERANCE = 1e-4  # of the largest entry of the gradient of the mean loss
+PATIENCE = 2
+"""Penalties in a row that may be no better than the best."""
 _MIN_PROBABILITY = 1e-12  # so that one sure and wrong answer does not make the loss infinite
 _CHUNK_ROWS = 1024  # rows whose similarities to all training rows are in memory at once
 
@@ -76,32 +78,43 @@ def probe(
     settings, select
         Of the protocol.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
     is_dense = isinstance(features.train, np.ndarray)  # centring would fill a sparse matrix
     scaler = StandardScaler(with_mean=is_dense).fit(features.train)
     train, dev, test = (scaler.transform(x) for x in features)
-    # Each fit starts from the one under the next stronger penalty: most of the path is then a few iterations.
-    model = LogisticRegression(warm_start=True, max_iter=_MAX_ITERATIONS)
     candidates: list[Predicted] = []
-    for c in sorted(settings.c):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # weak penalties need not converge to be judged on dev
-            model.set_params(C=c).fit(train, labels[0])
-
-        def probabilities(x: Any) -> np.ndarray:
-            full = np.zeros((x.shape[0], num_classes))
-            full[:, model.classes_] = model.predict_proba(x)
-            return full
-
-        candidates.append(
-            Predicted(probabilities(test), {"c": c}, selection_value(select, labels[1], probabilities(dev)))
-        )
-        if len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates])) >= _PATIENCE:
+    for c, model in penalty_path(train, labels[0], settings.c, _MAX_ITERATIONS):
+        of_dev, of_test = (np.zeros((x.shape[0], num_classes)) for x in (dev, test))
+        of_dev[:, model.classes_], of_test[:, model.classes_] = model.predict_proba(dev), model.predict_proba(test)
+        candidates.append(Predicted(of_test, {"c": c}, selection_value(select, labels[1], of_dev)))
+        if len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates])) >= PATIENCE:
             break
     return max(candidates, key=lambda candidate: candidate.dev)
+
+
+def penalty_path(
+    train: Any,
+    labels: Int[np.ndarray, " N"],
+    penalties: Sequence[float],
+    max_iterations: int,
+    tolerance: float = _TOLERANCE,
+) -> Iterator[tuple[float, Any]]:
+    """Yield a logistic regression for each inverse penalty strength, from the strongest penalty on.
+
+    Each fit starts from the one before, so that most of the path takes a few iterations; the same object is yielded
+    each time. Fits that ``max_iterations`` have cut short are yielded as well (``n_iter_`` says so): weak penalties
+    need not converge to be judged.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(warm_start=True, max_iter=max_iterations, tol=tolerance)
+    for c in sorted(penalties):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.set_params(C=c).fit(train, labels)
+        yield c, model
 
 
 def nearest(

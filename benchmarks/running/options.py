@@ -11,6 +11,8 @@ Method = Literal["probe", "knn", "finetune", "lora"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Baseline = Literal["random", "kmer", "cnn"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
+INNER_FOLDS = 3
+"""Folds among the labelled rows in which few-labels chooses scaling and penalty."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,3 +50,29 @@ class SuiteOptions:
         """Check ranges."""
         if self.num_workers < 1:
             raise ConfigError(f"--workers must be at least 1, got {self.num_workers}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FewLabels:
+    """How many labels, and how often they are drawn."""
+
+    labels_per_class: tuple[int, ...] = (10, 50)
+    """Labelled rows of each class, or as many as it has; all labels are compared in addition."""
+    draws: int = 10
+    """Draws of the labelled rows; of small data (--folds), divisions into folds."""
+    folds: int | None = None
+    """Test every row once, in this many folds; by default the test split of the suite is what is tested."""
+    num_random: int = 3
+    """Random models beside the trained ones."""
+    draw_seed: int = 0
+    """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if min(self.labels_per_class, default=INNER_FOLDS) < INNER_FOLDS:
+            raise ConfigError(f"--labels-per-class must be at least {INNER_FOLDS}, got {min(self.labels_per_class)}")
+        for name, value, least in (("draws", self.draws, 1), ("num-random", self.num_random, 1)):
+            if value < least:
+                raise ConfigError(f"--{name} must be at least {least}, got {value}")
+        if self.folds is not None and self.folds < 2:
+            raise ConfigError(f"--folds must be at least 2, got {self.folds}")

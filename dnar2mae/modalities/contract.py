@@ -25,6 +25,8 @@ from dnar2mae.models.masked import MaskedModel
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import Vocabulary
 
+_RAW_ROWS = 1024  # samples whose raw features are read at once
+
 
 class Embeddings(NamedTuple):
     """Vectors of samples, computed block by block while they are consumed."""
@@ -174,6 +176,27 @@ class Modality(ABC):
             table = pd.DataFrame({"sample": np.arange(len(source))})
         batch_tokens = (options or EmbedOptions()).batch_tokens
         return Embeddings(len(source), table, _pooled(model, source, batch_tokens, progress))
+
+    def raw_features(self, source: FiniteSource) -> dict[str, Any]:
+        """Return what a classifier without a network would take of each sample: the floor under embeddings.
+
+        Parameters
+        ----------
+        source
+            Samples as :meth:`read` returns them.
+
+        Returns
+        -------
+        dict
+            By name, ``[N, F]`` in the order of the samples, dense or sparse; what is fitted (components, weights of
+            rare n-grams) is fitted on all of them, without labels. By default the numbers that tokens carry, where
+            these are the same tokens in every sample; else none.
+        """
+        if not self.layout.aligned or not len(source) or source.batch(np.arange(1)).values is None:
+            return {}
+        blocks = (np.arange(start, min(start + _RAW_ROWS, len(source))) for start in range(0, len(source), _RAW_ROWS))
+        values = [source.batch(rows).values for rows in blocks]
+        return {"values": np.concatenate([part.flatten(1).numpy() for part in values if part is not None])}
 
     def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
         """Write the vectors of all samples in ``path`` as an AnnData: ``X`` and, from ``table``, ``obs``."""

@@ -7,12 +7,15 @@ from typing import ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
 
 from dnar2mae.batch import SEQUENCE, Layout, Lengths
 from dnar2mae.config import BACKBONES, ModelConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.attention import Backend
 from dnar2mae.models.partial import PartialLayer, encode_partly
+
+_GRID_PARTS = 3  # of each axis, for one vector of a whole grid; 2 tell less, and vectors grow with the square
 
 
 class Backbone(nn.Module):
@@ -107,9 +110,17 @@ class Backbone(nn.Module):
     def pooled(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, real: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B W"]:
-        """Return one fp32 vector per sample: the mean over its real tokens, unless the encoder has another."""
+        """Return one fp32 vector per sample, unless the encoder has another: the mean over its real tokens.
+
+        Of a grid it is the largest values in each of 3 x 3 parts, side by side: where something lies says much about an
+        image, and a mean over all places forgets it.
+        """
+        encoded = self.encode(x, documents).float()
+        if len(self.layout.axes) == 2:
+            grid = encoded.unflatten(1, self.layout.axes).movedim(-1, 1)
+            return adaptive_max_pool2d(grid, _GRID_PARTS).flatten(1)
         weight = real[..., None]
-        return (self.encode(x, documents).float() * weight).sum(1) / weight.sum(1)
+        return (encoded * weight).sum(1) / weight.sum(1)
 
 
 def build_encoder(

@@ -215,7 +215,7 @@ class MaskedModel(nn.Module):
         return self.encoder.encode(self.embedder(batch.tokens, batch.values), batch.documents)
 
     def pooled(self, batch: Batch) -> Float[Tensor, "B W"]:
-        """Return one fp32 vector per sample: the mean over its real tokens, or the sample's vector inside an mlp."""
+        """Return one fp32 vector per sample; see :meth:`.backbone.Backbone.pooled`."""
         return self.encoder.pooled(self.embedder(batch.tokens, batch.values), batch.documents, batch.maskable)
 
     @property

@@ -70,7 +70,8 @@ def resample_scores(
     """
     columns = np.vstack([truth[None], *predicted])
     combinations, times = np.unique(columns, axis=1, return_counts=True)
-    weights = rng.multinomial(len(truth), times / len(truth), size=resamples)
+    # floating point has a fast matrix product, and holds such counts exactly
+    weights = rng.multinomial(len(truth), times / len(truth), size=resamples).astype(np.float64)
     score = COUNT_SCORES[metric]
     means, row = [], 1
     for seeds in predicted:
@@ -78,7 +79,7 @@ def resample_scores(
         for _ in range(len(seeds)):
             # each combination adds to one cell of the confusion matrix, as often as it was drawn
             cell = combinations[0] * num_classes + combinations[row]
-            to_counts = np.eye(num_classes**2, dtype=np.int64)[cell]
+            to_counts = np.eye(num_classes**2)[cell]
             counts = (weights @ to_counts).reshape(resamples, num_classes, num_classes)
             values.append(score(counts))
             row += 1

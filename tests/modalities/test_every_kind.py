@@ -179,13 +179,31 @@ def test_a_trained_run_reads_back_and_embeds(config, tmp_path):
     trained, control = load(tmp_path / "run", device="cpu"), load(tmp_path / "run", device="cpu", seed=5)
     for source in (build_modality(config).validation, trained.modality.read(data_of(config))):
         vectors, others = (model.embed(source) for model in (trained, control))
-        assert vectors.shape == (len(source), config.model.width)
+        parts = 9 if len(trained.modality.layout.axes) == 2 else 1  # of a grid, 3 x 3 vectors side by side
+        assert vectors.shape == (len(source), parts * config.model.width)
         assert vectors.dtype == np.float32
         assert np.isfinite(vectors).all()
         assert not np.allclose(vectors, others)
         few = trained.modality.embed_options(batch_tokens=1)
         np.testing.assert_allclose(trained.embed(source, few), vectors, atol=1e-5)
         np.testing.assert_array_equal(control.embed(source), trained.random_like(5).embed(source))
+
+
+def test_raw_features_have_a_row_a_sample_in_order(config):
+    modality = build_modality(config)
+    if config.modality == "dna":
+        pytest.skip("rows of DNA in a suite are letters, and their raw features k-mer counts")
+    source = modality.read(data_of(config))
+    features = modality.raw_features(source)
+    assert features
+    for vectors in features.values():
+        dense = vectors if isinstance(vectors, np.ndarray) else vectors.toarray()
+        assert len(dense) == len(source)
+        assert np.isfinite(dense).all()
+        assert dense.std(0).max() > 0
+    if config.modality == "image":
+        values = source.batch(np.arange(3)).values
+        np.testing.assert_array_equal(features["pixels"][:3], values.flatten(1))
 
 
 def embeddings_in(path):

@@ -12,6 +12,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.masking import Masker, corrupt
 from dnar2mae.models import MaskedModel, head, transformer
 from dnar2mae.models.attention import why_unavailable
+from dnar2mae.models.backbone import build_encoder
 from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -260,3 +261,16 @@ def test_every_layer_is_recomputed_under_gradient_checkpointing(settings, monkey
     expected = [*model.encoder.layers, *(model.decoder.layers.layers if model.decoder else [])]
     assert layers == {id(layer) for layer in expected}
     torch.testing.assert_close(grads[0], grads[1])
+
+
+def test_the_vector_of_a_grid_says_where_the_largest_values_are():
+    encoder = build_encoder(replace(SIZES, backbone="cnn", depth=1), Layout(axes=(6, 6), tokens=36))
+    encoder.encode = lambda x, documents: x
+    x = torch.zeros(1, 36, 4)
+    x[0, 5, 2] = 7.0  # in the upper right part, the third of nine
+    pooled = encoder.pooled(x, None, torch.ones(1, 36, dtype=torch.bool))
+    assert pooled.shape == (1, 36)
+    assert pooled.nonzero().tolist() == [[0, 2 * 9 + 2]]
+    along = build_encoder(replace(SIZES, backbone="cnn", depth=1), Layout(axes=(36,), tokens=36))
+    along.encode = encoder.encode
+    torch.testing.assert_close(along.pooled(x, None, torch.ones(1, 36, dtype=torch.bool)), x.mean(1))

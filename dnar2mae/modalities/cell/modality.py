@@ -25,7 +25,7 @@ from dnar2mae.modalities.cell.network import ValueNetwork
 from dnar2mae.modalities.cell.opening import open_cells
 from dnar2mae.modalities.cell.order import held_out_cells
 from dnar2mae.modalities.cell.sources import ListedCells, TrainingCells
-from dnar2mae.modalities.cell.store import CellStore
+from dnar2mae.modalities.cell.store import CellStore, log1p_cp10k
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
@@ -37,6 +37,7 @@ _GENE_FILE = "genes.json"
 _FIXED_SEED = 0x9E7E5  # of the genes without a count in held-out and embedded cells: the same in every run
 _YARDSTICK_CELLS = 16_384
 _BATCH_CELLS = 64
+_COMPONENTS = 50  # principal components, as many as analyses of single cells usually keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,16 @@ class CellModality(Modality):
         """
         store = CellStore([self._open(path)], self.genes, self.data.normalisation, given=True)
         return ListedCells(store, np.arange(len(store)), self._encoder(_FIXED_SEED), alike=True)
+
+    def raw_features(self, source: ListedCells) -> dict[str, Any]:  # type: ignore[override]
+        """Return the normalised expression of the vocabulary's genes (counts as log1p_cp10k), and its components."""
+        from sklearn.decomposition import PCA
+
+        rows = source.store.rows(source.cells)
+        values = (log1p_cp10k(rows.values, rows.library) if self.is_counts else rows.values).toarray()
+        number = min(_COMPONENTS, *values.shape)
+        components = PCA(number, svd_solver="full").fit_transform(values)
+        return {"expression": values, f"{number} components": components}
 
     def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
         """Write the AnnData at ``path`` with ``obsm["X_dnar2mae"]`` added; for 10x input, one made from it."""

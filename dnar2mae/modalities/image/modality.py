@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dnar2mae.batch import Layout, evenly_spaced
+from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError
 from dnar2mae.masking import Masker, fixed_masks
@@ -213,6 +213,10 @@ class ImageModality(Modality):
         """
         images = self._of_saved_shape(open_images(path, self.config.data), str(path))
         return ImageSource(images, np.arange(len(images)), self.config.data.patch)
+
+    def raw_features(self, source: FiniteSource) -> dict[str, Any]:
+        """Return the pixels."""
+        return {"pixels": super().raw_features(source)["values"]}
 
 
 def _read_shape(path: Path) -> tuple[int, int, int]:

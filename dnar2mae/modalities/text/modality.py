@@ -6,6 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from dnar2mae.batch import Layout
 from dnar2mae.config import PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
@@ -21,6 +24,8 @@ from dnar2mae.models.head import TokenHead
 from dnar2mae.storage.fingerprint import of_cache, of_values
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 from dnar2mae.tokenizers.file import saved_or_named
+
+_LONGEST = 3  # tokens of an n-gram among the raw features
 
 
 class TextModality(Modality):
@@ -161,6 +166,18 @@ class TextModality(Modality):
                 stacklevel=2,
             )
         return rows
+
+    def raw_features(self, source: TextRows) -> dict[str, Any]:  # type: ignore[override]
+        """Return the n-grams of one to three tokens, as TF-IDF with logarithmic counts."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectorizer = TfidfVectorizer(analyzer=_ngrams, sublinear_tf=True)
+        return {f"n-grams of 1 to {_LONGEST} tokens": vectorizer.fit_transform(source.token_ids())}
+
+
+def _ngrams(ids: Int[np.ndarray, " T"]) -> list[bytes]:
+    """Return all n-grams of tokens."""
+    return [ids[start : start + n].tobytes() for n in range(1, _LONGEST + 1) for start in range(len(ids) - n + 1)]
 
 
 def tokenizer_of(config: TokenizerConfig, saved: Path | None) -> Tokenizer:

@@ -120,6 +120,10 @@ class TextRows:
         """Count the texts."""
         return len(self._encoded)
 
+    def token_ids(self) -> list[Int[np.ndarray, " _"]]:
+        """Return the tokens of each text, those left out of its row too."""
+        return [encoded.ids for encoded in self._encoded]
+
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Return the rows of these texts."""
         cut = [[part[: self.window] for part in self._encoded[i]] for i in sample_ids.tolist()]

@@ -1,0 +1,70 @@
+"""``dnar2mae benchmark few-labels``: what it runs, prints and writes."""
+
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.benchmarks.reporting.console import model_specs, print_table
+from dnar2mae.benchmarks.running.few_labels import FewLabels, compare_few_labels
+from dnar2mae.benchmarks.running.options import JudgedModels
+from dnar2mae.errors import ConfigError
+from dnar2mae.storage.safe_files import written_whole
+
+FILE = "few_labels.csv"
+_COLUMNS = (
+    "labels a class",
+    "features",
+    "score, 95 % interval",
+    "sd",
+    "difference to raw",
+    "C",
+    "at edge",
+    "unconverged",
+)
+
+
+def compare_and_print(
+    suite_name: str, out: Path, models: JudgedModels, options: FewLabels, *, data: Path | None, tasks: tuple[str, ...]
+) -> int:
+    """Compare on every task that the data folder has; print tables, write the CSV file."""
+    import pandas as pd
+
+    from dnar2mae.benchmarks.running.feature_sets import feature_sets
+    from dnar2mae.benchmarks.tasks.data import find_task
+    from dnar2mae.benchmarks.tasks.suite import load_suite
+
+    suite, root = load_suite(suite_name).select(tasks), data or Path(suite_name)
+    specs, found = model_specs(models, may_repeat=True), []
+    for task in suite.tasks:
+        folder = find_task(suite, task, root)
+        if folder is None:
+            print(f"Skipped {task.name}: not found below {root}")
+            continue
+        rows, features = feature_sets(task, folder, specs, options.num_random)
+        table = compare_few_labels(features, rows, task.metric, options)
+        print_table(f"{task.name}: {task.metric}", list(_COLUMNS), [_cells(row) for row in table])
+        found += [{"suite": suite.name, "task": task.name, **row} for row in table]
+    if not found:
+        raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
+    print("Intervals: bootstrap over test rows of means over draws and models. sd: over draws and models.")
+    print("Differences are paired, to the raw features that are best at that number of labels on the test rows.")
+    out.mkdir(parents=True, exist_ok=True)
+    with written_whole(out / FILE) as partial:
+        pd.DataFrame(found).to_csv(partial, index=False, float_format="%.6g")
+    print(f"Wrote {out / FILE}")
+    return 0
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    difference = "best raw"
+    if "difference" in row:
+        difference = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+    return [
+        str(row["labels_per_class"]),
+        row["features"],
+        f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+        f"{row['sd_draws']:.3f}",
+        difference,
+        f"{row['c']:g}",
+        f"{row['at_edge']}/{row['fits']}",
+        f"{row['not_converged']}/{row['fits']}",
+    ]

@@ -1,0 +1,160 @@
+"""Frozen vectors against raw features, at few labels a class and at all of them.
+
+The labelled rows of a draw are the same for all feature sets, so that differences are paired.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from dnar2mae.benchmarks.running.logistic import Setting, classify
+from dnar2mae.benchmarks.running.options import FewLabels
+from dnar2mae.errors import ConfigError
+from dnar2mae.scoring.bootstrap import Interval, interval, resample_scores
+from dnar2mae.scoring.scores import COUNT_SCORES, confusion
+
+
+class FeatureSet(NamedTuple):
+    """Vectors of all rows of a task."""
+
+    name: str
+    kind: str
+    """raw, random or checkpoint."""
+    runs: Sequence[Any]
+    """``[N, F]``, dense or sparse, of each model; each draw is judged by one of them, in turn."""
+
+
+class TaskRows(NamedTuple):
+    """Rows of a task, all splits together."""
+
+    labels: Int[np.ndarray, " N"]
+    """Class ids."""
+    is_test: Bool[np.ndarray, " N"]
+    """Rows of the suite's test split."""
+    groups: Int[np.ndarray, " N"]
+    """Equal rows have equal numbers, and share a fold."""
+
+
+class Answers(NamedTuple):
+    """Predictions of a feature set, one row a draw, and the settings of all fits."""
+
+    predicted: Int[np.ndarray, "S N"]
+    settings: list[Setting]
+
+
+def compare_few_labels(
+    features: Sequence[FeatureSet], rows: TaskRows, metric: str, options: FewLabels
+) -> list[dict[str, Any]]:
+    """Score every feature set at every number of labels, beside the raw features that are best there.
+
+    Intervals are those of a bootstrap over test rows, the same rows for both sides of a difference, of scores that are
+    means over draws and models. The best raw features are those with the highest score on the test rows themselves,
+    which favours them.
+
+    Returns
+    -------
+    list
+        A row for each number of labels and feature set.
+
+    Raises
+    ------
+    ConfigError
+        If the metric is no function of the confusion counts.
+    """
+    if metric not in COUNT_SCORES:
+        raise ConfigError(f"few labels are scored by {', '.join(COUNT_SCORES)}; the task's metric is {metric}")
+    table = []
+    tested = np.ones_like(rows.is_test) if options.folds else rows.is_test
+    for number in (*options.labels_per_class, None):
+        answers = [_answers(item, rows, number, options) for item in features]
+        truth, classes = rows.labels[tested], int(rows.labels.max()) + 1
+        scores = _scores(truth, [found.predicted[:, tested] for found in answers], metric, classes)
+        raw = [i for i, item in enumerate(features) if item.kind == "raw"]
+        best = max(raw, key=lambda i: scores[i][0].value)
+        table += [
+            _row(item, number, found, score, None if i == best else _difference(score, scores[best]))
+            | {"best_raw": features[best].name, "metric": metric}
+            for i, (item, found, score) in enumerate(zip(features, answers, scores, strict=True))
+        ]
+    return table
+
+
+def _answers(item: FeatureSet, rows: TaskRows, number: int | None, options: FewLabels) -> Answers:
+    predicted, settings = [], []
+    divisions = list(_divisions(rows, number, options))
+    # One model a draw, in turn, as far as draws go round: a fit for every model and draw would tell little more.
+    for index in range(max(len(divisions), len(item.runs))):
+        draw = index % len(divisions)
+        vectors, answer = item.runs[index % len(item.runs)], np.full(len(rows.labels), -1)
+        for test in divisions[draw]:
+            labelled = _labelled(rows.labels, ~test, number, np.random.default_rng([options.draw_seed, draw]))
+            answer[test], setting = classify(vectors, rows.labels[labelled], labelled, np.flatnonzero(test))
+            settings.append(setting)
+        predicted.append(answer)
+    return Answers(np.stack(predicted), settings)
+
+
+def _divisions(rows: TaskRows, number: int | None, options: FewLabels) -> Iterator[list[Bool[np.ndarray, " N"]]]:
+    """Yield, for each draw, the rows that are tested together: the test split, or one fold after the other."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if options.folds is None:
+        yield from [[rows.is_test]] * (1 if number is None else options.draws)  # all labels are drawn in one way
+        return
+    for index in range(options.draws):
+        division = StratifiedGroupKFold(options.folds, shuffle=True, random_state=index)
+        parts = division.split(rows.labels, rows.labels, rows.groups)
+        yield [np.isin(np.arange(len(rows.labels)), test) for _, test in parts]
+
+
+def _labelled(
+    labels: Int[np.ndarray, " N"], allowed: Bool[np.ndarray, " N"], number: int | None, rng: np.random.Generator
+) -> Int[np.ndarray, " L"]:
+    members = [np.flatnonzero(allowed & (labels == label)) for label in np.unique(labels[allowed])]
+    return np.sort(np.concatenate([rng.permutation(of_class)[:number] for of_class in members]))
+
+
+Score = tuple[Interval, Float[np.ndarray, " R"], float]
+"""A score, its values on resampled test rows, and the standard deviation over draws and models."""
+
+
+def _scores(
+    truth: Int[np.ndarray, " N"], predicted: Sequence[Int[np.ndarray, "_ N"]], metric: str, num_classes: int
+) -> list[Score]:
+    score = COUNT_SCORES[metric]
+    resampled = resample_scores(truth, predicted, metric, num_classes, rng=np.random.default_rng(0))
+    scores = []
+    for i, answers in enumerate(predicted):
+        values = [float(score(confusion(truth, answer, num_classes))) for answer in answers]
+        scores.append((interval(float(np.mean(values)), resampled[:, i]), resampled[:, i], float(np.std(values))))
+    return scores
+
+
+def _difference(score: Score, other: Score) -> Interval:
+    return interval(score[0].value - other[0].value, score[1] - other[1])
+
+
+def _row(
+    item: FeatureSet, number: int | None, found: Answers, score: Score, difference: Interval | None
+) -> dict[str, Any]:
+    row = {
+        "features": item.name,
+        "kind": item.kind,
+        "labels_per_class": "all" if number is None else number,
+        "score": score[0].value,
+        "low": score[0].low,
+        "high": score[0].high,
+        "sd_draws": score[2],
+        "num_models": len(item.runs),
+        "num_draws": len(found.predicted),
+        "c": float(np.median([setting.c for setting in found.settings])),
+        "scaled_by_column": float(np.mean([setting.scaling == "columns" for setting in found.settings])),
+        "at_edge": sum(setting.is_at_edge for setting in found.settings),
+        "not_converged": sum(not setting.converged for setting in found.settings),
+        "fits": len(found.settings),
+    }
+    if difference is not None:
+        row |= {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
+    return row
