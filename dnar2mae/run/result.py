@@ -8,6 +8,8 @@ from typing import Any
 
 from dnar2mae.storage.safe_files import write_whole
 
+_RISE = 0.01  # of the lowest held-out loss, above which a rise is no noise of the validation
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
@@ -33,6 +35,8 @@ class RunResult:
     """Number of held-out samples behind these figures (``used``, evenly spaced), and of all (``held_out``)."""
     untrained: float = math.nan
     """Held-out loss of the model before its first step, over the fewer samples of a periodic validation."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Lowest held-out loss of the periodic validations (``held_out``), its ``step``, and the ``last`` one."""
     curve: dict[str, float] = field(default_factory=dict)
     """Held-out loss by mask ratio."""
     yardstick: dict[str, float] = field(default_factory=dict)
@@ -61,10 +65,22 @@ def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]
         if below > 2 * (error or 0):
             lines.append(f"Below {name} by {size}.")
         elif below < -2 * (error or 0):
-            lines.append(f"Not below {name}, but above it by {size}: train longer, or on more data.")
+            lines.append(f"Not below {name}, but above it by {size}.")
         else:
             lines.append(f"Level with {name}, {'below' if below > 0 else 'above'} it by {size} (within two errors).")
     return lines
+
+
+def advice(result: RunResult) -> str | None:
+    """Return what to do about a model that fits its training windows too closely, or not closely enough."""
+    if result.best and result.best["last"] > (1 + _RISE) * result.best["held_out"]:
+        return (
+            f"The held-out loss was lowest at step {result.best['step']:.0f} ({result.best['held_out']:.4f}) and has "
+            f"risen to {result.best['last']:.4f}: the model fits its training data too closely. Take "
+            f"{result.out}/checkpoints/best, or fewer --steps."
+        )
+    above = any((part["below_by"] or 0) < -2 * (part["standard_error"] or 0) for part in result.margin.values())
+    return "Train longer, or on more data." if above else None
 
 
 def _finite(value: Any) -> Any:

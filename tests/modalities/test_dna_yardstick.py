@@ -102,7 +102,7 @@ def test_verdicts():
     }
     assert verdicts("bits per base", margin) == [
         "Below a by 0.0300 ± 0.0100 bits per base.",
-        "Not below b, but above it by 0.0300 ± 0.0100 bits per base: train longer, or on more data.",
+        "Not below b, but above it by 0.0300 ± 0.0100 bits per base.",
         "Level with c, above it by 0.0100 ± 0.0100 bits per base (within two errors).",
         "Below d by 0.0100 bits per base.",
     ]

@@ -5,6 +5,7 @@ import pytest
 
 from dnar2mae.run import metrics
 from dnar2mae.run.metrics import MetricsLog, read_metrics, rewind_metrics
+from dnar2mae.run.result import RunResult, advice
 
 
 def write(run, first, last, validate_every=10):
@@ -73,3 +74,22 @@ def test_numbers_that_are_not_finite_are_null(tmp_path):
     log.append("train", [{"step": 1, "loss": math.nan}])
     log.close()
     assert read_metrics(tmp_path) == [{"event": "train", "step": 1, "loss": None}]
+
+
+@pytest.mark.parametrize(
+    ("best", "margin", "expected"),
+    [
+        ({"step": 200, "held_out": 1.9, "last": 2.3}, {}, "lowest at step 200 (1.9000) and has risen to 2.3000"),
+        ({"step": 900, "held_out": 1.9, "last": 1.901}, {}, None),
+        ({}, {}, None),
+        (
+            {"step": 900, "held_out": 1.9, "last": 1.9},
+            {"x": {"below_by": -0.1, "standard_error": 0.01}},
+            "Train longer, or on more data.",
+        ),
+        ({"step": 900, "held_out": 1.9, "last": 1.9}, {"x": {"below_by": -0.01, "standard_error": 0.01}}, None),
+    ],
+)
+def test_a_run_says_what_to_do_next(best, margin, expected):
+    said = advice(RunResult(out="run", steps=9, finished=True, parameters=1, seconds=1.0, best=best, margin=margin))
+    assert (said is None) if expected is None else expected in said
