@@ -25,7 +25,7 @@ def tiny() -> PretrainConfig:
             local_tokens=32,
             local_rope_theta=100.0,
         ),
-        optimizer=OptimizerConfig(lr=2e-3, muon_lr=8e-3),
+        optimizer=OptimizerConfig(lr=2e-3, muon_lr=8e-3, schedule="wsd", decay_share=0.6, final_lr_share=0.0),
         batch_size=8,
         steps=1500,
         validate_every=100,
