@@ -42,7 +42,7 @@ def count_ratios(
     dict
         By ``TWO_SIDED`` and ``ONE_SIDED``, the ratios in nats; below 0 the alternative is less expected.
     """
-    windows = {is_alt: _windows(genome, variants, is_alt) for is_alt in (False, True)}
+    windows = {alt: _both_strands(allele_windows(genome, variants, _ORDER, alt)) for alt in (False, True)}
     size = windows[True].shape[1]
     sites = np.arange(len(windows[True])) * size + _ORDER
     # one family after the other: their tables are large
@@ -73,13 +73,19 @@ def _ratios(
     return nats.reshape(2, -1).mean(0)
 
 
-def _windows(genome: Genome, variants: Sequence[Variant], is_alt: bool) -> UInt8[np.ndarray, "R L"]:
-    """Return ten bases on either side of each site, unknown beyond its sequence; then the reverse complements."""
+def allele_windows(
+    genome: Genome, variants: Sequence[Variant], flank: int, is_alt: bool
+) -> UInt8[np.ndarray, "N L"]:
+    """Return an allele of each variant of one base between ``flank`` bases on either side, unknown beyond its sequence."""
     sequence = np.array([genome.index[v.name] for v in variants], np.int64)
     site = genome.offsets[sequence] + np.array([v.start for v in variants], np.int64)
-    at = site[:, None] + np.arange(-_ORDER, _ORDER + 1)
+    at = site[:, None] + np.arange(-flank, flank + 1)
     inside = (at >= genome.offsets[sequence][:, None]) & (at < genome.offsets[sequence + 1][:, None])
     bases = genome.windows(np.clip(at, 0, genome.total_bp - 1).ravel(), 1).reshape(at.shape) & np.uint8(SOFT_MASK - 1)
     codes = np.where(inside, bases, np.uint8(UNKNOWN))
-    codes[:, _ORDER] = encode("".join(v.alts[0] if is_alt else v.ref for v in variants).encode())
+    codes[:, flank] = encode("".join(v.alts[0] if is_alt else v.ref for v in variants).encode())
+    return codes
+
+
+def _both_strands(codes: UInt8[np.ndarray, "N L"]) -> UInt8[np.ndarray, "R L"]:
     return np.concatenate([codes, complement(codes[:, ::-1])])

@@ -7,6 +7,8 @@ from dnar2mae.errors import require
 
 MIN_CHROMOSOME_BP = 20_000
 MAX_GENES_PER_MB = 150
+# a site in every 40 bp leaves bases between that are 10 bp from either
+MAX_SITES_PER_MB = 25_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +29,8 @@ class SimulateConfig:
     """Share of the genome in soft-masked (lower-case) repeats, in [0, 0.5]."""
     gaps_per_mb: float = 2.0
     """Assembly gaps (runs of 100 to 1000 N) in a million base pairs, in [0, 20]."""
+    sites_per_mb: float = 0.0
+    """Transcription-factor binding sites outside promoters in a million base pairs, in [0, 25000]."""
     seed: int = 0
     """Every random choice follows from it; in [0, 2**63)."""
 
@@ -42,6 +46,8 @@ class SimulateConfig:
         require(0 <= self.cpg_island_share <= 1, "cpg-island-share", "in [0, 1]", self.cpg_island_share)
         require(0 <= self.repeat_share <= 0.5, "repeat-share", "in [0, 0.5]", self.repeat_share)
         require(0 <= self.gaps_per_mb <= 20, "gaps-per-mb", "in [0, 20]", self.gaps_per_mb)
+        sites_ok = 0 <= self.sites_per_mb <= MAX_SITES_PER_MB
+        require(sites_ok, "sites-per-mb", f"in [0, {MAX_SITES_PER_MB}]", self.sites_per_mb)
         require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         last = self.chromosome_lengths()[-1]
         room = self.genes_per_mb == 0 or last * self.genes_per_mb >= 1e6
@@ -54,3 +60,14 @@ class SimulateConfig:
         lengths = [self.length_bp * part // sum(parts) for part in parts]
         lengths[-1] += self.length_bp - sum(lengths)
         return lengths
+
+
+def dense() -> SimulateConfig:
+    """Return settings of a genome of binding sites alone, one in 45 bp: what of it can be learned is known."""
+    return SimulateConfig(
+        length_bp=1_000_000,
+        genes_per_mb=0.0,
+        repeat_share=0.0,
+        gaps_per_mb=0.0,
+        sites_per_mb=1e6 / 45,
+    )

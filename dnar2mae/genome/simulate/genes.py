@@ -164,12 +164,18 @@ def _plant_promoter(canvas: np.ndarray, draws: Draws, gene_id: str) -> list[Feat
     slots = np.arange(tss + TF_REGION[0], tss + TF_REGION[1], TF_SLOT_BP)
     chosen = np.argsort(draws.units(len(slots)), kind="stable")[: draws.integer(2, 6)]
     for number, slot in enumerate(slots[chosen], 1):
-        name = list(signals.TF_MOTIFS)[draws.integer(0, len(signals.TF_MOTIFS))]
-        motif, strand = signals.TF_MOTIFS[name], "+-"[draws.integer(0, 2)]
-        start = int(slot) + draws.integer(0, TF_SLOT_BP - len(motif) + 1)
-        end = _write(canvas, draws, motif, start, strand)
-        features.append(Feature(start, end, strand, "TF_binding_site", f"{promoter}.tf{number}", promoter, name))
+        features.append(plant_tf_site(canvas, draws, int(slot), int(slot) + TF_SLOT_BP, f"{promoter}.tf{number}", promoter))
     return features
+
+
+def plant_tf_site(
+    canvas: UInt8[np.ndarray, " L"], draws: Draws, start: int, end: int, site_id: str, parent: str = ""
+) -> Feature:
+    """Write a site of any of the matrices, on either strand, somewhere between two coordinates."""
+    name = list(signals.TF_MOTIFS)[draws.integer(0, len(signals.TF_MOTIFS))]
+    motif, strand = signals.TF_MOTIFS[name], "+-"[draws.integer(0, 2)]
+    start += draws.integer(0, end - start - len(motif) + 1)
+    return Feature(start, _write(canvas, draws, motif, start, strand), strand, "TF_binding_site", site_id, parent, name)
 
 
 def _plant_intron(

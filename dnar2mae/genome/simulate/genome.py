@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from dnar2mae.genome.simulate.background import background
 from dnar2mae.genome.simulate.config import SimulateConfig
 from dnar2mae.genome.simulate.draws import Draws
 from dnar2mae.genome.simulate.features import Feature
-from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP, draw_gene, plant_gene
+from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP, draw_gene, plant_gene, plant_tf_site
 from dnar2mae.genome.simulate.repeats import draw_consensus, plant_repeats
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import written_whole
@@ -148,6 +149,7 @@ def _chromosome(
     features = _plant_genes(config, codes, taken, draws, f"chr{number}")
     gaps = _plant_gaps(codes, taken, draws, round(config.gaps_per_mb * length_bp / 1e6))
     repeats = plant_repeats(codes, taken, consensus, draws, config.repeat_share)
+    features += _plant_sites(codes, taken, draws, round(config.sites_per_mb * length_bp / 1e6), f"chr{number}")
     for repeat in repeats:
         codes[repeat.start : repeat.end] |= SOFT_MASK
     for kind, unnamed in (("gap", gaps), ("repeat", repeats)):
@@ -182,6 +184,13 @@ def _plant_genes(
                 taken[intron.start + donor_bp : intron.end - acceptor_bp] = False
         features += placed
     return features
+
+
+def _plant_sites(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_sites: int, chrom: str) -> list[Feature]:
+    """Plant a binding site in each of equal slots in which nothing was planted before."""
+    edges = [len(codes) * i // num_sites for i in range(num_sites + 1)] if num_sites else []
+    free = [slot for slot in pairwise(edges) if not taken[slice(*slot)].any()]
+    return [plant_tf_site(codes, draws, *slot, f"{chrom}.site{i:05d}") for i, slot in enumerate(free, 1)]
 
 
 def _plant_gaps(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_gaps: int) -> list[Feature]:
