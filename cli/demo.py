@@ -2,40 +2,60 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
+
+# more genes and fewer repeats than the default, so that minutes of training show that it learns
+_GENES = ["--length-bp", "1000000", "--genes-per-mb", "150", "--repeat-share", "0.05"]
+_STEPS, _DENSE_STEPS = 450, 800
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Simulate a genome, pretrain a small model on it, and compare it with the untrained model and Markov models.
+    """Simulate a genome, pretrain a small model on it, and compare it with the untrained model and with counts.
 
     Example: dnar2mae demo --out demo
+
+    Example: dnar2mae demo --dense --out demo-dense
+
+    --dense tells broken binding sites from the same changes outside: by the matrices that the sites were drawn from
+    (the most that can be learned), by counts of short words (the least that a model is for) and by the model.
 
     Takes minutes on a CPU and downloads nothing.
     """
 
     out: Path = Path("demo")
     """Folder for the genome, its annotation and the run."""
-    steps: int = 450
-    """Optimizer steps."""
+    dense: Annotated[bool, arg(name="dense")] = False
+    """A genome of binding sites alone (dnar2mae simulate --dense), and scores of variants in its held-out part."""
+    steps: int | None = None
+    """Optimizer steps; by default 450, with --dense 800."""
     seed: int = 0
-    """Seed of the genome and the run."""
+    """Seed of the genome, the run and the pairs of variants."""
     overwrite: bool = False
     """Replace an earlier demo."""
 
 
 def run(argv: list[str]) -> int:
-    """Parse, simulate, pretrain, print the summary."""
+    """Parse, simulate, pretrain, print the summary; with --dense, also the scores of variants."""
     command = parse(DemoCommand, argv, prog="dnar2mae demo")
-    from dnar2mae.cli import pretrain, simulate
+    from dnar2mae.cli import pretrain, score_variants, simulate
 
     genome, run_folder = command.out / "genome", command.out / "run"
     overwrite = ["--overwrite"] if command.overwrite else []
     command.out.mkdir(parents=True, exist_ok=True)
     seed = ["--seed", str(command.seed)]
-    # More genes and fewer repeats than the default, so that minutes of training show that it learns.
-    size = ["--length-bp", "1000000", "--genes-per-mb", "150", "--repeat-share", "0.05"]
-    code = simulate.run(["--out", str(genome), *size, *seed, *overwrite])
-    steps = ["--steps", str(command.steps), "--validate-every", str(max(command.steps // 5, 1))]
-    return code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])
+    code = simulate.run(["--out", str(genome), *(["--dense"] if command.dense else _GENES), *seed, *overwrite])
+    by_default = _DENSE_STEPS if command.dense else _STEPS
+    num_steps = by_default if command.steps is None else command.steps
+    steps = ["--steps", str(num_steps), "--validate-every", str(max(num_steps // 5, 1))]
+    code = code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])
+    if code or not command.dense:
+        return code
+    sites = ["--genome", f"{genome}.fa", "--controls", f"{genome}.gff3", "--matrices", f"{genome}.meme"]
+    return score_variants.run(
+        [str(run_folder), *sites, "--pairs", "500", *seed, "--out", f"{command.out / 'sites.csv'}"]
+    )

@@ -25,6 +25,9 @@ class ScoreVariantsCommand:
 
     With an annotation instead of variants, a check of the model whose answer is known:
     dnar2mae score-variants runs/first --genome G.fa --controls genes.gff3 --out controls.csv
+
+    With the weight matrices of annotated binding sites, also what a model can reach:
+    dnar2mae score-variants runs/sim --genome sim.fa --controls sim.gff3 --matrices sim.meme --out sites.csv
     """
 
     model: Positional[Path]
@@ -39,6 +42,9 @@ class ScoreVariantsCommand:
     controls: Path | None = None
     """GFF3, GTF, BED or GenBank file to draw pairs from: a stop codon gained, a splice site broken or a start codon
     lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts beside them."""
+    matrices: Path | None = None
+    """controls: file in MEME's minimal format; draws pairs of sites that the annotation calls by a matrix's name, one
+    broken and one far from all, and prints the AUROC of the matrices too."""
     pairs: int = 700
     """controls: most pairs of each."""
     region: Literal["held-out", "all"] = "held-out"
@@ -76,7 +82,7 @@ class ScoreVariantsCommand:
                 raise ConfigError(f"--{name.replace('_', '-')} has no effect with --{given}: leave it out")
 
 
-_OF_CONTROLS = ("pairs", "region", "seed")
+_OF_CONTROLS = ("matrices", "pairs", "region", "seed")
 _OF_VCF = ("distance", "indel_flank_bp", "allow_mismatches", "evaluate", "positive", "negative")
 
 
@@ -136,6 +142,7 @@ def _score_controls(command: ScoreVariantsCommand, model: "Model", options: "Sco
         command.controls,
         command.out,
         genome=command.genome,
+        matrices=command.matrices,
         score=options,
         options=ControlOptions(pairs=command.pairs, region=command.region, seed=command.seed),
     )

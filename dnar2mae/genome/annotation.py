@@ -37,6 +37,8 @@ class AnnotationLine(NamedTuple):
     """Of a coding part: its bases, in reading order, before the first whole codon."""
     genetic_code: int | None = None
     """Number of NCBI's table, where the file names one."""
+    label: str = ""
+    """Name of what is annotated (GFF3's Name, BED's fourth column), which need not be unique."""
 
 
 @dataclass(slots=True)
@@ -96,22 +98,40 @@ def read_annotation(path: Path, genome: Genome) -> Annotation:
         The file cannot be read, has no transcript with a strand, no name of it is the genome's, or a line breaks
         its format or leaves its sequence; the message gives file and line.
     """
-    if not path.is_file():
-        raise SequenceError(f"{path}: no such file; give a GFF3, GTF, BED or GenBank file")
-    kind = _format(path)
-    lines = {"gff3": _gff_lines, "gtf": _gff_lines, "bed": _bed_lines, "genbank": _genbank_lines}[kind](path)
     unknown: dict[str, int] = {}
-    placed = list(_placed(lines, genome, unknown))
-    if not placed:
-        names = ", ".join(list(unknown)[:3]) or "none"
-        raise SequenceError(f"{path}: no annotated sequence ({names}) is in {genome.path}, which has {genome.names[0]}")
+    placed = read_lines(path, genome, unknown)
     transcripts = _transcripts(placed)
-    if kind == "bed" and not any(t.exons for t in transcripts):
+    if _format(path) == "bed" and not any(t.exons for t in transcripts):
         _mark_coding(transcripts, genome)
     if not transcripts:
         raise SequenceError(f"{path}: no gene or transcript with a strand in this file")
     genic = [(line.name, line.start, line.end) for line in placed if _GENIC.search(line.type)]
     return Annotation(transcripts, genic, unknown)
+
+
+def read_lines(path: Path, genome: Genome, unknown: dict[str, int]) -> list[AnnotationLine]:
+    """Read the lines of an annotation that lie on a genome, under its names.
+
+    Parameters
+    ----------
+    path, genome
+        As for :func:`read_annotation`.
+    unknown
+        Receives the number of lines that were left out, as ``Annotation.unplaced`` has it.
+
+    Raises
+    ------
+    SequenceError
+        The file cannot be read, no name of it is the genome's, or a line breaks its format or leaves its sequence.
+    """
+    if not path.is_file():
+        raise SequenceError(f"{path}: no such file; give a GFF3, GTF, BED or GenBank file")
+    readers = {"gff3": _gff_lines, "gtf": _gff_lines, "bed": _bed_lines, "genbank": _genbank_lines}
+    placed = list(_placed(readers[_format(path)](path), genome, unknown))
+    if not placed:
+        names = ", ".join(list(unknown)[:3]) or "none"
+        raise SequenceError(f"{path}: no annotated sequence ({names}) is in {genome.path}, which has {genome.names[0]}")
+    return placed
 
 
 def _format(path: Path) -> str:
@@ -154,7 +174,8 @@ def _gff_lines(path: Path) -> Iterator[AnnotationLine]:
             own = pairs.get("ID", "")
             parents = tuple(pairs["Parent"].split(",")) if "Parent" in pairs else ()
         span, frame, table = (int(start) - 1, int(end)), _number(phase), _number(pairs.get("transl_table", ""))
-        yield AnnotationLine(where, name, *span, strand, kind, own, parents, frame, table)
+        label = pairs.get("Name", "")
+        yield AnnotationLine(where, name, *span, strand, kind, own, parents, frame, table, label)
 
 
 def _number(text: str) -> int | None:
@@ -164,7 +185,8 @@ def _number(text: str) -> int | None:
 def _bed_lines(path: Path) -> Iterator[AnnotationLine]:
     for where, name, start, end, fields in bed_lines(path):
         strand = fields[5] if len(fields) > 5 else "."
-        yield AnnotationLine(where, name, start, end, strand, "transcript", where, ())
+        label = fields[3] if len(fields) > 3 else ""
+        yield AnnotationLine(where, name, start, end, strand, "transcript", where, (), label=label)
         try:
             if len(fields) >= 12:  # BED12: exons as blocks, the coding part as thickStart and thickEnd
                 sizes, starts = ([int(x) for x in fields[i].rstrip(",").split(",")] for i in (10, 11))

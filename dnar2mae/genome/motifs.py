@@ -69,7 +69,9 @@ def read_motifs(path: Path) -> Motifs:
             rows = (row.split() for row in lines[number:])
             matrices[name] = np.array(list(_matrix(path, number + 1, rows)))
             if not len(matrices[name]):
-                raise SequenceError(f"{path}:{number}: the matrix of {name!r} has no row of four probabilities below it")
+                raise SequenceError(
+                    f"{path}:{number}: the matrix of {name!r} has no row of four probabilities below it"
+                )
     if not matrices:
         raise SequenceError(f"{path}: no line begins with '{_MATRIX}': expected a file in MEME's minimal format")
     return Motifs(matrices=matrices, background=background)

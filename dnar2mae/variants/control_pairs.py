@@ -7,6 +7,7 @@ from jaxtyping import Int64
 
 from dnar2mae.genome.alphabet import SOFT_MASK, decode
 from dnar2mae.random import Stream, draw
+from dnar2mae.variants.binding_sites import BindingSites
 from dnar2mae.variants.control_sites import CONTROLS, FLANK_BP, AnnotatedBases, Control, Sites
 from dnar2mae.variants.scores import Variant
 
@@ -28,7 +29,7 @@ class ControlVariant(NamedTuple):
     """The substitution, on the forward strand."""
 
 
-def draw_pairs(bases: AnnotatedBases, control: Control, number: int, seed: int) -> list[ControlVariant]:
+def draw_pairs(bases: AnnotatedBases | BindingSites, control: Control, number: int, seed: int) -> list[ControlVariant]:
     """Draw pairs of a control.
 
     A position that breaks something is drawn at random, at most one of a codon or splice site. Its match is the nearest
@@ -38,7 +39,8 @@ def draw_pairs(bases: AnnotatedBases, control: Control, number: int, seed: int) 
     - ``stop_gained``: the codon that becomes a stop codon, in coding sequence at another frame;
     - ``start_lost``: the start codon, in coding sequence at another frame;
     - ``splice_broken``: the base of GT or AG with its neighbours, in the same transcript and 10 bp or more from every
-      splice site.
+      splice site;
+    - ``site_broken``: the base of a binding site with its neighbours, 10 bp or more from every site.
 
     Parameters
     ----------
@@ -77,18 +79,15 @@ def draw_pairs(bases: AnnotatedBases, control: Control, number: int, seed: int) 
     return pairs
 
 
-def _nearest(bases: AnnotatedBases, control: Control, site: Sites, taken: set[int]) -> int | None:
+def _nearest(bases: AnnotatedBases | BindingSites, control: Control, site: Sites, taken: set[int]) -> int | None:
     """Return the nearest base that fits; the lower one of two."""
-    position, is_reverse, place = int(site.position), bool(site.is_reverse), int(site.place)
-    at = _same_word(bases, site)
-    if control != "splice_broken":
-        at = at[bases.is_other_frame(at, is_reverse, place)]
-    at = at[bases.is_harmless(at, is_reverse, int(site.alt))]
+    position, at = int(site.position), _same_word(bases, site)
+    at = at[bases.fits(control, site, at)]
     nearest = at[np.argsort(np.abs(at - position), kind="stable")].tolist()
     return next((p for p in nearest if p not in taken), None)
 
 
-def _same_word(bases: AnnotatedBases, site: Sites) -> Int64[np.ndarray, " N"]:
+def _same_word(bases: AnnotatedBases | BindingSites, site: Sites) -> Int64[np.ndarray, " N"]:
     """Return the other positions near a site with the same bases in the word and beside the changed base."""
     position, place = int(site.position), int(site.place)
     low, high = max(int(site.low), position - REACH_BP), min(int(site.high), position + REACH_BP + 1)
@@ -102,7 +101,7 @@ def _same_word(bases: AnnotatedBases, site: Sites) -> Int64[np.ndarray, " N"]:
     return np.flatnonzero(same) + low
 
 
-def _variant(bases: AnnotatedBases, control: Control, pair: int, site: Sites, at: int) -> ControlVariant:
+def _variant(bases: AnnotatedBases | BindingSites, control: Control, pair: int, site: Sites, at: int) -> ControlVariant:
     genome, is_reverse = bases.genome, bool(site.is_reverse)
     sequence = int(genome.sequence_of(np.array([at]))[0])
     ref = decode(genome.span(at, at + 1) & np.uint8(SOFT_MASK - 1))

@@ -4,20 +4,21 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64, UInt8
 
 from dnar2mae.genome.alphabet import SOFT_MASK, complement, encode
 from dnar2mae.genome.annotation import Transcript
 from dnar2mae.genome.codons import STANDARD_CODE, STARTS, Codons, makes_stop, read_codons
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.store import Genome
+from dnar2mae.variants.scores import Variant
 
-Control = Literal["stop_gained", "splice_broken", "start_lost"]
+Control = Literal["stop_gained", "splice_broken", "start_lost", "site_broken"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 FLANK_BP = 2
 """Bases on either side of a changed one that decide what the change means."""
-_SPLICE_BP = 10
-"""Bases on either side of a splice site that are left alone: its consensus is longer than GT or AG."""
+CLEARANCE_BP = 10
+"""Bases on either side of a splice or binding site that are left alone: its consensus may be longer than it says."""
 _PROTECTED = 1 << 6
 _START_WORDS = np.array([encode(word.encode()) for word in STARTS])
 
@@ -39,6 +40,14 @@ class Sites(NamedTuple):
     high: Int64[np.ndarray, " N"]
     """Where to look for the same word elsewhere."""
 
+    def inside(self, region: Intervals) -> "Sites":
+        """Return those whose base and flanks lie in sorted, disjoint intervals; each finds its like in its own."""
+        index = np.maximum(np.searchsorted(region[:, 0], self.position, side="right") - 1, 0)
+        start, end = region[index, 0] + FLANK_BP, region[index, 1] - FLANK_BP
+        keep = (self.position >= start) & (self.position < end)
+        low, high = np.maximum(self.low, start), np.minimum(self.high, end)
+        return Sites(*(column[keep] for column in self._replace(low=low, high=high)))
+
 
 class AnnotatedBases:
     """What is annotated at the bases of a region of a genome.
@@ -54,6 +63,8 @@ class AnnotatedBases:
 
     Attributes
     ----------
+    controls : tuple
+        The controls whose sites it has.
     num_coding, num_unreadable : int
         Coding sequences in the region, and those of them without a frame that fits (see ``read_codons``).
 
@@ -66,6 +77,8 @@ class AnnotatedBases:
     -----
     Takes a byte for each base of the pages of memory that coding sequence or a splice site lies on.
     """
+
+    controls: tuple[Control, ...] = ("stop_gained", "splice_broken", "start_lost")
 
     def __init__(self, genome: Genome, transcripts: Sequence[Transcript], region: Intervals) -> None:
         self.genome, self.region = genome, region
@@ -83,6 +96,14 @@ class AnnotatedBases:
         self.num_unreadable = self.num_coding - len(self._readable)
         self._codes = {_code(transcript) for transcript, _ in self._readable}
 
+    def contents(self) -> str:
+        """Return in words how much is annotated in the region."""
+        introns = sum(len(t.introns()) for t in self.transcripts)
+        return (
+            f"{self.num_coding} coding sequences, {self.num_unreadable} of them without a frame that fits, "
+            f"and {introns} introns"
+        )
+
     def _touches(self, transcript: Transcript) -> bool:
         start, end = (self._offset(transcript) + at for at in transcript.span)
         index = np.searchsorted(self.region[:, 1], start, side="right")
@@ -96,7 +117,7 @@ class AnnotatedBases:
         for intron in transcript.introns():
             for boundary in intron:
                 at = offset + boundary
-                self._flags[max(at - _SPLICE_BP, 0) : at + _SPLICE_BP] |= _PROTECTED
+                self._flags[max(at - CLEARANCE_BP, 0) : at + CLEARANCE_BP] |= _PROTECTED
 
     def _mark(self, codons: Codons, transcript: Transcript) -> None:
         for place in range(3):
@@ -114,20 +135,11 @@ class AnnotatedBases:
         if not parts:
             none = np.empty(0, np.int64)
             return Sites(none, none == 1, none, none.astype(np.uint8), none, none, none)
-        sites = Sites(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        start, end = self._limits(sites.position)
-        keep = (sites.position >= start) & (sites.position < end)
-        low, high = np.maximum(sites.low, start), np.minimum(sites.high, end)
-        sites = Sites(*(column[keep] for column in sites._replace(low=low, high=high)))
+        sites = Sites(*(np.concatenate(columns) for columns in zip(*parts, strict=True))).inside(self.region)
         if control != "stop_gained":
             return sites
         # a stop codon in what is a start or beside a splice site would break two things
         return Sites(*(column[self._flags[sites.position] < _PROTECTED] for column in sites))
-
-    def _limits(self, position: Int64[np.ndarray, " N"]) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
-        """Return the region's interval around each position, without its flanks."""
-        index = np.maximum(np.searchsorted(self.region[:, 0], position, side="right") - 1, 0)
-        return self.region[index, 0] + FLANK_BP, self.region[index, 1] - FLANK_BP
 
     def _stops(self) -> Iterator[Sites]:
         for transcript, codons in self._readable:
@@ -164,12 +176,19 @@ class AnnotatedBases:
         codes = self.genome.windows(at, 2 * FLANK_BP + 1) & np.uint8(SOFT_MASK - 1)
         return np.where(np.asarray(is_reverse)[..., None], complement(codes[:, ::-1]), codes)
 
-    def is_other_frame(self, position: Int64[np.ndarray, " N"], is_reverse: bool, place: int) -> Bool[np.ndarray, " N"]:
-        """Mark bases in coding sequence of a strand that are never at this place of a codon."""
-        frames = self._flags[position] >> (3 * is_reverse) & 7
-        return (frames > 0) & (frames >> place & 1 == 0)
+    def known_ratios(self, variants: Sequence[Variant]) -> dict[str, Float64[np.ndarray, " N"]]:
+        """Return none: what a coding sequence allows has no known probabilities."""
+        return {}
 
-    def is_harmless(self, position: Int64[np.ndarray, " N"], is_reverse: bool, alt: int) -> Bool[np.ndarray, " N"]:
+    def fits(self, control: Control, site: Sites, position: Int64[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+        """Mark bases where a site's substitution breaks nothing annotated; of a codon's, those in another frame."""
+        harmless = self._is_harmless(position, bool(site.is_reverse), int(site.alt))
+        if control == "splice_broken":
+            return harmless
+        frames = self._flags[position] >> (3 * bool(site.is_reverse)) & 7
+        return harmless & (frames > 0) & (frames >> int(site.place) & 1 == 0)
+
+    def _is_harmless(self, position: Int64[np.ndarray, " N"], is_reverse: bool, alt: int) -> Bool[np.ndarray, " N"]:
         """Mark bases of no start, stop or splice site where a new base, as read, makes no stop codon in any frame."""
         flags = self._flags[position]
         harmless = flags < _PROTECTED

@@ -14,20 +14,23 @@ from jaxtyping import Float
 from dnar2mae.errors import RunError, SequenceError, require, require_choices
 from dnar2mae.genome.annotation import read_annotation
 from dnar2mae.genome.fitted_bases import fitted_bases
-from dnar2mae.genome.intervals import size
+from dnar2mae.genome.intervals import Intervals, size
+from dnar2mae.genome.motifs import read_motifs
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.scoring.bootstrap import Interval, evaluate_groups
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, write_whole
+from dnar2mae.variants.binding_sites import BindingSites
 from dnar2mae.variants.control_pairs import ControlVariant, draw_pairs
-from dnar2mae.variants.control_sites import CONTROLS, AnnotatedBases
+from dnar2mae.variants.control_sites import AnnotatedBases, Control
 from dnar2mae.variants.count_ratios import ONE_SIDED, TWO_SIDED, count_ratios
-from dnar2mae.variants.scores import ScoreOptions, score_variants
+from dnar2mae.variants.matrix_ratios import MATRICES
+from dnar2mae.variants.scores import ScoreOptions, Variant, score_variants
 
 _BLOCK = 256  # variants scored together
-_COLUMNS = {"model": "llr", TWO_SIDED: "two_sided_llr", ONE_SIDED: "one_sided_llr"}
+_COLUMNS = {MATRICES: "matrices_llr", "model": "llr", TWO_SIDED: "two_sided_llr", ONE_SIDED: "one_sided_llr"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,15 +58,15 @@ class ControlsReport:
     model: str
     genome: str
     annotation: str
+    matrices: str | None
+    """File of the weight matrices whose sites were broken; None where genes were."""
     options: ControlOptions
     region_bp: int
     """Size of the region that pairs were drawn from."""
     is_of_run: bool
     """The run names this genome; else it was divided by the run's settings as if it were the run's only one."""
-    coding: int
-    """Coding sequences in the region."""
-    unreadable: int
-    """Those of them that were left out because no reading frame fits the annotation."""
+    annotated: str
+    """In words, how much that can be broken is annotated."""
     pairs: dict[str, int]
     """Pairs by control, at most as many as were asked for."""
     auroc: dict[str, dict[str, Interval]]
@@ -79,8 +82,7 @@ class ControlsReport:
         few = [f"{count} of {name}" for name, count in self.pairs.items() if count < self.options.pairs]
         if few:
             lines.append(f"Fewer than {self.options.pairs} pairs in {self._where()}: {', '.join(few)}.")
-        if self.unreadable:
-            lines.append(f"No reading frame fits {self.unreadable} of {self.coding} coding sequences: left out.")
+        lines.append(f"Annotated: {self.annotated}.")
         if not self.is_of_run:
             lines.append(
                 f"{self.genome} is no genome of the run: divided by the run's settings, its training part counted."
@@ -97,6 +99,7 @@ def score_controls(
     out: str | Path,
     *,
     genome: str | Path,
+    matrices: str | Path | None = None,
     score: ScoreOptions | None = None,
     options: ControlOptions | None = None,
 ) -> ControlsReport:
@@ -113,6 +116,9 @@ def score_controls(
         variants. Beside it, ``X.json`` has the report.
     genome
         The sequence file that the annotation refers to.
+    matrices
+        Weight matrices in MEME's minimal format: then the pairs are of their annotated sites, one broken and one far
+        from all, and the matrices' own scores are the most that a model can reach.
     score
         Window, strands, precision.
     options
@@ -140,25 +146,26 @@ def score_controls(
     modality, number, is_of_run = _division(model, Path(genome))
     opened = modality.genomes[number]
     region = modality.parts.validation[number] if options.region == "held-out" else opened.intervals
-    bases = AnnotatedBases(opened, read_annotation(Path(annotation), opened).transcripts, region)
-    drawn = [v for control in CONTROLS for v in draw_pairs(bases, control, options.pairs, options.seed)]
+    bases = _annotated(opened, Path(annotation), Path(matrices) if matrices else None, region)
+    drawn = [v for control in bases.controls for v in draw_pairs(bases, control, options.pairs, options.seed)]
     if not drawn:
         raise SequenceError(_nothing_drawn(annotation, bases, options))
-    counted = fitted_bases(modality.genomes, modality.train.windows.coverage())
-    scores = {"model": _model_scores(model, opened, drawn, score)}
-    scores |= count_ratios(counted, opened, [v.variant for v in drawn])
+    variants = [v.variant for v in drawn]
+    scores = {"model": _model_scores(model, opened, variants, score)}
+    scores |= count_ratios(fitted_bases(modality.genomes, modality.train.windows.coverage()), opened, variants)
+    scores |= bases.known_ratios(variants)
     drawn, scores = _whole_pairs(drawn, scores)
     report = ControlsReport(
         model=model.source,
         genome=str(genome),
         annotation=str(annotation),
+        matrices=str(matrices) if matrices else None,
         options=options,
         region_bp=size(region),
         is_of_run=is_of_run,
-        coding=bases.num_coding,
-        unreadable=bases.num_unreadable,
-        pairs={control: sum(v.control == control for v in drawn) // 2 for control in CONTROLS},
-        auroc=_aurocs(drawn, scores),
+        annotated=bases.contents(),
+        pairs={control: sum(v.control == control for v in drawn) // 2 for control in bases.controls},
+        auroc=_aurocs(bases.controls, drawn, scores),
         seconds=time.monotonic() - started,
     )
     _write(out, drawn, scores)
@@ -182,24 +189,28 @@ def _division(model: Model, path: Path) -> tuple[DnaModality, int, bool]:
     return DnaModality(replace(model.modality.config, data=own)), 0, False
 
 
-def _nothing_drawn(annotation: str | Path, bases: AnnotatedBases, options: ControlOptions) -> str:
+def _annotated(
+    genome: Genome, annotation: Path, matrices: Path | None, region: Intervals
+) -> AnnotatedBases | BindingSites:
+    if matrices:
+        return BindingSites(genome, annotation, read_motifs(matrices), region)
+    return AnnotatedBases(genome, read_annotation(annotation, genome).transcripts, region)
+
+
+def _nothing_drawn(annotation: str | Path, bases: AnnotatedBases | BindingSites, options: ControlOptions) -> str:
     where = (
         "all of the genome" if options.region == "all" else "the held-out part (--region all takes the whole genome)"
     )
-    introns = sum(len(t.introns()) for t in bases.transcripts)
-    return (
-        f"{annotation}: no pair of any control in {where}: {size(bases.region):,} bp with {bases.num_coding} coding "
-        f"sequences, {bases.num_unreadable} of them without a frame that fits, and {introns} introns"
-    )
+    return f"{annotation}: no pair of any control in {where}: {size(bases.region):,} bp; annotated: {bases.contents()}"
 
 
 def _model_scores(
-    model: Model, genome: Genome, drawn: Sequence[ControlVariant], options: ScoreOptions
+    model: Model, genome: Genome, variants: Sequence[Variant], options: ScoreOptions
 ) -> Float[np.ndarray, " N"]:
     ratios: list[float] = []
-    with progress_bar("scoring controls", len(drawn)) as update:
-        for start in range(0, len(drawn), _BLOCK):
-            block = [v.variant for v in drawn[start : start + _BLOCK]]
+    with progress_bar("scoring controls", len(variants)) as update:
+        for start in range(0, len(variants), _BLOCK):
+            block = variants[start : start + _BLOCK]
             ratios += [float(scored.ratio[0]) for scored in score_variants(model, genome, block, options)]
             update(len(ratios))
     return np.array(ratios)
@@ -213,11 +224,13 @@ def _whole_pairs(
     return [v for v, keep in zip(drawn, kept, strict=True) if keep], {name: s[kept] for name, s in scores.items()}
 
 
-def _aurocs(drawn: Sequence[ControlVariant], scores: dict[str, np.ndarray]) -> dict[str, dict[str, Interval]]:
-    controls, breaks = np.array([v.control for v in drawn]), np.array([v.breaks for v in drawn], bool)
+def _aurocs(
+    controls: Sequence[Control], drawn: Sequence[ControlVariant], scores: dict[str, np.ndarray]
+) -> dict[str, dict[str, Interval]]:
+    of_control, breaks = np.array([v.control for v in drawn]), np.array([v.breaks for v in drawn], bool)
     intervals: dict[str, dict[str, Interval]] = {}
-    for control in CONTROLS:
-        rows = controls == control
+    for control in controls:
+        rows = of_control == control
         if rows.any():  # lower is less expected: negated, what breaks something is high
             groups = {name: evaluate_groups(-values[rows], breaks[rows]) for name, values in scores.items()}
             intervals[control] = {name: measures["AUROC"] for name, measures in groups.items()}
@@ -227,8 +240,9 @@ def _aurocs(drawn: Sequence[ControlVariant], scores: dict[str, np.ndarray]) -> d
 def _write(out: Path, drawn: Sequence[ControlVariant], scores: dict[str, Any]) -> None:
     with output_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["chrom", "pos", "ref", "alt", "strand", "control", "pair", "label", *_COLUMNS.values()])
+        columns = [_COLUMNS[name] for name in scores]
+        writer.writerow(["chrom", "pos", "ref", "alt", "strand", "control", "pair", "label", *columns])
         for row, (control, pair, breaks, strand, variant) in enumerate(drawn):
-            own = [f"{scores[name][row]:.6g}" for name in _COLUMNS]
+            own = [f"{values[row]:.6g}" for values in scores.values()]
             site = variant.name, variant.start + 1, variant.ref, variant.alts[0]
             writer.writerow([*site, strand, control, pair, int(breaks), *own])

@@ -73,10 +73,8 @@ def _ratios(
     return nats.reshape(2, -1).mean(0)
 
 
-def allele_windows(
-    genome: Genome, variants: Sequence[Variant], flank: int, is_alt: bool
-) -> UInt8[np.ndarray, "N L"]:
-    """Return an allele of each variant of one base between ``flank`` bases on either side, unknown beyond its sequence."""
+def allele_windows(genome: Genome, variants: Sequence[Variant], flank: int, is_alt: bool) -> UInt8[np.ndarray, "N L"]:
+    """Return an allele of each substitution amid ``flank`` bases on either side, unknown beyond its sequence."""
     sequence = np.array([genome.index[v.name] for v in variants], np.int64)
     site = genome.offsets[sequence] + np.array([v.start for v in variants], np.int64)
     at = site[:, None] + np.arange(-flank, flank + 1)

@@ -1,4 +1,4 @@
-"""Log-likelihood ratios of substitutions under known weight matrices: the most that a model can learn of their sites."""
+"""Log-likelihood ratios of substitutions under known weight matrices: the most that a model can learn of sites."""
 
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.variants import ControlOptions, Scores, Variant, controls, score_controls, score_vcf
 from dnar2mae.variants.control_pairs import REACH_BP, draw_pairs
-from dnar2mae.variants.control_sites import CONTROLS, AnnotatedBases
+from dnar2mae.variants.control_sites import AnnotatedBases
 from dnar2mae.variants.count_ratios import ONE_SIDED, TWO_SIDED, count_ratios
 from tests.random_run import write_run
 
@@ -101,7 +101,7 @@ class Proteins:
 
 def drawn(genome, gff, region, number=1000, seed=0):
     bases = AnnotatedBases(genome, read_annotation(gff, genome).transcripts, region)
-    return {control: draw_pairs(bases, control, number, seed) for control in CONTROLS}
+    return {control: draw_pairs(bases, control, number, seed) for control in AnnotatedBases.controls}
 
 
 def around(genome, drawn_variant, flank=1):
@@ -342,7 +342,7 @@ def test_bad_input(model, simulated, tmp_path):
             score_controls(used, annotation, tmp_path / out, genome="genome.fa", options=ControlOptions(**settings))
 
     (tmp_path / "none.gff3").write_text("1\tx\tgene\t1\t900\t.\t+\t.\tID=g\n")
-    rule = r"none.gff3: no pair of any control in all of the genome: 160,000 bp with 0 coding .* and 0 introns"
+    rule = r"none.gff3: no pair of any control in all of the genome: 160,000 bp; annotated: 0 coding .* and 0 introns"
     refused(rule, SequenceError, tmp_path / "none.gff3", region="all")
     refused(r"in the held-out part \(--region all takes the whole genome\)", SequenceError, tmp_path / "none.gff3")
     refused("--out must be a file whose name ends in .csv, got .*c.tsv", ConfigError, out="c.tsv")
@@ -378,7 +378,7 @@ def test_real_genes(data, tmp_path):
     bases = AnnotatedBases(genome, annotation.transcripts, np.array([[4_177_487, 4_641_652]]))
     # three programmed frameshifts, pseudogenes or selenoproteins
     assert (bases.num_coding, bases.num_unreadable) == (415, 3)
-    counts = {control: len(draw_pairs(bases, control, 700, 0)) // 2 for control in CONTROLS}
+    counts = {control: len(draw_pairs(bases, control, 700, 0)) // 2 for control in AnnotatedBases.controls}
     assert counts["stop_gained"] == 700
     assert 380 <= counts["start_lost"] <= 415
     assert counts["splice_broken"] == 0

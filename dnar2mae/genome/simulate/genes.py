@@ -163,18 +163,19 @@ def _plant_promoter(canvas: np.ndarray, draws: Draws, gene_id: str) -> list[Feat
     features.append(Feature(start, end, "+", "INR_motif", f"{promoter}.inr", promoter))
     slots = np.arange(tss + TF_REGION[0], tss + TF_REGION[1], TF_SLOT_BP)
     chosen = np.argsort(draws.units(len(slots)), kind="stable")[: draws.integer(2, 6)]
-    for number, slot in enumerate(slots[chosen], 1):
-        features.append(plant_tf_site(canvas, draws, int(slot), int(slot) + TF_SLOT_BP, f"{promoter}.tf{number}", promoter))
+    for number, start in enumerate(slots[chosen].tolist(), 1):
+        slot = start, start + TF_SLOT_BP
+        features.append(plant_tf_site(canvas, draws, slot, f"{promoter}.tf{number}", promoter))
     return features
 
 
 def plant_tf_site(
-    canvas: UInt8[np.ndarray, " L"], draws: Draws, start: int, end: int, site_id: str, parent: str = ""
+    canvas: UInt8[np.ndarray, " L"], draws: Draws, slot: tuple[int, int], site_id: str, parent: str = ""
 ) -> Feature:
-    """Write a site of any of the matrices, on either strand, somewhere between two coordinates."""
+    """Write a site of any of the matrices, on either strand, somewhere between a slot's start and end."""
     name = list(signals.TF_MOTIFS)[draws.integer(0, len(signals.TF_MOTIFS))]
     motif, strand = signals.TF_MOTIFS[name], "+-"[draws.integer(0, 2)]
-    start += draws.integer(0, end - start - len(motif) + 1)
+    start = slot[0] + draws.integer(0, slot[1] - slot[0] - len(motif) + 1)
     return Feature(start, _write(canvas, draws, motif, start, strand), strand, "TF_binding_site", site_id, parent, name)
 
 

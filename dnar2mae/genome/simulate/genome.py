@@ -190,7 +190,7 @@ def _plant_sites(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_sites: 
     """Plant a binding site in each of equal slots in which nothing was planted before."""
     edges = [len(codes) * i // num_sites for i in range(num_sites + 1)] if num_sites else []
     free = [slot for slot in pairwise(edges) if not taken[slice(*slot)].any()]
-    return [plant_tf_site(codes, draws, *slot, f"{chrom}.site{i:05d}") for i, slot in enumerate(free, 1)]
+    return [plant_tf_site(codes, draws, slot, f"{chrom}.site{i:05d}") for i, slot in enumerate(free, 1)]
 
 
 def _plant_gaps(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_gaps: int) -> list[Feature]:

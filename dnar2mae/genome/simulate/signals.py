@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dnar2mae.genome.alphabet import encode
+from dnar2mae.genome.motifs import Motifs
 
 _IUPAC = {"A": "A", "C": "C", "G": "G", "T": "T", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "N": "ACGT"}
 
@@ -83,6 +84,11 @@ CODON_SHARES = {
 """Shares of an amino acid's codons by rank: a stronger bias than human, as in highly expressed genes."""
 STOPS = "TGA TAA TAG"
 STOP_SHARES = (0.5, 0.3, 0.2)
+
+
+def tf_motifs(gc: float) -> Motifs:
+    """Return the matrices of the binding sites, with the base shares of a genome of this GC share."""
+    return Motifs(matrices=TF_MOTIFS, background=np.array([1 - gc, gc, gc, 1 - gc]) / 2)
 
 
 def codon_usage() -> tuple[UInt8[np.ndarray, "61 3"], Float[np.ndarray, " 61"]]:

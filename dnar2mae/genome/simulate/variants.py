@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import UNKNOWN, encode
+from dnar2mae.genome.motifs import breaking
 from dnar2mae.genome.simulate import signals
 from dnar2mae.genome.simulate.draws import Draws
 from dnar2mae.genome.simulate.genes import INTRON_ENDS_BP
@@ -15,7 +16,6 @@ from dnar2mae.genome.simulate.genome import SimulatedGenome
 
 # no chromosome has this number, so its stream is not used yet
 _STREAM = 2**32
-_STRONG, _BROKEN = 0.9, 0.05
 _CLEARANCE_BP = 10
 _MOTIFS = {
     "TATA_box": signals.TATA_BOX,
@@ -83,8 +83,7 @@ def planted_variants(genome: SimulatedGenome, number: int) -> list[PlantedVarian
             break
         chrom, start, weights, name = sites[index]
         codes = neutral[chrom].codes[start : start + len(weights)]
-        kept = weights[np.arange(len(codes)), np.minimum(codes, 3)] >= _STRONG
-        rows, bases = np.nonzero((weights <= _BROKEN) & kept[:, None])
+        rows, bases = breaking(weights, codes)
         if not len(rows):
             continue
         choice = draws.integer(0, len(rows))
