@@ -34,7 +34,8 @@ class Motifs:
         shares = zip("ACGT", self.background, strict=True)
         yield " ".join(f"{letter} {share:.4f}" for letter, share in shares) + "\n"
         for name, matrix in self.matrices.items():
-            yield f"\nMOTIF {name}\n{_MATRIX}: alength= 4 w= {len(matrix)}\n"
+            # programs that turn probabilities into counts of sites lose digits where there are few
+            yield f"\nMOTIF {name}\n{_MATRIX}: alength= 4 w= {len(matrix)} nsites= 100000 E= 0\n"
             for row in matrix:
                 yield " " + " ".join(f"{share:.6f}" for share in row) + "\n"
 

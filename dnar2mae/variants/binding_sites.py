@@ -86,7 +86,7 @@ class BindingSites:
 
     def contents(self) -> str:
         """Return in words how much is annotated."""
-        return f"{len(self._sites)} sites of the matrices in all of the genome"
+        return f"sites of the matrices in all of the genome: {len(self._sites):,}"
 
     def fits(self, control: Control, site: Sites, position: Int64[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
         """Mark bases 10 bp or more from every site."""

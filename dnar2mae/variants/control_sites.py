@@ -99,10 +99,8 @@ class AnnotatedBases:
     def contents(self) -> str:
         """Return in words how much is annotated in the region."""
         introns = sum(len(t.introns()) for t in self.transcripts)
-        return (
-            f"{self.num_coding} coding sequences, {self.num_unreadable} of them without a frame that fits, "
-            f"and {introns} introns"
-        )
+        coding = f"coding sequences: {self.num_coding} (left out, since no frame fits: {self.num_unreadable})"
+        return f"{coding}; introns: {introns}"
 
     def _touches(self, transcript: Transcript) -> bool:
         start, end = (self._offset(transcript) + at for at in transcript.span)

@@ -342,7 +342,7 @@ def test_bad_input(model, simulated, tmp_path):
             score_controls(used, annotation, tmp_path / out, genome="genome.fa", options=ControlOptions(**settings))
 
     (tmp_path / "none.gff3").write_text("1\tx\tgene\t1\t900\t.\t+\t.\tID=g\n")
-    rule = r"none.gff3: no pair of any control in all of the genome: 160,000 bp; annotated: 0 coding .* and 0 introns"
+    rule = r"none.gff3: no pair of any control in all of the genome: 160,000 bp; annotated: .* 0 .*; introns: 0"
     refused(rule, SequenceError, tmp_path / "none.gff3", region="all")
     refused(r"in the held-out part \(--region all takes the whole genome\)", SequenceError, tmp_path / "none.gff3")
     refused("--out must be a file whose name ends in .csv, got .*c.tsv", ConfigError, out="c.tsv")
