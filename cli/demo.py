@@ -10,7 +10,7 @@ from dnar2mae.cli.parse import parse
 
 # more genes and fewer repeats than the default, so that minutes of training show that it learns
 _GENES = ["--length-bp", "1000000", "--genes-per-mb", "150", "--repeat-share", "0.05"]
-_STEPS, _DENSE_STEPS = 450, 800
+_STEPS, _DENSE_STEPS = 450, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DemoCommand:
     dense: Annotated[bool, arg(name="dense")] = False
     """A genome of binding sites alone (dnar2mae simulate --dense), and scores of variants in its held-out part."""
     steps: int | None = None
-    """Optimizer steps; by default 450, with --dense 800."""
+    """Optimizer steps; by default 450, with --dense 1000."""
     seed: int = 0
     """Seed of the genome, the run and the pairs of variants."""
     overwrite: bool = False

@@ -151,7 +151,7 @@ def test_demo_scores_what_it_simulated(tmp_path, monkeypatch, capsys):
 
     def untrained(argv):
         assert argv[0] == str(tmp_path / "genome.fa")
-        assert argv[argv.index("--steps") + 1] == "800"
+        assert argv[argv.index("--steps") + 1] == "1000"
         write_run(tmp_path / "run")
         return 0
 
