@@ -7,6 +7,7 @@ from dnar2mae.benchmarks.reporting.console import model_specs, print_table
 from dnar2mae.benchmarks.running.few_labels import FewLabels, compare_few_labels
 from dnar2mae.benchmarks.running.options import JudgedModels
 from dnar2mae.errors import ConfigError
+from dnar2mae.scoring.intervals import SMALL_CLASS, SMALL_CLASS_NOTE
 from dnar2mae.storage.safe_files import written_whole
 
 FILE = "few_labels.csv"
@@ -26,6 +27,7 @@ def compare_and_print(
     suite_name: str, out: Path, models: JudgedModels, options: FewLabels, *, data: Path | None, tasks: tuple[str, ...]
 ) -> int:
     """Compare on every task that the data folder has; print tables, write the CSV file."""
+    import numpy as np
     import pandas as pd
 
     from dnar2mae.benchmarks.running.feature_sets import feature_sets
@@ -41,11 +43,16 @@ def compare_and_print(
             continue
         rows, features = feature_sets(task, folder, specs, options.num_random)
         table = compare_few_labels(features, rows, task.metric, options)
+        smallest = int(np.bincount(rows.labels if options.folds else rows.labels[rows.is_test]).min())
+        if smallest < SMALL_CLASS:
+            print(
+                f"{task.name}: {smallest} test rows of the rarest class, fewer than {SMALL_CLASS}: {SMALL_CLASS_NOTE}"
+            )
         print_table(f"{task.name}: {task.metric}", list(_COLUMNS), [_cells(row) for row in table])
         found += [{"suite": suite.name, "task": task.name, **row} for row in table]
     if not found:
         raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
-    print("Intervals: bootstrap over test rows of means over draws and models. sd: over draws and models.")
+    print("Intervals: over test rows, of means over draws and models. sd: over draws and models.")
     print("Differences are paired, to the raw features that are best at that number of labels on the test rows.")
     out.mkdir(parents=True, exist_ok=True)
     with written_whole(out / FILE) as partial:

@@ -18,7 +18,7 @@ table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bo
 th{background:#f6f6f6}img{max-width:100%}"""
 _READING = (
     "Score: the official metric, mean over seeds. ±: sample sd over seeds; no number of seeds: none is used. "
-    "Interval: 95 % bootstrap over test rows: how far another test set of this size might move the score. Without "
+    "Interval: 95 % over test rows: how far another test set of this size might move the score. Without "
     "duplicates: the score on test rows that occur in no other split, as they are or as their reverse complement. "
     "Published numbers were made under the protocol named beside them and compare with ours only under the same one."
 )

@@ -1,6 +1,5 @@
 """From cells to a table: mean and sd over seeds, intervals over test rows, comparisons, ranks."""
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,16 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.benchmarks.running.results import Store
-from dnar2mae.scoring.bootstrap import ModelDifference, compare, interval, mean_ranks, resample_scores
-from dnar2mae.scoring.scores import COUNT_SCORES, confusion
+from dnar2mae.scoring.intervals import (
+    SMALL_CLASS,
+    SMALL_CLASS_NOTE,
+    ModelDifference,
+    Score,
+    compare,
+    mean_ranks,
+    score_rows,
+)
+from dnar2mae.scoring.scores import COUNT_SCORES
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 _GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
@@ -31,7 +38,8 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     -------
     DataFrame
         ``score`` is the official metric's mean over seeds, ``sd`` their sample sd (NaN for one), ``low`` and ``high``
-        the 95 % bootstrap interval over test rows of that mean, ``filtered`` the mean without duplicate rows.
+        the 95 % interval over test rows of that mean, ``filtered`` the mean without duplicate rows, ``smallest_class``
+        the test rows of the rarest class.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -43,7 +51,8 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         metric = first["metric"]
         values = _values(cells, "scores", metric)
         filtered = _values(cells, "filtered", metric)
-        low, high = _interval(store, cells)
+        labels, score = _scored(store, cells)
+        bounds = score.interval()
         table.append(
             dict(zip(_GROUP, key, strict=True))
             | {
@@ -52,8 +61,9 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "metric": metric,
                 "score": values.mean(),
                 "sd": values.std(ddof=1) if len(values) > 1 else np.nan,
-                "low": low,
-                "high": high,
+                "low": bounds.low,
+                "high": bounds.high,
+                "smallest_class": int(np.bincount(labels, minlength=len(first["classes"])).min()),
                 "filtered": filtered.mean(),
                 "num_seeds": len(cells),
                 "num_test": first["num_test"],
@@ -69,7 +79,7 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def remarks(summary: pd.DataFrame) -> list[str]:
-    """Return remarks on the scores, one line each: fewer seeds than the protocol has, and notes on the data."""
+    """Return remarks on the scores, one line each: too few seeds, small test sets, and notes on the data."""
     rows = summary.to_dict("records")
     fewer = {
         f"{contestant(row)}: {row['num_seeds']} of the {row['protocol_seeds']:.0f} seeds of protocol {row['protocol']}"
@@ -80,12 +90,18 @@ def remarks(summary: pd.DataFrame) -> list[str]:
     for row in rows:
         for note in filter(None, row["notes"].split("; ")):
             noted.setdefault(f"{row['task']}: {note}", []).append(contestant(row))
+    few = {
+        f"{row['task']}: {row['smallest_class']} test rows of the rarest class, fewer than {SMALL_CLASS}: "
+        f"{SMALL_CLASS_NOTE}"
+        for row in rows
+        if row["smallest_class"] < SMALL_CLASS
+    }
     every = {task: sum(row["task"] == task for row in rows) for task in summary["task"]}
     lines = [
         text if len(names) == every[text.split(": ")[0]] else f"{text} ({', '.join(names)})"
         for text, names in noted.items()
     ]
-    return [*sorted(fewer), *lines]
+    return [*sorted(fewer), *sorted(few), *lines]
 
 
 def is_seeded(row: Mapping[Any, Any]) -> bool:
@@ -115,7 +131,7 @@ def ranks(summary: pd.DataFrame) -> dict[str, float]:
 
 
 def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str) -> ModelDifference | None:
-    """Compare two models over the tasks that both have, by a paired bootstrap; None where there is none.
+    """Compare two models over the tasks that both have, on the same test rows; None where there is none.
 
     Parameters
     ----------
@@ -126,21 +142,13 @@ def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, 
     """
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["status"] == "done" and row["metric"] in COUNT_SCORES:
+        if row["status"] == "done":
             cells.setdefault((f"{row['suite']}:{row['task']}", contestant(row)), []).append(row)
     tasks = sorted({task for task, name in cells if name == first} & {task for task, name in cells if name == second})
-    observed, resampled = [], []
-    for task in tasks:
-        pair = [cells[task, first], cells[task, second]]
-        labels, predicted = zip(*(_predictions(store, seeds) for seeds in pair), strict=True)
-        row = pair[0][0]
-        score = COUNT_SCORES[row["metric"]]
-        num_classes = len(row["classes"])
-        means = [np.mean([score(confusion(labels[0], p, num_classes)) for p in seeds]) for seeds in predicted]
-        draws = resample_scores(labels[0], predicted, row["metric"], num_classes, rng=_rng(task))
-        observed.append(means[0] - means[1])
-        resampled.append(draws[:, 0] - draws[:, 1])
-    return compare(np.array(observed), resampled) if tasks else None
+    pairs = [(_scored(store, cells[task, first])[1], _scored(store, cells[task, second])[1]) for task in tasks]
+    # a score is NaN where the test rows lack a class
+    pairs = [(one, other) for one, other in pairs if np.isfinite([one.value, other.value]).all()]
+    return compare(pairs) if pairs else None
 
 
 def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
@@ -176,22 +184,10 @@ def _values(cells: Sequence[Mapping[str, Any]], name: str, metric: str) -> np.nd
     return np.array([cell[name].get(metric) for cell in cells], np.float64)
 
 
-def _predictions(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def _scored(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Score]:
+    """Return the labels of the test rows, and the official metric over seeds."""
     in_order = sorted(cells, key=lambda cell: cell["seed"])  # not that in which parallel cells have finished
     tables = [store.read_predictions(cell) for cell in in_order]
-    return tables[0]["label"].to_numpy(), np.stack([table["predicted"].to_numpy() for table in tables])
-
-
-def _interval(store: Store, cells: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    first = cells[0]
-    if first["metric"] not in COUNT_SCORES:
-        return np.nan, np.nan
-    labels, predicted = _predictions(store, cells)
-    draws = resample_scores(labels, [predicted], first["metric"], len(first["classes"]), rng=_rng(first["task"]))
-    bounds = interval(0.0, draws[:, 0])
-    return bounds.low, bounds.high
-
-
-def _rng(task: str) -> np.random.Generator:
-    """Return a generator of its own for each task, the same in every report."""
-    return np.random.default_rng(int.from_bytes(hashlib.blake2b(task.encode(), digest_size=8).digest()))
+    labels, metric, num_classes = tables[0]["label"].to_numpy(), cells[0]["metric"], len(cells[0]["classes"])
+    columns = "predicted" if metric in COUNT_SCORES else [f"p{c}" for c in range(num_classes)]
+    return labels, score_rows(metric, labels, [table[columns].to_numpy() for table in tables], num_classes)

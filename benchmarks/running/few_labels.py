@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from dnar2mae.benchmarks.running.logistic import Setting, classify
 from dnar2mae.benchmarks.running.options import FewLabels
 from dnar2mae.errors import ConfigError
-from dnar2mae.scoring.bootstrap import Interval, interval, resample_scores
-from dnar2mae.scoring.scores import COUNT_SCORES, confusion
+from dnar2mae.scoring.intervals import Interval, Score, difference, score_rows
+from dnar2mae.scoring.scores import COUNT_SCORES
 
 
 class FeatureSet(NamedTuple):
@@ -49,8 +49,8 @@ def compare_few_labels(
 ) -> list[dict[str, Any]]:
     """Score every feature set at every number of labels, beside the raw features that are best there.
 
-    Intervals are those of a bootstrap over test rows, the same rows for both sides of a difference, of scores that are
-    means over draws and models. The best raw features are those with the highest score on the test rows themselves,
+    Intervals are over test rows, the same rows for both sides of a difference, of scores that are means over draws and
+    models. The best raw features are those with the highest score on the test rows themselves,
     which favours them.
 
     Returns
@@ -70,11 +70,11 @@ def compare_few_labels(
     for number in (*options.labels_per_class, None):
         answers = [_answers(item, rows, number, options) for item in features]
         truth, classes = rows.labels[tested], int(rows.labels.max()) + 1
-        scores = _scores(truth, [found.predicted[:, tested] for found in answers], metric, classes)
+        scores = [score_rows(metric, truth, list(found.predicted[:, tested]), classes) for found in answers]
         raw = [i for i, item in enumerate(features) if item.kind == "raw"]
-        best = max(raw, key=lambda i: scores[i][0].value)
+        best = max(raw, key=lambda i: scores[i].value)
         table += [
-            _row(item, number, found, score, None if i == best else _difference(score, scores[best]))
+            _row(item, number, found, score, None if i == best else difference(score, scores[best]))
             | {"best_raw": features[best].name, "metric": metric}
             for i, (item, found, score) in enumerate(zip(features, answers, scores, strict=True))
         ]
@@ -116,37 +116,16 @@ def _labelled(
     return np.sort(np.concatenate([rng.permutation(of_class)[:number] for of_class in members]))
 
 
-Score = tuple[Interval, Float[np.ndarray, " R"], float]
-"""A score, its values on resampled test rows, and the standard deviation over draws and models."""
-
-
-def _scores(
-    truth: Int[np.ndarray, " N"], predicted: Sequence[Int[np.ndarray, "_ N"]], metric: str, num_classes: int
-) -> list[Score]:
-    score = COUNT_SCORES[metric]
-    resampled = resample_scores(truth, predicted, metric, num_classes, rng=np.random.default_rng(0))
-    scores = []
-    for i, answers in enumerate(predicted):
-        values = [float(score(confusion(truth, answer, num_classes))) for answer in answers]
-        scores.append((interval(float(np.mean(values)), resampled[:, i]), resampled[:, i], float(np.std(values))))
-    return scores
-
-
-def _difference(score: Score, other: Score) -> Interval:
-    return interval(score[0].value - other[0].value, score[1] - other[1])
-
-
-def _row(
-    item: FeatureSet, number: int | None, found: Answers, score: Score, difference: Interval | None
-) -> dict[str, Any]:
+def _row(item: FeatureSet, number: int | None, found: Answers, score: Score, gain: Interval | None) -> dict[str, Any]:
+    bounds = score.interval()
     row = {
         "features": item.name,
         "kind": item.kind,
         "labels_per_class": "all" if number is None else number,
-        "score": score[0].value,
-        "low": score[0].low,
-        "high": score[0].high,
-        "sd_draws": score[2],
+        "score": score.value,
+        "low": bounds.low,
+        "high": bounds.high,
+        "sd_draws": float(np.std(score.parts)),
         "num_models": len(item.runs),
         "num_draws": len(found.predicted),
         "c": float(np.median([setting.c for setting in found.settings])),
@@ -155,6 +134,6 @@ def _row(
         "not_converged": sum(not setting.converged for setting in found.settings),
         "fits": len(found.settings),
     }
-    if difference is not None:
-        row |= {"difference": difference.value, "difference_low": difference.low, "difference_high": difference.high}
+    if gain is not None:
+        row |= {"difference": gain.value, "difference_low": gain.low, "difference_high": gain.high}
     return row

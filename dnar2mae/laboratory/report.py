@@ -10,7 +10,7 @@ import pandas as pd
 from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from dnar2mae.plots.figure import new_figure, save_figure
-from dnar2mae.scoring.bootstrap import Interval
+from dnar2mae.scoring.intervals import Interval
 from dnar2mae.storage.safe_files import write_whole
 
 _LOWER_IS_BETTER = {"loss": True, "probe": False, "variants": False}

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from dnar2mae.laboratory.laws import Law
 from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.run.metrics import read_metrics
-from dnar2mae.scoring.bootstrap import RESAMPLES, Interval, interval
+from dnar2mae.scoring.intervals import Interval
 
+_RESAMPLES = 2000
 MEAN = "mean"
 """Name of the mean over mask ratios (or tasks) beside the single ones."""
 
@@ -74,14 +75,14 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
     seeds = first.index.intersection(second.index)
     difference = first.loc[seeds] - second.loc[seeds]
     rng = np.random.default_rng(0)  # so that a report written again has the same intervals
-    drawn = rng.integers(0, len(seeds), (RESAMPLES, len(seeds)))
+    drawn = rng.integers(0, len(seeds), (_RESAMPLES, len(seeds)))
     intervals = {name: _interval(difference[name].to_numpy(), drawn) for name in difference.columns}
     single = difference.drop(columns=MEAN, errors="ignore")
     if MEAN in difference and not _are_ratios(single.columns):
         # Mask ratios are the same for all; tasks are a sample of tasks, which adds to the uncertainty.
-        tasks = rng.integers(0, single.shape[1], (RESAMPLES, single.shape[1]))
+        tasks = rng.integers(0, single.shape[1], (_RESAMPLES, single.shape[1]))
         resampled = single.to_numpy()[drawn[:, :, None], tasks[:, None, :]].mean((1, 2))
-        intervals[MEAN] = interval(float(difference[MEAN].mean()), resampled)
+        intervals[MEAN] = _percentiles(float(difference[MEAN].mean()), resampled)
     return intervals
 
 
@@ -99,7 +100,12 @@ def t_interval(difference: Float[np.ndarray, " S"]) -> Interval:
 def _interval(difference: Float[np.ndarray, " S"], drawn: np.ndarray) -> Interval:
     if len(difference) < 2:
         return Interval(value=float(difference.mean()), low=np.nan, high=np.nan)
-    return interval(float(difference.mean()), difference[drawn].mean(1))
+    return _percentiles(float(difference.mean()), difference[drawn].mean(1))
+
+
+def _percentiles(value: float, resampled: Float[np.ndarray, " R"]) -> Interval:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Interval(value=value, low=float(low), high=float(high))
 
 
 def _are_ratios(names: pd.Index) -> bool:

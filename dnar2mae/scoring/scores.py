@@ -1,6 +1,6 @@
 """Scores of a whole test set; nothing is ever averaged over batches.
 
-MCC, F1 and accuracy are functions of the confusion counts, so that a bootstrap needs counts only.
+MCC, F1 and accuracy are functions of the confusion counts, so that what a row adds to them follows from its cell.
 
 References
 ----------

@@ -19,7 +19,7 @@ from dnar2mae.genome.motifs import read_motifs
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.modalities.dna.modality import DnaModality
-from dnar2mae.scoring.bootstrap import Interval, evaluate_groups
+from dnar2mae.scoring.intervals import Interval, evaluate_groups
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, write_whole
 from dnar2mae.variants.binding_sites import BindingSites
@@ -127,7 +127,7 @@ def score_controls(
     Returns
     -------
     ControlsReport
-        AUROC with bootstrap intervals, of the model and of counts that are fitted on the training part.
+        AUROC with 95 % intervals, of the model and of counts that are fitted on the training part.
 
     Raises
     ------

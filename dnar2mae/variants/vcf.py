@@ -16,7 +16,7 @@ from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
-from dnar2mae.scoring.bootstrap import Interval, evaluate_groups
+from dnar2mae.scoring.intervals import Interval, evaluate_groups
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.variants.files import Variants
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
