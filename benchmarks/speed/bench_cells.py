@@ -79,6 +79,7 @@ def main(settings: CellBenchSettings) -> int:
         write_cells(path, settings)
         about |= {"file_mb": round(path.stat().st_size / 1e6)}
         about |= {"commit": stamp["commit"], "date": stamp["started"][:10]}
+        about |= {"device": rows.stamp(None)["device"]}
         for encoding in ("whole", "genes"):
             data = CellConfig(paths=(str(path),), memory_mb=0, encoding=encoding)
             modality = build_modality(PretrainConfig(modality="cell", data=data))

@@ -17,6 +17,7 @@ import torch
 import tyro
 
 from dnar2mae.benchmarks.speed.bench_genome import seconds
+from dnar2mae.benchmarks.speed.rows import stamp
 from dnar2mae.models import MaskedModel
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.checkpoint import Snapshot, load_checkpoint
@@ -79,6 +80,7 @@ def main(settings: CheckpointBenchSettings) -> int:
             "threads": torch.get_num_threads(),
             "commit": about["commit"],
             "date": about["started"][:10],
+            "device": stamp(None)["device"],
         }
         for what, (taken, floor) in times.items()
     ]

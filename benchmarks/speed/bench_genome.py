@@ -9,6 +9,7 @@ resident memory; appends rows to ``benchmarks/results/genome.csv``. One thread.
 import csv
 import hashlib
 import os
+import platform
 import resource
 import sys
 import tempfile
@@ -30,7 +31,7 @@ from dnar2mae.run.directory import environment
 from dnar2mae.tokenizers import KmerTokenizer
 
 RESULTS = Path(__file__).parents[1] / "results" / "genome.csv"
-FIELDS = ["what", "rate", "unit", "floor", "share_of_floor", "peak_rss_mb", "megabases", "commit", "date"]
+FIELDS = ["what", "rate", "unit", "floor", "share_of_floor", "peak_rss_mb", "megabases", "commit", "date", "device"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ def main(settings: GenomeBenchSettings) -> int:
     RESULTS.parent.mkdir(exist_ok=True)
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
-        tail = [settings.megabases, stamp["commit"], stamp["started"][:10]]
+        tail = [settings.megabases, stamp["commit"], stamp["started"][:10], f"{platform.machine()}, one core"]
         csv.writer(file).writerows([FIELDS] * new + [[*row, *tail] for row in rows])
     return 0
 

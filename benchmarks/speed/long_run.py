@@ -23,6 +23,7 @@ import torch
 import tyro
 
 from dnar2mae.benchmarks.speed.end_to_end import random_genome
+from dnar2mae.benchmarks.speed.rows import stamp
 from dnar2mae.run.directory import environment
 
 RESULTS = Path(__file__).parents[1] / "results" / "long_run.csv"
@@ -101,6 +102,7 @@ def main() -> None:
     about = {"started": about["started"], "commit": about["commit"], "torch": torch.__version__}
     rows = table.assign(**{**about, "objective": settings.objective, "threads": torch.get_num_threads()})
     rows = rows.assign(window_bp=settings.window_bp, batch=settings.batch, workers=settings.workers)
+    rows = rows.assign(device=stamp(None)["device"], date=str(about["started"])[:10])
     rows.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
 
 

@@ -1,0 +1,40 @@
+"""The declared figures, by name: add one to a module here, its marker to a page, and run ``make figures``."""
+
+from dnar2mae.benchmarks.figures.figure import Figure, Listing
+from dnar2mae.benchmarks.figures.tables import laws, modalities, probes, runs, speed, stability, variants
+
+LISTINGS: dict[str, Listing] = {
+    listing.name: listing
+    for listing in (
+        Listing(
+            name="results",
+            figures=(
+                *runs.LINES,
+                *variants.LINES,
+                *probes.LINES,
+                *modalities.LINES,
+                *speed.CPU_LINES,
+                *speed.GPU_LINES,
+                *stability.LINES,
+            ),
+        ),
+        variants.SETS,
+        variants.SPEED,
+    )
+}
+"""Tables with a line for each of several figures."""
+
+_ALONE = (
+    *runs.TABLES,
+    *variants.TABLES,
+    *probes.TABLES,
+    *modalities.TABLES,
+    *laws.TABLES,
+    *speed.TABLES,
+    *stability.TABLES,
+)
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure for figure in (*_ALONE, *(line for listing in LISTINGS.values() for line in listing.figures))
+}
+"""All figures, those of listings too."""

@@ -1,0 +1,225 @@
+"""Speed and memory: kernels, training against transformers, genomes."""
+
+import statistics
+from collections.abc import Callable
+
+from dnar2mae.benchmarks.figures.figure import Figure, Row, lines, markdown, where
+from dnar2mae.benchmarks.figures.tables import code
+
+TOKENS, WIDTH, DTYPE = 1 << 18, 768, "bfloat16"
+"""Shape of the kernels' table."""
+_STEP = ("dnar2mae/training/step.py", "dnar2mae/training/optimizer.py", "dnar2mae/training/loader.py", "kernels/*.py")
+_END_TO_END = (*_STEP, *code.TRANSFORMER, "benchmarks/speed/end_to_end.py")
+
+
+def _kernels(rows: list[Row]) -> str:
+    """Show the forward pass, and times as long as others take, at one shape; "owed" where a row is missing."""
+    found = {(row["op"], row["vocabulary"], row["backend"], row["mode"]): row for row in rows}
+    table = []
+    for op, vocabulary in sorted({(row["op"], row["vocabulary"]) for row in rows}):
+        ours = found.get((op, vocabulary, "triton", "forward"))
+        compared = (("eager", "forward"), ("compiled", "forward"), ("eager", "forward+backward"))
+        times = [
+            _times(found.get((op, vocabulary, "triton", mode)), found.get((op, vocabulary, rival, mode)))
+            for rival, mode in compared
+        ]
+        share = f"{ours['gb_per_s'] / ours['copy_gb_per_s']:.0%}" if ours else "owed"
+        table.append([op, str(vocabulary), str(ours["ms_p50"]) if ours else "owed", share, *times])
+    head = ["operator", "vocabulary", "forward, ms", "of copy bandwidth", "vs eager", "vs compiled", "fwd+bwd vs eager"]
+    return f"{markdown(head, table)}\n\n{TOKENS} tokens of width {WIDTH} in {DTYPE}, medians."
+
+
+def _times(ours: Row | None, theirs: Row | None) -> str:
+    return f"{theirs['ms_p50'] / ours['ms_p50']:.1f}x" if ours and theirs else "owed"
+
+
+def _pairs(rows: list[Row], first: str, second: str) -> dict[tuple, tuple[Row, Row]]:
+    """Return the last row of both sides for each shape."""
+    shapes: dict[tuple, dict[str, Row]] = {}
+    for row in rows:
+        shapes.setdefault((row["preset"], row["context_tokens"]), {})[row["side"]] = row
+    return {shape: (sides[first], sides[second]) for shape, sides in shapes.items() if {first, second} <= sides.keys()}
+
+
+def _against_hugging_face(rows: list[Row]) -> str:
+    table = []
+    for (preset, tokens), (ours, theirs) in _pairs(rows, "dnar2mae", "hugging face").items():
+        table.append(
+            [
+                f"{preset}, {tokens:,}",
+                f"{ours['tokens_per_s']:,}",
+                f"{theirs['tokens_per_s']:,}",
+                f"{ours['tokens_per_s'] / theirs['tokens_per_s']:.2f}",
+                f"{ours['peak_mb'] / 1e3:.1f} and {theirs['peak_mb'] / 1e3:.1f} GB",
+                f"{ours['mfu']:.2f}",
+            ]
+        )
+    head = ["preset, tokens", "ours, tokens a second", "Hugging Face", "ratio", "peak memory, ours and theirs"]
+    return markdown([*head, "our model-FLOP utilisation"], table)
+
+
+def _ratios(first: str, second: str) -> Callable[[list[Row]], str]:
+    """Return a way to show the ratio of two sides' median tokens a second, by preset and length."""
+
+    def show(rows: list[Row]) -> str:
+        texts = []
+        for preset, tokens in dict.fromkeys((row["preset"], row["context_tokens"]) for row in rows):
+            rates = {
+                side: [
+                    r["tokens_per_s"]
+                    for r in rows
+                    if (r["preset"], r["context_tokens"], r["side"]) == (preset, tokens, side)
+                ]
+                for side in (first, second)
+            }
+            if all(rates.values()):
+                ours, theirs = (statistics.median(rates[side]) for side in (first, second))
+                texts.append(f"{preset}, {tokens:,}: {ours / theirs:.2f}x ({ours:,.0f} against {theirs:,.0f})")
+        return "; ".join(texts)
+
+    return show
+
+
+def _end_to_end(name: str, what: str, sides: tuple[str, str], objective: str, gpu: bool, command: str) -> Figure:
+    def chosen(row: Row) -> bool:
+        return row["device"].startswith("NVIDIA") == gpu and row["objective"] == objective
+
+    return Figure(
+        name=name,
+        what=what,
+        source="end_to_end.csv",
+        choose=chosen,
+        only_last_commit=True,
+        show=_ratios(*sides),
+        command=command,
+        files=_END_TO_END,
+    )
+
+
+def _genome(name: str, what: str, row_name: str, text: str) -> Figure:
+    return Figure(
+        name=name,
+        what=what,
+        source="genome.csv",
+        choose=where(what=row_name),
+        key=("what",),
+        show=lambda rows: text.format_map(rows[0]),
+        command="python -m dnar2mae.benchmarks.speed.bench_genome --megabases 1000",
+        files=(
+            "dnar2mae/genome/store.py",
+            "dnar2mae/genome/build.py",
+            "dnar2mae/genome/windows.py",
+            "dnar2mae/tokenizers/kmer.py",
+        ),
+    )
+
+
+CPU_LINES = (
+    _end_to_end(
+        "transformers_cpu",
+        "the same architecture against `transformers` (ModernBERT, `Trainer`, masking collator), tokens a second",
+        ("dnar2mae", "hugging face"),
+        "mlm",
+        False,
+        "python -m dnar2mae.benchmarks.speed.end_to_end",
+    ),
+    _end_to_end(
+        "mae_cpu",
+        "`mae` objective against `mlm` at mean ratio 0.5, tokens a second",
+        ("mae", "mlm"),
+        "mae",
+        False,
+        "python -m dnar2mae.benchmarks.speed.end_to_end --objective mae",
+    ),
+    _genome(
+        "genome_build",
+        "build of a 1.0-Gb FASTA",
+        "build from plain FASTA",
+        "{rate:.0f} MB/s, {peak_rss_mb} MB resident",
+    ),
+    _genome(
+        "genome_windows",
+        "windows of 512 bp with tokens, from 1 Gb",
+        "windows of 512 bp with tokens",
+        "{rate:,.0f} a second, {peak_rss_mb} MB resident",
+    ),
+    _genome(
+        "genome_open",
+        "opening a built genome of 1 Gb, all of it checked",
+        "open a built genome, all checked",
+        "{rate:,} Mb/s",
+    ),
+)
+
+GPU_LINES = (
+    _end_to_end(
+        "transformers_gpu",
+        "the same architecture against `transformers` on a GPU, tokens a second, by preset and length",
+        ("dnar2mae", "hugging face"),
+        "mlm",
+        True,
+        "make gpu PARTS=end_to_end",
+    ),
+    _end_to_end(
+        "mae_gpu",
+        "`mae` against `mlm` on a GPU, mean ratio 0.5, tokens a second",
+        ("mae", "mlm"),
+        "mae",
+        True,
+        "make gpu PARTS=memory",
+    ),
+    Figure(
+        name="minute",
+        what="the preset `small` (hybrid) on *E. coli*, planned for a minute, held-out bits per base at ratio 0.15",
+        source="pretraining.csv",
+        choose=lambda row: row["preset"] == "small" and row["what"] in ("held_out", "seconds"),
+        only_last_commit=True,
+        key=("what",),
+        show=lambda rows: ", ".join(
+            f"{row['value']:.3f}" if row["what"] == "held_out" else f"{row['steps']} steps in {row['value']:.0f} s"
+            for row in rows
+        ),
+        command="make gpu PARTS=pretraining GENOME=GCF_000005845.2_ASM584v2_genomic.fna.gz",
+        files=(*code.RECIPE, *code.HYBRID, *code.CNN, *code.DNA),
+    ),
+)
+
+TABLES = (
+    Figure(
+        name="kernels",
+        source="speed.csv",
+        choose=lambda row: (
+            not row["device"].startswith("cpu")
+            and (row["tokens"], row["width"], row["dtype"]) == (TOKENS, WIDTH, DTYPE)
+        ),
+        key=("op", "backend", "mode", "vocabulary", "device"),
+        show=_kernels,
+        command="make gpu PARTS=kernels",
+        files=("kernels/*.py",),
+    ),
+    Figure(
+        name="end_to_end",
+        source="end_to_end.csv",
+        choose=lambda row: row["device"].startswith("NVIDIA") and row["objective"] == "mlm",
+        key=("preset", "context_tokens", "side"),
+        show=_against_hugging_face,
+        command="make gpu PARTS=end_to_end",
+        files=_END_TO_END,
+    ),
+    Figure(
+        name="attention",
+        source="attention.csv",
+        choose=where(mode="forward+backward", tokens=8192),
+        key=("backend", "window", "device"),
+        show=lines(
+            {
+                "backend": "`{backend}`",
+                "window": lambda row: f"{row['window']} tokens" if row["window"] else "whole",
+                "forward and backward": "{ms_p50:.1f} ms",
+                "rate": "{tflops:.0f} TFLOP/s",
+            }
+        ),
+        command="make gpu PARTS=attention",
+        files=("dnar2mae/models/attention.py",),
+    ),
+)
