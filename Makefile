@@ -7,12 +7,13 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check layers format gpu fuzz torture clean
+.PHONY: help demo test check figures layers format gpu fuzz torture clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
 	@echo "make check     format, lint, types, import layers and tests: what CI runs"
+	@echo "make figures   write the tables of README.md and docs/ from the rows of benchmarks/results/"
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
@@ -53,7 +54,12 @@ check: $(VENV)/.with-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory layers
+	$(BIN)/python -m dnar2mae.benchmarks.figures check
 	$(TESTS)
+
+# fails where a figure is older than the code that it depends on and is not marked so: see CONTRIBUTING.md
+figures: $(VENV)/.with-run
+	$(BIN)/python -m dnar2mae.benchmarks.figures
 
 # kernels, cli and benchmarks have their place in the package only once they are installed: so lint an installed tree.
 layers: $(VENV)/.with-dev

@@ -1,7 +1,7 @@
 """Markdown pages whose marked parts are written from figures.
 
 A part stands between ``<!-- figures: NAME -->`` and ``<!-- end -->``: on lines of their own for a table with its
-pedigree below, within a line for the figure alone.
+pedigree below, within a line for the figure alone (and the mark of one that is older than its code).
 """
 
 import re
@@ -37,8 +37,7 @@ def written(
             body = listing_text(listings[name], pedigrees)
         elif name in figures:
             body = figures[name].show(figures[name].rows())
-            if newline:
-                body += f"\n\n`{pedigrees[name].command}`; {pedigrees[name].text()}"
+            body += f"\n\n`{pedigrees[name].command}`; {pedigrees[name].text()}" if newline else pedigrees[name].mark()
         else:
             raise ValueError(f"<!-- figures: {name} -->: there is no such figure")
         return f"<!-- figures: {name} -->{newline}{body}{newline}<!-- end -->"

@@ -41,8 +41,11 @@ class Pedigree:
 
     def text(self) -> str:
         """Return commit, machine and date in words, with the mark of an older figure."""
-        mark = f" *Older than its code: {self.older}.*" if self.older else ""
-        return f"{self.commit}, {self.machine}, {self.date}.{mark}"
+        return f"{self.commit}, {self.machine}, {self.date}{self.mark()}"
+
+    def mark(self) -> str:
+        """Return what stands beside a figure that is older than its code."""
+        return f" (*older than its code: {self.older}*)" if self.older else ""
 
 
 def load() -> dict[str, Pedigree]:
@@ -110,7 +113,7 @@ def tree_digest(pattern: str) -> str:
     ValueError
         There is no such file.
     """
-    top = ROOT / pattern.split("*")[0].rpartition("/")[0]
+    top = ROOT / pattern.split("*", maxsplit=1)[0].rpartition("/")[0]
     found = top.rglob("*") if "*" in pattern else [ROOT / pattern]
     chosen = fnmatch.filter([path.relative_to(ROOT).as_posix() for path in found if path.is_file()], pattern)
     if not chosen:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-TABLE = "dnar2mae.benchmarks.speed.table"
 PARTS = {
     "environment": 25,
     "tests": 100,
@@ -111,8 +110,6 @@ def main(argv: list[str] | None = None) -> int:
                 state = run_part(_line(name, options), _environment(site, options.dry), limit_s)
                 states[name] = f"{state} after {time.monotonic() - start:.0f} s"
                 print(f"== {name}: {states[name]}", flush=True)
-            if "kernels" in states and options.out == RESULTS:
-                states["README"] = run_part([sys.executable, "-m", TABLE], _environment(site, options.dry), _DRY_S)
     finally:
         print(f"== rows in {options.out}:", "; ".join(f"{k} {v}" for k, v in states.items()), flush=True)
     return 0 if all(state.startswith("done") for state in states.values()) else 1

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from dnar2mae.benchmarks.figures.tables.speed import TOKENS, WIDTH
 from dnar2mae.benchmarks.speed import gpu, rows
 from dnar2mae.benchmarks.speed.end_to_end import OURS, THEIRS, EndToEndSettings, measure, random_genome
 from dnar2mae.benchmarks.speed.parts import end_to_end, kernels
 from dnar2mae.benchmarks.speed.parts.context import Context
 from dnar2mae.benchmarks.speed.parts.profile import longest_gaps
-from dnar2mae.benchmarks.speed.table import TOKENS, WIDTH
 
 
 def python(code):

@@ -57,7 +57,7 @@ def _text_line(rows: list[Row]) -> str:
 LINES = (
     Figure(
         name="mnist",
-        what="MNIST, accuracy of a probe by labels a class, pretrained `cnn` against pixels ([images](docs/modalities/image.md))",
+        what="MNIST, accuracy of a probe by labels a class, `cnn` against pixels ([images](docs/modalities/image.md))",
         source="few_labels.csv",
         choose=where(suite="digits", kind="checkpoint"),
         key=("labels_per_class",),
@@ -67,7 +67,7 @@ LINES = (
     ),
     Figure(
         name="pbmc",
-        what="PBMC cell types, accuracy of a probe, gain of a pretrained MLP on random ones ([cells](docs/modalities/cell.md))",
+        what="PBMC cell types, accuracy of a probe, gain of an MLP on random ones ([cells](docs/modalities/cell.md))",
         source="cell_probes.csv",
         choose=where(probe="logistic regression, C = 0.01", features="pretrained"),
         key=("seed",),
