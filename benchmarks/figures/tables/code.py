@@ -10,7 +10,7 @@ RECIPE = (
     "dnar2mae/training/optimizer.py",
     "dnar2mae/training/muon.py",
 )
-"""What every pretraining run's losses depend on, but for its backbone and modality. The loop around the step is left out."""
+"""What every run's losses depend on, but for its backbone and modality; the loop around the step is left out."""
 VALIDATION = ("dnar2mae/training/validation.py", "dnar2mae/scoring/blocks.py")
 CNN, HYBRID, MLP = ("dnar2mae/models/cnn.py",), ("dnar2mae/models/hybrid.py",), ("dnar2mae/models/mlp.py",)
 TRANSFORMER = ("dnar2mae/models/transformer.py", "dnar2mae/models/attention.py")

@@ -5,8 +5,8 @@ from dnar2mae.benchmarks.figures.tables import code
 
 _ECOLI = (
     "dnar2mae compare GCF_000005845.2_ASM584v2_genomic.fna.gz --laws uniform:0.05,0.5 fixed:0.15 "
-    "uniform:0.05,0.5/sample fixed:0.275/spans:3 fixed:0.275/pmi:6 --seeds 3 --workers 2 --steps 250 --data.window-bp 256 "
-    "--validation-windows 96 --validate-every 1000 --out labs/ecoli"
+    "uniform:0.05,0.5/sample fixed:0.275/spans:3 fixed:0.275/pmi:6 --seeds 3 --workers 2 --steps 250 "
+    "--data.window-bp 256 --validation-windows 96 --validate-every 1000 --out labs/ecoli"
 )
 _MNIST = (
     "dnar2mae compare --modality image t10k-images-idx3-ubyte.gz --model.objective mlm --seeds 3 --workers 2 "

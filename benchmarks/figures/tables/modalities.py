@@ -5,6 +5,9 @@ from dnar2mae.benchmarks.figures.tables import code
 
 _IMAGE = ("dnar2mae/modalities/image/*.py",)
 _CELL = ("dnar2mae/modalities/cell/*.py",)
+_PRETRAIN_CELLS = (
+    "dnar2mae pretrain --modality cell pbmc.h5ad --data.encoding whole --model.backbone mlp --model.depth 2 --steps 300"
+)
 _TEXT = ("dnar2mae/modalities/text/*.py",)
 
 
@@ -78,7 +81,7 @@ LINES = (
             )
             for row in rows
         ),
-        command="dnar2mae pretrain --modality cell pbmc.h5ad --data.encoding whole --model.backbone mlp --model.depth 2 --steps 300",
+        command=_PRETRAIN_CELLS,
         files=(*code.RECIPE, *code.MLP, *_CELL),
     ),
     Figure(
@@ -118,7 +121,7 @@ TABLES = (
                 "random weights, k-NN": "{random_knn:.3f}",
             }
         ),
-        command="dnar2mae benchmark run suites/digits --model runs/mnist --method probe knn --seeds 3 --out results/digits",
+        command="dnar2mae benchmark run suites/digits --model runs/mnist --method probe knn --seeds 3 --out results",
         files=(*code.PROBE, *code.RECIPE, *code.CNN, *code.TRANSFORMER, *code.MLP, *_IMAGE),
     ),
     Figure(
@@ -135,7 +138,7 @@ TABLES = (
                 "zero": "{zero:.3f}",
             }
         ),
-        command="dnar2mae pretrain --modality cell pbmc.h5ad --data.encoding whole --model.backbone mlp --model.depth 2",
+        command=_PRETRAIN_CELLS,
         files=(*code.RECIPE, *code.MLP, *_CELL),
     ),
     Figure(

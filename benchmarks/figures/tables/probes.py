@@ -52,8 +52,8 @@ _BUILT = {
     "yeast_tss": "yeast, BED of transcripts",
 }
 _ANNOTATED = (
-    "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; dnar2mae benchmark run ecoli "
-    "--model runs/ecoli --baselines random kmer --seeds 3 --precision bf16 --out results"
+    "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
+    "dnar2mae benchmark run ecoli --model runs/ecoli --baselines random kmer --seeds 3 --precision bf16 --out results"
 )
 _GUE = (
     "dnar2mae benchmark run gue --data GUE --model ecoli=runs/ecoli --seeds 1 --precision bf16 --workers 2 "

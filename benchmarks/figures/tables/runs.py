@@ -23,7 +23,7 @@ def _loss(rows: list[Row]) -> str:
     return text + (f". {first['cpu_seconds']} s" if first["cpu_seconds"] != "" else "")
 
 
-def _run(name: str, what: str, genome: str, command: str, flags: str = "", gpu: bool = False) -> Figure:
+def _run(name: str, what: str, genome: str, command: str, *, flags: str = "", gpu: bool = False) -> Figure:
     chosen = where(genome=genome, preset="tiny", flags=flags)
     return Figure(
         name=name,
@@ -38,7 +38,7 @@ def _run(name: str, what: str, genome: str, command: str, flags: str = "", gpu: 
 
 
 def _seconds_to(rows: list[Row], recipe: str, seed: int, target: float) -> float | None:
-    """Return the seconds to a held-out loss, on a straight line between two validations; None where it is not reached."""
+    """Return the seconds to a held-out loss, on a straight line between two validations; None if it is not reached."""
     run = [row for row in rows if row["recipe"] == recipe and row["seed"] == seed]
     for before, after in zip(run, run[1:], strict=False):
         if after["held_out"] <= target < before["held_out"]:

@@ -80,7 +80,7 @@ def _ratios(first: str, second: str) -> Callable[[list[Row]], str]:
     return show
 
 
-def _end_to_end(name: str, what: str, sides: tuple[str, str], objective: str, gpu: bool, command: str) -> Figure:
+def _end_to_end(name: str, what: str, command: str, *, sides: tuple[str, str], objective: str, gpu: bool) -> Figure:
     def chosen(row: Row) -> bool:
         return row["device"].startswith("NVIDIA") == gpu and row["objective"] == objective
 
@@ -118,18 +118,18 @@ CPU_LINES = (
     _end_to_end(
         "transformers_cpu",
         "the same architecture against `transformers` (ModernBERT, `Trainer`, masking collator), tokens a second",
-        ("dnar2mae", "hugging face"),
-        "mlm",
-        False,
         "python -m dnar2mae.benchmarks.speed.end_to_end",
+        sides=("dnar2mae", "hugging face"),
+        objective="mlm",
+        gpu=False,
     ),
     _end_to_end(
         "mae_cpu",
         "`mae` objective against `mlm` at mean ratio 0.5, tokens a second",
-        ("mae", "mlm"),
-        "mae",
-        False,
         "python -m dnar2mae.benchmarks.speed.end_to_end --objective mae",
+        sides=("mae", "mlm"),
+        objective="mae",
+        gpu=False,
     ),
     _genome(
         "genome_build",
@@ -155,18 +155,18 @@ GPU_LINES = (
     _end_to_end(
         "transformers_gpu",
         "the same architecture against `transformers` on a GPU, tokens a second, by preset and length",
-        ("dnar2mae", "hugging face"),
-        "mlm",
-        True,
         "make gpu PARTS=end_to_end",
+        sides=("dnar2mae", "hugging face"),
+        objective="mlm",
+        gpu=True,
     ),
     _end_to_end(
         "mae_gpu",
         "`mae` against `mlm` on a GPU, mean ratio 0.5, tokens a second",
-        ("mae", "mlm"),
-        "mae",
-        True,
         "make gpu PARTS=memory",
+        sides=("mae", "mlm"),
+        objective="mae",
+        gpu=True,
     ),
     Figure(
         name="minute",

@@ -39,7 +39,7 @@ LINES = (
     ),
     Figure(
         name="torture",
-        what="signals at random points, each run then resumed: those with the weights and metrics of an undisturbed one",
+        what="runs stopped by signals and resumed: those with the weights and metrics of an undisturbed one",
         source="reliability.csv",
         choose=lambda row: str(row["what"]).startswith("runs that ended"),
         key=("what",),

@@ -3,7 +3,12 @@
 from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, lines, where
 from dnar2mae.benchmarks.figures.tables import code
 
-_FILES = ("dnar2mae/variants/*.py", "dnar2mae/models/partial.py", *code.RECIPE, *code.CNN)
+_FILES = (
+    *(f"dnar2mae/variants/{name}.py" for name in ("control_pairs", "control_sites", "count_ratios", "scores")),
+    "dnar2mae/models/partial.py",
+    *code.RECIPE,
+    *code.CNN,
+)
 _CONTROLS = (
     "dnar2mae score-variants runs/ecoli --genome GCF_000005845.2_ASM584v2_genomic.fna.gz "
     "--controls GCF_000005845.2_ASM584v2_genomic.gff.gz --out controls.csv"
@@ -99,6 +104,7 @@ def _speed(name: str, what: str, backbone: str, positions: str) -> Figure:
         choose=where(
             backbone=backbone, positions=positions, dtype="fp32", device="cpu x1", preset="tiny", window_bp=512
         ),
+        only_last_commit=True,
         show=lambda rows: f"{min(row['cpu_seconds_per_1000'] for row in rows[-2:]):.1f}",
         command="python -m dnar2mae.benchmarks.speed.bench_variants --snvs 240 --rounds 2 --whole",
         files=(
