@@ -53,7 +53,7 @@ def test_the_standard_error_is_that_of_a_bootstrap_of_rows():
     for metric in ("mcc", "auroc", "auprc"):
         answers = probabilities.argmax(1) if metric in COUNT_SCORES else probabilities
         score = score_rows(metric, labels, [answers], 2)
-        values = [all_scores(labels[d], probabilities[d])[metric] for d in drawn]
+        values = [score_rows(metric, labels[d], [answers[d]], 2).value for d in drawn]
         assert np.sqrt(score.weights @ score.influence**2) == pytest.approx(np.std(values), rel=0.12), metric
 
 
@@ -106,10 +106,10 @@ def test_two_groups_have_intervals_around_their_areas():
 
 @pytest.mark.parametrize("scene", [SCENES[0], SCENES[3]], ids=str)
 def test_intervals_of_small_test_sets_hold_the_truth_as_often_as_they_say(scene):
-    # 600 draws: a standard error of 0.009; the whole simulation is in benchmarks/results/coverage.csv
-    found = coverage(scene, 600)
+    # 400 draws: a standard error of 0.011; the whole simulation is in benchmarks/results/coverage.csv
+    found = coverage(scene, 400)
     for metric in ("mcc", "accuracy", "auroc", "auprc"):
-        assert 0.92 <= found[metric] <= 0.985, metric
+        assert 0.91 <= found[metric] <= 0.985, metric
 
 
 def test_the_true_scores_are_those_of_many_rows():

@@ -4,14 +4,15 @@ from dnar2mae.benchmarks.figures.figure import Figure, Row, difference, lines, m
 from dnar2mae.benchmarks.figures.tables import code
 
 
-def _plain(value: float, error: float) -> str:
-    return f"{value:.3f} ± {error:.3f}" if isinstance(error, float) else f"{value:.3f}"
+def _seed_loss(row: Row) -> str:
+    error = row["standard_error"]
+    return f"{row['held_out']:.3f}" + (f" ± {error:.3f}" if error != "" else "")
 
 
 def _loss(rows: list[Row]) -> str:
     """Return the losses of the seeds and what the model is below, for the first seed."""
     first = rows[0]
-    losses = "; ".join(_plain(row["held_out"], row["standard_error"]) for row in rows)
+    losses = "; ".join(map(_seed_loss, rows))
     seeds = f"seed{'s' * (len(rows) > 1)} {', '.join(str(row['seed']) for row in rows)}"
     text = f"{losses} ({first['windows']} windows; {seeds})"
     if areas := [f"{row['area']:.3f}" for row in rows if isinstance(row["area"], float)]:
