@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dnar2mae.benchmarks.reporting.summary import compare_models, ranks, summarise
+from dnar2mae.benchmarks.reporting.summary import compare_models, ranks, remarks, summarise
 from dnar2mae.benchmarks.running import runner
 from dnar2mae.benchmarks.running.cells import ModelSpec
 from dnar2mae.benchmarks.running.options import SuiteOptions
@@ -209,6 +209,20 @@ def test_comparisons_and_ranks_read_predictions(motif_suite, protocol, tmp_path)
     (store.folder / table.rows[0]["predictions"]).unlink()
     with pytest.raises(RunError, match="cannot be read"):
         compare_models(store, table.rows, *names)
+
+
+@pytest.mark.parametrize("metric", ["auroc", "auprc"])
+def test_scores_of_ranks_have_intervals_and_small_test_sets_a_remark(metric, motif_suite, protocol, tmp_path):
+    about = yaml.safe_load((motif_suite / "suite.yaml").read_text())
+    about["tasks"]["motif"]["metric"] = metric
+    (motif_suite / "suite.yaml").write_text(yaml.safe_dump(about))
+    store = Store(tmp_path / "out")
+    table = run_suite(load_suite(str(motif_suite)), motif_suite, [], load_protocol(str(protocol)), store)
+    summary = summarise(store, table.rows)
+    assert ((summary["low"] < summary["score"]) & (summary["score"] < summary["high"])).all()
+    found = compare_models(store, table.rows, "k-mer counts, probe", "small CNN, scratch")
+    assert found.difference.low < found.difference.value < found.difference.high
+    assert any("motif: 31 test rows of the rarest class, fewer than 100" in line for line in remarks(summary))
 
 
 def test_which_cells_are_planned():

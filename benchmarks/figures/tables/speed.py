@@ -33,6 +33,15 @@ def _times(ours: Row | None, theirs: Row | None) -> str:
     return f"{theirs['ms_p50'] / ours['ms_p50']:.1f}x" if ours and theirs else "owed"
 
 
+def _profile(rows: list[Row]) -> str:
+    of = {row["what"]: row["value"] for row in reversed(rows)}  # the first of several gaps, which is the longest
+    return (
+        f"keeps the GPU busy for {of['busy share']:.0%} of its {of['step, us'] / 1e3:.0f} ms, with "
+        f"{of['copies to the host a step']:g} copies to the host and "
+        f"{of['waits of the host a step']:g} waits of the host a step; the longest gap is {of['gap, us'] / 1e3:.1f} ms"
+    )
+
+
 def _pairs(rows: list[Row], first: str, second: str) -> dict[tuple, tuple[Row, Row]]:
     """Return the last row of both sides for each shape."""
     shapes: dict[tuple, dict[str, Row]] = {}
@@ -192,7 +201,8 @@ TABLES = (
             not row["device"].startswith("cpu")
             and (row["tokens"], row["width"], row["dtype"]) == (TOKENS, WIDTH, DTYPE)
         ),
-        key=("op", "backend", "mode", "vocabulary", "device"),
+        only_last_commit=True,
+        key=("op", "backend", "mode", "vocabulary"),
         show=_kernels,
         command="make gpu PARTS=kernels",
         files=("kernels/*.py",),
@@ -201,6 +211,7 @@ TABLES = (
         name="end_to_end",
         source="end_to_end.csv",
         choose=lambda row: row["device"].startswith("NVIDIA") and row["objective"] == "mlm",
+        only_last_commit=True,
         key=("preset", "context_tokens", "side"),
         show=_against_hugging_face,
         command="make gpu PARTS=end_to_end",
@@ -210,7 +221,8 @@ TABLES = (
         name="attention",
         source="attention.csv",
         choose=where(mode="forward+backward", tokens=8192),
-        key=("backend", "window", "device"),
+        only_last_commit=True,
+        key=("backend", "window"),
         show=lines(
             {
                 "backend": "`{backend}`",
@@ -221,5 +233,14 @@ TABLES = (
         ),
         command="make gpu PARTS=attention",
         files=("dnar2mae/models/attention.py",),
+    ),
+    Figure(
+        name="profile",
+        source="profile.csv",
+        choose=where(preset="small", context_tokens=1024, batch=64),
+        only_last_commit=True,
+        show=_profile,
+        command="make gpu PARTS=profile",
+        files=(*_STEP, *code.HYBRID),
     ),
 )
