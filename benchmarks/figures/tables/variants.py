@@ -1,6 +1,6 @@
 """Scores of variants: controls of an annotation, published sets, speed."""
 
-from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, lines, where
+from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, clear, lines, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _FILES = (
@@ -19,6 +19,11 @@ _SMALL = "--model.backbone cnn --optimizer.lr 4e-3 --steps 600"
 def _with_interval(name: str, row: Row) -> str:
     interval = f" ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})" if row[f"{name}_low"] != "" else ""
     return f"{row[name]:.3f}{interval}"
+
+
+def _less(row: Row) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    return "" if low == "" else clear(f"{row['difference']:+.3f} [{low:.3f}, {high:.3f}]", low, high)
 
 
 def _by_seed(rows: list[Row]) -> str:
@@ -66,6 +71,27 @@ TABLES = (
         ),
         command=_CONTROLS,
         files=_FILES,
+    ),
+    Figure(
+        name="dense_control",
+        source="dense_control.csv",
+        key=("score", "seed"),
+        show=lines(
+            {
+                "held-out pairs": "{pairs}, seed {seed}",
+                "score": "{score}",
+                "AUROC": "{auroc:.3f} ({low:.3f} to {high:.3f})",
+                "the model's, less this one (pairs resampled)": _less,
+            }
+        ),
+        command="dnar2mae demo --dense --out demo-dense",
+        files=(
+            *_FILES,
+            "dnar2mae/variants/binding_sites.py",
+            "dnar2mae/variants/matrix_ratios.py",
+            "dnar2mae/genome/motifs.py",
+            "dnar2mae/genome/simulate/*.py",
+        ),
     ),
 )
 
