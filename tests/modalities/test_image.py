@@ -40,7 +40,10 @@ from tests.modalities.kinds import image as gradients
 from tests.modalities.kinds import tiny
 
 RNG = np.random.default_rng(0)
-SIZES = "--model.width 16 --model.depth 1 --model.heads 1 --model.mlp-width 16 --device cpu --steps 2".split()
+SIZES = (
+    "--model.backbone transformer --model.objective mae --model.width 16 --model.depth 1 --model.heads 1"
+    " --model.mlp-width 16 --device cpu --steps 2"
+).split()
 
 
 def digits(*shape):

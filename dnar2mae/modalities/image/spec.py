@@ -11,11 +11,19 @@ _RELATIVE_BATCH = 8  # an image has a tenth of the tokens of a DNA window
 
 
 def adapt(config: PretrainConfig) -> PretrainConfig:
-    """Set objective mae with a decoder of the encoder's width, high mask ratios, and larger batches."""
-    plain = with_transformer(config)
+    """Set high mask ratios and larger batches.
+
+    A preset of convolutions keeps them and is trained by AdamW on all patches: on small images its vectors beat pixels.
+    Larger presets become a Transformer that sees the visible patches only (``mae``).
+    """
+    if config.model.backbone == "cnn":
+        adapted = replace(config, optimizer=replace(config.optimizer, muon_lr=None))
+    else:
+        plain = with_transformer(config)
+        model = replace(plain.model, objective="mae", decoder_width=plain.model.width, decoder_depth=2)
+        adapted = replace(plain, model=model)
     return replace(
-        plain,
-        model=replace(plain.model, objective="mae", decoder_width=config.model.width, decoder_depth=2),
+        adapted,
         mask=MaskConfig(low=0.3, high=0.9, replace=(1.0, 0.0, 0.0)),
         batch_size=_RELATIVE_BATCH * config.batch_size,
         micro_batch=config.micro_batch and _RELATIVE_BATCH * config.micro_batch,
