@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
+from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.errors import RunError
 from dnar2mae.genome.alphabet import encode
 from dnar2mae.inference import load
 from dnar2mae.modalities.dna.embedding import ids_of
 from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.models.hidden_states import layer_outputs
 from dnar2mae.tokenizers import KmerTokenizer
 
 
@@ -34,6 +36,7 @@ def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
         ids = ids_of(tokenizer, encode(sequence.encode()))
         return Tokens(ids, np.ones(len(ids), bool))
 
+    layers = pooled_layers(trained.config.model.depth)
     if isinstance(tokenizer, KmerTokenizer):
         tokenization = "base" if tokenizer.k == 1 else "kmer"
     else:
@@ -48,6 +51,7 @@ def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
         tokenization=tokenization,
         digest=digest(trained.model),
         random_like=lambda seed: trained.random_like(seed).model,
+        layers=lambda module, ids, valid: layer_outputs(module, ids, valid, layers),
         window_bp=modality.config.data.window_bp,
     )
 

@@ -1,4 +1,4 @@
-"""An encoder in use: tokens, one vector a token, mean-pooled vectors of sequences."""
+"""An encoder in use: tokens, one vector a token, pooled vectors of sequences."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from dnar2mae.benchmarks.models.pooling import VECTOR, batched, by_name, pool_layers
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError
 
@@ -35,6 +36,10 @@ class TokenBatch(NamedTuple):
     """Counts in the mean."""
 
 
+Layers = Callable[[nn.Module, Int[Tensor, "B T"], Bool[Tensor, "B T"]], list[Tensor]]
+"""Vectors of the layers that are pooled, by a network from ids and what is valid; those of the last layer last."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Encoder:
     """A network with its tokenizer."""
@@ -54,6 +59,8 @@ class Encoder:
     """Hash of the weights."""
     random_like: Callable[[int], nn.Module]
     """The same network with fresh weights of a seed."""
+    layers: Layers
+    """See there; also of the network with fresh weights."""
     window_bp: int | None = None
     """Length of the windows it was pretrained on."""
     context_tokens: int | None = None
@@ -137,24 +144,68 @@ class Encoder:
         ConfigError
             See :meth:`tokens`.
         """
+
+
+        def mean(batch: TokenBatch) -> dict[str, Tensor]:
+            return {VECTOR: mean_pool(self.module(batch.ids, batch.valid).float(), batch.pooled)}
+
+        return self._pooled(sequences, mean, both_strands, allow_truncation, batch_tokens)[VECTOR]
+
+    def poolings(
+        self, sequences: Sequence[str], *, both_strands: bool = False, allow_truncation: bool = False
+    ) -> dict[str, Float[np.ndarray, "N _"]]:
+        """Return what :meth:`embed` does as ``vector`` and, from the same pass, mean and maximum over tokens.
+
+        Parameters
+        ----------
+        sequences, both_strands, allow_truncation
+            As for :meth:`embed`.
+
+        Returns
+        -------
+        dict
+            ``last``, ``middle`` and ``all`` layers (see :func:`.pooling.pooled_layers`), and ``bins``: those of the
+            last layer in four equal parts of the sequence.
+
+        Raises
+        ------
+        ConfigError
+            See :meth:`tokens`.
+        """
+        numbers = []
+
+        def pool(batch: TokenBatch) -> dict[str, Tensor]:
+            layers = self.layers(self.module, batch.ids, batch.valid)
+            numbers.append(len(layers))
+            return pool_layers(layers, batch.pooled)
+
+        named = by_name(self._pooled(sequences, pool, both_strands, allow_truncation, None), numbers[0])
+        return {VECTOR: named["last"][:, : self.width], **named}
+
+    def _pooled(
+        self,
+        sequences: Sequence[str],
+        pool: Callable[[TokenBatch], dict[str, Tensor]],
+        both_strands: bool,
+        allow_truncation: bool,
+        batch_tokens: int | None,
+    ) -> dict[str, Float[np.ndarray, "N _"]]:
+        """Return what a function makes of each batch, for all sequences."""
         if both_strands:
             strands = (list(sequences), [reverse_complement(sequence) for sequence in sequences])
-            return np.mean(
-                [self.embed(s, allow_truncation=allow_truncation, batch_tokens=batch_tokens) for s in strands], axis=0
-            )
+            there, back = (self._pooled(s, pool, False, allow_truncation, batch_tokens) for s in strands)
+            return {name: (there[name] + back[name]) / 2 for name in there}
         tokens = self.tokens(sequences, allow_truncation=allow_truncation)
-        out = np.empty((len(tokens), self.width), np.float32)
-        batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS)
-        with torch.inference_mode():
-            for rows in self._batches(tokens, batch_tokens):
-                batch = self.collate([tokens[i] for i in rows])
-                with autocast(self.precision, self.device):
-                    hidden = self.module(batch.ids, batch.valid)
-                out[rows] = mean_pool(hidden.float(), batch.pooled).cpu().numpy()
-        return out
 
-    def _batches(self, tokens: Sequence[Tokens], batch_tokens: int) -> Iterator[list[int]]:
-        """Yield rows in order of length, cut where the padded batch would be too large."""
+        def run(rows: Sequence[int]) -> dict[str, Tensor]:
+            with autocast(self.precision, self.device):
+                return pool(self.collate([tokens[i] for i in rows]))
+
+        return batched(run, list(self.batches(tokens, batch_tokens)))
+
+    def batches(self, tokens: Sequence[Tokens], batch_tokens: int | None = None) -> Iterator[list[int]]:
+        """Yield rows in order of length, cut where the padded batch would be too large; see :meth:`embed`."""
+        batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS)
         lengths = [len(t.ids) for t in tokens]
         rows: list[int] = []
         for i in sorted(range(len(tokens)), key=lengths.__getitem__):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dnar2mae.benchmarks.models.checkpoint import digest
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
+from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.training.device import choose_device
@@ -34,8 +35,26 @@ class HiddenStates(nn.Module):
 
     def forward(self, ids: Tensor, valid: Tensor) -> Tensor:
         """Return vectors ``[B, T, D]``."""
+        return self._last(self._output(ids, valid))
+
+    def layers(self, ids: Tensor, valid: Tensor) -> list[Tensor]:
+        """Return the layers that are pooled, the last hidden state last; only that of a model that hides the others."""
+        config = self.model.config
+        before, config.output_hidden_states = config.output_hidden_states, True
+        try:
+            output = self._output(ids, valid)
+        finally:
+            config.output_hidden_states = before
+        last, states = self._last(output), getattr(output, "hidden_states", None) or ()
+        inner = [states[layer] for layer in pooled_layers(len(states) - 1)[:-1]] if len(states) > 1 else []
+        return [*inner, last] if all(hidden.shape == last.shape for hidden in inner) else [last]
+
+    def _output(self, ids: Tensor, valid: Tensor) -> Any:
         mask = {"attention_mask": valid.long()} if self.takes_mask else {}
-        output = self.model(input_ids=ids, **mask)
+        return self.model(input_ids=ids, **mask)
+
+    @staticmethod
+    def _last(output: Any) -> Tensor:
         hidden = getattr(output, "last_hidden_state", None)
         return output[0] if hidden is None else hidden
 
@@ -98,6 +117,7 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
         tokenization=_tokenization(tokenizer),
         digest=digest(module),
         random_like=random_like,
+        layers=HiddenStates.layers,
         context_tokens=_context(config, tokenizer),
         sees_padding=not module.takes_mask,
     )

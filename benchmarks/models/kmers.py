@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix, hstack
 
-from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.genome.alphabet import UNKNOWN, encode
 
 MAX_K = 5
 
 
-def kmer_counts(sequences: Sequence[str], max_k: int = MAX_K, *, both_strands: bool = False) -> csr_matrix:
+def kmer_counts(sequences: Sequence[str], max_k: int = MAX_K) -> csr_matrix:
     """Return the square roots of the counts of all k-mers of 1 to ``max_k`` bases.
 
     Parameters
@@ -20,17 +19,12 @@ def kmer_counts(sequences: Sequence[str], max_k: int = MAX_K, *, both_strands: b
         Upper-case A, C, G, T, N; k-mers with an N are not counted.
     max_k
         Longest k-mer.
-    both_strands
-        Average with the vectors of the reverse complements.
 
     Returns
     -------
     csr_matrix
         ``float64`` ``[N, 4 + 16 + ... + 4**max_k]``; within each k in alphabetical order.
     """
-    if both_strands:
-        reverse = [reverse_complement(sequence) for sequence in sequences]
-        return (kmer_counts(sequences, max_k) + kmer_counts(reverse, max_k)) / 2
     # One N after each sequence keeps k-mers from crossing into the next.
     codes = encode(("N".join(sequences) + "N").encode())
     row = np.repeat(np.arange(len(sequences)), [len(sequence) + 1 for sequence in sequences])

@@ -96,6 +96,7 @@ def _scores(summary: pd.DataFrame) -> pd.DataFrame:
                 "without duplicates": f"{row['filtered']:.3f} ({row['num_duplicates']} rows less)"
                 if row["num_duplicates"]
                 else "no duplicates",
+                "chosen on dev": row["chosen"],
                 "parameters": row["num_parameters"],
             }
         )

@@ -21,6 +21,7 @@ from dnar2mae.scoring.intervals import (
 from dnar2mae.scoring.scores import COUNT_SCORES
 
 PUBLISHED = Path(__file__).parents[1] / "published"
+_PRETRAINED = ("checkpoint", "huggingface", "combined")
 _GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
 
 
@@ -39,7 +40,8 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     DataFrame
         ``score`` is the official metric's mean over seeds, ``sd`` their sample sd (NaN for one), ``low`` and ``high``
         the 95 % interval over test rows of that mean, ``filtered`` the mean without duplicate rows, ``smallest_class``
-        the test rows of the rarest class.
+        the test rows of the rarest class, ``chosen`` what was chosen on dev, and ``notes`` what a reader must know; of
+        all seeds.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -71,11 +73,17 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "num_parameters": first["num_parameters"],
                 "seconds": sum(cell["seconds"] for cell in cells),
                 "flags": "; ".join(first["flags"]),
-                "notes": "; ".join(first["notes"]),
+                "chosen": "; ".join(dict.fromkeys(_chosen(cell["chosen"]) for cell in cells)),
+                "notes": "; ".join(dict.fromkeys(note for cell in cells for note in cell["notes"])),
                 "protocol_seeds": first.get("protocol_seeds"),
             }
         )
     return pd.DataFrame(table)
+
+
+def _chosen(setting: Mapping[str, Any]) -> str:
+    """Write a setting as ``bins, c 10``."""
+    return ", ".join(value if isinstance(value, str) else f"{name} {value:g}" for name, value in setting.items())
 
 
 def remarks(summary: pd.DataFrame) -> list[str]:
@@ -152,10 +160,13 @@ def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, 
 
 
 def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
-    """Compare every pretrained model by every method with all others, over the tasks that both have."""
+    """Compare every pretrained model by every method, alone and beside raw features, with all others.
+
+    Over the tasks that both have; ``says`` names the differences that controls are run for.
+    """
     names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
     table = []
-    for first in (name for name, kind in names.items() if kind in ("checkpoint", "huggingface")):
+    for first in (name for name, kind in names.items() if kind in _PRETRAINED):
         for second in names:
             if second == first or (comparison := compare_models(store, rows, first, second)) is None:
                 continue
@@ -168,9 +179,18 @@ def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame
                     "high": comparison.difference.high,
                     "p": comparison.p_value,
                     "higher on": f"{comparison.wins} of {comparison.num_tasks} tasks",
+                    "says": _says(first, second, names),
                 }
             )
     return pd.DataFrame(table)
+
+
+def _says(first: str, second: str, kinds: Mapping[str, str]) -> str:
+    """Return what the difference between two contestants is, where one is a control of the other."""
+    (model, method), (other, other_method) = (name.rsplit(", ", 1) for name in (first, second))
+    if method == other_method and kinds[first] == "combined" and kinds[second] == "raw" and model.startswith(other):
+        return "what the embedding adds"
+    return "what pretraining adds" if method == other_method and other == f"{model} (random weights)" else ""
 
 
 def published(suite: str) -> pd.DataFrame:

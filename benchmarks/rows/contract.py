@@ -5,7 +5,7 @@ Scores, splits, duplicates, probes, nearest neighbours, seeds and reports are th
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -31,7 +31,7 @@ class LabelledRows(NamedTuple):
 
 @runtime_checkable
 class RowEmbedder(Protocol):
-    """A network that turns each row into one vector, as ``probe`` and ``knn`` need."""
+    """A network that turns each row into one vector, as ``knn`` and probes of one kind of vectors need."""
 
     kind: str
     """checkpoint, huggingface or random."""
@@ -49,6 +49,14 @@ class RowEmbedder(Protocol):
         """Return the control: the same architecture, nothing learned."""
 
 
+@runtime_checkable
+class LayerEmbedder(RowEmbedder, Protocol):
+    """A network that also has vectors of several layers, among which a probe chooses."""
+
+    def poolings(self, rows: Sequence[Any], **options: Any) -> dict[str, Float[np.ndarray, "N _"]]:
+        """Return vectors by name, as :func:`dnar2mae.benchmarks.models.pooling.by_name` has them, from one pass."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledData:
     """How labelled rows of one modality are found, read, compared and embedded."""
@@ -63,9 +71,11 @@ class LabelledData:
     """Encoder of a model's path, a device, and whether a folder's own code may run."""
     raw: Callable[["SuiteTask", Path, Sequence[Any]], Mapping[str, Any]]
     """Features of a task's rows without a network, by name: ``[N, F]``, dense or sparse."""
+    raw_names: tuple[str, ...] = ()
+    """Their names, where these are the same for all tasks, so that they need not be made to be listed."""
     reverse: Callable[[Any], Any] | None = None
     """The same molecule read from its other strand; None where there is no such thing."""
-    baselines: tuple[str, ...] = field(default=("random",))
+    baselines: tuple[str, ...] = ("random", "raw", "combined")
     """Controls that make sense."""
 
 

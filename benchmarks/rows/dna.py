@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from dnar2mae.benchmarks.models.encoder import Encoder
-from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
+from dnar2mae.benchmarks.models.kmers import kmer_counts
 from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SPLITS, SuiteTask
 from dnar2mae.benchmarks.tasks.tables import find_split, read_split
 from dnar2mae.errors import ConfigError
+
+_RAW = "k-mer counts"
 
 
 def _find(task: SuiteTask, folder: Path) -> bool:
@@ -40,8 +42,9 @@ DNA = LabelledData(
     read=_read,
     key=str.encode,
     load=_load,
-    raw=lambda task, folder, rows: {f"k-mers of 1 to {MAX_K}": kmer_counts(rows)},
+    raw=lambda task, folder, rows: {_RAW: kmer_counts(rows)},
+    raw_names=(_RAW,),
     reverse=reverse_complement,
-    baselines=("random", "kmer", "cnn"),
+    baselines=("random", "raw", "combined", "cnn"),
 )
 """Rows are strings of upper-case A, C, G, T, N."""

@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.checkpoint import digest
+from dnar2mae.benchmarks.models.pooling import batched, by_name, pool_layers, pooled_layers
 from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.config import PretrainConfig
@@ -32,6 +34,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.inference import TrainedModel, load
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.registry import build_modality, modality_spec, preset_for
+from dnar2mae.models.hidden_states import sample_layers, tokens_at_once
 
 _READ = 256  # samples hashed at once
 _TENTHS = ("train",) * 7 + ("dev",) + ("test",) * 2
@@ -75,10 +78,30 @@ class SampleEncoder:
 
     def embed(self, rows: Sequence[Sample]) -> Float[np.ndarray, "N D"]:
         """Return one vector a sample."""
+        return self.trained.embed(self._source(rows))
+
+    def _source(self, rows: Sequence[Sample]) -> "_Chosen":
         files = {row.file for row in rows}
         assert len(files) == 1, "a task has one file"
         source = self.trained.modality.read(Path(files.pop()))
-        return self.trained.embed(_Chosen(source, np.array([row.number for row in rows])))
+        return _Chosen(source, np.array([row.number for row in rows]))
+
+    def poolings(self, rows: Sequence[Sample]) -> dict[str, Float[np.ndarray, "N _"]]:
+        """Return mean and maximum over tokens of several layers, and of the last one by place where there are places.
+
+        See :func:`dnar2mae.benchmarks.models.pooling.pool_layers`; a perceptron's layers have one vector a sample.
+        """
+        source, model = self._source(rows), self.trained.model
+        depths, axes = pooled_layers(model.config.depth), model.layout.axes
+
+        def pool(numbers: Sequence[int]) -> dict[str, torch.Tensor]:
+            batch = source.batch(np.asarray(numbers)).to(self.trained.device)
+            return pool_layers(sample_layers(model, batch, depths), batch.maskable, axes)
+
+        size = max(tokens_at_once(self.trained.device) // max(model.layout.tokens, 1), 1)
+        starts = range(0, len(source), size)
+        pooled = batched(pool, [range(start, min(start + size, len(source))) for start in starts])
+        return by_name(pooled, len(depths))
 
     def with_random_weights(self, seed: int) -> "SampleEncoder":
         """Return the same architecture with the initial weights of this seed."""

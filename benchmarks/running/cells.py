@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import numpy as np
 import torch
 
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
+from dnar2mae.benchmarks.models.cnn_head import cnn_head, pad_vectors, token_vectors
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
-from dnar2mae.benchmarks.models.kmers import MAX_K, kmer_counts
+from dnar2mae.benchmarks.models.pooling import VECTOR
 from dnar2mae.benchmarks.rows.contract import RowEmbedder, labelled_data
-from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted
+from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted, nearest, probe_best, probe_together
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, tunable
+from dnar2mae.benchmarks.running.vectors import network_vectors, raw_features
 from dnar2mae.benchmarks.tasks.data import TaskData, TaskSplit
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
@@ -34,12 +36,15 @@ class ModelSpec:
 
     name: str
     kind: str
-    """checkpoint, huggingface, random (the control of the model in ``path``), kmer or cnn."""
+    """checkpoint, huggingface, random (the control of the model in ``path``), raw, combined (raw beside the vectors of
+    the model in ``path``) or cnn."""
     path: str = ""
     device: str = "auto"
     trust_remote_code: bool = False
     modality: str = "dna"
     """What it embeds; see :mod:`dnar2mae.benchmarks.rows.contract`."""
+    raw: str = ""
+    """Which raw features, of kinds raw and combined."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +53,7 @@ class BenchmarkCell:
 
     model: ModelSpec
     method: str
-    """probe, knn, finetune, lora, or scratch (the CNN)."""
+    """probe, knn, cnn-head, finetune, lora, or scratch (the CNN)."""
     seed: int
     protocol: Protocol
     options: SuiteOptions = SuiteOptions()
@@ -92,25 +97,9 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
         The model cannot be read or does not fit the data.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
-    spec, num_classes = cell.model, len(data.task.classes)
-    encoder = None
-    if spec.kind in ("kmer", "cnn"):
-        predicted, parameters = _baseline(cell, data)
-    else:
-        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
-        if isinstance(encoder, Encoder):
-            encoder = replace(_limited(encoder, cell, data), precision=cell.options.precision)
-        if spec.kind == "random":
-            encoder = encoder.with_random_weights(cell.seed)  # after the cap, which both share
-        parameters = encoder.num_parameters
-        if cell.method in FROZEN:
-            predicted = _frozen(cell, data, _vectors(encoder, cell, data))
-        elif isinstance(encoder, Encoder):
-            predicted = _tuned(encoder, cell, data)
-        else:
-            raise ConfigError(
-                f"{spec.name}: method {cell.method} needs an encoder of tokens; {spec.modality} has probe and knn"
-            )
+    num_classes = len(data.task.classes)
+    encoder = _encoder(cell, data) if cell.model.path else None
+    predicted, parameters = _scratch(cell, data) if cell.model.kind == "cnn" else _judged(encoder, cell, data)
     labels, probabilities = data.test.labels, predicted.probabilities
     kept = ~data.is_duplicate
     scores = all_scores(labels, probabilities)
@@ -122,7 +111,7 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
         "dev": predicted.dev,
         "chosen": predicted.setting,
         "num_parameters": parameters,
-        "notes": [*data.notes, *_notes(encoder, data)],
+        "notes": [*data.notes, *_notes(encoder, data), *predicted.notes],
         "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(time.process_time() - cpu_start, 2),
     }
@@ -130,25 +119,77 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
     return row, probabilities
 
 
-def _frozen(cell: BenchmarkCell, data: TaskData, features: Features) -> Predicted:
+def _encoder(cell: BenchmarkCell, data: TaskData) -> RowEmbedder:
+    spec = cell.model
+    encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
+    if isinstance(encoder, Encoder):
+        encoder = replace(_limited(encoder, cell, data), precision=cell.options.precision)
+    # after the cap, which both share
+    return encoder.with_random_weights(cell.seed) if spec.kind == "random" else encoder
+
+
+def _judged(encoder: RowEmbedder | None, cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
+    """Return the answers of a method on a network's vectors, raw features or both, and the number of parameters."""
+    if encoder is None:
+        features = _raw(cell, data)
+        return _probed(cell, data, {cell.model.raw: features}, cell.model.raw), features.train.shape[1]
+    parameters = encoder.num_parameters
+    if cell.model.kind == "combined":
+        return _combined(encoder, cell, data), parameters
+    if cell.method in FROZEN:
+        return _frozen(encoder, cell, data), parameters
+    if isinstance(encoder, Encoder):
+        return (_headed if cell.method == "cnn-head" else _tuned)(encoder, cell, data), parameters
+    raise ConfigError(
+        f"{cell.model.name}: method {cell.method} needs an encoder of tokens; {cell.model.modality} has probe and knn"
+    )
+
+
+def _frozen(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     settings = cell.protocol.settings(cell.method, data.task.name)
+    wanted = settings.features if cell.method == "probe" else (VECTOR,)
+    vectors = network_vectors(encoder, wanted, data, cell.options, cell.seed)
+    if cell.method == "probe":
+        return _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
     labels = (data.train.labels, data.dev.labels)
-    return FROZEN[cell.method](features, labels, len(data.task.classes), settings, cell.protocol.select)
+    return nearest(vectors[VECTOR], labels, len(data.task.classes), settings, cell.protocol.select)
 
 
-_VECTORS: dict[tuple, Features] = {}
-"""Vectors of the last cell with frozen ones: its other methods take them as well."""
+def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
+    return raw_features(data, both_strands=cell.options.both_strands)[cell.model.raw]
 
 
-def _vectors(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Features:
-    key = (data.digest, encoder.digest, encoder.kind, cell.seed, cell.options)
-    if key not in _VECTORS:
-        options = {name: True for name in ("both_strands", "allow_truncation") if getattr(cell.options, name)}
-        splits = (data.train, data.dev, data.test)
-        features = Features(*(encoder.embed(split.rows, **options) for split in splits))
-        _VECTORS.clear()  # vectors may take gigabytes: keep one set
-        _VECTORS[key] = features
-    return _VECTORS[key]
+def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
+    """Return the probe of raw features beside the kind of vectors that is the best alone, each scaled by its penalty."""
+    settings = cell.protocol.settings("probe", data.task.name)
+    vectors = network_vectors(encoder, settings.features, data, cell.options, cell.seed)
+    alone = _probed(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
+    own = _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
+    name = own.setting.get("features", next(iter(vectors)))
+    penalties = alone.setting["c"], own.setting["c"]
+    labels = (data.train.labels, data.dev.labels)
+    blocks = [_raw(cell, data), vectors[name]]
+    found = probe_together(blocks, penalties, labels, len(data.task.classes), settings, cell.protocol.select)
+    return found._replace(
+        setting={"features": name, "c": found.setting["c"], "c_raw": penalties[0], "c_vectors": penalties[1]}
+    )
+
+
+_PROBED: dict[tuple, Predicted] = {}
+"""Probes of the last task, which the rows of combined features take as well."""
+
+
+def _probed(cell: BenchmarkCell, data: TaskData, candidates: Mapping[str, Features], of: Any) -> Predicted:
+    """Return the probe that is best on dev; ``of`` says what the features are of."""
+    settings = cell.protocol.settings("probe", data.task.name)
+    digest = data.digest
+    key = (digest, of, settings, cell.protocol.select, cell.options)
+    if key not in _PROBED:
+        if any(known[0] != digest for known in _PROBED):
+            _PROBED.clear()
+        labels = (data.train.labels, data.dev.labels)
+        _PROBED[key] = probe_best(candidates, labels, len(data.task.classes), settings, cell.protocol.select)
+    return _PROBED[key]
 
 
 def _limited(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Encoder:
@@ -173,11 +214,17 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     return _searched(make, problem, settings, cell)
 
 
-def _baseline(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
-    splits = (data.train, data.dev, data.test)
-    if cell.model.kind == "kmer":
-        features = Features(*(kmer_counts(split.rows, both_strands=cell.options.both_strands) for split in splits))
-        return _frozen(cell, data, features), sum(4**k for k in range(1, MAX_K + 1))
+def _headed(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
+    settings = cell.protocol.settings(cell.method, data.task.name)
+
+    def tokens(sequences: list[str]) -> Any:
+        return token_vectors(encoder, encoder.tokens(sequences, allow_truncation=cell.options.allow_truncation))
+
+    problem = _problem(cell, data, tokens, partial(pad_vectors, device=encoder.device))
+    return _searched(lambda seed: cnn_head(encoder, problem.num_classes, seed), problem, settings, cell)
+
+
+def _scratch(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
     lengths = [len(sequence) for sequence in data.train.rows]
     length_bp = int(np.quantile(lengths, _CNN_LENGTH_QUANTILE, method="higher"))
     problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], lambda t: pad(t, PAD_ID))

@@ -1,19 +1,23 @@
 """Classifiers on frozen vectors: logistic regression and nearest neighbours, each with its setting chosen on dev."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from dnar2mae.benchmarks.running.protocol import KnnSettings, ProbeSettings
+from dnar2mae.benchmarks.running.solver import Fit, penalty_path, short_path, standardise
 from dnar2mae.scoring.scores import confusion, mcc
 
-_MAX_ITERATIONS = 200
-_TOLERANCE = 1e-4  # of the largest entry of the gradient of the mean loss
 PATIENCE = 2
-"""Penalties in a row that may be no better than the best."""
+"""Penalties in a row that may be no better than the best, where a search stops early."""
+FROZEN = ("probe", "knn")
+"""Methods that need one vector a row only."""
+AT_EDGE = "the penalty chosen is at an edge of the grid"
+NOT_CONVERGED = "the logistic regression chosen has not converged"
+MOST_COLUMNS = 4096
+"""Columns up to which sparse features are made dense, and centred, before a probe that converges."""
 _MIN_PROBABILITY = 1e-12  # so that one sure and wrong answer does not make the loss infinite
 _CHUNK_ROWS = 1024  # rows whose similarities to all training rows are in memory at once
 
@@ -23,10 +27,12 @@ class Predicted(NamedTuple):
 
     probabilities: Float[np.ndarray, "N C"]
     """Class probabilities."""
-    setting: dict[str, float]
+    setting: dict[str, Any]
     """What was chosen on dev."""
     dev: float
     """Its selection value on dev: MCC, or minus the cross-entropy in nats."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the choice."""
 
 
 class Features(NamedTuple):
@@ -35,6 +41,10 @@ class Features(NamedTuple):
     train: Any
     dev: Any
     test: Any
+
+
+Labels = tuple[Int[np.ndarray, " N"], Int[np.ndarray, " M"]]
+"""Classes of the training and the dev rows."""
 
 
 def selection_value(select: str, labels: Int[np.ndarray, " N"], probabilities: Float[np.ndarray, "N C"]) -> float:
@@ -55,17 +65,12 @@ def selection_value(select: str, labels: Int[np.ndarray, " N"], probabilities: F
 
 
 def probe(
-    features: Features,
-    labels: tuple[Int[np.ndarray, " N"], Int[np.ndarray, " M"]],
-    num_classes: int,
-    settings: ProbeSettings,
-    select: str = "mcc",
+    features: Features, labels: Labels, num_classes: int, settings: ProbeSettings, select: str = "mcc"
 ) -> Predicted:
     """Fit a logistic regression with an L2 penalty, chosen on dev.
 
-    Dense features are standardised with the mean and sd of the training rows; sparse ones are divided by the sd and
-    stay sparse. Penalties are tried from the strongest on, until two in a row are no better on dev than the best;
-    equal values go to the stronger one. Dev rows are never learned from.
+    Features are standardised with the mean and sd of the training rows. Equal values on dev go to the stronger
+    penalty. Dev rows are never learned from.
 
     Parameters
     ----------
@@ -78,51 +83,86 @@ def probe(
     settings, select
         Of the protocol.
     """
-    from sklearn.preprocessing import StandardScaler
+    return _search(standardised(features, settings), labels, num_classes, settings, select)
 
-    is_dense = isinstance(features.train, np.ndarray)  # centring would fill a sparse matrix
-    scaler = StandardScaler(with_mean=is_dense).fit(features.train)
-    train, dev, test = (scaler.transform(x) for x in features)
+
+def probe_best(
+    candidates: Mapping[str, Features], labels: Labels, num_classes: int, settings: ProbeSettings, select: str = "mcc"
+) -> Predicted:
+    """Return the probe of the features that are best on dev; equal values go to the first. Parameters as :func:`probe`.
+
+    The setting has their name where there is a choice.
+    """
+    found = {name: probe(item, labels, num_classes, settings, select) for name, item in candidates.items()}
+    name = max(found, key=lambda name: found[name].dev)
+    named = {"features": name} if len(found) > 1 else {}
+    return found[name]._replace(setting=named | found[name].setting)
+
+
+def probe_together(
+    blocks: Sequence[Features],
+    penalties: Sequence[float],
+    labels: Labels,
+    num_classes: int,
+    settings: ProbeSettings,
+    select: str = "mcc",
+) -> Predicted:
+    """Fit one logistic regression on several blocks of features side by side; parameters as for :func:`probe`.
+
+    Each block is standardised, then scaled by the root of the inverse penalty that suits it alone (``penalties``), so
+    that a penalty of 1 is for every block the one that it was best with. With one penalty for columns of one
+    scale, the wide block that wants a strong penalty would be over-fitted or the other one under-fitted.
+    """
+    scaled = [
+        Features(*(part * part.dtype.type(np.sqrt(c)) for part in standardised(block, settings)))
+        for block, c in zip(blocks, penalties, strict=True)
+    ]
+    return _search(Features(*map(_beside, zip(*scaled, strict=True))), labels, num_classes, settings, select)
+
+
+def standardised(features: Features, settings: ProbeSettings) -> Features:
+    """Return features with the mean 0 and sd 1 of the training rows; sparse ones that stay so are not centred."""
+    if settings.max_iterations is None and features.train.shape[1] <= MOST_COLUMNS:
+        features = Features(*(np.asarray(part, np.float32) if isinstance(part, np.ndarray) else _dense(part) for part in features))
+    return Features(*standardise(features.train, *features))
+
+
+def _dense(part: Any) -> Float[np.ndarray, "N F"]:
+    return part.astype(np.float32).toarray()
+
+
+def _beside(parts: Sequence[Any]) -> Any:
+    from scipy.sparse import hstack
+
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts, axis=1)
+    return hstack(parts, format="csr")
+
+
+def _search(features: Features, labels: Labels, num_classes: int, settings: ProbeSettings, select: str) -> Predicted:
+    """Fit every penalty from the strongest on; a cut-short search also ends after two that are no better."""
+    if settings.max_iterations is None:
+        fits = penalty_path(features.train, labels[0], settings.c)
+    else:
+        fits = short_path(features.train, labels[0], settings.c, settings.max_iterations)
     candidates: list[Predicted] = []
-    for c, model in penalty_path(train, labels[0], settings.c, _MAX_ITERATIONS):
-        of_dev, of_test = (np.zeros((x.shape[0], num_classes)) for x in (dev, test))
-        of_dev[:, model.classes_], of_test[:, model.classes_] = model.predict_proba(dev), model.predict_proba(test)
-        candidates.append(Predicted(of_test, {"c": c}, selection_value(select, labels[1], of_dev)))
-        if len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates])) >= PATIENCE:
+    for fit in fits:
+        value = selection_value(select, labels[1], fit.probabilities(features.dev, num_classes))
+        of_test = fit.probabilities(features.test, num_classes)
+        candidates.append(Predicted(of_test, {"c": fit.c}, value, _notes(fit, settings.c)))
+        since = len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates]))
+        if settings.max_iterations is not None and since >= PATIENCE:
             break
     return max(candidates, key=lambda candidate: candidate.dev)
 
 
-def penalty_path(
-    train: Any,
-    labels: Int[np.ndarray, " N"],
-    penalties: Sequence[float],
-    max_iterations: int,
-    tolerance: float = _TOLERANCE,
-) -> Iterator[tuple[float, Any]]:
-    """Yield a logistic regression for each inverse penalty strength, from the strongest penalty on.
-
-    Each fit starts from the one before, so that most of the path takes a few iterations; the same object is yielded
-    each time. Fits that ``max_iterations`` have cut short are yielded as well (``n_iter_`` says so): weak penalties
-    need not converge to be judged.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(warm_start=True, max_iter=max_iterations, tol=tolerance)
-    for c in sorted(penalties):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.set_params(C=c).fit(train, labels)
-        yield c, model
+def _notes(fit: Fit, grid: Sequence[float]) -> tuple[str, ...]:
+    at_edge = len(grid) > 1 and fit.c in (min(grid), max(grid))
+    return (AT_EDGE,) * at_edge + (NOT_CONVERGED,) * (not fit.converged)
 
 
 def nearest(
-    features: Features,
-    labels: tuple[Int[np.ndarray, " N"], Int[np.ndarray, " M"]],
-    num_classes: int,
-    settings: KnnSettings,
-    select: str = "mcc",
+    features: Features, labels: Labels, num_classes: int, settings: KnnSettings, select: str = "mcc"
 ) -> Predicted:
     """Let the k nearest training rows vote, by cosine similarity after centring on the training mean.
 
@@ -141,10 +181,6 @@ def nearest(
     judged = [(selection_value(select, labels[1], probabilities("dev", k)), k) for k in usable]
     best, k = max(judged, key=lambda pair: pair[0])
     return Predicted(probabilities("test", k), {"k": k}, best)
-
-
-FROZEN: dict[str, Callable[..., Predicted]] = {"probe": probe, "knn": nearest}
-"""Methods that need vectors only."""
 
 
 def _unit(x: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:

@@ -7,9 +7,9 @@ from tyro.conf import arg
 
 from dnar2mae.errors import ConfigError
 
-Method = Literal["probe", "knn", "finetune", "lora"]
+Method = Literal["probe", "knn", "cnn-head", "finetune", "lora"]
 METHODS: tuple[Method, ...] = get_args(Method)
-Baseline = Literal["random", "kmer", "cnn"]
+Baseline = Literal["random", "raw", "combined", "cnn"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 INNER_FOLDS = 3
 """Folds among the labelled rows in which few-labels chooses scaling and penalty."""
@@ -32,11 +32,14 @@ class SuiteOptions:
     """Methods, seeds and controls of a run over a suite."""
 
     methods: Annotated[tuple[Method, ...], arg(name="method")] = ("probe",)
-    """probe: logistic regression on frozen vectors; knn: nearest neighbours; finetune: all weights; lora."""
+    """probe: logistic regression on frozen vectors; knn: nearest neighbours; cnn-head: a small convolution over frozen
+    vectors of tokens; finetune: all weights; lora."""
     num_seeds: Annotated[int | None, arg(name="seeds")] = None
     """How many seeds, for what depends on one; by default the protocol's. Beyond them they count on."""
-    baselines: tuple[Baseline, ...] = BASELINES
-    """Controls to run: random weights of each model, k-mer counts, the small CNN (the last two for DNA only)."""
+    baselines: tuple[Baseline, ...] | None = None
+    """Controls, by default the protocol's. random: random weights of each model; raw: what a classifier would take
+    without a network (k-mer counts, pixels, expression, n-grams); combined: raw and each model's vectors side by side;
+    cnn: the small CNN (DNA only)."""
     both_strands: bool = False
     """Average over a sequence and its reverse complement."""
     allow_truncation: bool = False

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, load_encoder
 from dnar2mae.benchmarks.running.options import BASELINES
@@ -15,8 +16,18 @@ def plan_cells(
     methods: Sequence[str],
     baselines: Sequence[str],
     num_seeds: int | None,
+    raw_names: Sequence[str] = (),
 ) -> list[BenchmarkCell]:
     """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.
+
+    Parameters
+    ----------
+    models, protocol
+        Who is judged, and how.
+    methods, baselines, num_seeds
+        As in :class:`dnar2mae.benchmarks.running.options.SuiteOptions`.
+    raw_names
+        Raw features that the task has; each is a row, and one more beside each model's vectors.
 
     Raises
     ------
@@ -30,21 +41,30 @@ def plan_cells(
         if name not in BASELINES:
             raise ConfigError(f"--baselines must be some of {', '.join(BASELINES)}, got {name}")
     seeds = _seeds(protocol, num_seeds)
-    specs = list(models)
-    if "random" in baselines:
-        specs += [replace(model, name=f"{model.name} (random weights)", kind="random") for model in models]
     cells = []
-    for spec in specs:
-        for seed in seeds:  # methods of one seed in a row share their vectors
-            of_methods = [BenchmarkCell(model=spec, method=method, seed=seed, protocol=protocol) for method in methods]
-            cells += [cell for cell in of_methods if cell.is_seeded or seed == seeds[0]]
-    if "kmer" in baselines:
-        counts = ModelSpec(name="k-mer counts", kind="kmer")
-        cells.append(BenchmarkCell(model=counts, method="probe", seed=seeds[0], protocol=protocol))
+    for spec in models:
+        cells += _cells(spec, methods, seeds, protocol)
+        if "combined" in baselines and "probe" in methods:  # at once: they share the model's vectors
+            for raw in raw_names:
+                both = replace(spec, name=f"{raw} + {spec.name}", kind="combined", raw=raw)
+                cells += _cells(both, ["probe"], seeds, protocol)
+    if "random" in baselines:
+        for spec in models:
+            control = replace(spec, name=f"{spec.name} (random weights)", kind="random")
+            cells += _cells(control, methods, seeds, protocol)
+    if "raw" in baselines:
+        for raw in raw_names:
+            cells += _cells(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"], seeds, protocol)
     if "cnn" in baselines:
-        cnn = ModelSpec(name="small CNN", kind="cnn")
-        cells += [BenchmarkCell(model=cnn, method="scratch", seed=seed, protocol=protocol) for seed in seeds]
+        cells += _cells(ModelSpec(name="small CNN", kind="cnn"), ["scratch"], seeds, protocol)
     return cells
+
+
+def _cells(spec: ModelSpec, methods: Sequence[str], seeds: Sequence[int], protocol: Protocol) -> list[BenchmarkCell]:
+    """Return one model's cells; methods of one seed in a row share their vectors."""
+    of_model = partial(BenchmarkCell, model=spec, protocol=protocol)
+    cells = [of_model(method=method, seed=seed) for seed in seeds for method in methods]
+    return [cell for cell in cells if cell.is_seeded or cell.seed == seeds[0]]
 
 
 def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
@@ -58,6 +78,4 @@ def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
 
 def weights_digest(spec: ModelSpec) -> str:
     """Return the hash of the weights that a model starts from; one that cannot be read is an error before any work."""
-    if spec.kind in ("kmer", "cnn"):
-        return "v1"  # no weights to hash; another version when the method changes
     return load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality).digest

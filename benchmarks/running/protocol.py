@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from dnar2mae.benchmarks.running.options import METHODS
+from dnar2mae.benchmarks.running.options import BASELINES, METHODS
 from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
 
@@ -15,10 +15,16 @@ PACKAGED = Path(__file__).parents[1] / "protocols"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeSettings:
-    """Logistic regression on frozen, mean-pooled vectors, standardised with the training rows' mean and sd."""
+    """Logistic regression on frozen vectors, standardised with the training rows' mean and sd."""
 
     c: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse strengths of the L2 penalty to choose from on dev."""
+    features: tuple[Literal["vector", "last", "middle", "all", "bins"], ...] = ("vector",)
+    """Vectors to choose from on dev. vector: what ``embed`` gives; the others are mean and maximum over tokens, of
+    layers, or of the last one in parts of the input. A model that has none of them has its vector."""
+    max_iterations: int | None = 200
+    """Iterations of L-BFGS at which a fit stops, the search then ending early; None: fits converge, or say they did
+    not, and the whole grid is tried."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,12 +97,18 @@ class Protocol:
         default_factory=lambda: FitSettings(lr=(1e-3,), weight_decay=0.0, batch_size=64, epochs=10)
     )
     """The small CNN, trained from scratch."""
+    cnn_head: FitSettings = field(
+        default_factory=lambda: FitSettings(lr=(1e-3,), weight_decay=0.0, batch_size=64, epochs=10)
+    )
+    """A small convolution over the frozen vectors of the last layer's tokens."""
+    baselines: tuple[str, ...] = ("random", "raw", "cnn")
+    """Controls to run unless others are asked for."""
     tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings of the tasks whose name a pattern matches; later patterns win."""
 
     def settings(self, method: str, task: str) -> Any:
         """Return the settings of a method, or of the cnn, for a task."""
-        settings = getattr(self, method)
+        settings = getattr(self, method.replace("-", "_"))
         for pattern, changes in self.tasks.items():
             if fnmatchcase(task, pattern) and method in changes:
                 settings = replace(settings, **changes[method])
@@ -121,11 +133,13 @@ def load_protocol(name: str) -> Protocol:
     if not path.is_file():
         raise ConfigError(f"no protocol {name!r}: name one of {', '.join(packaged)}, or a YAML file")
     protocol = structured(read_yaml(path), Protocol, path)
+    if unknown := sorted(set(protocol.baselines) - set(BASELINES)):
+        raise ConfigError(f"{path}: baselines must be some of {', '.join(BASELINES)}, got {', '.join(unknown)}")
     # Else a wrong name would be noticed only once a matching task runs.
     for pattern, changes in protocol.tasks.items():
         for method in changes:
             try:
-                replace(getattr(protocol, method), **changes[method])
+                replace(getattr(protocol, method.replace("-", "_")), **changes[method])
             except (TypeError, AttributeError) as error:
                 raise ConfigError(f"{path}: tasks, {pattern!r}, {method}: {error}") from error
     return protocol

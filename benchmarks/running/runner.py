@@ -21,11 +21,13 @@ from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.plan import plan_cells, weights_digest
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
+from dnar2mae.benchmarks.running.vectors import raw_names
 from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run.directory import environment
 
+_NO_WEIGHTS = "v1"  # of what has no weights to hash; another version when the method changes
 Advance = Callable[[int, int, str], None]
 """Called with the number of cells done, of all cells, and what was done last."""
 
@@ -96,11 +98,10 @@ def run_suite(
         raise ConfigError(
             f"--both-strands needs rows with two strands; those of suite {suite.name} are {suite.modality}"
         )
-    baselines = [name for name in options.baselines if name in data.baselines or name not in BASELINES]
+    asked = protocol.baselines if options.baselines is None else options.baselines
+    baselines = [name for name in asked if name in data.baselines or name not in BASELINES]
     models = [replace(model, modality=suite.modality) for model in models]
-    cells = plan_cells(models, protocol, options.methods, baselines, options.num_seeds)
-    cells = [replace(cell, options=options) for cell in cells]
-    digests = {spec: weights_digest(spec) for spec in dict.fromkeys(cell.model for cell in cells)}
+    digests = {"": _NO_WEIGHTS} | {spec.path: weights_digest(spec) for spec in models}
     seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}
     for task in suite.tasks:
@@ -108,15 +109,18 @@ def run_suite(
         if folder is None:
             skipped[task.name] = f"not found below {root}"
             continue
-        about, data_digest = _about(_task_data(task, folder, protocol.dev_share))
-        for cell in cells:
-            own_digests = {"data_digest": data_digest, "model_digest": digests[cell.model]}
+        rows = _task_data(task, folder, protocol.dev_share)
+        about, data_digest = _about(rows)
+        raw = raw_names(rows) if {"raw", "combined"} & set(baselines) else ()
+        for planned in plan_cells(models, protocol, options.methods, baselines, options.num_seeds, raw):
+            cell = replace(planned, options=options)
+            own_digests = {"data_digest": data_digest, "model_digest": digests[cell.model.path]}
             identity = cell_identity(cell, suite.name, task.name, own_digests)
             jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
         raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
-    rows, num_reused = _run(jobs, store, options.num_workers, advance)
-    return SuiteResult(rows=rows, skipped=skipped, num_reused=num_reused)
+    results, num_reused = _run(jobs, store, options.num_workers, advance)
+    return SuiteResult(rows=results, skipped=skipped, num_reused=num_reused)
 
 
 def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) -> tuple[list[dict[str, Any]], int]:

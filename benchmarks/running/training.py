@@ -1,9 +1,9 @@
-"""Fine-tuning, LoRA and training from scratch: one loop for every classifier."""
+"""Fine-tuning, LoRA, heads on frozen vectors and training from scratch: one loop for every classifier."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.models.encoder import Encoder, TokenBatch, Tokens, autocast, mean_pool
+from dnar2mae.benchmarks.models.cnn_head import TokenVectors
+from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast, mean_pool
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
 from dnar2mae.errors import ConfigError
@@ -21,11 +22,11 @@ _EVALUATION_ROWS = 64
 
 
 class TokenizedRows(NamedTuple):
-    """Tokenized rows of a split."""
+    """Tokenized rows of a split, or their encoded tokens."""
 
-    tokens: Sequence[Tokens]
+    tokens: Sequence[Tokens] | Sequence[TokenVectors]
     labels: Int[np.ndarray, " N"]
-    reverse: Sequence[Tokens] | None = None
+    reverse: Sequence[Tokens] | Sequence[TokenVectors] | None = None
     """Their reverse complements, where predictions are averaged over both strands."""
 
 
@@ -36,7 +37,8 @@ class TrainingTask(NamedTuple):
     dev: TokenizedRows
     test: TokenizedRows
     num_classes: int
-    collate: Callable[[Sequence[Tokens]], TokenBatch]
+    collate: Callable[[Sequence[Any]], tuple[Tensor, ...]]
+    """Makes of rows the tensors that the classifier takes."""
     select: str
     """``mcc`` or ``loss``."""
 
@@ -107,7 +109,7 @@ def fit(
     Parameters
     ----------
     make
-        Returns the classifier of a seed: ``classifier(ids, valid, pooled) -> logits``.
+        Returns the classifier of a seed: ``classifier(*collated) -> logits``.
     problem
         Rows and what decides on dev.
     settings
@@ -151,7 +153,7 @@ def predict(classifier: nn.Module, problem: TrainingTask, rows: TokenizedRows) -
     if rows.reverse is not None:
         strands = (rows.tokens, rows.reverse)
         return np.mean([predict(classifier, problem, TokenizedRows(tokens, rows.labels)) for tokens in strands], axis=0)
-    order = np.argsort([len(t.ids) for t in rows.tokens], kind="stable")  # like lengths together: little padding
+    order = np.argsort([len(t.pooled) for t in rows.tokens], kind="stable")  # like lengths together: little padding
     out = np.empty((len(order), problem.num_classes))
     classifier.eval()
     with torch.inference_mode():
@@ -167,7 +169,7 @@ def _step(
 ) -> None:
     classifier.train()
     batch = problem.collate([problem.train.tokens[i] for i in rows])
-    labels = torch.from_numpy(problem.train.labels[rows]).to(batch.ids.device)
+    labels = torch.from_numpy(problem.train.labels[rows]).to(batch[0].device)
     loss = F.cross_entropy(classifier(*batch).float(), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

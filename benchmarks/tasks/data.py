@@ -39,6 +39,8 @@ class TaskData:
     """The checked splits of a task."""
 
     task: SuiteTask
+    folder: Path
+    """Where its files are."""
     train: TaskSplit
     dev: TaskSplit
     test: TaskSplit
@@ -124,7 +126,7 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
         is_dev = _share(splits["train"].rows, dev_share, reader)
         splits["train"], splits["dev"] = splits["train"].take(~is_dev), splits["train"].take(is_dev)
     notes += _check_classes(task, splits, folder)
-    return TaskData(task=task, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **splits)
+    return TaskData(task=task, folder=folder, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **splits)
 
 
 def _share(rows: Sequence[Any], share: float, reader: LabelledData) -> Bool[np.ndarray, " N"]:

@@ -31,7 +31,7 @@ def probe_rows(cells: Sequence[PlannedRun], suite_folder: Path, out: Path, num_w
         suite,
         suite_folder,
         models,
-        load_protocol("dnar2mae-v1"),
+        load_protocol("dnar2mae-v2"),
         Store(out),
         options=SuiteOptions(baselines=(), num_workers=num_workers),
     )

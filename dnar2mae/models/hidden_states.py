@@ -1,14 +1,16 @@
 """Hidden states of many sequences of tokens, batched by length."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dnar2mae.batch import Batch
 from dnar2mae.errors import ConfigError
 from dnar2mae.models.masked import MaskedModel
+from dnar2mae.models.mlp import Mlp
 
 
 @torch.inference_mode()
@@ -88,22 +90,50 @@ def layer_outputs(
     depth = module.config.depth
     if tuple(layers) == (0,):
         return [module.embedder(tokens)]
-    outputs: list[Tensor] = []
-    inner = [module.encoder.layers[layer - 1] for layer in layers if 0 < layer < depth]
-    hooks = [layer.register_forward_hook(lambda *call: outputs.append(call[-1])) for layer in inner]
-    try:
-        last = module(tokens, valid)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    found = [_padded(hidden, tokens, valid) for hidden in outputs]
+    outputs, last = _run(module, lambda: module(tokens, valid), [layer for layer in layers if 0 < layer < depth])
+    found = [_padded(hidden, valid) for hidden in outputs]
     if 0 in layers:
         found.insert(0, module.embedder(tokens))
     return [*found, last] if depth in layers else found
 
 
-def _padded(hidden: Tensor, tokens: Tensor, valid: Tensor | None) -> Tensor:
+def sample_layers(module: MaskedModel, batch: Batch, layers: Sequence[int]) -> list[Tensor]:
+    """Encode unmasked samples of one document each, and return the vectors at some depths.
+
+    Parameters
+    ----------
+    module, batch
+        As for :meth:`.MaskedModel.encode`.
+    layers
+        Depths from 1 on, ascending, as for :func:`layer_outputs`; the last one is the model's depth.
+
+    Returns
+    -------
+    list
+        ``[B, T, D]`` each; of a perceptron, which has one vector a sample, ``[B, W]``.
+    """
+    if isinstance(module.encoder, Mlp):
+        outputs, last = _run(module, lambda: module.pooled(batch), layers[:-1])
+        return [*outputs, last]
+    outputs, last = _run(module, lambda: module.encode(batch), layers[:-1])
+    valid = None if batch.documents is None else batch.documents >= 0
+    return [*(_padded(hidden.flatten(1, -2) if hidden.ndim > 3 else hidden, valid) for hidden in outputs), last]
+
+
+def _run(module: MaskedModel, run: Callable[[], Tensor], layers: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+    """Return what inner layers put out during a pass, and its result."""
+    outputs: list[Tensor] = []
+    inner = [module.encoder.layers[layer - 1] for layer in layers]
+    hooks = [layer.register_forward_hook(lambda *call: outputs.append(call[-1])) for layer in inner]
+    try:
+        return outputs, run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _padded(hidden: Tensor, valid: Tensor | None) -> Tensor:
     """Put padding back where rows are packed, [N, D]."""
     if hidden.ndim == 3 or valid is None:
         return hidden
-    return hidden.new_zeros(*tokens.shape, hidden.shape[-1]).masked_scatter(valid[..., None], hidden)
+    return hidden.new_zeros(*valid.shape, hidden.shape[-1]).masked_scatter(valid[..., None], hidden)
