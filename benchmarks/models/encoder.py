@@ -145,7 +145,6 @@ class Encoder:
             See :meth:`tokens`.
         """
 
-
         def mean(batch: TokenBatch) -> dict[str, Tensor]:
             return {VECTOR: mean_pool(self.module(batch.ids, batch.valid).float(), batch.pooled)}
 

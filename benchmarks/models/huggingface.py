@@ -28,7 +28,7 @@ class HiddenStates(nn.Module):
         The network; its attention mask is used where its ``forward`` takes one.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.takes_mask = "attention_mask" in inspect.signature(model.forward).parameters
@@ -39,7 +39,7 @@ class HiddenStates(nn.Module):
 
     def layers(self, ids: Tensor, valid: Tensor) -> list[Tensor]:
         """Return the layers that are pooled, the last hidden state last; only that of a model that hides the others."""
-        config = self.model.config
+        config: Any = self.model.config
         before, config.output_hidden_states = config.output_hidden_states, True
         try:
             output = self._output(ids, valid)

@@ -11,7 +11,8 @@ from dnar2mae.benchmarks.running.solver import Fit, penalty_path, short_path, st
 from dnar2mae.scoring.scores import confusion, mcc
 
 PATIENCE = 2
-"""Penalties in a row that may be no better than the best, where a search stops early."""
+"""Penalties in a row that may be no better than the best before a search by one value ends."""
+_LONG_PATIENCE = 3
 FROZEN = ("probe", "knn")
 """Methods that need one vector a row only."""
 AT_EDGE = "the penalty chosen is at an edge of the grid"
@@ -122,13 +123,10 @@ def probe_together(
 
 def standardised(features: Features, settings: ProbeSettings) -> Features:
     """Return features with the mean 0 and sd 1 of the training rows; sparse ones that stay so are not centred."""
-    if settings.max_iterations is None and features.train.shape[1] <= MOST_COLUMNS:
-        features = Features(*(np.asarray(part, np.float32) if isinstance(part, np.ndarray) else _dense(part) for part in features))
+    is_sparse = not isinstance(features.train, np.ndarray)
+    if settings.max_iterations is None and is_sparse and features.train.shape[1] <= MOST_COLUMNS:
+        features = Features(*(part.astype(np.float32).toarray() for part in features))
     return Features(*standardise(features.train, *features))
-
-
-def _dense(part: Any) -> Float[np.ndarray, "N F"]:
-    return part.astype(np.float32).toarray()
 
 
 def _beside(parts: Sequence[Any]) -> Any:
@@ -140,18 +138,26 @@ def _beside(parts: Sequence[Any]) -> Any:
 
 
 def _search(features: Features, labels: Labels, num_classes: int, settings: ProbeSettings, select: str) -> Predicted:
-    """Fit every penalty from the strongest on; a cut-short search also ends after two that are no better."""
-    if settings.max_iterations is None:
+    """Fit penalties from the strongest on, until some in a row are no better on dev.
+
+    Fits that converge must be no better by their cross-entropy either: under strong penalties all rows may get one
+    class, by which MCC is 0 for several penalties before it rises.
+    """
+    converges = settings.max_iterations is None
+    if converges:
         fits = penalty_path(features.train, labels[0], settings.c)
     else:
         fits = short_path(features.train, labels[0], settings.c, settings.max_iterations)
     candidates: list[Predicted] = []
+    losses: list[float] = []
     for fit in fits:
-        value = selection_value(select, labels[1], fit.probabilities(features.dev, num_classes))
-        of_test = fit.probabilities(features.test, num_classes)
+        of_dev, of_test = (fit.probabilities(rows, num_classes) for rows in (features.dev, features.test))
+        value = selection_value(select, labels[1], of_dev)
         candidates.append(Predicted(of_test, {"c": fit.c}, value, _notes(fit, settings.c)))
-        since = len(candidates) - 1 - int(np.argmax([candidate.dev for candidate in candidates]))
-        if settings.max_iterations is not None and since >= PATIENCE:
+        losses.append(-selection_value("loss", labels[1], of_dev))
+        best = int(np.argmax([candidate.dev for candidate in candidates]))
+        lowest = int(np.argmin(losses)) if converges else best
+        if len(losses) - 1 - max(best, lowest) >= (_LONG_PATIENCE if converges else PATIENCE):
             break
     return max(candidates, key=lambda candidate: candidate.dev)
 

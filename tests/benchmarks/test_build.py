@@ -103,7 +103,7 @@ def test_the_result_is_a_suite(built, capsys):
         data = load_task(task, built.folder / task.name)
         assert not data.flags
         assert not data.is_duplicate.any()
-    flags = ["--out", str(built.folder / "out"), "--baselines", "kmer", "--tasks", "strand"]
+    flags = ["--out", str(built.folder / "out"), "--baselines", "raw", "--tasks", "strand"]
     assert main(["benchmark", "run", str(built.folder), *flags]) == 0
     assert "strand" in capsys.readouterr().out
 

@@ -54,7 +54,12 @@ def test_a_model_of_other_rows_is_probed_beside_its_random_control(digits, capsy
     assert "small CNN" not in printed
     assert "k-mer" not in printed
     summary = pd.read_csv(out / "summary.csv").set_index(["model", "method"])
-    assert set(summary.index.get_level_values("model")) == {"model", "model (random weights)"}
+    both = {f"{raw}{more}" for raw in ("numbers", "first two") for more in ("", " + model")}
+    assert set(summary.index.get_level_values("model")) == {"model", "model (random weights)"} | both
+    assert summary.loc[("numbers + model", "probe"), "score"] > 0.85
+    pairs = pd.read_csv(out / "comparisons.csv").set_index(["model", "against"])
+    assert pairs.loc[("numbers + model, probe", "numbers, probe"), "says"] == "what the embedding adds"
+    assert pairs.loc[("model, probe", "model (random weights), probe"), "says"] == "what pretraining adds"
     assert summary.loc[("model", "probe"), "score"] > 0.85
     assert summary.loc[("model", "knn"), "score"] > 0.85
     assert summary.loc[("model (random weights)", "probe"), "num_seeds"] == 2
@@ -116,7 +121,9 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
     assert main(command) == 0, capsys.readouterr()
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert set(summary["method"]) == {"probe", "knn"}
-    assert set(summary["model"]) == {"run", "run (random weights)"}
+    assert set(summary["model"]) == {"run", "run (random weights)", "pixels", "pixels + run"}
+    chosen = summary.set_index(["model", "method"]).loc[("run", "probe"), "chosen"]
+    assert chosen.split(",")[0] in ("last", "middle", "bins", "all")
     assert (summary["score"] > 0.7).all()  # two diagonals: any features tell them apart
 
     task["options"] |= {"label": "digit", "labels": "none.csv"}

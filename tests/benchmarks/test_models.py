@@ -123,8 +123,8 @@ def test_kmer_counts():
     assert table[1, 4:].sum() == pytest.approx(2)
     assert table[2].sum() == 1
     turned = [reverse_complement(sequence) for sequence in sequences]
-    there, back = (kmer_counts(s, 3, both_strands=True).toarray() for s in (sequences, turned))
-    np.testing.assert_allclose(there, back)
+    one, other = (kmer_counts(s, 3).toarray() for s in (sequences, turned))
+    assert np.abs(one - other).max() > 0
 
 
 def test_cnn_has_the_published_size_and_gives_logits():

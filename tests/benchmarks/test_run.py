@@ -100,15 +100,15 @@ def test_an_interrupted_run_goes_on(motif_suite, protocol, tmp_path, monkeypatch
 
 def test_results_of_other_data_or_settings_are_not_taken(motif_suite, protocol, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert run(motif_suite, protocol, out, "--baselines", "raw") == 0
     first = Store(out).rows()[0]
-    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert run(motif_suite, protocol, out, "--baselines", "raw") == 0
     assert "1 of 1 cells were finished before." in capsys.readouterr().out
     protocol.write_text(QUICK.replace("[0.01, 1.0]", "[0.001]"))
-    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert run(motif_suite, protocol, out, "--baselines", "raw") == 0
     assert "finished before" not in capsys.readouterr().out
     write_rows(motif_suite / "motif" / "dev.csv", motif_rows(44, 77))
-    assert run(motif_suite, protocol, out, "--baselines", "kmer") == 0
+    assert run(motif_suite, protocol, out, "--baselines", "raw") == 0
     assert "finished before" not in capsys.readouterr().out
     (last,) = Store(out).rows()
     assert last["data_digest"] != first["data_digest"]
@@ -124,12 +124,12 @@ def test_missing_tasks_are_named_and_failed_cells_too(motif_suite, protocol, tmp
         raise ConfigError("the model is of wood")
 
     monkeypatch.setattr(runner, "run_cell", fails)
-    assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "kmer") == 1
+    assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "raw") == 1
     printed = capsys.readouterr().out
     assert "Skipped elsewhere: not found below" in printed
     assert "Failed motif, k-mer counts, probe: the model is of wood" in printed
     monkeypatch.undo()
-    assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "kmer") == 0
+    assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "raw") == 0
 
 
 def test_a_protocol_limits_the_tokenizer_that_it_counts_for(motif_suite, protocol, tiny_run, tmp_path, capsys):
@@ -189,7 +189,7 @@ def test_workers_give_the_same_results(motif_suite, protocol, tmp_path):
     for workers in (1, 2):
         store = Store(tmp_path / str(workers))
         table = run_suite(
-            suite, motif_suite, [], settings, store, options=SuiteOptions(baselines=("kmer",), num_workers=workers)
+            suite, motif_suite, [], settings, store, options=SuiteOptions(baselines=("raw",), num_workers=workers)
         )
         scores.append([(row["model"], row["seed"], row["scores"]) for row in table.rows])
     assert scores[0] == scores[1]
@@ -227,7 +227,7 @@ def test_scores_of_ranks_have_intervals_and_small_test_sets_a_remark(metric, mot
 
 def test_which_cells_are_planned():
     spec, protocol = ModelSpec(name="m", kind="checkpoint", path="x"), load_protocol("dnar2mae-v1")
-    cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "kmer", "cnn"], 2)
+    cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "raw", "cnn"], 2, ["counts"])
     planned = [(cell.model.kind, cell.method, cell.seed) for cell in cells]
     assert planned == [
         ("checkpoint", "probe", 0),
@@ -237,7 +237,7 @@ def test_which_cells_are_planned():
         ("random", "lora", 0),
         ("random", "probe", 1),
         ("random", "lora", 1),
-        ("kmer", "probe", 0),
+        ("raw", "probe", 0),
         ("cnn", "scratch", 0),
         ("cnn", "scratch", 1),
     ]

@@ -53,7 +53,8 @@ def test_protocol_has_the_published_settings():
     for task in load_suite("gue").tasks:
         full, lora = (protocol.settings(method, task.name) for method in ("finetune", "lora"))
         assert (full.lr, full.weight_decay, full.schedule) == ((3e-5,), 0.01, "linear")
-        assert (lora.lr, lora.lora_rank, lora.lora_alpha, lora.lora_dropout) == ((1e-4,), 8, 16, 0.05)
+        assert (lora.lr, lora.lora_rank, lora.lora_dropout) == ((1e-4,), 8, 0.05)
+        assert lora.lora_alpha == (32 if task.name == "virus/covid" else 16)
         assert lora.lora_targets == ("query", "value", "key", "dense")
         assert full.batch_size == (128 if task.name == "virus/covid" else 32)
     assert protocol.settings("finetune", "mouse/0").max_steps == 1000
@@ -68,7 +69,21 @@ def test_own_protocol_gives_every_model_one_grid():
     assert len(protocol.seeds) == 5
     assert protocol.select == "mcc"
     assert not protocol.tasks
-    assert set(packaged_protocols()) == {"dnar2mae-v1", "gue/dnabert2-v1"}
+    assert set(packaged_protocols()) == {"dnar2mae-v1", "dnar2mae-v2", "gue/dnabert2-v1"}
+
+
+def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_models():
+    first, second = (load_protocol(f"dnar2mae-v{version}") for version in (1, 2))
+    assert (first.probe.features, first.probe.max_iterations, first.baselines) == (
+        ("vector",),
+        200,
+        ("random", "raw", "cnn"),
+    )
+    assert second.probe.max_iterations is None
+    assert (min(second.probe.c), max(second.probe.c)) == (1e-4, 1e5)
+    assert set(second.probe.features) == {"last", "middle", "all", "bins"}
+    assert len(second.seeds) == 3
+    assert "combined" in second.baselines
 
 
 def test_select_tasks():
@@ -107,6 +122,7 @@ def test_unknown_suite_and_protocol(tmp_path):
         ("name: x\nsource: y\nspeed: 3\n", "speed"),
         ("- 1\n", "expected a mapping of settings"),
         ("name: [", "not YAML"),
+        ("name: x\nsource: y\nbaselines: [lstm]\n", "baselines must be some of random, raw.*got lstm"),
         ("name: x\nsource: y\ntasks: {'a*': {finetune: {lrr: 1}}}\n", "a\\*.*finetune.*lrr"),
     ]:
         (tmp_path / "p.yaml").write_text(content)
