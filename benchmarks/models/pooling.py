@@ -23,7 +23,7 @@ def pooled_layers(depth: int) -> list[int]:
 
 
 def pool_layers(
-    layers: Sequence[Float[Tensor, "B *_"]], counts: Bool[Tensor, "B T"], axes: tuple[int, ...] = (0,)
+    layers: Sequence[Tensor], counts: Bool[Tensor, "B T"], axes: tuple[int, ...] = (0,)
 ) -> dict[str, Float[Tensor, "B _"]]:
     """Return mean and maximum over tokens of all layers side by side and, of the last one, by position.
 

@@ -160,7 +160,7 @@ def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
 
 
 def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
-    """Return the probe of raw features beside the kind of vectors that is the best alone, each scaled by its penalty."""
+    """Return the probe of raw features beside the vectors that are the best alone, each scaled by its penalty."""
     settings = cell.protocol.settings("probe", data.task.name)
     vectors = network_vectors(encoder, settings.features, data, cell.options, cell.seed)
     alone = _probed(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
@@ -168,8 +168,8 @@ def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Pred
     name = own.setting.get("features", next(iter(vectors)))
     penalties = alone.setting["c"], own.setting["c"]
     labels = (data.train.labels, data.dev.labels)
-    blocks = [_raw(cell, data), vectors[name]]
-    found = probe_together(blocks, penalties, labels, len(data.task.classes), settings, cell.protocol.select)
+    blocks = list(zip((_raw(cell, data), vectors[name]), penalties, strict=True))
+    found = probe_together(blocks, labels, len(data.task.classes), settings, cell.protocol.select)
     return found._replace(
         setting={"features": name, "c": found.setting["c"], "c_raw": penalties[0], "c_vectors": penalties[1]}
     )

@@ -101,8 +101,7 @@ def probe_best(
 
 
 def probe_together(
-    blocks: Sequence[Features],
-    penalties: Sequence[float],
+    blocks: Sequence[tuple[Features, float]],
     labels: Labels,
     num_classes: int,
     settings: ProbeSettings,
@@ -110,13 +109,12 @@ def probe_together(
 ) -> Predicted:
     """Fit one logistic regression on several blocks of features side by side; parameters as for :func:`probe`.
 
-    Each block is standardised, then scaled by the root of the inverse penalty that suits it alone (``penalties``), so
-    that a penalty of 1 is for every block the one that it was best with. With one penalty for columns of one
-    scale, the wide block that wants a strong penalty would be over-fitted or the other one under-fitted.
+    Each block comes with the inverse penalty that suits it alone: it is standardised, then scaled by its root, so that
+    a penalty of 1 is for every block the one that it was best with. With one penalty for columns of one scale, the
+    wide block that wants a strong penalty would be over-fitted or the other one under-fitted.
     """
     scaled = [
-        Features(*(part * part.dtype.type(np.sqrt(c)) for part in standardised(block, settings)))
-        for block, c in zip(blocks, penalties, strict=True)
+        Features(*(part * part.dtype.type(np.sqrt(c)) for part in standardised(block, settings))) for block, c in blocks
     ]
     return _search(Features(*map(_beside, zip(*scaled, strict=True))), labels, num_classes, settings, select)
 

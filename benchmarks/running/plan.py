@@ -16,6 +16,7 @@ def plan_cells(
     methods: Sequence[str],
     baselines: Sequence[str],
     num_seeds: int | None,
+    *,
     raw_names: Sequence[str] = (),
 ) -> list[BenchmarkCell]:
     """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.

@@ -112,7 +112,7 @@ def run_suite(
         rows = _task_data(task, folder, protocol.dev_share)
         about, data_digest = _about(rows)
         raw = raw_names(rows) if {"raw", "combined"} & set(baselines) else ()
-        for planned in plan_cells(models, protocol, options.methods, baselines, options.num_seeds, raw):
+        for planned in plan_cells(models, protocol, options.methods, baselines, options.num_seeds, raw_names=raw):
             cell = replace(planned, options=options)
             own_digests = {"data_digest": data_digest, "model_digest": digests[cell.model.path]}
             identity = cell_identity(cell, suite.name, task.name, own_digests)

@@ -227,7 +227,7 @@ def test_scores_of_ranks_have_intervals_and_small_test_sets_a_remark(metric, mot
 
 def test_which_cells_are_planned():
     spec, protocol = ModelSpec(name="m", kind="checkpoint", path="x"), load_protocol("dnar2mae-v1")
-    cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "raw", "cnn"], 2, ["counts"])
+    cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "raw", "cnn"], 2, raw_names=["counts"])
     planned = [(cell.model.kind, cell.method, cell.seed) for cell in cells]
     assert planned == [
         ("checkpoint", "probe", 0),
