@@ -163,8 +163,8 @@ class Encoder:
         Returns
         -------
         dict
-            ``last``, ``middle`` and ``all`` layers (see :func:`.pooling.pooled_layers`), and ``bins``: those of the
-            last layer in four equal parts of the sequence.
+            ``last``, ``middle`` and ``all`` layers (see :func:`.pooling.pooled_layers`), and ``bins`` and ``bins8``:
+            those of the last layer in four and eight equal parts of the sequence.
 
         Raises
         ------

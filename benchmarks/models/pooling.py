@@ -12,7 +12,8 @@ VECTOR = "vector"
 """The vector that ``embed`` gives; of sequences the mean over the tokens of the last layer."""
 MAX_LAYERS = 6
 """Layers of ``all``, evenly spaced up to the last one: twelve of width 768 would be 18,432 columns."""
-_BINS = 4  # equal parts of a sequence
+_BINS = {"bins": 4, "bins8": 8}
+"""Equal parts of a sequence."""
 _GRID_BINS = (3, 3)  # equal parts of a grid
 
 
@@ -34,7 +35,7 @@ def pool_layers(
     counts
         Tokens that count, one or more in each sample.
     axes
-        As in :class:`dnar2mae.batch.Layout`: tokens in a row have four parts, those of a grid 3 x 3, of a set none.
+        As in :class:`dnar2mae.batch.Layout`: tokens in a row have four parts, and eight, those of a grid 3 x 3, of a set none.
     """
     layers = [hidden.float() for hidden in layers]
     if layers[-1].ndim == 2:
@@ -46,9 +47,9 @@ def pool_layers(
         out["bins"] = torch.cat([part.flatten(1) for part in parts], 1)
     elif len(axes) == 1:
         rank = counts.long().cumsum(1) - 1  # among the tokens that count
-        part = rank * _BINS // counts.sum(1, keepdim=True).clamp(min=1)
-        bins = [mean_and_max(layers[-1], counts & (part == i)) for i in range(_BINS)]
-        out["bins"] = torch.cat(bins, 1)
+        for name, number in _BINS.items():
+            part = rank * number // counts.sum(1, keepdim=True).clamp(min=1)
+            out[name] = torch.cat([mean_and_max(layers[-1], counts & (part == i)) for i in range(number)], 1)
     return out
 
 

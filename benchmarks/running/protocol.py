@@ -19,7 +19,7 @@ class ProbeSettings:
 
     c: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse strengths of the L2 penalty to choose from on dev."""
-    features: tuple[Literal["vector", "last", "middle", "all", "bins"], ...] = ("vector",)
+    features: tuple[Literal["vector", "last", "middle", "all", "bins", "bins8"], ...] = ("vector",)
     """Vectors to choose from on dev. vector: what ``embed`` gives; the others are mean and maximum over tokens, of
     layers, or of the last one in parts of the input. A model that has none of them has its vector."""
     max_iterations: int | None = 200

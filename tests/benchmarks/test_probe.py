@@ -128,11 +128,13 @@ def test_poolings_are_those_of_each_sequence_alone(tiny_run):
         batch = encoder.collate([encoder.tokenize(sequence)])
         with torch.inference_mode():
             inner, last = (hidden[0] for hidden in encoder.layers(encoder.module, batch.ids, batch.valid))
-        ends = [(bin * len(last) + 3) // 4 for bin in range(5)]
         both = [torch.cat([part.mean(0), part.amax(0)]) for part in (inner, last)]
-        parts = [last[a:b] for a, b in zip(ends, ends[1:], strict=False)]
-        bins = [torch.cat([p.mean(0), p.amax(0)]) if len(p) else torch.zeros(2 * last.shape[1]) for p in parts]
-        expected = {"middle": both[0], "last": both[1], "all": torch.cat(both), "bins": torch.cat(bins)}
+        expected = {"middle": both[0], "last": both[1], "all": torch.cat(both)}
+        for name, number in {"bins": 4, "bins8": 8}.items():
+            ends = [-(-i * len(last) // number) for i in range(number + 1)]
+            parts = [last[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+            bins = [torch.cat([p.mean(0), p.amax(0)]) if len(p) else torch.zeros(2 * last.shape[1]) for p in parts]
+            expected[name] = torch.cat(bins)
         for name, vector in expected.items():
             np.testing.assert_allclose(found[name][i], vector.numpy(), rtol=2e-5, atol=2e-6, err_msg=name)
 

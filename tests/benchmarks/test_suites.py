@@ -81,7 +81,7 @@ def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_mo
     )
     assert second.probe.max_iterations is None
     assert (min(second.probe.c), max(second.probe.c)) == (1e-4, 1e5)
-    assert set(second.probe.features) == {"last", "middle", "all", "bins"}
+    assert set(second.probe.features) == {"last", "middle", "all", "bins", "bins8"}
     assert len(second.seeds) == 3
     assert "combined" in second.baselines
 
