@@ -35,7 +35,8 @@ def pool_layers(
     counts
         Tokens that count, one or more in each sample.
     axes
-        As in :class:`dnar2mae.batch.Layout`: tokens in a row have four parts, and eight, those of a grid 3 x 3, of a set none.
+        As in :class:`dnar2mae.batch.Layout`: tokens in a row have four and eight parts, those of a
+        grid 3 x 3, of a set none.
     """
     layers = [hidden.float() for hidden in layers]
     if layers[-1].ndim == 2:
