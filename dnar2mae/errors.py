@@ -1,5 +1,7 @@
 """Exceptions for users, each also derived from the built-in that a caller would expect; and checks of settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
 
@@ -26,6 +28,41 @@ class DataError(Dnar2maeError, ValueError):
 
 class RunError(Dnar2maeError, RuntimeError):
     """A run directory or checkpoint cannot be used, or training cannot go on."""
+
+
+@contextmanager
+def raising(kind: type[Dnar2maeError], message: str, *errors: type[BaseException]) -> Iterator[None]:
+    """Turn errors of other code into one of ours: ``message``, and what the error itself says, on one line.
+
+    Parameters
+    ----------
+    kind
+        Class of ours.
+    message
+        What failed, and where.
+    errors
+        Classes to turn; of ours only those that are named.
+    """
+    try:
+        yield
+    except errors as error:
+        if isinstance(error, Dnar2maeError) and type(error) not in errors:
+            raise
+        raise kind(f"{message}: {reason(error)}") from error
+
+
+@contextmanager
+def needing(what: str, package: str, install: str, kind: type[Dnar2maeError] = ConfigError) -> Iterator[None]:
+    """Say of a package that is missing what needs it and how to install it."""
+    try:
+        yield
+    except ImportError as error:
+        raise kind(f"{what} needs the package {package}: pip install '{install}'") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error says, on one line; of an error of the system without the path, which messages name."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
 
 
 def require(ok: bool, name: str, rule: str, value: object) -> None:

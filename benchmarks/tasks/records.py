@@ -7,7 +7,7 @@ import yaml
 from cattrs import ClassValidationError, transform_error
 from cattrs.preconf.pyyaml import make_converter
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 
 T = TypeVar("T")
 _CONVERTER = make_converter(forbid_extra_keys=True)
@@ -21,10 +21,8 @@ def read_yaml(path: Path) -> Any:
     ConfigError
         It is not YAML.
     """
-    try:
+    with raising(ConfigError, f"{path}: not YAML", yaml.YAMLError, UnicodeDecodeError):
         return yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
 
 
 def structured(content: Any, target: type[T], path: Path) -> T:

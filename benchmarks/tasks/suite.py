@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.benchmarks.tasks.records import read_yaml, structured
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 from dnar2mae.modalities.registry import modality_names
 
 PACKAGED = Path(__file__).parents[1] / "suites"
@@ -111,12 +111,9 @@ def load_suite(name: str) -> Suite:
             raise ConfigError(
                 f"no suite {name!r}: name one of {', '.join(packaged_suites())}, or a folder with {CUSTOM_FILE}"
             )
-    try:
+    rule = f"{path}: a suite is a mapping with name and tasks"
+    with raising(ConfigError, rule, AttributeError, KeyError, TypeError, ValueError):
         return _suite(read_yaml(path), path)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path}: a suite is a mapping with name and tasks ({error!r})") from error
 
 
 def _suite(content: Mapping[str, Any], path: Path) -> Suite:

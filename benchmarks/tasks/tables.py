@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from dnar2mae.benchmarks.tasks.sequences import clean
-from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.errors import ConfigError, SequenceError, needing, raising
 
 _SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 _SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".fna", ".fa", ".fasta")
@@ -78,16 +78,15 @@ def _rows(path: Path) -> Iterator[tuple[str, object, str]]:
 
 
 def _table(path: Path) -> Iterator[tuple[str, object, str]]:
-    try:
+    with (
+        needing(f"{path}: reading parquet", "pyarrow", "dnar2mae[benchmarks]"),
+        raising(ConfigError, f"{path}: cannot be read as a table", OSError, ValueError),
+    ):
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
         else:
             separator = "\t" if ".tsv" in path.suffixes else ","
             table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # "NA" is a label or text
-    except ImportError as error:
-        raise ConfigError(f"{path}: reading parquet needs pyarrow: pip install 'dnar2mae[benchmarks]'") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
     column = next((name for name in _SEQUENCE_COLUMNS if name in table.columns), None)
     if column is None or "label" not in table.columns:
         columns = ", ".join(map(str, table.columns[:_MOST_SHOWN]))
@@ -114,7 +113,5 @@ def _class_folders(folder: Path) -> Iterator[tuple[str, object, str]]:
         raise ConfigError(f"{folder}: expected a folder of text files for each class")
     for class_folder in classes:
         for path in sorted(class_folder.glob("*.txt")):
-            try:
+            with raising(SequenceError, f"{path}: is not text", UnicodeDecodeError):
                 yield str(path), path.read_text(), class_folder.name
-            except UnicodeDecodeError as error:
-                raise SequenceError(f"{path}: is not text") from error

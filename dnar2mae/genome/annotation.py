@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dnar2mae.errors import SequenceError
+from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.bed import bed_lines
 from dnar2mae.genome.readers import BIOPYTHON_ERRORS
 from dnar2mae.genome.store import Genome
@@ -146,7 +146,7 @@ def _format(path: Path) -> str:
 
 def _text(path: Path) -> Iterator[tuple[str, str]]:
     """Yield lines with file and line number, without comments and blank lines, up to the sequences of a GFF3."""
-    try:
+    with raising(SequenceError, f"{path}: cannot be read; check the path and the file", *READ_ERRORS):
         with open_maybe_gzip_text(path, errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 text = line.rstrip("\r\n")
@@ -154,8 +154,6 @@ def _text(path: Path) -> Iterator[tuple[str, str]]:
                     return
                 if text.strip() and not text.startswith(("#", "track", "browser")):
                     yield f"{path}:{number}", text
-    except READ_ERRORS as error:
-        raise SequenceError(f"{path}: cannot be read ({error}); check the path and the file") from error
 
 
 def _gff_lines(path: Path) -> Iterator[AnnotationLine]:
@@ -234,7 +232,8 @@ def _genbank_records(path: Path) -> Iterator[Any]:
 
     from Bio import BiopythonWarning, SeqIO
 
-    try:
+    damage = (*READ_ERRORS, BiopythonWarning, *BIOPYTHON_ERRORS)
+    with raising(SequenceError, f"{path}: damaged GenBank file; get it again", *damage):
         with open_maybe_gzip_text(path, errors="replace") as file:
             records = SeqIO.parse(file, "genbank")
             while True:
@@ -245,8 +244,6 @@ def _genbank_records(path: Path) -> Iterator[Any]:
                 if record is None:
                     return
                 yield record
-    except (*READ_ERRORS, BiopythonWarning, *BIOPYTHON_ERRORS) as error:
-        raise SequenceError(f"{path}: damaged GenBank file ({error}); get it again") from error
 
 
 def _placed(lines: Iterable[AnnotationLine], genome: Genome, unknown: dict[str, int]) -> Iterator[AnnotationLine]:

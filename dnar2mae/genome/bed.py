@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnar2mae.errors import SequenceError
+from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.intervals import Intervals, intersection, union
 from dnar2mae.genome.names import aliases
 from dnar2mae.genome.store import Genome
@@ -50,7 +50,7 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
     SequenceError
         The file cannot be read, or a line has fewer than three columns or other than integers.
     """
-    try:
+    with raising(SequenceError, f"{path}: cannot be read as BED; check the path and the file", *READ_ERRORS):
         with open_maybe_gzip_text(path, errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 fields = line.strip().split("\t")
@@ -63,8 +63,6 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
                     raise SequenceError(
                         f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}"
                     ) from error
-    except READ_ERRORS as error:
-        raise SequenceError(f"{path}: cannot be read as BED ({error}); check the path and the file") from error
 
 
 def read_regions(path: Path, genomes: Sequence[Genome]) -> Iterator[Region]:

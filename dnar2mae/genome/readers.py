@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
 
-from dnar2mae.errors import SequenceError
+from dnar2mae.errors import SequenceError, raising
 from dnar2mae.storage.compressed import READ_ERRORS, decompressed
 
 Piece = tuple[str | None, bytes]
@@ -44,10 +44,8 @@ class SequenceFile:
             raise SequenceError(f"{path}: no such file; give a FASTA or GenBank file")
         if not path.is_file():
             raise SequenceError(f"{path}: is not a file; give a FASTA or GenBank file")
-        try:
+        with raising(SequenceError, f"{path}: cannot be read; check its permissions", OSError):
             self._raw = path.open("rb")
-        except OSError as error:
-            raise SequenceError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
         self.size = path.stat().st_size
         try:
             self._stream = self._decompressed()

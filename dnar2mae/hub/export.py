@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, raising
 from dnar2mae.hub.card import model_card
 from dnar2mae.inference.model import Model
 from dnar2mae.run.exported import to_config, to_weights
@@ -50,7 +50,7 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
         if not (to / "config.json").is_file():
             raise RunError(f"{to}: not an exported model, so --overwrite will not remove it")
     max_tokens = model.tokenizer.num_tokens(model.window_bp)
-    try:
+    with raising(RunError, f"{to}: cannot write the model", OSError, SafetensorError):
         with folder_written_whole(to) as partial:
             weights = to_weights(model.config, model.module.state_dict())
             save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
@@ -58,8 +58,6 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
             (partial / "config.json").write_text(json.dumps(config, indent=1))
             write_tokenizer(model.tokenizer, partial, max_tokens)
             (partial / "README.md").write_text(model_card(model, run_of(source), license, name=to.absolute().name))
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{to}: cannot write the model: {error}") from error
     return to
 
 

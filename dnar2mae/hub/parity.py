@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, needing
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference.model import Model
 
@@ -49,10 +49,8 @@ def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parit
     SequenceError
         If the genome cannot be read.
     """
-    try:
+    with needing("--check", "transformers", "dnar2mae[hf]", RunError):
         from transformers import AutoModelForMaskedLM, AutoTokenizer, logging
-    except ImportError as error:
-        raise RunError("--check needs transformers: pip install 'dnar2mae[hf]'") from error
     logging.disable_progress_bar()
     ours, theirs = Model.from_pretrained(source, device="cpu"), AutoModelForMaskedLM.from_pretrained(folder).eval()
     tokenizer, opened = AutoTokenizer.from_pretrained(folder), Genome.open(genome)

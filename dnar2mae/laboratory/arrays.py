@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from dnar2mae.batch import evenly_spaced
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, needing, raising
 from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
 
@@ -31,13 +31,11 @@ def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
     ConfigError
         If it cannot be read, is not one array of numbers, or these are not finite.
     """
-    try:
+    with (
+        needing(f"--array {path}", "anndata", "dnar2mae[cells]"),
+        raising(ConfigError, f"--array {path} cannot be read", OSError, ValueError, KeyError, EOFError),
+    ):
         array = _load(path)
-    except ImportError as error:
-        raise ConfigError(f"{path}: needs the package anndata: pip install 'dnar2mae[cells]'") from error
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigError(f"--array {path} cannot be read: {reason}") from error
     if array.ndim < 2 or array.dtype.kind not in "iuf" or array.shape[0] < 2:
         raise ConfigError(f"--array {path} must be samples by features, got {array.dtype} of shape {array.shape}")
     rows = array[evenly_spaced(array.shape[0], most_rows)]

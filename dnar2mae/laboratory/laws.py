@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dnar2mae.config import MaskConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 from dnar2mae.mask_laws import parse_law
 
 _MODIFIERS = "/sample, /spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH or /token"
@@ -50,10 +50,8 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
         If it cannot be read or a number breaks its rule: ratios are in (0, 1), so no law can mask everything.
     """
     head, *modifiers = text.split("/")
-    try:
+    with raising(ConfigError, "--laws", ConfigError):
         law = parse_law(head)
-    except ConfigError as error:
-        raise ConfigError(f"--laws: {error}") from error
     values: dict[str, object] = {"per": "batch", "placement": "independent", "weighting": "batch"}
     name = [law.name]
     # One order of modifiers, so that a law has one name, by which finished runs are found.
@@ -64,10 +62,8 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
     placed = [part for part in name[1:] if part not in ("sample", "token")]
     if len(placed) > 1 or len(set(name)) < len(name):
         raise ConfigError(f"--laws {text}: a law has one placement, and each modifier once")
-    try:
+    with raising(ConfigError, f"--laws {text}", ConfigError):
         return Law("/".join(name), replace((base or MaskConfig()).with_law(law), **values))  # type: ignore[arg-type]
-    except ConfigError as error:
-        raise ConfigError(f"--laws {text}: {error}") from error
 
 
 def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:

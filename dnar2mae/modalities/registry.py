@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,10 +71,8 @@ def modality_spec(name: str) -> ModalitySpec:
     if name in _BUILT_IN:
         return pkgutil.resolve_name(_BUILT_IN[name])
     for point in entry_points(group=GROUP, name=name):
-        try:
+        with raising(ConfigError, f"--modality {name}: {point.value} cannot be imported", ImportError, AttributeError):
             return point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"--modality {name}: {point.value} cannot be imported: {error}") from error
     raise ConfigError(f"--modality must be one of {', '.join(modality_names())}, got {name}")
 
 

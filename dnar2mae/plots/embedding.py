@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, needing, raising
 from dnar2mae.plots.figure import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def read_embedding(path: Path) -> tuple[Float[np.ndarray, "N D"], "pd.DataFrame"
     """
     import pandas as pd
 
-    try:
+    with raising(ConfigError, f"{path}: cannot be read as embeddings", OSError, ValueError, KeyError, ImportError):
         if path.suffix == ".npy":
             return np.load(path, mmap_mode="r"), pd.read_csv(path.with_suffix(".tsv"), sep="\t")
         if path.suffix == ".parquet":
@@ -37,8 +37,6 @@ def read_embedding(path: Path) -> tuple[Float[np.ndarray, "N D"], "pd.DataFrame"
 
             table = anndata.read_h5ad(path)
             return np.asarray(table.X), table.obs
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ConfigError(f"{path}: cannot be read as embeddings: {error}") from error
     raise ConfigError(f"{path}: embeddings are .npy (with a .tsv beside it), .parquet or .h5ad files")
 
 
@@ -101,8 +99,6 @@ def _pca(vectors: np.ndarray) -> tuple[np.ndarray, list[str]]:
 
 
 def _umap(vectors: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    try:
+    with needing("--method umap", "umap-learn", "umap-learn"):
         import umap
-    except ImportError as error:
-        raise ConfigError("--method umap needs the package umap-learn: pip install umap-learn") from error
     return umap.UMAP(random_state=0).fit_transform(vectors), ["UMAP 1", "UMAP 2"]

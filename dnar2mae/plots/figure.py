@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 from dnar2mae.storage.safe_files import output_file
 
 
@@ -23,7 +23,5 @@ def save_figure(figure: Any, path: Path) -> None:
         If the format is unknown or the file cannot be written.
     """
     with output_file(path) as partial:
-        try:
+        with raising(ConfigError, f"--out must be a .png, .svg or .pdf file, got {path}", ValueError):
             figure.savefig(partial)
-        except ValueError as error:
-            raise ConfigError(f"--out must be a .png, .svg or .pdf file, got {path}") from error

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from dnar2mae.distributed import ALONE, Ranks, copy_into, full_tensor, shard_like
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, raising
 from dnar2mae.storage.safe_files import find_damage, folder_written_whole, remove, remove_folder, write_checksums
 
 FORMAT = 2
@@ -78,7 +78,7 @@ class Snapshot:
         RunError
             If the disk is full or the folder cannot be written; nothing is left half-written, nothing is lost.
         """
-        try:
+        with raising(RunError, f"{folder}: cannot write the checkpoint", OSError, SafetensorError):
             with folder_written_whole(folder) as partial:
                 save_file(self.weights, partial / "model.safetensors")
                 save_file(self.moments, partial / "optimizer.safetensors")
@@ -86,8 +86,6 @@ class Snapshot:
                     save_file(self.averages, partial / _AVERAGES)
                 (partial / "state.json").write_text(self.state)
                 write_checksums(partial)
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{folder}: cannot write the checkpoint: {error}") from error
 
 
 def send_shards(model: nn.Module, optimizer: torch.optim.Optimizer, averages: Averages = None) -> None:

@@ -11,7 +11,7 @@ from cattrs.gen import make_dict_structure_fn
 from cattrs.preconf.pyyaml import make_converter
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 from dnar2mae.modalities.registry import modality_spec, preset_for
 from dnar2mae.storage.safe_files import write_whole
 
@@ -38,13 +38,11 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
     """
     content = _parsed(path, whole=whole)
     default = default or PretrainConfig()
-    try:
+    with raising(ConfigError, f"{path}: modality", ConfigError):
         name = _CONVERTER.structure(content.get("modality", default.modality), str)
         if name != default.modality:
             default = preset_for(name, default)
         of_modality: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
-    except ConfigError as error:
-        raise ConfigError(f"{path}: modality: {error}") from error
     return structured(_merged(to_dict(default), content), of_modality, str(path))
 
 
@@ -56,13 +54,11 @@ def structured(content: Any, kind: Any, where: str) -> Any:
     ConfigError
         If a key is missing or unknown or a value breaks its rule; every fault is named, after ``where``.
     """
-    try:
-        return _CONVERTER.structure(content, kind)
-    except ClassValidationError as error:
-        faults = transform_error(error, format_exception=_fault)
-        raise ConfigError(f"{where}: {'; '.join(faults)}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
+    with raising(ConfigError, where, ConfigError):
+        try:
+            return _CONVERTER.structure(content, kind)
+        except ClassValidationError as error:
+            raise ConfigError("; ".join(transform_error(error, format_exception=_fault))) from error
 
 
 def write_config(config: PretrainConfig, path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.errors import ConfigError, RunError, raising
 from dnar2mae.modalities.registry import modality_spec, saved_files
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.run.environment import JOB, environment
@@ -160,11 +160,9 @@ class RunDirectory:
         UserWarning
             The file system has no locks.
         """
-        try:
+        with raising(RunError, f"{self.path}: cannot write the run", OSError):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
         try:
             self._lock(handle)
             self.check(config, resume=resume, overwrite=overwrite)  # again: another process may have written since
@@ -202,7 +200,7 @@ class RunDirectory:
         RunError
             If the folder cannot be written.
         """
-        try:
+        with raising(RunError, f"{self.path}: cannot write the run", OSError):
             if overwrite and self.path.exists():
                 self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
@@ -211,8 +209,6 @@ class RunDirectory:
             write_whole(self.environment_file, json.dumps(environment(), indent=1))
             if data:
                 write_whole(self.data_file, data + "\n")
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot write the run: {error.strerror}") from error
 
     def _clear(self) -> None:
         """Remove the earlier run's files.

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dnar2mae.config import ModelConfig
-from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.errors import ConfigError, RunError, raising
 from dnar2mae.models import modernbert
 from dnar2mae.run.config_file import structured
 from dnar2mae.tokenizers import KmerTokenizer, Vocabulary
@@ -100,10 +100,8 @@ def read_exported(folder: Path) -> Exported:
         config, vocabulary = modernbert.from_config(content, str(file)), None
         weights = modernbert.from_modernbert(_read_safetensors(folder), config.depth)
     elif kind == MODEL_TYPE:
-        try:
-            config, vocabulary = from_config(content, str(file))
-        except ConfigError as error:
-            raise RunError(str(error)) from error
+        with raising(RunError, f"{folder}: cannot be read", ConfigError):
+            config, vocabulary = from_config(content, file.name)
         weights = {name.removeprefix(_PREFIX): tensor for name, tensor in _read_safetensors(folder).items()}
     else:
         raise RunError(f"{file}: expected model_type modernbert or {MODEL_TYPE}, got {kind}")
@@ -122,10 +120,8 @@ def _read_json(file: Path) -> dict[str, Any]:
         raise RunError(
             f"{file.parent}: neither a run, nor a checkpoint of one, nor an exported folder with {file.name}"
         )
-    try:
+    with raising(RunError, f"{file}: not readable JSON", OSError, ValueError):
         content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file}: not readable JSON: {error}") from error
     if not isinstance(content, dict):
         raise RunError(f"{file}: expected a mapping of settings to values, got a {type(content).__name__}")
     return content
@@ -137,10 +133,8 @@ def _read_safetensors(folder: Path) -> dict[str, Tensor]:
     if not files:
         _refuse_pickles(folder)
         raise RunError(f"{folder}: no model.safetensors in this folder")
-    try:
+    with raising(RunError, f"{folder}: the weights cannot be read", OSError, SafetensorError):
         return {name: tensor.float() for file in files for name, tensor in load_file(file).items()}
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{folder}: the weights cannot be read: {error}") from error
 
 
 def _refuse_pickles(path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, raising
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.run.metrics import read_metrics
 from dnar2mae.storage.safe_files import written_whole
@@ -92,12 +92,10 @@ def plot_runs(runs: Sequence[Path], path: Path) -> None:
 
 def _losses(run: Path) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     """Return the held-out loss by step, and the summary; empty where there is none."""
-    try:
+    with raising(RunError, f"{run}: not a run whose metrics can be read", OSError, ValueError, KeyError):
         held_out = [(row["step"], row["held_out"]) for row in read_metrics(run) if row["event"] == "validation"]
         file = run / "summary.json"
         summary = json.loads(file.read_text()) if file.is_file() else {}
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"{run}: not a run whose metrics can be read: {error}") from error
     if not held_out:
         raise RunError(f"{run}: no validation loss yet")
     return held_out, summary

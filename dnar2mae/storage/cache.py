@@ -13,7 +13,7 @@ from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import TypeVar
 
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, raising
 from dnar2mae.storage.lock import lock
 from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted_owner, write_checksums
 
@@ -47,14 +47,10 @@ def own_compile_cache() -> None:
     if os.environ.get("TORCHINDUCTOR_CACHE_DIR") not in (None, default_cache_dir()):
         return
     folder = default_cache() / "compile" / "inductor"
-    try:
+    advice = "set DNAR2MAE_CACHE to a folder that you may write to"
+    with raising(RunError, f"{folder}: cannot make the cache of --compile; {advice}", OSError):
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{folder}: cannot make the cache of --compile ({error.strerror}); "
-            "set DNAR2MAE_CACHE to a folder that you may write to"
-        ) from error
     _refuse_untrusted(folder)
     config.cpp_cache_precompile_headers = False
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())

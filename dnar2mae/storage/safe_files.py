@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -56,12 +56,10 @@ def output_file(out: Path) -> Iterator[Path]:
     ConfigError
         If it cannot be written.
     """
-    try:
+    with raising(ConfigError, f"--out must be writable, got {out}", OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(out) as partial:
             yield partial
-    except OSError as error:
-        raise ConfigError(f"--out must be writable, got {out}: {error.strerror or error}") from error
 
 
 @contextmanager

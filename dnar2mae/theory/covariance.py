@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Num
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 from dnar2mae.theory.shapes import Matrix
 
 SYMMETRY_TOLERANCE = 1e-8
@@ -207,10 +207,8 @@ def load_covariance(path: Path, flag: str = "--covariance") -> Matrix:
     ConfigError
         If the file cannot be read or does not hold a covariance.
     """
-    try:
+    with raising(ConfigError, f"{flag} {path} cannot be read", OSError, ValueError):
         matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{flag} {path} cannot be read: {error}") from error
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "iuf":
         raise ConfigError(f"{flag} {path} must hold one array of real numbers")
     return check_covariance(matrix, f"{flag} {path}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64, Integer
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, raising
 from dnar2mae.storage.safe_files import write_whole
 from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
 
@@ -83,12 +83,8 @@ class FileTokenizer:
         ConfigError
             If it cannot be read, and as for the class.
         """
-        try:
+        with raising(ConfigError, f"{path}: cannot read the tokenizer", OSError, UnicodeDecodeError):
             content = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot read the tokenizer: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: not a tokenizer.json: byte {error.start} is not UTF-8") from error
         return cls(content, str(path), letters)
 
     def __reduce__(self) -> tuple:
@@ -160,13 +156,10 @@ def _parse(content: str, name: str) -> tuple[Any, str | None]:
     """Build the tokenizer and find the name of its unknown token."""
     from tokenizers import Tokenizer
 
-    try:
+    # the package raises plain exceptions
+    with raising(ConfigError, f"{name}: not a tokenizer.json of the tokenizers package", Exception):
         tokenizer = Tokenizer.from_str(content)
         model = json.loads(content)["model"]
-    # the package raises plain exceptions
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{name}: not a tokenizer.json of the tokenizers package: {reason}") from error
     if model.get("unk_id") is not None:
         return tokenizer, model["vocab"][model["unk_id"]][0]
     return tokenizer, model.get("unk_token")

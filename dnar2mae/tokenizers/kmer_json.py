@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, raising
 from dnar2mae.tokenizers import SPECIAL_TOKENS, KmerTokenizer
 
 # all that is left of a text once it is normalised
@@ -50,13 +50,9 @@ def read_tokenizer(folder: Path) -> KmerTokenizer:
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
-    try:
-        saved = Tokenizer.from_str(file.read_text())
-    except OSError as error:
-        raise RunError(f"{file}: cannot be read: {error.strerror}") from error
     # the package raises plain exceptions
-    except Exception as error:
-        raise RunError(f"{file}: not a tokenizer.json: {error}") from error
+    with raising(RunError, f"{file}: cannot be read as a tokenizer.json", Exception):
+        saved = Tokenizer.from_str(file.read_text())
     vocabulary = saved.get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     k = len(tokens[len(SPECIAL_TOKENS)]) if len(tokens) > len(SPECIAL_TOKENS) else 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnar2mae.config import Positional
-from dnar2mae.errors import ConfigError, DataError, Dnar2maeError, require, require_choices
+from dnar2mae.errors import ConfigError, DataError, raising, require, require_choices
 from dnar2mae.storage.safe_files import write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
@@ -82,21 +82,15 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
         raise ConfigError(f"--out {config.out} exists; give --overwrite to replace it")
     train = {"bpe": _bpe, "wordpiece": _word_piece, "unigram": _unigram}[config.kind]
     with _one_thread():
-        try:
-            tokenizer = train(_not_empty(chunks, config), config)
-        except Dnar2maeError:
-            raise
+        what = f"{', '.join(config.paths)}: no tokenizer of --vocabulary-size {config.vocabulary_size} can be trained"
         # the package raises plain exceptions
-        except Exception as error:
-            reason = f"{error}; --vocabulary-size is {config.vocabulary_size}"
-            raise ConfigError(f"{', '.join(config.paths)}: no tokenizer can be trained: {reason}") from error
+        with raising(ConfigError, what, Exception):
+            tokenizer = train(_not_empty(chunks, config), config)
     size = tokenizer.get_vocab_size()
     least = f"at least {size} (specials and the input's alphabet)"
     require(size <= config.vocabulary_size, "vocabulary-size", least, config.vocabulary_size)
-    try:
+    with raising(ConfigError, f"--out {config.out}: cannot be written", OSError):
         write_whole(config.out, tokenizer.to_str(pretty=True))
-    except OSError as error:
-        raise ConfigError(f"--out {config.out}: cannot be written: {error.strerror}") from error
     return size
 
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import needing
 from dnar2mae.run.metrics import MetricsLog
 from dnar2mae.storage.progress import ProgressBar
 
@@ -97,8 +97,6 @@ def _number(value: float) -> str:
 
 
 def _open_tensorboard(folder: Path) -> Any:
-    try:
+    with needing("--tensorboard", "tensorboard", "dnar2mae[tensorboard]"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ConfigError("--tensorboard needs an extra: pip install 'dnar2mae[tensorboard]'") from error
     return SummaryWriter(folder)

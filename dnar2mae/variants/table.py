@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.errors import ConfigError, SequenceError, raising
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 from dnar2mae.storage.safe_files import output_file
 from dnar2mae.variants.files import FIELDS, Writer, texts
@@ -106,12 +106,12 @@ class VariantTable:
     @contextmanager
     def _lines(self) -> Iterator[Iterator[list[str]]]:
         csv.field_size_limit(sys.maxsize)  # the default of 131,072 letters is too short for long alleles
-        try:
-            with open_maybe_gzip_text(self.path, newline="") as text:
-                yield csv.reader(text, delimiter=self.delimiter)
-        except (*READ_ERRORS, UnicodeDecodeError, csv.Error) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise SequenceError(f"{self.path}: cannot be read as a table: {reason}") from error
+        damage = (*READ_ERRORS, UnicodeDecodeError, csv.Error)
+        with (
+            raising(SequenceError, f"{self.path}: cannot be read as a table", *damage),
+            open_maybe_gzip_text(self.path, newline="") as text,
+        ):
+            yield csv.reader(text, delimiter=self.delimiter)
 
 
 class _TableWriter:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.errors import ConfigError, SequenceError, needing
 from dnar2mae.storage.safe_files import output_file
 from dnar2mae.variants.files import FIELDS, Writer, texts
 from dnar2mae.variants.scores import Scores
@@ -94,10 +94,8 @@ class VcfFile:
 @contextmanager
 def _reading(vcf: Path, position: Callable[[], str] = str) -> Iterator[Any]:
     """Silence htslib's own messages, and turn pysam's errors into one line."""
-    try:
+    with needing(f"{vcf}: reading VCF", "pysam", "dnar2mae[variants]", SequenceError):
         import pysam
-    except ImportError as error:
-        raise SequenceError(f"{vcf}: reading VCF needs pysam: pip install 'dnar2mae[variants]'") from error
     before = pysam.set_verbosity(0)
     try:
         yield pysam

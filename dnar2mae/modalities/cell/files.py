@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.errors import DataError, needing, raising
 
 
 class CellFile(ABC):
@@ -50,13 +50,11 @@ class CellFile(ABC):
         DataError
             If the file is damaged.
         """
-        try:
+        with raising(DataError, f"{self.path}: cannot be read", OSError, KeyError, ValueError, EOFError):
             if not self.in_memory:
                 return self.read(start, stop)
             if self._matrix is None:
                 self._matrix = self.read(0, self.num_cells)
-        except (OSError, KeyError, ValueError, EOFError) as error:
-            raise DataError(f"{self.path}: cannot be read: {one_line(error)}") from error
         return self._matrix[start:stop]
 
     @abstractmethod
@@ -92,10 +90,8 @@ class Hdf5File(CellFile):
         """
         if self._handle is None:
             h5py = need("h5py")
-            try:
+            with raising(DataError, f"{self.path}: not an HDF5 file that can be read", OSError):
                 self._handle = h5py.File(self.path, "r")
-            except OSError as error:
-                raise DataError(f"{self.path}: not an HDF5 file that can be read: {one_line(error)}") from error
         return self._handle
 
     def rows_of(self, group: Any, start: int, stop: int) -> Any:
@@ -197,10 +193,8 @@ def need(package: str) -> Any:
     """
     import importlib
 
-    try:
+    with needing("--modality cell", package, "dnar2mae[cells]"):
         return importlib.import_module(package)
-    except ImportError as error:
-        raise ConfigError(f"--modality cell needs the package {package}: pip install 'dnar2mae[cells]'") from error
 
 
 def one_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.errors import ConfigError, DataError, raising
 from dnar2mae.modalities.cell.files import CellFile
 
 _LOW_SHARE = 0.5  # of genes in common: below it a warning
@@ -108,10 +108,9 @@ def _check_overlap(file: CellFile, share: float, names: Any, others: str) -> Non
 
 
 def _listed(path: Path) -> list[str]:
-    try:
+    rule = f"--data.genes must be union, intersection or a readable text file, got {path}"
+    with raising(ConfigError, rule, OSError, UnicodeDecodeError):
         lines = [line.split() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--data.genes must be union, intersection or a readable text file, got {path}") from error
     genes = list(dict.fromkeys(fields[0] for fields in lines if fields))
     if not genes:
         raise ConfigError(f"--data.genes {path}: no gene in this file")

@@ -14,7 +14,7 @@ from torch import nn
 
 from dnar2mae.batch import Layout, evenly_spaced
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, DataError, RunError
+from dnar2mae.errors import ConfigError, DataError, RunError, raising
 from dnar2mae.modalities.cell.annotate import write_h5ad
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
@@ -248,11 +248,9 @@ def _read_genes(path: Path, normalisation: str) -> list[str]:
     RunError
         If it is missing, damaged, or of values normalised differently.
     """
-    try:
+    with raising(RunError, f"{path}: cannot be read as the genes of a run", OSError, ValueError, KeyError, TypeError):
         content = json.loads(path.read_text())
         saved, genes = content["normalisation"], content["genes"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot be read as the genes of a run: {error}") from error
     if saved != normalisation:
         raise RunError(f"{path}: the model takes --data.normalisation {saved}, got {normalisation}")
     return genes

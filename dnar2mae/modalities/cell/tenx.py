@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.errors import ConfigError, DataError
-from dnar2mae.modalities.cell.files import CellFile, Hdf5File, one_line
+from dnar2mae.errors import ConfigError, DataError, raising
+from dnar2mae.modalities.cell.files import CellFile, Hdf5File
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, open_maybe_gzip_text
 
 _COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
@@ -106,11 +106,9 @@ class TenxFolder(CellFile):
         raise DataError(f"{self.path}: a 10x folder needs {' or '.join(names)} (plain or .gz), which is missing")
 
     def _table(self, path: Path) -> pd.DataFrame:
-        try:
+        with raising(DataError, f"{path}: cannot be read", *READ_ERRORS, UnicodeDecodeError):
             with open_maybe_gzip_text(path) as file:
                 text = file.read()
-        except (*READ_ERRORS, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read: {one_line(error)}") from error
         rows = [line.split("\t") for line in text.splitlines() if line]
         if not rows:
             raise DataError(f"{path}: empty")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64, UInt8
 
-from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.errors import ConfigError, SequenceError, raising
 from dnar2mae.genome.alphabet import complement, encode
 from dnar2mae.genome.bed import read_regions
 from dnar2mae.genome.store import Genome
@@ -93,11 +93,9 @@ def _from_bed(path: Path, genome: Genome) -> Sequences:
 
 def _from_table(path: Path) -> Sequences:
     separator = "\t" if ".tsv" in path.name.lower() else ","
-    try:
+    with raising(SequenceError, f"{path}: cannot be read as a table", *READ_ERRORS, ValueError):
         with open_maybe_gzip(path) as file:
             table = pd.read_csv(file, sep=separator)
-    except (*READ_ERRORS, ValueError) as error:
-        raise SequenceError(f"{path}: cannot be read as a table: {' '.join(str(error).split())}") from error
     if "sequence" not in table.columns:
         raise SequenceError(f"{path}: expected a column named sequence, got {', '.join(map(str, table.columns))}")
     if table.empty:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.errors import DataError
+from dnar2mae.errors import DataError, raising
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.folder import read_folder
 from dnar2mae.modalities.image.images import ArrayImages, Images
@@ -38,7 +38,8 @@ def open_images(path: Path, config: ImageConfig) -> Images:
 
 
 def _read_numpy(path: Path, config: ImageConfig) -> Images:
-    try:
+    damage = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+    with raising(DataError, f"{path}: not a {path.suffix} file of plain numbers", *damage):
         if path.suffix == ".npy":
             return ArrayImages(str(path), np.load(path, mmap_mode="r"), config.channels)
         with np.load(path) as file:
@@ -50,10 +51,6 @@ def _read_numpy(path: Path, config: ImageConfig) -> Images:
             if config.labels_key in names and len(names) > 1:
                 _attach_labels(images, file[config.labels_key], str(path), f"{path}: {config.labels_key}")
             return images
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: not a {path.suffix} file of plain numbers: {error}") from error
 
 
 def _read_idx_pair(path: Path, config: ImageConfig) -> Images:
@@ -72,11 +69,9 @@ def read_idx(path: Path) -> np.ndarray:
     DataError
         If it is not one, or shorter or longer than its header says.
     """
-    try:
+    with raising(DataError, f"{path}: damaged gzip file", *READ_ERRORS):
         with open_maybe_gzip(path) as file:
             content = file.read()
-    except READ_ERRORS as error:
-        raise DataError(f"{path}: damaged gzip file: {error}") from error
     if content[:3] != bytes((0, 0, _IDX_UINT8)) or len(content) < 4 or len(content) < 4 + 4 * content[3]:
         raise DataError(f"{path}: neither a folder, nor .npy or .npz, nor an IDX file of unsigned bytes")
     shape = np.frombuffer(content, ">u4", content[3], 4).astype(int)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.errors import DataError, needing, raising
 from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.images import ArrayImages, Images, text
 
@@ -101,10 +101,8 @@ class _ImageFiles(Images):
 
     def _decode(self, path: Path) -> np.ndarray:
         with _opened(path) as image:
-            try:
+            with raising(DataError, f"{path}: cannot be decoded", OSError, SyntaxError, ValueError):
                 picture = image.convert("L" if self.shape[2] == 1 else "RGB")
-            except (OSError, SyntaxError, ValueError) as error:
-                raise DataError(f"{path}: cannot be decoded: {error}") from error
         if self.size:
             picture = _central_square(picture, self.size)
         return np.asarray(picture)
@@ -121,13 +119,8 @@ def _central_square(picture: Any, size: int) -> Any:
 
 
 def _opened(path: Path) -> Any:
-    try:
+    with needing("--modality image with a folder", "Pillow", "dnar2mae[images]"):
         from PIL import Image
-    except ImportError as error:
-        raise ConfigError("folders of images need the package Pillow: pip install 'dnar2mae[images]'") from error
-    try:
+    damage = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+    with raising(DataError, f"{path}: not an image that Pillow can read", *damage):
         return Image.open(path)
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not an image that Pillow can read") from error

@@ -9,7 +9,7 @@ import numpy as np
 
 from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, DataError, RunError
+from dnar2mae.errors import ConfigError, DataError, RunError, raising
 from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.image.arrays import open_images
@@ -220,8 +220,6 @@ class ImageModality(Modality):
 
 
 def _read_shape(path: Path) -> tuple[int, int, int]:
-    try:
+    with raising(RunError, f"{path}: cannot read the shape of the images", OSError, ValueError, KeyError, TypeError):
         content = json.loads(path.read_text())
         return content["height"], content["width"], content["channels"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: cannot read the shape of the images: {error}") from error

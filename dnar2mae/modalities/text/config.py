@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnar2mae.config import Positional, Settings
-from dnar2mae.errors import ConfigError, require, require_choices
+from dnar2mae.errors import ConfigError, raising, require, require_choices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +40,8 @@ class TextConfig(Settings):
         require(self.window_tokens >= 8, "data.window-tokens", "at least 8", self.window_tokens)
         require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
         require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
-        try:
+        with raising(ConfigError, f"--data.start must be a regular expression, got {self.start}", re.error):
             re.compile(self.start or "")
-        except re.error as error:
-            raise ConfigError(f"--data.start must be a regular expression, got {self.start}: {error}") from error
 
     def ignored(self) -> dict[str, str]:
         """Return the settings without effect beside a pattern of starts or named validation files."""

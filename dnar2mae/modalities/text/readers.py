@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.errors import DataError, needing, raising
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
 from dnar2mae.storage.progress import progress_bar
@@ -75,10 +75,8 @@ def texts(path: Path, field: str) -> list[str]:
     if field not in (reader.fieldnames or []):
         present = ", ".join(reader.fieldnames or []) or "nothing"
         raise DataError(f"{path}: the table must have a column {field}, got {present}")
-    try:
+    with raising(DataError, f"{path}:{reader.line_num}: not a table", csv.Error):
         return [row[field] or "" for row in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not a table: {error}") from error
 
 
 def _suffix(path: Path) -> str:
@@ -88,7 +86,7 @@ def _suffix(path: Path) -> str:
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file, decoded one by one, so that an error names the byte."""
     position = 0
-    try:
+    with raising(DataError, f"{path}: cannot be read", *READ_ERRORS):
         with open_maybe_gzip(path) as file:
             for raw in file:
                 line = raw.removeprefix(b"\xef\xbb\xbf") if position == 0 else raw  # a byte order mark
@@ -100,8 +98,6 @@ def _lines(path: Path) -> Iterator[str]:
                         f"{path}: text must be UTF-8, got byte 0x{line[error.start]:02x} at {at}"
                     ) from error
                 position += len(raw)
-    except READ_ERRORS as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _groups(lines: Iterator[str], is_cut: Callable[[str], Any], *, keep: bool) -> Iterator[str]:
@@ -135,29 +131,24 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
 
 def _arrow_files(folder: Path) -> list[Path]:
     """Return the files of a data set that ``save_to_disk`` wrote, in its order."""
-    try:
+    rule = f"{folder}: a data set on disk must have a state.json that lists its files"
+    with raising(DataError, rule, OSError, ValueError, KeyError, TypeError):
         state = json.loads((folder / "state.json").read_text())
         files = [folder / item["filename"] for item in state["_data_files"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: a data set on disk must have a state.json that lists its files: {error}") from error
     if state.get("_indices_files"):
         raise DataError(f"{folder}: the data set is a selection by index; save it anew after flatten_indices()")
     return files
 
 
 def _arrow(path: Path, field: str) -> Iterator[str]:
-    try:
+    with needing(f"{path}: a data set", "pyarrow", "dnar2mae[parquet]"):
         import pyarrow as pa
-    except ImportError as error:
-        raise ConfigError(f"{path}: needs the package pyarrow: pip install 'dnar2mae[parquet]'") from error
-    try:
+    with raising(DataError, f"{path}: cannot be read as an Arrow stream", OSError, pa.ArrowInvalid):
         with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
             if field not in stream.schema.names:
                 raise DataError(f"{path}: the data set must have {field}, got {', '.join(stream.schema.names)}")
             for batch in stream:
                 yield from (text or "" for text in batch.column(field).to_pylist())
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: cannot be read as an Arrow stream: {' '.join(str(error).split())}") from error
 
 
 def spaced_documents(paths: Sequence[str], *, field: str, max_letters: int) -> Iterator[str]:
