@@ -58,6 +58,12 @@ class Batch:
     masks: DrawnMasks | None = None
     """Masks of the step, drawn ahead of it; None: the model draws them."""
 
+    @classmethod
+    def of_arrays(cls, **arrays: np.ndarray | None) -> "Batch":
+        """Return the batch of NumPy arrays, by the names of the fields; by default every token weighs 1."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+        return cls(**{"weight": torch.ones(tensors["tokens"].shape)} | tensors)
+
     def to(self, device: torch.device) -> "Batch":
         """Copy to a device, asynchronously where the memory is pinned."""
         return _changed(self, lambda x: x.to(device, non_blocking=True))

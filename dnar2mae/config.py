@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from dnar2mae.errors import ConfigError, raising, require, require_choices
+from dnar2mae.errors import ConfigError, raising, require, require_choices, require_ranges
 from dnar2mae.mask_laws import LAWS, MaskLaw, training_laws
 
 try:
@@ -96,11 +96,9 @@ class DataConfig(Settings):
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.window_bp >= 8, "data.window-bp", "at least 8", self.window_bp)
-        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
-        require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
-        require(0 <= self.max_n_share < 1, "data.max-n-share", "in [0, 1)", self.max_n_share)
-        require(0 <= self.soft_mask_weight <= 1, "data.soft-mask-weight", "in [0, 1]", self.soft_mask_weight)
+        ranges = {"at least 8": ["window_bp"], "in (0, 0.5]": ["validation_share"], "at least 1": ["validation_blocks"]}
+        ranges |= {"in [0, 1)": ["max_n_share"], "in [0, 1]": ["soft_mask_weight"]}
+        require_ranges(self, ranges, "data.")
         require(all(w > 0 for w in self.weights), "data.weights", "all > 0", self.weights)
         if self.weights and len(self.weights) != len(self.genomes):
             raise ConfigError(
@@ -171,12 +169,8 @@ class MaskConfig(Settings):
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self, "mask.")
-        for name in ("low", "high", "ratio"):
-            value = getattr(self, name)
-            require(0 < value < 1, f"mask.{name}", "in (0, 1)", value)
-        require(self.span_mean >= 1, "mask.span-mean", "at least 1", self.span_mean)
-        require(self.span_max >= 1, "mask.span-max", "at least 1", self.span_max)
-        require(self.pmi_length >= 2, "mask.pmi-length", "at least 2", self.pmi_length)
+        ranges = {"in (0, 1)": ["low", "high", "ratio"], "at least 1": ["span_mean", "span_max"]}
+        require_ranges(self, ranges | {"at least 2": ["pmi_length"]}, "mask.")
         ratios_ok = len(self.ratios) > 0 and all(0 < r < 1 for r in self.ratios)
         require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
         shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
@@ -248,15 +242,19 @@ class ModelConfig(Settings):
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self, "model.")
-        sizes = ("width", "depth", "heads", "mlp_width", "global_every", "local_tokens", "decoder_depth")
-        for name in sizes:
-            value = getattr(self, name)
-            require(value >= 1, f"model.{name.replace('_', '-')}", "at least 1", value)
+        sizes = [
+            "width",
+            "depth",
+            "heads",
+            "mlp_width",
+            "global_every",
+            "local_tokens",
+            "decoder_depth",
+            "mlp_channels",
+        ]
+        require_ranges(self, {"at least 1": sizes}, "model.")
         odd = self.conv_kernel is None or (self.conv_kernel >= 1 and self.conv_kernel % 2 == 1)
         require(odd, "model.conv-kernel", "odd", self.conv_kernel)
-        require(
-            self.mlp_channels is None or self.mlp_channels >= 1, "model.mlp-channels", "at least 1", self.mlp_channels
-        )
         width_ok = self.decoder_width >= 2 and self.decoder_width % (2 * self.decoder_heads) == 0
         require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
         fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
@@ -322,17 +320,13 @@ class OptimizerConfig(Settings):
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self, "optimizer.")
-        require(self.lr > 0, "optimizer.lr", "> 0", self.lr)
-        require(self.muon_lr is None or self.muon_lr > 0, "optimizer.muon-lr", "> 0", self.muon_lr)
-        require(self.warmup_steps >= 0, "optimizer.warmup-steps", "at least 0", self.warmup_steps)
-        require(0 <= self.decay_share <= 1, "optimizer.decay-share", "in [0, 1]", self.decay_share)
-        require(0 <= self.final_lr_share <= 1, "optimizer.final-lr-share", "in [0, 1]", self.final_lr_share)
-        require(self.weight_decay >= 0, "optimizer.weight-decay", "at least 0", self.weight_decay)
-        for name in ("beta1", "beta2"):
-            require(0 <= getattr(self, name) < 1, f"optimizer.{name}", "in [0, 1)", getattr(self, name))
-        require(self.spike is None or self.spike > 1, "optimizer.spike", "> 1", self.spike)
-        require(self.clip >= 0, "optimizer.clip", "at least 0", self.clip)
-        require(self.ema is None or 0 < self.ema < 1, "optimizer.ema", "in (0, 1)", self.ema)
+        ranges = {"> 0": ["lr", "muon_lr"], "> 1": ["spike"], "at least 0": ["warmup_steps", "weight_decay", "clip"]}
+        ranges |= {
+            "in [0, 1]": ["decay_share", "final_lr_share"],
+            "in [0, 1)": ["beta1", "beta2"],
+            "in (0, 1)": ["ema"],
+        }
+        require_ranges(self, ranges, "optimizer.")
 
     def ignored(self) -> dict[str, str]:
         """Return settings of other schedules."""
@@ -405,14 +399,9 @@ class PretrainConfig(Settings, Generic[Data]):
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self)
-        for name in ("steps", "batch_size", "validate_every", "validation_windows", "checkpoint_every"):
-            value = getattr(self, name)
-            require(value >= 1, name.replace("_", "-"), "at least 1", value)
-        require(self.keep_checkpoints >= 1, "keep-checkpoints", "at least 1", self.keep_checkpoints)
-        require(self.num_workers >= 0, "num-workers", "at least 0", self.num_workers)
-        require(self.max_hours is None or self.max_hours > 0, "max-hours", "> 0", self.max_hours)
-        require(self.max_skipped >= 1, "max-skipped", "at least 1", self.max_skipped)
-        require(self.timeout_s > 0, "timeout-s", "> 0", self.timeout_s)
+        counts = ["steps", "batch_size", "validate_every", "validation_windows", "checkpoint_every"]
+        counts += ["keep_checkpoints", "max_skipped"]
+        require_ranges(self, {"at least 1": counts, "at least 0": ["num_workers"], "> 0": ["max_hours", "timeout_s"]})
         require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0

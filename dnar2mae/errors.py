@@ -1,6 +1,6 @@
 """Exceptions for users, each also derived from the built-in that a caller would expect; and checks of settings."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any, Literal, get_args, get_origin
@@ -69,6 +69,37 @@ def require(ok: bool, name: str, rule: str, value: object) -> None:
     """Raise a ``ConfigError`` that names a setting by its flag, the rule and the value, unless ``ok``."""
     if not ok:
         raise ConfigError(f"--{name} must be {rule}, got {value}")
+
+
+def require_ranges(settings: Any, ranges: Mapping[str, Sequence[str]], prefix: str = "") -> None:
+    """Check numbers of a dataclass; None, which stands for a default, keeps every rule.
+
+    Parameters
+    ----------
+    settings
+        The dataclass.
+    ranges
+        Names of fields by their rule: ``at least 1``, ``> 0``, or an interval such as ``in (0, 0.5]``.
+    prefix
+        Prefix of the fields' names in flags, such as ``mask.``.
+
+    Raises
+    ------
+    ConfigError
+        If a number breaks its rule.
+    """
+    for rule, names in ranges.items():
+        for name in names:
+            value = getattr(settings, name)
+            require(value is None or _keeps(value, rule), prefix + name.replace("_", "-"), rule, value)
+
+
+def _keeps(value: float, rule: str) -> bool:
+    *kind, low, high = rule.replace(",", "").split()
+    if kind == ["in"]:
+        above = value >= float(low[1:]) if low[0] == "[" else value > float(low[1:])
+        return above and (value <= float(high[:-1]) if high[-1] == "]" else value < float(high[:-1]))
+    return value > float(high) if low == ">" else value >= float(high)
 
 
 def require_choices(settings: Any, prefix: str = "") -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from dnar2mae.errors import ConfigError, require
+from dnar2mae.errors import ConfigError, require, require_ranges
 
 BuiltTask = Literal["promoter", "coding", "splice", "gene_start", "strand"]
 TASKS: tuple[BuiltTask, ...] = get_args(BuiltTask)
@@ -37,12 +37,10 @@ class BuildConfig:
         unknown = sorted(set(self.tasks) - set(TASKS))
         require(not unknown, "tasks", f"some of {', '.join(TASKS)}", ", ".join(unknown))
         require(self.length_bp >= 20 and self.length_bp % 4 == 0, "length-bp", "a multiple of 4 >= 20", self.length_bp)
-        require(self.gap_bp >= 0, "gap-bp", "at least 0", self.gap_bp)
+        require_ranges(self, {"at least 0": ["gap_bp", "seed"], "at least 1": ["max_examples"]})
         least = self.gap_bp + self.length_bp
         fits = self.block_bp is None or self.block_bp > least
         require(fits, "block-bp", f"above gap and length together ({least})", self.block_bp)
-        require(self.max_examples >= 1, "max-examples", "at least 1", self.max_examples)
-        require(self.seed >= 0, "seed", "at least 0", self.seed)
         both = sorted(set(self.dev) & set(self.test))
         require(not both, "test", "disjoint from --dev", ", ".join(both))
         if bool(self.dev) != bool(self.test):

@@ -32,7 +32,7 @@ from dnar2mae.benchmarks.speed.learners import HeldOut, Learner, flops_per_step
 from dnar2mae.benchmarks.speed.readings import follow
 from dnar2mae.benchmarks.speed.recipes import RECIPES, recipe_config
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, require
+from dnar2mae.errors import ConfigError, require_ranges
 from dnar2mae.run.directory import environment
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -73,9 +73,7 @@ class TimeToLossSettings:
         for name in self.recipes:
             if name not in RECIPES:
                 raise ConfigError(f"--recipes must be of {', '.join(RECIPES)}, got {name}")
-        for name in ("seconds", "windows", "validations"):
-            require(getattr(self, name) > 0, name, "> 0", getattr(self, name))
-        require(self.steps is None or self.steps > 0, "steps", "> 0", self.steps)
+        require_ranges(self, {"> 0": ["seconds", "windows", "validations", "steps"]})
 
 
 def new_learner(config: PretrainConfig, recipe: str, folder: Path) -> Learner:

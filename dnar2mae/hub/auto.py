@@ -163,8 +163,7 @@ class Dnar2maeForMaskedLM(Dnar2maeModel):
         logits, loss = self.network.logits(last), None
         if labels is not None:
             vocabulary = self.network.vocabulary
-            known = (labels >= vocabulary.first_real) & (labels < vocabulary.first_real + vocabulary.num_real)
-            labels = labels.where(known, _IGNORED)
+            labels = labels.where(vocabulary.is_real(labels), _IGNORED)
             loss = self.loss_function(logits, labels, vocab_size=vocabulary.size, **loss_settings)
         output = MaskedLMOutput(loss=loss, logits=logits, hidden_states=states)
         return output.to_tuple() if return_dict is False else output

@@ -69,8 +69,7 @@ def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parit
     shown = batch["input_ids"].clone()
     # Every seventh token is masked, so that [MASK] is compared as well.
     shown[:, ::7] = torch.where(valid[:, ::7], ours.tokenizer.vocabulary.mask_id, shown[:, ::7])
-    vocabulary = ours.tokenizer.vocabulary
-    real = slice(vocabulary.first_real, vocabulary.first_real + vocabulary.num_real)
+    real = ours.tokenizer.vocabulary.real
     with torch.inference_mode():
         mine = ours.module.logits(ours.module(shown, valid))[valid][:, real]
         reference = theirs(input_ids=shown, attention_mask=batch["attention_mask"]).logits[valid][:, real]

@@ -45,7 +45,6 @@ def masked_log_probabilities(
     if module.decoder is not None:
         raise RunError("masked predictions need a model of --model.objective mlm, got mae")
     device = next(module.parameters()).device
-    real = slice(module.vocabulary.first_real, module.vocabulary.first_real + module.vocabulary.num_real)
     predictions: list[np.ndarray] = [np.empty(0)] * len(tokens)
     for members in _batches(tokens, positions, batch_tokens or tokens_at_once(device)):
         counts = [len(positions[i]) for i in members]
@@ -55,7 +54,7 @@ def masked_log_probabilities(
         ids = torch.from_numpy(np.stack([tokens[i] for i in members])).to(device)
         hidden = module.encoder.encode_span(module.embedder(ids), start, end)
         logits = module.logits(hidden[row, torch.from_numpy(position - start).to(device)])
-        scores = F.log_softmax(logits[:, real], dim=-1).cpu().numpy()
+        scores = F.log_softmax(logits[:, module.vocabulary.real], dim=-1).cpu().numpy()
         for i, part in zip(members, np.split(scores, np.cumsum(counts)[:-1]), strict=True):
             predictions[i] = part
     return predictions

@@ -43,10 +43,10 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
         if name != default.modality:
             default = preset_for(name, default)
         of_modality: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
-    return structured(_merged(to_dict(default), content), of_modality, str(path))
+    return structured(_merged(to_dict(default), content), of_modality, path)
 
 
-def structured(content: Any, kind: Any, where: str) -> Any:
+def structured(content: Any, kind: Any, where: str | Path) -> Any:
     """Return settings of the class ``kind`` from nested plain values; what these leave out has its default.
 
     Raises
@@ -54,7 +54,7 @@ def structured(content: Any, kind: Any, where: str) -> Any:
     ConfigError
         If a key is missing or unknown or a value breaks its rule; every fault is named, after ``where``.
     """
-    with raising(ConfigError, where, ConfigError):
+    with raising(ConfigError, str(where), ConfigError):
         try:
             return _CONVERTER.structure(content, kind)
         except ClassValidationError as error:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from dnar2mae.errors import ConfigError, require, require_choices
+from dnar2mae.errors import ConfigError, require, require_choices, require_ranges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,6 +117,4 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        for name, least in (("num_ratios", 2), ("num_points", 0), ("repetitions", 2)):
-            value = getattr(self, name)
-            require(value >= least, name.replace("_", "-"), f"at least {least}", value)
+        require_ranges(self, {"at least 2": ["num_ratios", "repetitions"], "at least 0": ["num_points"]})

@@ -1,7 +1,7 @@
 """The part of a tokenizer that masking and the model use, for DNA and text alike."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -27,6 +27,15 @@ class Vocabulary:
     """Tokens from one anchor to the next that shares no base with it (``ceil(k / stride)``)."""
     bases_per_token: int = 1
     """Base pairs that one predicted token stands for, by which losses become bits per base."""
+
+    @property
+    def real(self) -> slice:
+        """Ids of the real tokens."""
+        return slice(self.first_real, self.first_real + self.num_real)
+
+    def is_real(self, ids: Any) -> Any:
+        """Mark the real tokens of an array or tensor of ids."""
+        return (ids >= self.first_real) & (ids < self.first_real + self.num_real)
 
 
 class Encoded(NamedTuple):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnar2mae.config import Positional, Settings
-from dnar2mae.errors import require, require_choices
+from dnar2mae.errors import require, require_choices, require_ranges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,12 +47,9 @@ class CellConfig(Settings):
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self, "data.")
-        for name in ("num_genes", "num_tokens", "block_cells", "buffer_cells"):
-            value = getattr(self, name)
-            require(value >= 1, f"data.{name.replace('_', '-')}", "at least 1", value)
-        require(self.memory_mb >= 0, "data.memory-mb", "at least 0", self.memory_mb)
-        require(0 <= self.zero_share < 1, "data.zero-share", "in [0, 1)", self.zero_share)
-        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
+        ranges = {"at least 1": ["num_genes", "num_tokens", "block_cells", "buffer_cells"], "at least 0": ["memory_mb"]}
+        ranges |= {"in [0, 1)": ["zero_share"], "in (0, 0.5]": ["validation_share"]}
+        require_ranges(self, ranges, "data.")
         together = (self.validation_column is None) == (not self.validation_values)
         require(together, "data.validation-values", "given with --data.validation-column", self.validation_values)
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
 from dnar2mae.batch import Batch
@@ -32,10 +31,10 @@ class WholeEncoder:
     def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
         values = rows.values.toarray()
-        tokens = torch.arange(values.shape[1], dtype=torch.int32).repeat(len(values), 1)
-        maskable = torch.from_numpy(rows.present & (rows.library > 0)[:, None])
+        tokens = np.tile(np.arange(values.shape[1], dtype=np.int32), (len(values), 1))
+        maskable = rows.present & (rows.library > 0)[:, None]
         shown = _with_library(values, rows.library, self.is_counts)
-        return Batch(tokens, maskable, torch.ones(maskable.shape), torch.from_numpy(sample_ids), values=shown)
+        return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, values=shown)
 
 
 class GeneEncoder:
@@ -64,14 +63,8 @@ class GeneEncoder:
         shown = np.take_along_axis(values, np.take_along_axis(tokens, repeated, 1), 1)
         documents = np.where(real, 0, -1).astype(np.int32)
         documents[:, 0] = 0  # no row is all padding, even of a cell without counts
-        return Batch(
-            torch.from_numpy(tokens.astype(np.int32)),
-            torch.from_numpy(real),
-            torch.ones(tokens.shape),
-            torch.from_numpy(sample_ids),
-            values=_with_library(shown, rows.library, self.is_counts),
-            documents=torch.from_numpy(documents),
-        )
+        parts = {"values": _with_library(shown, rows.library, self.is_counts), "documents": documents}
+        return Batch.of_arrays(tokens=tokens.astype(np.int32), maskable=real, sample_ids=sample_ids, **parts)
 
     def _choose(
         self, values: Float[np.ndarray, "B G"], present: Bool[np.ndarray, "B G"], draw_ids: Int[np.ndarray, " B"]
@@ -79,7 +72,8 @@ class GeneEncoder:
         """Return the genes of each cell in the order of the vocabulary, padded with 0, and which are real."""
         share, num_genes = self.config.zero_share, values.shape[1]
         most = min(self.config.num_tokens, num_genes)
-        noise = self._noise(draw_ids, num_genes)
+        words = draw(self.seed, Stream.GENES, draw_ids[:, None], np.arange(-(-num_genes // 4)))
+        noise = np.concatenate(words, 1)[:, :num_genes] / 2**32
         expressed = (values != 0) & present
         silent = (values == 0) & present
         num_expressed = np.minimum(expressed.sum(1), max(most - int(most * share), 1))
@@ -95,14 +89,10 @@ class GeneEncoder:
         real = tokens < num_genes
         return np.where(real, tokens, 0), real
 
-    def _noise(self, draw_ids: Int[np.ndarray, " B"], num_genes: int) -> Float[np.ndarray, "B G"]:
-        words = draw(self.seed, Stream.GENES, draw_ids[:, None], np.arange(-(-num_genes // 4)))
-        return np.concatenate(words, 1)[:, :num_genes] / 2**32
-
 
 def _with_library(
     values: Float[np.ndarray, "B T"], library: Float[np.ndarray, " B"], is_counts: bool
-) -> Float[torch.Tensor, "B T P"]:
+) -> Float[np.ndarray, "B T P"]:
     """Return the values that the model takes: alone, or each count with its cell's total."""
     parts = [values, np.broadcast_to(library[:, None], values.shape)] if is_counts else [values]
-    return torch.from_numpy(np.stack(parts, -1).astype(np.float32, copy=False))
+    return np.stack(parts, -1).astype(np.float32, copy=False)

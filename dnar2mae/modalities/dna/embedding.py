@@ -172,8 +172,7 @@ class SequenceEmbedder:
 
     def _known(self, piece: SequencePiece) -> Bool[np.ndarray, " _"]:
         """Return which of a piece's new tokens, forward strand, have no unknown base."""
-        ids, vocabulary = piece.tokens[:: -1 if piece.flipped else 1][piece.skip :], self.tokenizer.vocabulary
-        return (ids >= vocabulary.first_real) & (ids < vocabulary.first_real + vocabulary.num_real)
+        return self.tokenizer.vocabulary.is_real(piece.tokens[:: -1 if piece.flipped else 1][piece.skip :])
 
     def _pieces(self, codes: Sequence[UInt8[np.ndarray, " _"]]) -> Iterator[SequencePiece]:
         tokens, both_strands = grid(self.tokenizer), self.options.both_strands

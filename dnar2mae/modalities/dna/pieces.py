@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from dnar2mae.batch import Batch
@@ -84,13 +83,5 @@ class PieceTokenizer:
                 lower = np.append(0, np.cumsum(codes[row] & SOFT_MASK > 0))  # soft-masked bases before each position
                 ends = np.cumsum(sizes)[:count]
                 weight[row, :count][lower[ends] > lower[ends - sizes[:count]]] = soft_mask_weight
-        first = self.vocabulary.first_real
-        maskable = (tokens >= first) & (tokens < first + self.vocabulary.num_real)
-        return Batch(
-            tokens=torch.from_numpy(tokens),
-            maskable=torch.from_numpy(maskable),
-            weight=torch.from_numpy(weight),
-            sample_ids=torch.from_numpy(sample_ids),
-            units=torch.from_numpy(units),
-            documents=torch.from_numpy(documents),
-        )
+        maskable, parts = self.vocabulary.is_real(tokens), {"units": units, "documents": documents}
+        return Batch.of_arrays(tokens=tokens, maskable=maskable, weight=weight, sample_ids=sample_ids, **parts)

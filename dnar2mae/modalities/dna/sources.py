@@ -92,11 +92,6 @@ class SequenceSource:
         is_real = np.arange(lengths.max()) < lengths[:, None]
         tokens = np.full(is_real.shape, self.tokenizer.vocabulary.pad_id, np.int32)
         tokens[is_real] = np.concatenate(ids_of_rows)
-        first, documents = self.tokenizer.vocabulary.first_real, is_real.astype(np.int32) - 1
-        return Batch(
-            tokens=torch.from_numpy(tokens),
-            maskable=torch.from_numpy((tokens >= first) & (tokens < first + self.tokenizer.vocabulary.num_real)),
-            weight=torch.ones(tokens.shape),
-            sample_ids=torch.from_numpy(sample_ids),
-            documents=None if is_real.all() else torch.from_numpy(documents),
-        )
+        maskable = self.tokenizer.vocabulary.is_real(tokens)
+        documents = None if is_real.all() else is_real.astype(np.int32) - 1
+        return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, documents=documents)

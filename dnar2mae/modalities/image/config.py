@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dnar2mae.config import Positional, Settings
-from dnar2mae.errors import require
+from dnar2mae.errors import require, require_ranges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +36,6 @@ class ImageConfig(Settings):
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require(self.size is None or self.size >= 1, "data.size", "at least 1", self.size)
+        ranges = {"at least 1": ["size", "patch"], "at least 0": ["shift", "memory_mb"]}
+        require_ranges(self, ranges | {"in (0, 0.5]": ["validation_share"]}, "data.")
         require(self.channels in (None, 1, 3), "data.channels", "1 or 3", self.channels)
-        require(self.patch >= 1, "data.patch", "at least 1", self.patch)
-        require(self.shift >= 0, "data.shift", "at least 0", self.shift)
-        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
-        require(self.memory_mb >= 0, "data.memory-mb", "at least 0", self.memory_mb)

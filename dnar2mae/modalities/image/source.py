@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -128,8 +127,7 @@ def values_of(batch: Batch) -> Float[Tensor, "B T P"]:
 
 
 def _batch(pixels: Float[np.ndarray, "B H W C"], sample_ids: np.ndarray, patch: int) -> Batch:
-    values = torch.from_numpy(to_patches(pixels, patch))
-    shape = values.shape[:2]
-    tokens = torch.arange(shape[1], dtype=torch.int32).repeat(shape[0], 1)
-    maskable = torch.ones(shape, dtype=torch.bool)
-    return Batch(tokens, maskable, torch.ones(shape), torch.from_numpy(sample_ids), values=values)
+    values = to_patches(pixels, patch)
+    tokens = np.tile(np.arange(values.shape[1], dtype=np.int32), (len(values), 1))
+    maskable = np.ones(tokens.shape, bool)
+    return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, values=values)

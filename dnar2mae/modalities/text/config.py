@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dnar2mae.config import Positional, Settings
-from dnar2mae.errors import ConfigError, raising, require, require_choices
+from dnar2mae.errors import ConfigError, raising, require_choices, require_ranges
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +37,8 @@ class TextConfig(Settings):
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self, "data.")
-        require(self.window_tokens >= 8, "data.window-tokens", "at least 8", self.window_tokens)
-        require(0 < self.validation_share <= 0.5, "data.validation-share", "in (0, 0.5]", self.validation_share)
-        require(self.validation_blocks >= 1, "data.validation-blocks", "at least 1", self.validation_blocks)
+        ranges = {"at least 8": ["window_tokens"], "in (0, 0.5]": ["validation_share"]}
+        require_ranges(self, ranges | {"at least 1": ["validation_blocks"]}, "data.")
         with raising(ConfigError, f"--data.start must be a regular expression, got {self.start}", re.error):
             re.compile(self.start or "")
 

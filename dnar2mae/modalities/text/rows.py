@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from dnar2mae.batch import Batch
@@ -25,16 +24,8 @@ def batch_of(pieces: Sequence[StreamPiece], sample_ids: np.ndarray, vocabulary: 
         tokens[row, :count] = piece.tokens
         documents[row, :count] = piece.documents - piece.documents[0] if count else 0
         units[row, :count] = 1 if piece.sizes is None else piece.sizes
-    first, num = vocabulary.first_real, vocabulary.num_real
-    maskable = (tokens >= first) & (tokens < first + num)
-    return Batch(
-        tokens=torch.from_numpy(tokens),
-        maskable=torch.from_numpy(maskable),
-        weight=torch.ones(shape),
-        sample_ids=torch.from_numpy(sample_ids),
-        units=torch.from_numpy(units),
-        documents=torch.from_numpy(documents),
-    )
+    maskable, parts = vocabulary.is_real(tokens), {"units": units, "documents": documents}
+    return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, **parts)
 
 
 class _Rows(ABC):
