@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+_CONFIGS = ("PretrainConfig", "DataConfig", "TokenizerConfig", "MaskConfig", "ModelConfig", "OptimizerConfig")
 _PUBLIC = {
     "Genome": "dnar2mae.genome.store",
     "KmerTokenizer": "dnar2mae.tokenizers",
@@ -11,14 +12,9 @@ _PUBLIC = {
     "Masker": "dnar2mae.masking",
     "pretrain": "dnar2mae.training.pretrain",
     "RunResult": "dnar2mae.run.result",
-    "PretrainConfig": "dnar2mae.config",
-    "DataConfig": "dnar2mae.config",
-    "TokenizerConfig": "dnar2mae.config",
-    "MaskConfig": "dnar2mae.config",
-    "ModelConfig": "dnar2mae.config",
-    "OptimizerConfig": "dnar2mae.config",
     "PRESETS": "dnar2mae.presets",
     "Dnar2maeError": "dnar2mae.errors",
+    **dict.fromkeys(_CONFIGS, "dnar2mae.config"),
 }
 
 __all__ = list(_PUBLIC)

@@ -6,7 +6,6 @@ Prints rates, their ratio to the floor (reading the file; SHA-256 of, or copying
 resident memory; appends rows to ``benchmarks/results/genome.csv``. One thread.
 """
 
-import csv
 import hashlib
 import os
 import platform
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from dnar2mae.benchmarks.speed import rows
 from dnar2mae.config import DataConfig
 from dnar2mae.genome.split import split
 from dnar2mae.genome.store import Genome
@@ -31,7 +31,6 @@ from dnar2mae.run.directory import environment
 from dnar2mae.tokenizers import KmerTokenizer
 
 RESULTS = Path(__file__).parents[1] / "results" / "genome.csv"
-FIELDS = ["what", "rate", "unit", "floor", "share_of_floor", "peak_rss_mb", "megabases", "commit", "date", "device"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +76,14 @@ def read_through(path: Path) -> None:
 
 def main(settings: GenomeBenchSettings) -> int:
     """Generate, time, print, record."""
-    rows = []
+    stamp = environment()
+    about = {"megabases": settings.megabases, "commit": stamp["commit"], "date": stamp["started"][:10]}
+    about["device"] = f"{platform.machine()}, one core"
 
     def note(what: str, rate: float, unit: str, floor: float) -> None:
-        rows.append([what, f"{rate:.4g}", unit, f"{floor:.4g}", f"{rate / floor:.3f}", f"{peak_rss_mb():.0f}"])
+        row = {"what": what, "rate": f"{rate:.4g}", "unit": unit, "floor": f"{floor:.4g}"}
+        row |= {"share_of_floor": f"{rate / floor:.3f}", "peak_rss_mb": f"{peak_rss_mb():.0f}"}
+        rows.append(RESULTS, row | about)
         print(
             f"{what:34} {rate:12,.0f} {unit:12} {rate / floor:6.1%} of the floor, {peak_rss_mb():5.0f} MB", flush=True
         )
@@ -110,12 +113,6 @@ def main(settings: GenomeBenchSettings) -> int:
             encode = partial(KmerTokenizer(k, stride).encode, codes)
             rate = codes.size / 1e6 / min(seconds(encode) for _ in range(5))
             note(f"tokens, k = {k}, stride = {stride}", rate, "Mb/s", copied)
-    stamp = environment()
-    RESULTS.parent.mkdir(exist_ok=True)
-    new = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        tail = [settings.megabases, stamp["commit"], stamp["started"][:10], f"{platform.machine()}, one core"]
-        csv.writer(file).writerows([FIELDS] * new + [[*row, *tail] for row in rows])
     return 0
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from dnar2mae.benchmarks.speed import rows
+from dnar2mae.benchmarks.speed.end_to_end import random_genome
 from dnar2mae.config import DataConfig
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model, TrainedModel
@@ -56,12 +57,10 @@ class VariantBenchSettings:
 
 def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
     """Write a FASTA of random bases, and a VCF of substitutions at random positions."""
-    rng = np.random.default_rng(0)
-    bases = np.frombuffer(b"ACGT", np.uint8)[rng.integers(0, 4, 1_000_000)]
-    fasta, vcf = folder / "random.fa", folder / "random.vcf"
-    fasta.write_bytes(b">random\n" + bases.tobytes() + b"\n")
+    fasta, vcf = random_genome(folder, 1_000_000), folder / "random.vcf"
+    bases = fasta.read_bytes().splitlines()[1]
     lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
-    for start in np.sort(rng.choice(len(bases), num_snvs, replace=False)).tolist():
+    for start in np.sort(np.random.default_rng(1).choice(len(bases), num_snvs, replace=False)).tolist():
         ref = chr(bases[start])
         lines.append(f"random\t{start + 1}\t.\t{ref}\t{'ACGT'.replace(ref, '')[start % 3]}\t.\t.\t.")
     vcf.write_text("\n".join(lines) + "\n")

@@ -6,7 +6,7 @@ All read the same windows of a genome, and are judged at the same masks of the s
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from dnar2mae.config import DataConfig, MaskConfig, PretrainConfig
 from dnar2mae.masking import Masker, MaskPlan, corrupt, fixed_masks
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.training.device import choose_device
+from dnar2mae.training.optimizer import learning_rate
 from dnar2mae.training.validation import masked_sums
 
 AfterStep = Callable[[int], object]
@@ -72,14 +73,12 @@ class Learner(ABC):
         Where it may write.
     """
 
+    model: nn.Module
+    """What is trained."""
+
     def __init__(self, config: PretrainConfig, folder: Path) -> None:
         self.config, self.folder = config, folder
         self.device, self.autocast = choose_device(config)
-
-    @property
-    @abstractmethod
-    def model(self) -> nn.Module:
-        """What is trained."""
 
     @abstractmethod
     def train(self, after_step: AfterStep) -> None:
@@ -105,11 +104,7 @@ class OurLearner(Learner):
     def __init__(self, config: PretrainConfig, folder: Path) -> None:
         super().__init__(config, folder)
         self.trainer = our_trainer(config, folder)
-
-    @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-        return self.trainer.model
+        self.model = self.trainer.model
 
     def train(self, after_step: AfterStep) -> None:
         """Do all steps."""
@@ -158,11 +153,7 @@ class ModernBertLearner(OutsideLearner):
         super().__init__(config, folder)
         warmup = config.optimizer.warmup_steps
         self.trainer = hugging_face.stock_trainer(config, DnaModality(config), folder, warmup_steps=warmup)
-
-    @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-        return self.trainer.model
+        self.model = self.trainer.model
 
     def train(self, after_step: AfterStep) -> None:
         """Do all steps."""
@@ -180,18 +171,14 @@ class GpnLearner(OutsideLearner):
         super().__init__(config, folder)
         self.modality = DnaModality(config)
         torch.manual_seed(config.seed)
-        self.net = GpnNet(self.modality.vocabulary.size, config.model.width, config.model.depth).to(self.device)
-
-    @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-        return self.net
+        self.model = GpnNet(self.modality.vocabulary.size, config.model.width, config.model.depth).to(self.device)
 
     def train(self, after_step: AfterStep) -> None:
         """Do all steps: AdamW, a linear warm-up, a cosine decay."""
         size, steps = self.config.batch_size, self.config.steps
-        optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.config.optimizer.lr, weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_of_lr)
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.optimizer.lr, weight_decay=0.01)
+        shares = replace(self.config.optimizer, lr=1.0, schedule="cosine", final_lr_share=0.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps, shares))
         after_step(0)
         for step in range(steps):
             tokens = self.modality.train.batch(np.arange(step * size, (step + 1) * size)).tokens
@@ -201,21 +188,14 @@ class GpnLearner(OutsideLearner):
             loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             after_step(step + 1)
 
-    def _share_of_lr(self, step: int) -> float:
-        steps = self.config.steps
-        warmup = min(self.config.optimizer.warmup_steps, steps)
-        if step < warmup:
-            return (step + 1) / warmup
-        return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
-
     def logits(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """Return the logits of every token."""
-        return self.net(tokens)
+        return self.model(tokens)
 
 
 def flops_per_step(learner: Learner) -> float:

@@ -1,6 +1,5 @@
 """The cache of a genome: written in one streaming pass, moved into place whole, rebuilt when its source changes."""
 
-import errno
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.intervals import intersection, intervals_of, union
 from dnar2mae.genome.readers import SequenceFile, read_fai
-from dnar2mae.storage.cache import cached_folder, default_cache, sync
+from dnar2mae.storage.cache import cached_folder, default_cache, needing_room, sync
 from dnar2mae.storage.progress import progress_bar
 
 FORMAT = 3
@@ -81,15 +80,8 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
         index = GenomeIndex.load(folder)
         return index if index is not None and index.is_of(path) else None
 
-    try:
+    with needing_room(folder, path, "about a byte a base", SequenceError):
         return folder, cached_folder(folder, load, lambda scratch: _build(path, scratch, progress))
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
-        raise SequenceError(
-            f"{folder.parent}: {what} the cache of {path} (about a byte a base); "
-            "set DNAR2MAE_CACHE to a folder with room that you may write to"
-        ) from error
 
 
 def _build(path: Path, scratch: Path, progress: bool) -> GenomeIndex:

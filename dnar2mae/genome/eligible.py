@@ -53,11 +53,12 @@ def eligible_starts(
     most_n = int(Decimal(str(config.max_n_share)) * window)
     eligible = []
     for i, genome in enumerate(genomes):
-        starts = _starts(intervals[i], window)
+        starts = intervals_of(intervals[i][:, 0], intervals[i][:, 1] - window + 1)
         report = {"short_sequences": int((genome.lengths < window).sum()), "possible": size(starts)}
         rules = [("max_n_share", difference, rich_in_n(genome.n_runs, window, most_n))]
         if exclude is not None:
-            rules.insert(0, ("exclude", difference, _touching(exclude[i], window)))
+            touching = union(intervals_of(exclude[i][:, 0] - window + 1, exclude[i][:, 1]))
+            rules.insert(0, ("exclude", difference, touching))
         if include is not None:
             rules.insert(0, ("include", intersection, _inside(include[i], genome, window)))
         # include, exclude, max_n_share: each counts what it removes of the starts that those before it left
@@ -109,14 +110,6 @@ def rich_in_n(n_runs: Intervals, window_bp: int, most_n: int) -> Intervals:
             np.where(slope > 0, right, left + np.where(slope < 0, falling, flat)),
         )
     )
-
-
-def _starts(intervals: Intervals, window: int) -> Intervals:
-    return intervals_of(intervals[:, 0], intervals[:, 1] - window + 1)
-
-
-def _touching(regions: Intervals, window: int) -> Intervals:
-    return union(intervals_of(regions[:, 0] - window + 1, regions[:, 1]))
 
 
 def _inside(regions: Intervals, genome: Genome, window: int) -> Intervals:

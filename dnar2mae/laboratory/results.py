@@ -78,7 +78,8 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
     drawn = rng.integers(0, len(seeds), (_RESAMPLES, len(seeds)))
     intervals = {name: _interval(difference[name].to_numpy(), drawn) for name in difference.columns}
     single = difference.drop(columns=MEAN, errors="ignore")
-    if MEAN in difference and not _are_ratios(single.columns):
+    are_ratios = all(str(name).replace(".", "", 1).isdigit() for name in single.columns)
+    if MEAN in difference and not are_ratios:
         # Mask ratios are the same for all; tasks are a sample of tasks, which adds to the uncertainty.
         tasks = rng.integers(0, single.shape[1], (_RESAMPLES, single.shape[1]))
         resampled = single.to_numpy()[drawn[:, :, None], tasks[:, None, :]].mean((1, 2))
@@ -106,7 +107,3 @@ def _interval(difference: Float[np.ndarray, " S"], drawn: np.ndarray) -> Interva
 def _percentiles(value: float, resampled: Float[np.ndarray, " R"]) -> Interval:
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(value=value, low=float(low), high=float(high))
-
-
-def _are_ratios(names: pd.Index) -> bool:
-    return all(str(name).replace(".", "", 1).isdigit() for name in names)

@@ -133,7 +133,9 @@ def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
             raise RunError(f"{where}: {name} must be {wanted}, got {content[name]}")
     try:
         depth, types = content["num_hidden_layers"], content.get("layer_types")
-        every = _global_every(types, depth) if types else content.get("global_attn_every_n_layers", 3)
+        every = content.get("global_attn_every_n_layers", 3)
+        if types:  # the distance between the first two global layers; all layers if there is only one
+            every = types.index("full_attention", 1) if "full_attention" in types[1:] else depth
         if types and [t == "full_attention" for t in types] != [i % every == 0 for i in range(depth)]:
             raise RunError(f"{where}: layer_types must have a full_attention layer first and every n-th, got {types}")
         rope = content.get("rope_parameters") or {}
@@ -158,11 +160,6 @@ def _their_name(name: str) -> str:
         return _NAMES[name]
     _, _, index, part, _ = name.split(".")
     return f"model.layers.{index}.{_LAYER_NAMES[part]}.weight"
-
-
-def _global_every(types: list[str], depth: int) -> int:
-    """Return the distance between the first two global layers; ``depth`` if there is only one."""
-    return types.index("full_attention", 1) if "full_attention" in types[1:] else depth
 
 
 def _theta(rope: Mapping[str, Any], layer_type: str, default: float) -> float:

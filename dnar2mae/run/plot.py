@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dnar2mae.errors import RunError, raising
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.run.metrics import read_metrics
 from dnar2mae.storage.safe_files import written_whole
 
+_SMOOTHED = 25  # training losses in a trailing mean
 _STYLES = ("--", ":")  # one for the best trivial model of each family
 
 
@@ -32,7 +35,8 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     if train:
         steps, losses = zip(*train, strict=True)
-        left.plot(steps, _smooth(losses), color="0.6", lw=1, label="training (under the run's mask law)")
+        smooth = pd.Series(losses).rolling(_SMOOTHED, min_periods=1).mean()
+        left.plot(steps, smooth, color="0.6", lw=1, label="training (under the run's mask law)")
     if held_out:
         left.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
     for name, style in zip(summary["margin"], _STYLES, strict=False):
@@ -99,8 +103,3 @@ def _losses(run: Path) -> tuple[list[tuple[int, float]], dict[str, Any]]:
     if not held_out:
         raise RunError(f"{run}: no validation loss yet")
     return held_out, summary
-
-
-def _smooth(values: tuple[float, ...], window: int = 25) -> list[float]:
-    """Return the trailing means, of fewer values at the start."""
-    return [sum(part) / len(part) for i in range(len(values)) if (part := values[max(0, i - window + 1) : i + 1])]

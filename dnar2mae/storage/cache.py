@@ -13,7 +13,7 @@ from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
 from typing import TypeVar
 
-from dnar2mae.errors import RunError, raising
+from dnar2mae.errors import Dnar2maeError, RunError, raising
 from dnar2mae.storage.lock import lock
 from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted_owner, write_checksums
 
@@ -54,6 +54,20 @@ def own_compile_cache() -> None:
     _refuse_untrusted(folder)
     config.cpp_cache_precompile_headers = False
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder.absolute())
+
+
+@contextmanager
+def needing_room(folder: Path, source: Path, size: str, kind: type[Dnar2maeError]) -> Iterator[None]:
+    """Turn errors of writing the cache of a source, which takes so much room (``size``), into one of ours."""
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
+        raise kind(
+            f"{folder.parent}: {what} the cache of {source} ({size}); "
+            "set DNAR2MAE_CACHE to a folder with room that you may write to"
+        ) from error
 
 
 def cached_folder(folder: Path, load: Callable[[Path], Index | None], build: Callable[[Path], Index]) -> Index:

@@ -63,9 +63,7 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(
-    title: str, total: int | None, *, completed: int = 0, show: bool = True, at_once: bool = False
-) -> Iterator[ProgressBar]:
+def progress_bar(title: str, total: int | None, *, show: bool = True, at_once: bool = False) -> Iterator[ProgressBar]:
     """Yield ``update(completed)``; a bar appears on a terminal's stderr once the work has taken a second.
 
     Parameters
@@ -74,14 +72,12 @@ def progress_bar(
         The work, in a few words.
     total
         The value of ``completed`` at the end; None where it is not known yet.
-    completed
-        Its value at the start.
     show
         False never shows a bar.
     at_once
         Show the bar before the first update: for work of which a single part takes minutes.
     """
-    bar = ProgressBar(title, total, completed, show=show)
+    bar = ProgressBar(title, total, 0, show=show)
     try:
         if at_once:
             bar.start()

@@ -3,22 +3,14 @@
 import importlib
 from typing import Any
 
-_PUBLIC = {
-    "Beta": "dnar2mae.mask_laws",
-    "Choice": "dnar2mae.mask_laws",
-    "ConvergenceError": "dnar2mae.theory.equivalents",
-    "Fixed": "dnar2mae.mask_laws",
-    "MaskLaw": "dnar2mae.mask_laws",
-    "Masking": "dnar2mae.theory.options",
-    "Risk": "dnar2mae.theory.equivalents",
-    "Task": "dnar2mae.theory.task",
-    "Uniform": "dnar2mae.mask_laws",
-    "effective_ratio": "dnar2mae.theory.rows",
-    "linear_task": "dnar2mae.theory.task",
-    "parse_law": "dnar2mae.mask_laws",
-    "risk_equivalent": "dnar2mae.theory.equivalents",
-    "spectral_task": "dnar2mae.theory.task",
+_NAMES = {
+    "dnar2mae.mask_laws": ("Beta", "Choice", "Fixed", "MaskLaw", "Uniform", "parse_law"),
+    "dnar2mae.theory.equivalents": ("ConvergenceError", "Risk", "risk_equivalent"),
+    "dnar2mae.theory.options": ("Masking",),
+    "dnar2mae.theory.rows": ("effective_ratio",),
+    "dnar2mae.theory.task": ("Task", "linear_task", "spectral_task"),
 }
+_PUBLIC = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = list(_PUBLIC)
 

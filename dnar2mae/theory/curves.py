@@ -1,5 +1,6 @@
 """Risk along the mask ratio, with simulations at some of its points."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,8 +58,9 @@ class Line:
     def rows(self) -> list[dict[str, Any]]:
         """Return the line as a table; cells that were not simulated are empty."""
         names = ("simulation", "standard_error", "probe", "probe_standard_error")
+        unknown = dict.fromkeys(names, math.nan)
         rows: list[dict[str, Any]] = [
-            {"aspect": self.aspect, "law": law.name, "mean_ratio": law.mean, "theory": risk} | dict.fromkeys(names, "")
+            {"aspect": self.aspect, "law": law.name, "mean_ratio": law.mean, "theory": risk} | unknown
             for law, risk in zip(self.laws, self.theory.tolist(), strict=True)
         ]
         measured = self.simulation if self.probe is None else np.concatenate([self.simulation, self.probe])

@@ -68,13 +68,9 @@ def describe_effective_ratios(task: Task, laws: Sequence[MaskLaw], aspects: Sequ
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Write rows of equal columns as CSV, numbers to six digits, and return the path."""
-    import csv
+    import pandas as pd
 
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+    pd.DataFrame(rows).to_csv(path, index=False, float_format="%.6g", lineterminator="\r\n")
     return path
 
 

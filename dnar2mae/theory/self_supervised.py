@@ -45,7 +45,6 @@ def reconstruction_equivalent(
     aspects: Aspects,
     masking: Masking | None = None,
     *,
-    features: Sequence[int] | None = None,
     test_ratio: float = 0.0,
 ) -> PerLaw:
     """Compute the deterministic equivalent of a linear masked autoencoder's error on a masked feature.
@@ -58,8 +57,6 @@ def reconstruction_equivalent(
         As in :func:`dnar2mae.theory.equivalents.risk_equivalent`.
     masking
         By default one mask per sample, loss on masked entries.
-    features
-        Features to average over; by default twelve, spread evenly.
     test_ratio
         Mask ratio of the other features at test time, in [0, 1).
 
@@ -75,7 +72,7 @@ def reconstruction_equivalent(
     """
     masking = masking or Masking(loss="masked")
     size = len(covariance)
-    chosen = features if features is not None else np.linspace(0, size - 1, min(size, 12)).astype(int).tolist()
+    chosen = np.linspace(0, size - 1, min(size, 12)).astype(int).tolist()  # features to average over
     others = aspect_array(aspects) * (size - 1) / size
     tasks = [coordinate_task(covariance, j) for j in chosen]
     return np.mean([risk_equivalent(t, laws, others, masking).on_masked(test_ratio) for t in tasks], axis=0)

@@ -105,12 +105,12 @@ class CellModality(Modality):
         genes = self.known_genes or choose_genes(self.files, data.genes)
         given = self.known_genes is not None or data.genes not in ("union", "intersection")
         store = CellStore(self.files, genes, data.normalisation, given=given)
-        survey = store.survey(np.flatnonzero(~is_held_out))
+        has_counts, variance = store.survey(np.flatnonzero(~is_held_out))
         if self.known_genes is None and len(genes) > data.num_genes:
-            most_variable = np.argsort(-survey.variance, kind="stable")[: data.num_genes]
+            most_variable = np.argsort(-variance, kind="stable")[: data.num_genes]
             store = store.narrow(np.sort(most_variable))
-        training = np.flatnonzero(survey.has_counts & ~is_held_out)
-        held_out = np.flatnonzero(survey.has_counts & is_held_out)
+        training = np.flatnonzero(has_counts & ~is_held_out)
+        held_out = np.flatnonzero(has_counts & is_held_out)
         empty = len(store) - len(training) - len(held_out)
         if empty:
             warnings.warn(f"{empty} of {len(store)} cells hold no count and are left out", stacklevel=2)

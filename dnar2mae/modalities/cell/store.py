@@ -54,16 +54,6 @@ def join(parts: Sequence[CellRows]) -> CellRows:
     return CellRows(values, library, file, parts[0].genes_of_file)
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Statistics of one pass over all cells."""
-
-    has_counts: Bool[np.ndarray, " N"]
-    """Cells that are not empty."""
-    variance: Float[np.ndarray, " G"]
-    """Variance of each gene over the chosen cells whose file has it: of log1p_cp10k, or of values not normalised."""
-
-
 class CellStore:
     """The cells of several files, one file after the other.
 
@@ -130,8 +120,11 @@ class CellStore:
         inverse[order] = np.arange(len(order))
         return join(parts).take(inverse)
 
-    def survey(self, among: Int[np.ndarray, " M"]) -> Survey:
-        """Read all cells once, in order; the variance is over the cells ``among``."""
+    def survey(self, among: Int[np.ndarray, " M"]) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " G"]]:
+        """Read all cells once, in order; return which are not empty, and the variance of each gene.
+
+        The variance is over the cells ``among`` whose file has the gene: of log1p_cp10k, or of values not normalised.
+        """
         num_genes = len(self.genes)
         has_counts = np.zeros(len(self), bool)
         total, squares, seen = np.zeros((3, num_genes))
@@ -147,7 +140,7 @@ class CellStore:
             squares += np.asarray(values.multiply(values).sum(0)).ravel()
             seen += np.bincount(rows.file[counted], minlength=len(self.files)) @ self.present
         seen = np.maximum(seen, 1)
-        return Survey(has_counts, squares / seen - (total / seen) ** 2)
+        return has_counts, squares / seen - (total / seen) ** 2
 
     def blocks(self) -> Iterator[tuple[Int[np.ndarray, " N"], CellRows]]:
         """Yield all cells in order, some thousands at a time."""

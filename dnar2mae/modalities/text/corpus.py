@@ -1,6 +1,5 @@
 """The cache of a corpus: its documents' tokens, memory-mapped, built in one pass and again when a file changes."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import numpy as np
 from dnar2mae.errors import DataError
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.readers import documents, source_files
-from dnar2mae.storage.cache import cached_folder, default_cache, sync
+from dnar2mae.storage.cache import cached_folder, default_cache, needing_room, sync
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 
@@ -104,17 +103,9 @@ class Corpus:
             index = CorpusIndex.load(folder)
             return index if index is not None and index.files == now.files else None
 
-        try:
-            return cls(
-                folder, cached_folder(folder, load, lambda to: _CorpusPass(path, config, tokenizer, now).run(to))
-            )
-        except OSError as error:
-            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            what = "no space left for" if is_full else f"cannot write ({error.strerror or error})"
-            raise DataError(
-                f"{folder.parent}: {what} the cache of {path} (two to eight bytes a token); "
-                "set DNAR2MAE_CACHE to a folder with room that you may write to"
-            ) from error
+        with needing_room(folder, path, "two to eight bytes a token", DataError):
+            index = cached_folder(folder, load, lambda to: _CorpusPass(path, config, tokenizer, now).run(to))
+        return cls(folder, index)
 
     def __reduce__(self) -> tuple:
         """Pickle as a reference to the cache: a worker process maps the same files."""
