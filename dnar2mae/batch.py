@@ -61,7 +61,7 @@ class Batch:
     @classmethod
     def of_arrays(cls, **arrays: np.ndarray | None) -> "Batch":
         """Return the batch of NumPy arrays, by the names of the fields; by default every token weighs 1."""
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
+        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
         return cls(**{"weight": torch.ones(tensors["tokens"].shape)} | tensors)
 
     def to(self, device: torch.device) -> "Batch":

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,16 +79,12 @@ def run_part(line: list[str], env: dict[str, str], limit_s: float) -> str:
 
 def _end(process: subprocess.Popen) -> None:
     """Terminate the group, so that a run can save its state; then kill it."""
-    try:
+    with suppress(subprocess.TimeoutExpired, ProcessLookupError):
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             process.wait(_GRACE_S)
-    except (subprocess.TimeoutExpired, ProcessLookupError):
-        pass
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # also children that outlived their parent
-    except ProcessLookupError:
-        pass
     process.wait()
 
 

@@ -1,10 +1,9 @@
 """The cache of a genome: written in one streaming pass, moved into place whole, rebuilt when its source changes."""
 
 import hashlib
-import json
 import os
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BufferedWriter
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.intervals import intersection, intervals_of, union
 from dnar2mae.genome.readers import SequenceFile, read_fai
-from dnar2mae.storage.cache import cached_folder, default_cache, needing_room, sync
+from dnar2mae.storage.cache import CacheIndex, cached_folder, default_cache, needing_room, sync
 from dnar2mae.storage.progress import progress_bar
 
 FORMAT = 3
@@ -27,7 +26,7 @@ _PROTEIN_ONLY = "EFILPQZXJO"
 
 
 @dataclass
-class GenomeIndex:
+class GenomeIndex(CacheIndex):
     """The content of ``index.json``: the source's state when it was read, its sequences and letter counts."""
 
     source: str
@@ -45,15 +44,6 @@ class GenomeIndex:
         """Make the index of a file that was not read yet."""
         status = path.stat()
         return cls(source=str(path.absolute()), size=status.st_size, mtime_ns=status.st_mtime_ns)
-
-    @classmethod
-    def load(cls, folder: Path) -> "GenomeIndex | None":
-        """Read a cache's index; None where there is none, or of another format."""
-        try:
-            index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        return index if index.format == FORMAT else None
 
     def is_of(self, path: Path) -> bool:
         """Return whether the file is the one that was read, by path, size and modification time."""
@@ -94,9 +84,7 @@ def _build(path: Path, scratch: Path, progress: bool) -> GenomeIndex:
     with (scratch / "n_runs.npy").open("wb") as file:
         np.save(file, n_runs)
         sync(file)
-    with (scratch / "index.json").open("w", encoding="utf-8") as file:
-        json.dump(asdict(index), file)
-        sync(file)
+    index.save(scratch)
     return index
 
 

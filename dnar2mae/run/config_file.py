@@ -2,6 +2,7 @@
 
 import reprlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -134,11 +135,9 @@ def _exactly(kind: type, rule: str) -> Callable[[Any, type], Any]:
 
 
 def _number(value: Any, _: type) -> float:
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         if not isinstance(value, bool):
             return float(value)
-    except (TypeError, ValueError, OverflowError):
-        pass
     raise _unlike("a number", value)
 
 

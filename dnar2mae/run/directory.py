@@ -6,7 +6,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
@@ -98,11 +98,9 @@ class RunDirectory:
 
     def _is_run(self) -> bool:
         """Return whether the folder is a run's: it has a configuration or, where that is damaged, an environment."""
-        try:
+        with suppress(ConfigError):
             read_config(self.config_file, whole=True)
             return True
-        except ConfigError:
-            pass
         try:
             content = json.loads(self.environment_file.read_bytes())
         except (OSError, ValueError, RecursionError):

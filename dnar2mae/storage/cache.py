@@ -1,6 +1,7 @@
 """Caches of large files that are read once: moved into place whole, built by one process at a time."""
 
 import errno
+import json
 import os
 import platform
 import shutil
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from dnar2mae.errors import Dnar2maeError, RunError, raising
 from dnar2mae.storage.lock import lock
@@ -21,6 +22,27 @@ Index = TypeVar("Index")
 
 # a build that has lasted this long is taken for one whose process was killed
 _STALE_S = 24 * 3600
+
+
+class CacheIndex:
+    """Base of the dataclass that a cache's ``index.json`` holds; the default of ``format`` is the present format."""
+
+    format: int
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read the index of a cache; None where there is none, or of another format."""
+        try:
+            index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return index if index.format == cls.format else None
+
+    def save(self, folder: Path) -> None:
+        """Write the index of a cache."""
+        with (folder / "index.json").open("w", encoding="utf-8") as file:
+            json.dump(vars(self), file)
+            sync(file)
 
 
 def default_cache() -> Path:

@@ -105,10 +105,9 @@ def _hide(folder: Path) -> Path | None:
     """
     old = folder.with_name(f".{folder.name}.old")
     _clear_name(old)
-    try:
+    with suppress(FileNotFoundError):
         return folder.rename(old)
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _clear_name(path: Path) -> None:

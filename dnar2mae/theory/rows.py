@@ -36,23 +36,14 @@ _Rule = tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]
 """Nodes and weights of a quadrature."""
 
 
-class RowTriples(NamedTuple):
-    """The numbers q, b, y of a row at each ratio, and the probability that the row exists."""
-
-    q: Float[np.ndarray, "*K"]
-    b: Float[np.ndarray, "*K"]
-    y: Float[np.ndarray, "*K"]
-    present: Float[np.ndarray, "*K"]
-
-
-def row_triples(ratios: Float[np.ndarray, "*K"], masking: Masking) -> RowTriples:
-    """Describe the rows that given ratios make; see the module's formula."""
+def row_triples(ratios: Float[np.ndarray, "*K"], masking: Masking) -> tuple[Float[np.ndarray, "*K"], ...]:
+    """Return q, b, y of the rows that given ratios make (see the module's formula), and how probable each row is."""
     visible = 1 - ratios
     gain = 1 / visible if masking.scale == "inv" else np.ones_like(ratios)
     weight = 1 / ratios if masking.loss == "masked-mean" else np.ones_like(ratios)
     present = np.ones_like(ratios) if masking.loss == "rows" else ratios
     root = np.sqrt(weight)
-    return RowTriples(root * gain * visible, weight * gain**2 * ratios * visible, root, present)
+    return root * gain * visible, weight * gain**2 * ratios * visible, root, present
 
 
 def effective_ratio(law: MaskLaw, masking: Masking) -> float:

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import forkserver
 from types import FrameType
 from typing import Any
@@ -61,11 +62,9 @@ class StopRequests:
         self._begun = self._agreed = time.monotonic()
 
     def __enter__(self) -> "StopRequests":
-        try:
+        with suppress(ValueError):  # not the main thread
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
-        except ValueError:  # not the main thread
-            pass
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import BufferedWriter
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from dnar2mae.errors import DataError
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.readers import documents, source_files
-from dnar2mae.storage.cache import cached_folder, default_cache, needing_room, sync
+from dnar2mae.storage.cache import CacheIndex, cached_folder, default_cache, needing_room, sync
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 
@@ -27,7 +27,7 @@ Tokenizer = ByteTokenizer | FileTokenizer
 
 
 @dataclass
-class CorpusIndex:
+class CorpusIndex(CacheIndex):
     """The content of ``index.json``: the files at the time of reading, and the counts of what they held."""
 
     files: list[list]
@@ -47,20 +47,6 @@ class CorpusIndex:
         """Return the index of files that were not read yet."""
         states = [(file.absolute(), file.stat()) for file in files]
         return cls(files=[[str(path), state.st_size, state.st_mtime_ns] for path, state in states])
-
-    @classmethod
-    def load(cls, folder: Path) -> "CorpusIndex | None":
-        """Read a cache's index; return None where any part of the cache is missing, damaged or of another format."""
-        try:
-            index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))
-            counts = {"starts": index.num_documents + 1, "hashes": index.num_documents}
-            whole = all(
-                (folder / f"{name}.bin").stat().st_size == counts.get(name, index.num_tokens) * np.dtype(kind).itemsize
-                for name, kind in index.dtypes.items()
-            )
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return index if whole and index.format == FORMAT else None
 
 
 class Corpus:
@@ -147,9 +133,7 @@ class _CorpusPass:
             raise DataError(f"{self.path}: no document is left: {self._why_empty()}")
         if CorpusIndex.of([Path(name) for name, _, _ in index.files]).files != index.files:
             raise DataError(f"{self.path}: a file changed while it was read; try again when it is complete")
-        with (folder / "index.json").open("w", encoding="utf-8") as text:
-            json.dump(asdict(index), text)
-            sync(text)
+        index.save(folder)
         return index
 
     def _why_empty(self) -> str:
