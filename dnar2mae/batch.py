@@ -1,5 +1,6 @@
 """The input of a model: a batch of samples, the layout of their tokens, and the sources of samples."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, runtime_checkable
 
@@ -166,6 +167,12 @@ class LabelledSource(FiniteSource, Protocol):
     """Class of each sample as an index into ``classes``; None where they are not known."""
     classes: tuple[str, ...] | None
     """Names of the classes, sorted."""
+
+
+def batches_of(source: Source, sample_ids: Int[np.ndarray, " S"], size: int) -> Iterator[Batch]:
+    """Read samples in their order, ``size`` at a time."""
+    for start in range(0, len(sample_ids), size):
+        yield source.batch(sample_ids[start : start + size])
 
 
 def evenly_spaced(total: int, number: int) -> np.ndarray:

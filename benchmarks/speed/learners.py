@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from dnar2mae.batch import FiniteSource, evenly_spaced
+from dnar2mae.batch import FiniteSource, batches_of, evenly_spaced
 from dnar2mae.benchmarks.speed import hugging_face
 from dnar2mae.benchmarks.speed.end_to_end import our_trainer
 from dnar2mae.benchmarks.speed.gpn import IGNORED, GpnNet, mask_tokens
@@ -134,8 +134,7 @@ class OutsideLearner(Learner):
         size = max(_BATCH_TOKENS // held_out.source.batch(ids[:1]).tokens.shape[1], 1)
         total, count = 0.0, 0
         self.model.eval()
-        for start in range(0, len(ids), size):
-            batch = held_out.source.batch(ids[start : start + size]).to(self.device)
+        for batch in (part.to(self.device) for part in batches_of(held_out.source, ids, size)):
             inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
                 logits = self.logits(inputs)[predicted][:, first : first + number]

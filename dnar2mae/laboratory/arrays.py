@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dnar2mae.batch import evenly_spaced
+from dnar2mae.batch import batches_of, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, needing, raising
 from dnar2mae.modalities.image.arrays import read_idx
@@ -60,8 +60,7 @@ def sample_features(config: PretrainConfig, most_rows: int, most_features: int) 
     """
     modality = build_modality(config)
     vocabulary, parts = modality.vocabulary, []
-    for start in range(0, most_rows, _AT_ONCE):
-        batch = modality.train.batch(np.arange(start, min(start + _AT_ONCE, most_rows)))
+    for batch in batches_of(modality.train, np.arange(most_rows), _AT_ONCE):
         if batch.values is not None:
             parts.append(batch.values[:, :most_features].double().numpy())
             continue

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Int
 
-from dnar2mae.batch import FiniteSource, Layout, Source
+from dnar2mae.batch import FiniteSource, Layout, Source, batches_of
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.options import EmbedOptions
@@ -194,8 +194,7 @@ class Modality(ABC):
         """
         if not self.layout.aligned or not len(source) or source.batch(np.arange(1)).values is None:
             return {}
-        blocks = (np.arange(start, min(start + _RAW_ROWS, len(source))) for start in range(0, len(source), _RAW_ROWS))
-        values = [source.batch(rows).values for rows in blocks]
+        values = [batch.values for batch in batches_of(source, np.arange(len(source)), _RAW_ROWS)]
         return {"values": np.concatenate([part.flatten(1).numpy() for part in values if part is not None])}
 
     def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
@@ -217,9 +216,10 @@ def _pooled(
     tokens = batch_tokens or (8192 if device.type == "cpu" else 65_536)
     size = max(tokens // max(model.layout.tokens, 1), 1)
     with progress_bar("embedding", len(source), show=progress) as update:
-        for start in range(0, len(source), size):
-            batch = source.batch(np.arange(start, min(start + size, len(source)))).to(device)
-            vectors = model.pooled(batch)
+        done = 0
+        for batch in batches_of(source, np.arange(len(source)), size):
+            vectors = model.pooled(batch.to(device))
             vectors[~batch.maskable.any(1)] = torch.nan
             yield vectors.cpu().numpy()
-            update(start + len(batch.tokens))
+            done += len(batch.tokens)
+            update(done)

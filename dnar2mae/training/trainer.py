@@ -13,15 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from dnar2mae.batch import Batch
+from dnar2mae.batch import Batch, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local_shard
 from dnar2mae.errors import RunError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.masking import Masker
+from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.masking.draw import RATIO
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.attention import choose_backend
@@ -40,7 +41,7 @@ from dnar2mae.training.readings import Readings
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.validation import masked_loss, masked_sums
+from dnar2mae.training.validation import masked_sums
 
 STABLE = "stable"
 """Checkpoint of the last step that is the same in a longer run, from which a finished run is lengthened."""
@@ -242,21 +243,16 @@ class Trainer:
         return is_time and not self._is_validated()
 
     def held_out(self, ratio: float, num_samples: int, check: Callable[[], object] = lambda: None) -> float:
-        """Return the held-out loss at a mask ratio, in the modality's unit.
+        """Return the held-out loss at a mask ratio, in the modality's unit; NaN if no token was masked.
 
         ``check`` is called before every batch and may raise, to stop the run.
         """
-        loss = masked_loss(
-            self.model,
-            self.modality.validation,
-            self.masker.plan(self.step),
-            ratio=ratio,
-            num_samples=num_samples,
-            autocast=self.autocast,
-            ranks=self.ranks,
-            check=check,
-        )
-        return loss / self.modality.unit_size
+        source, plan = self.modality.validation, fixed_masks(self.masker.plan(self.step), ratio)
+        ids = evenly_spaced(len(source), num_samples)
+        sums = masked_sums(self.model, source, plan, ids, autocast=self.autocast, ranks=self.ranks, check=check)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
+            loss, units = sums.sum(axis=1)
+            return float(loss / units) / self.modality.unit_size
 
     def _validate(self, monitor: Monitor, stop: StopRequests) -> None:
         """Record the held-out loss, draw held-out samples, and save a model that is the best so far."""

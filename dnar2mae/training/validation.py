@@ -10,49 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int
 
-from dnar2mae.batch import FiniteSource, evenly_spaced
+from dnar2mae.batch import FiniteSource
 from dnar2mae.distributed import ALONE, Ranks
-from dnar2mae.masking import MaskPlan, fixed_masks
-from dnar2mae.masking.draw import RATIO
+from dnar2mae.masking import MaskPlan
 from dnar2mae.models import MaskedModel
 
 CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
 """Mask ratios of the loss-against-ratio curve."""
 _BATCH_TOKENS = 8192  # encoded at once
-
-
-def masked_loss(  # noqa: PLR0913
-    model: MaskedModel,
-    source: FiniteSource,
-    plan: MaskPlan,
-    *,
-    ratio: float = RATIO,
-    num_samples: int = 256,
-    autocast: torch.dtype | None = None,
-    ranks: Ranks = ALONE,
-    check: Callable[[], object] = lambda: None,
-) -> float:
-    """Return the mean loss at one mask ratio, per unit of the predicted tokens.
-
-    Parameters
-    ----------
-    ratio
-        Mask ratio, in (0, 1).
-    num_samples
-        Evenly spaced samples to use, at most.
-    model, source, plan, autocast, ranks, check
-        See :func:`masked_sums`.
-
-    Returns
-    -------
-    float
-        Summed loss over summed units; NaN if no token was masked.
-    """
-    ids = evenly_spaced(len(source), num_samples)
-    sums = masked_sums(model, source, fixed_masks(plan, ratio), ids, autocast=autocast, ranks=ranks, check=check)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
-        loss, units = sums.sum(axis=1)
-        return float(loss / units)
 
 
 @torch.no_grad()

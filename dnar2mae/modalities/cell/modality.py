@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from torch import nn
 
-from dnar2mae.batch import Layout, evenly_spaced
+from dnar2mae.batch import Layout, batches_of, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError, raising
 from dnar2mae.modalities.cell.annotate import write_h5ad
@@ -192,16 +192,14 @@ class CellModality(Modality):
         """
         means = GeneMeans(len(self.genes))
         number = min(len(self.train.cells), _YARDSTICK_CELLS)
-        for start in range(0, number, _BATCH_CELLS):
-            batch = self.train.batch(np.arange(start, min(start + _BATCH_CELLS, number)))
+        for batch in batches_of(self.train, np.arange(number), _BATCH_CELLS):
             assert batch.values is not None
             means.add(batch.tokens[batch.maskable].long(), batch.values[batch.maskable])
         loss, _ = LOSSES[self.loss]
         predictions = means.predictions(self.loss)
         total, count = dict.fromkeys(predictions, 0.0), 0
         ids = evenly_spaced(len(self.validation), 4 * self.config.validation_windows)
-        for start in range(0, len(ids), _BATCH_CELLS):
-            batch = self.validation.batch(ids[start : start + _BATCH_CELLS])
+        for batch in batches_of(self.validation, ids, _BATCH_CELLS):
             assert batch.values is not None
             genes, values = batch.tokens[batch.maskable].long(), batch.values[batch.maskable]
             count += len(genes)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dnar2mae.batch import Batch, evenly_spaced
+from dnar2mae.batch import Batch, batches_of, evenly_spaced
 from dnar2mae.masking import MaskPlan, corrupt
 from dnar2mae.modalities.image.source import ImageSource, values_of
 
@@ -39,8 +39,7 @@ def pixel_yardstick(
     mean = _mean_target(train, target)
     totals, count = dict.fromkeys(("mean image", "patch mean", "nearest patch"), 0.0), 0
     axes = tuple(side // held_out.patch for side in held_out.images.shape[:2])
-    for start in range(0, len(samples), _CHUNK):
-        batch = held_out.batch(samples[start : start + _CHUNK])
+    for batch in batches_of(held_out, samples, _CHUNK):
         hidden = hidden_patches(masks, batch)
         true = target(values_of(batch))
         copied = torch.take_along_dim(true, nearest_visible(hidden, axes)[..., None], 1)
@@ -70,8 +69,8 @@ def nearest_visible(hidden: Bool[Tensor, "B T"], axes: tuple[int, ...]) -> Tenso
 def _mean_target(train: ImageSource, target: Callable[[Tensor], Tensor]) -> Float[Tensor, "T P"]:
     total: Tensor | None = None
     samples = evenly_spaced(len(train), _MOST)
-    for start in range(0, len(samples), _CHUNK):
-        part = target(values_of(train.batch(samples[start : start + _CHUNK]))).double().sum(0)
+    for batch in batches_of(train, samples, _CHUNK):
+        part = target(values_of(batch)).double().sum(0)
         total = part if total is None else total + part
     assert total is not None, "a split has training images"
     return (total / len(samples)).float()
