@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from dnar2mae.batch import batches_of, evenly_spaced
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, needing, raising
+from dnar2mae.errors import ConfigError, DataError, needing, raising
 from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
 
@@ -33,7 +33,7 @@ def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
     """
     with (
         needing(f"--array {path}", "anndata", "dnar2mae[cells]"),
-        raising(ConfigError, f"--array {path} cannot be read", OSError, ValueError, KeyError, EOFError),
+        raising(ConfigError, f"--array {path} cannot be read", OSError, ValueError, KeyError, EOFError, DataError),
     ):
         array = _load(path)
     if array.ndim < 2 or array.dtype.kind not in "iuf" or array.shape[0] < 2:

@@ -51,7 +51,7 @@ def read_tokenizer(folder: Path) -> KmerTokenizer:
 
     file = folder / "tokenizer.json"
     # the package raises plain exceptions
-    with raising(RunError, f"{file}: cannot be read as a tokenizer.json", Exception):
+    with raising(RunError, f"{file}: not a tokenizer.json that can be read", Exception):
         saved = Tokenizer.from_str(file.read_text())
     vocabulary = saved.get_vocab()
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)

@@ -387,7 +387,7 @@ def test_bad_files(single, genome, fasta, tmp_path):
 
 def test_pysam_is_named_when_it_is_missing(single, fasta, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pysam", None)
-    with pytest.raises(SequenceError, match=r"reading VCF needs pysam: pip install 'dnar2mae\[variants\]'"):
+    with pytest.raises(SequenceError, match=r"reading VCF needs the package pysam: pip install 'dnar2mae\[variants\]'"):
         score_vcf(single, tmp_path / "x.vcf", tmp_path / "x.tsv", genome=fasta)
 
 
