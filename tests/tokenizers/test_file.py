@@ -212,7 +212,7 @@ class TestCommand:
             (["--vocabulary-size", "10", "--kind", "wordpiece"], "(specials and the input's alphabet), got 10"),
             (
                 ["--vocabulary-size", "10", "--kind", "unigram"],
-                "no tokenizer of --vocabulary-size 10 can be trained: The vocabulary is not large enough to contain all chars",
+                "--vocabulary-size 10 can be trained: The vocabulary is not large enough to contain all chars",
             ),
             (["--max-letters", "0"], "--max-letters must be at least 1"),
             (["--out", "no/such/folder/t.json"], "cannot be written: No such file"),
