@@ -84,6 +84,11 @@ def clear(text: str, low: float, high: float) -> str:
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
+def clear_interval(row: Row, value: str, low: str, high: str) -> str:
+    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0."""
+    return clear(f"{row[value]:+.3f} [{row[low]:.3f}, {row[high]:.3f}]", row[low], row[high])
+
+
 def difference(value: float, error: float, digits: int = 3) -> str:
     """Return a difference with its standard error, bold where 1.96 of them are clear of 0."""
     text = f"{value:.{digits}f} ± {error:.{digits}f}"

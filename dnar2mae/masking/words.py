@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dnar2mae.batch import Source, batches_of
+from dnar2mae.batch import Source
 from dnar2mae.config import MaskConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking.placement import Words
@@ -49,7 +49,8 @@ def words_by_information(config: MaskConfig, vocabulary: Vocabulary, source: Sou
             f"--mask.placement pmi ranks at most 2**20 words, got {vocabulary.num_real} tokens ** {length}"
         )
     words, single = np.zeros(number), np.zeros(vocabulary.num_real)
-    for batch in batches_of(source, np.arange(_SAMPLES), _AT_ONCE):
+    for start in range(0, _SAMPLES, _AT_ONCE):
+        batch = source.batch(np.arange(start, start + _AT_ONCE))
         digits = batch.tokens.numpy().astype(np.int64) - vocabulary.first_real
         real = batch.maskable.numpy()
         single += np.bincount(digits[real], minlength=len(single))

@@ -67,7 +67,7 @@ class TokenHead(_Transform):
     def __init__(self, vocabulary: Vocabulary, width: int) -> None:
         super().__init__(width)
         self.bias = nn.Parameter(torch.zeros(vocabulary.size))
-        self.real = vocabulary.real
+        self.real = slice(vocabulary.first_real, vocabulary.first_real + vocabulary.num_real)
 
     def initial_bias(self) -> Float[Tensor, " V"]:
         """Return 0 for real tokens, and for the others a bias so low that they have no probability."""

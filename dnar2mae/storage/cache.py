@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedWriter, TextIOWrapper
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from dnar2mae.errors import Dnar2maeError, RunError, raising
 from dnar2mae.storage.lock import lock
 from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted_owner, write_checksums
 
 Index = TypeVar("Index")
+Loaded = TypeVar("Loaded", bound="CacheIndex")
 
 # a build that has lasted this long is taken for one whose process was killed
 _STALE_S = 24 * 3600
@@ -30,7 +31,7 @@ class CacheIndex:
     format: int
 
     @classmethod
-    def load(cls, folder: Path) -> Self | None:
+    def load(cls: type[Loaded], folder: Path) -> Loaded | None:
         """Read the index of a cache; None where there is none, or of another format."""
         try:
             index = cls(**json.loads((folder / "index.json").read_text(encoding="utf-8")))

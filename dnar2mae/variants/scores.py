@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from dnar2mae.errors import require_ranges
+from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, encode
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
@@ -53,7 +53,10 @@ class ScoreOptions:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        require_ranges(self, {"at least 16": ["window_bp"], "at least 0": ["indel_flank_bp"]})
+        if self.window_bp is not None and self.window_bp < 16:
+            raise ConfigError(f"--window-bp must be at least 16, got {self.window_bp}")
+        if self.indel_flank_bp < 0:
+            raise ConfigError(f"--indel-flank-bp must be at least 0, got {self.indel_flank_bp}")
 
 
 class Variant(NamedTuple):

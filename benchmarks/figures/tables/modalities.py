@@ -1,6 +1,6 @@
 """Runs and probes of text, images and cells."""
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, clear, lines, markdown, where
+from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, lines, markdown, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _IMAGE = ("dnar2mae/modalities/image/*.py",)
@@ -16,8 +16,7 @@ def _interval(row: Row, name: str) -> str:
 
 
 def _gain(row: Row) -> str:
-    low, high = row["difference_low"], row["difference_high"]
-    return clear(f"{row['difference']:+.3f} [{low:.3f}, {high:.3f}]", low, high)
+    return clear_interval(row, "difference", "difference_low", "difference_high")
 
 
 def _few_labels(rows: list[Row]) -> str:
@@ -34,6 +33,10 @@ def _few_labels(rows: list[Row]) -> str:
     return markdown(head, table)
 
 
+def _gain_of_cells(row: Row) -> str:
+    return clear_interval(row, "gain", "gain_low", "gain_high")
+
+
 def _cell_probes(rows: list[Row]) -> str:
     table = []
     for probe in dict.fromkeys(row["probe"] for row in rows):
@@ -41,12 +44,7 @@ def _cell_probes(rows: list[Row]) -> str:
         trained = [row for row in own if row["features"] == "pretrained"]
         random = [row for row in own if row["features"] == "random weights"]
         scores = ", ".join(f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in trained)
-        gains = ", ".join(
-            clear(
-                f"{row['gain']:+.3f} [{row['gain_low']:.3f}, {row['gain_high']:.3f}]", row["gain_low"], row["gain_high"]
-            )
-            for row in trained
-        )
+        gains = ", ".join(_gain_of_cells(row) for row in trained)
         table.append([probe, scores, ", ".join(f"{row['score']:.3f}" for row in random), gains])
     return markdown(
         ["probe", "pretrained, by seed", "random weights, by seed", "paired gain on three random models"], table
@@ -74,13 +72,7 @@ LINES = (
         source="cell_probes.csv",
         choose=where(probe="logistic regression, C = 0.01", features="pretrained"),
         key=("seed",),
-        show=lambda rows: "; ".join(
-            f"seed {row['seed']}: {row['score']:.3f}, "
-            + clear(
-                f"{row['gain']:+.3f} [{row['gain_low']:.3f}, {row['gain_high']:.3f}]", row["gain_low"], row["gain_high"]
-            )
-            for row in rows
-        ),
+        show=lambda rows: "; ".join(f"seed {row['seed']}: {row['score']:.3f}, {_gain_of_cells(row)}" for row in rows),
         command=_PRETRAIN_CELLS,
         files=(*code.RECIPE, *code.MLP, *_CELL),
     ),

@@ -1,6 +1,6 @@
 """Scores of probes on suites, paired comparisons, coverage of intervals."""
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, clear, markdown, pivot, where
+from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, markdown, pivot, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _KINDS = {"kmer": "k-mer counts", "cnn": "small CNN", "random": "random weights", "checkpoint": "pretrained"}
@@ -13,8 +13,7 @@ def _score(row: Row) -> str:
 
 
 def _gain(row: Row) -> str:
-    text = f"{row['difference']:+.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{clear(text, row['low'], row['high'])} against {row['against']}"
+    return f"{clear_interval(row, 'difference', 'low', 'high')} against {row['against']}"
 
 
 def _comparison(name: str, suite: str, what: str, command: str, files: tuple[str, ...]) -> Figure:
