@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal
+from typing import Annotated, Any, Generic, Literal
 
 import tyro
 from tyro.conf import arg
@@ -14,9 +14,6 @@ from dnar2mae.cli.parse import parse
 from dnar2mae.config import Data, PretrainConfig
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.presets import PRESETS
-
-if TYPE_CHECKING:
-    from dnar2mae.training.start import InitialWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +55,9 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
         config = preset_for(given["modality"], config)
     changed = _with_file(config, given["config"])
     if init := given["init"] or changed.init or (saved and saved.init):
-        own = saved or _settings_of_weights(replace(changed, init=init))  # a run to resume reads --init no more
+        from dnar2mae.training.start import initial_weights
+
+        own = saved or initial_weights(replace(changed, init=init))  # a run to resume reads --init no more
         config = replace(config, init=init, model=own.model, tokenizer=own.tokenizer)
         changed = replace(_with_file(config, given["config"]), init=init)
         refuse_other_weights(config, changed)
@@ -88,12 +87,6 @@ def _with_file(config: PretrainConfig, file: str | None) -> PretrainConfig:
     from dnar2mae.run.config_file import read_config
 
     return read_config(Path(file), default=config)
-
-
-def _settings_of_weights(config: PretrainConfig) -> "InitialWeights":
-    from dnar2mae.training.start import initial_weights
-
-    return initial_weights(config)
 
 
 def warn_ignored(config: PretrainConfig, preset: str) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,17 +24,6 @@ from dnar2mae.tokenizers.kmer_json import read_tokenizer
 MODEL_TYPE = "dnar2mae"
 _PREFIX = "network."  # the network's name inside the classes of dnar2mae.hub.auto
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-
-
-class Exported(NamedTuple):
-    """The content of a folder."""
-
-    model: ModelConfig
-    tokenizer: KmerTokenizer
-    weights: dict[str, Tensor]
-    """By name in :class:`dnar2mae.models.MaskedModel`, fp32."""
-    max_tokens: int
-    """Tokens of the longest window that the model was trained on."""
 
 
 def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) -> dict[str, Any]:
@@ -85,8 +74,17 @@ def is_exported(folder: Path) -> bool:
     return '"ModernBertForMaskedLM"' in text or f'"model_type": "{MODEL_TYPE}"' in text
 
 
-def read_exported(folder: Path) -> Exported:
+def read_exported(folder: Path) -> tuple[ModelConfig, KmerTokenizer, dict[str, Tensor], int]:
     """Read a folder that ``export`` or ``save_pretrained`` wrote.
+
+    Returns
+    -------
+    model, tokenizer
+        Sizes of the encoder; what turns bases into ids.
+    weights
+        By name in :class:`dnar2mae.models.MaskedModel`, fp32.
+    max_tokens
+        Tokens of the longest window that the model was trained on.
 
     Raises
     ------
@@ -111,7 +109,7 @@ def read_exported(folder: Path) -> Exported:
     max_tokens = content.get("max_position_embeddings", 512)
     if type(max_tokens) is not int or max_tokens < 1:
         raise RunError(f"{file}: max_position_embeddings must be a number of tokens, got {max_tokens}")
-    return Exported(config, tokenizer, weights, max_tokens)
+    return config, tokenizer, weights, max_tokens
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -97,18 +97,13 @@ def uncentred_equivalent(
     return parts[:, 0], parts[:, 1]
 
 
-def _moments(law: MaskLaw, scale: Literal["none", "inv"]) -> tuple[float, float, float]:
-    require_visible(law)
-    second, penalty, first = mask_moments(law, Masking(scale=scale))
-    return second, max(penalty, _SMALLEST_PENALTY), first
-
-
 def _one_law(
     task: UncentredTask, law: MaskLaw, num_samples: Float[np.ndarray, " G"], scale: Literal["none", "inv"]
 ) -> Float[np.ndarray, "2 G"]:
-    second, penalty, first = _moments(law, scale)
+    require_visible(law)
+    second, penalty, first = mask_moments(law, Masking(scale=scale))
     gain, offset = first / second, 1 - first
-    k = np.diag(penalty * (np.diag(task.covariance) + task.mean**2))
+    k = np.diag(max(penalty, _SMALLEST_PENALTY) * (np.diag(task.covariance) + task.mean**2))
     k = (k + (second - first**2) * np.outer(task.mean, task.mean)) / second
     lower = np.linalg.cholesky(k)
     left = np.linalg.solve(lower, np.column_stack([task.mean, task.covariance @ task.target]))
