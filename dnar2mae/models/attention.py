@@ -118,10 +118,7 @@ def attention(
     if chosen == "sdpa":
         if packing is None:
             return _sdpa(query, key, value, window)
-        if window is None:
-            return one_by_one(query, key, value, packing)
-        segments = packing.segments(len(query))  # the window slides over all sequences in a row, without padding
-        return matmul_attention(query[None], key[None], value[None], window, segments)[0]
+        return _sdpa_packed(query, key, value, packing, window)
     if packing is None:  # these kernels take packed rows only: a batch is packed sequences of one length
         batch, length = query.shape[:2]
         cu_seqlens = torch.arange(0, (batch + 1) * length, length, device=query.device, dtype=torch.int32)
@@ -140,6 +137,16 @@ def _varlen(
     else:
         attend = varlen.varlen_attn
     return attend(query, key, value, cu_seqlens, cu_seqlens, max_length, max_length, window_size=reach)
+
+
+def _sdpa_packed(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, window: int | None
+) -> Float[Tensor, "N H K"]:
+    """Attend without padding: windows slide over all sequences in a row; without one, each sequence is a call."""
+    if window is not None:
+        segments = packing.segments(len(query))
+        return matmul_attention(query[None], key[None], value[None], window, segments)[0]
+    return one_by_one(query, key, value, packing)
 
 
 def one_by_one(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Float[Tensor, "N H K"]:
