@@ -91,7 +91,7 @@ class Corpus:
 
         with needing_room(folder, path, "two to eight bytes a token", DataError):
             index = cached_folder(folder, load, lambda to: _CorpusPass(path, config, tokenizer, now).run(to))
-        return cls(folder, index)
+            return cls(folder, index)
 
     def __reduce__(self) -> tuple:
         """Pickle as a reference to the cache: a worker process maps the same files."""

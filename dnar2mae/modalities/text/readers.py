@@ -75,8 +75,10 @@ def texts(path: Path, field: str) -> list[str]:
     if field not in (reader.fieldnames or []):
         present = ", ".join(reader.fieldnames or []) or "nothing"
         raise DataError(f"{path}: the table must have a column {field}, got {present}")
-    with raising(DataError, f"{path}:{reader.line_num}: not a table", csv.Error):
+    try:
         return [row[field] or "" for row in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: not a table: {error}") from error
 
 
 def _suffix(path: Path) -> str:
