@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from dnar2mae.errors import ConfigError, raising, require, require_choices, require_ranges
+from dnar2mae.errors import ConfigError, require, require_choices, require_ranges
 from dnar2mae.mask_laws import LAWS, MaskLaw, training_laws
 
 try:
@@ -175,8 +175,10 @@ class MaskConfig(Settings):
         require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
         shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
         require(shares_ok, "mask.replace", "three shares that sum to 1", self.replace)
-        with raising(ConfigError, "--mask.law", ConfigError):
+        try:
             self.ratio_law()
+        except ConfigError as error:
+            raise ConfigError(f"--mask.law {error}") from error
 
     def ratio_law(self) -> MaskLaw:
         """Return the law, with the numbers that it takes."""

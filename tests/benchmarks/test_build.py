@@ -222,7 +222,11 @@ def test_bed_of_reading_frames_is_coding(tmp_path):
         ("a.gff3.gz", "one", "cannot be read|9 tab-separated"),
         ("a.bed", "one\t0\t9\tn\t0\t\n", "no gene or transcript with a strand"),
         ("a.gff3", "tw\ro\tx\tgene\t1\t50\t.\t+\t.\tID=g\n", r"no annotated sequence \(tw o\)"),
-        ("a.gb", LOCUS + "DEFINITION  \xe9\nORIGIN\n        1 acgt\n", "damaged GenBank file .Premature end"),
+        (
+            "a.gb",
+            LOCUS + "DEFINITION  \xe9\nORIGIN\n        1 acgt\n",
+            "damaged GenBank file; get it again: Premature end",
+        ),
     ],
 )
 def test_bad_annotations(name, content, message, tmp_path, small_genome):
