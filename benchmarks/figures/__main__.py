@@ -1,8 +1,9 @@
 """Write the tables of README.md and docs/ from their rows: ``python -m dnar2mae.benchmarks.figures``.
 
 ``check`` changes nothing and fails where a page differs or a figure is older than its code and not marked so; ``record
-NAME ...`` takes commit, machine, date and digests from the rows as they are now; ``mark NAME ... --why TEXT`` says
-that figures are older than their code (without a name, all that are and are not marked).
+NAME ...`` takes commit, machine, date and digests from the rows as they are now; with ``--equal COMMIT`` the digests are
+of a later commit whose code differs in its form alone, as ``python -m tests.same_numbers`` shows; ``mark NAME ... --why
+TEXT`` says that figures are older than their code (without a name, all that are and are not marked).
 """
 
 import argparse
@@ -38,10 +39,10 @@ def write() -> None:
             print(f"written: {page.relative_to(pages.ROOT)}")
 
 
-def record(names: Sequence[str]) -> None:
+def record(names: Sequence[str], equal: str) -> None:
     """Record the pedigree of these figures, or of all, and forget those of figures that are no more."""
     before = pedigree.load()
-    new = {name: pedigree.record(FIGURES[name], before.get(name)) for name in names or FIGURES}
+    new = {name: pedigree.record(FIGURES[name], before.get(name), equal) for name in names or FIGURES}
     pedigree.save({name: entry for name, entry in (before | new).items() if name in FIGURES})
 
 
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("action", nargs="?", default="write", choices=["write", "check", "record", "mark"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--why", default="", help="what has changed since, in a few words; shown beside the figure")
+    parser.add_argument("--equal", default="", help="record: a commit that computes the same numbers")
     options = parser.parse_args(arguments)
     try:
         if unknown := [name for name in options.names if name not in FIGURES]:
@@ -68,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.action == "mark" and not options.why:
             raise ConfigError("mark needs --why: what has changed since, in a few words")
         if options.action == "record":
-            record(options.names)
+            record(options.names, options.equal)
         elif options.action == "mark":
             mark(options.names, options.why)
         elif options.action == "write":

@@ -36,12 +36,15 @@ class Pedigree:
     """Digest of the chosen rows."""
     files: dict[str, str] = field(repr=False)
     """Digest of the code behind each pattern of the figure, at the commit."""
+    equal: str = ""
+    """A later commit that computes the same numbers, as ``python -m tests.same_numbers`` shows: digests are of it."""
     older: str = ""
     """Why the figure stands although its code has changed; shown beside it."""
 
     def text(self) -> str:
         """Return commit, machine and date in words, with the mark of an older figure."""
-        return f"{self.commit}, {self.machine}, {self.date}{self.mark()}"
+        same = f"; the same numbers at {self.equal}" if self.equal else ""
+        return f"{self.commit}, {self.machine}, {self.date}{same}{self.mark()}"
 
     def mark(self) -> str:
         """Return what stands beside a figure that is older than its code."""
@@ -60,19 +63,29 @@ def save(pedigrees: dict[str, Pedigree]) -> None:
     FILE.write_text(yaml.safe_dump(entries, sort_keys=False, width=120))
 
 
-def record(figure: Figure, before: Pedigree | None) -> Pedigree:
+def record(figure: Figure, before: Pedigree | None, equal: str = "") -> Pedigree:
     """Return the pedigree of a figure's rows as they are now; the mark of an older one is kept while it is older.
+
+    Parameters
+    ----------
+    figure
+        Whose rows.
+    before
+        Its pedigree until now.
+    equal
+        A later commit with the same numbers; see :class:`Pedigree`.
 
     Raises
     ------
     ConfigError
-        A commit of the rows is not in this repository.
+        A commit is not in this repository.
     """
     rows = figure.rows()
     commits = sorted({row["commit"].removesuffix("-dirty") for row in rows}, key=_time)
-    listing = _git("ls-tree", "-r", "--name-only", commits[0]).decode().splitlines()
+    judged = equal or commits[0]
+    listing = _git("ls-tree", "-r", "--name-only", judged).decode().splitlines()
     files = {
-        pattern: _digest(fnmatch.filter(listing, pattern), lambda path: _git("show", f"{commits[0]}:{path}"))
+        pattern: _digest(fnmatch.filter(listing, pattern), lambda path: _git("show", f"{judged}:{path}"))
         for pattern in figure.files
     }
     found = Pedigree(
@@ -82,6 +95,7 @@ def record(figure: Figure, before: Pedigree | None) -> Pedigree:
         date=_span(sorted({row["date"][:10] for row in rows})),
         rows=rows_digest(rows),
         files=files,
+        equal=equal,
     )
     return replace(found, older=before.older) if before and newer_files(figure, found) else found
 

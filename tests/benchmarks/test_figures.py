@@ -115,6 +115,20 @@ def test_a_changed_file_turns_the_check_red_until_the_figure_is_marked_or_measur
     assert "older" not in (tree / "README.md").read_text()
 
 
+def test_a_commit_with_the_same_numbers_may_stand_for_that_of_the_rows(tree):
+    (tree / "code" / "model.py").write_text("x = 3 - 2\n")
+    line = ["git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*line, "commit", "-qam", "form"], check=True)
+    later = subprocess.run([*line, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True)
+    command.main(["record"])
+    assert "older than" in command.check()[0]
+    command.main(["record", "scores", "--equal", later.stdout.strip()])
+    command.main([])
+    assert f"; the same numbers at {later.stdout.strip()}" in (tree / "README.md").read_text()
+    with pytest.raises(SystemExit, match="git ls-tree"):
+        command.main(["record", "--equal", "0000000"])
+
+
 def test_a_new_row_must_be_recorded_and_takes_the_place_of_the_old_one(tree):
     command.main(["record"])
     command.main([])
