@@ -1,7 +1,7 @@
 """Write the tables of README.md and docs/ from their rows: ``python -m dnar2mae.benchmarks.figures``.
 
 ``check`` changes nothing and fails where a page differs or a figure is older than its code and not marked so; ``record
-NAME ...`` takes commit, machine, date and digests from the rows as they are now; with ``--equal COMMIT`` the digests are
+NAME ...`` takes commit, machine, date and digests from the rows as they are now; by ``--equal COMMIT`` the digests are
 of a later commit whose code differs in its form alone, as ``python -m tests.same_numbers`` shows; ``mark NAME ... --why
 TEXT`` says that figures are older than their code (without a name, all that are and are not marked).
 """

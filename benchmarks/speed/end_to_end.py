@@ -68,6 +68,8 @@ class EndToEndSettings:
     """Processes that prepare batches, on both sides."""
     objective: Objective = "mlm"
     """mae: time our mae objective at mean ratio 0.5 against our mlm one instead."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """As in pretraining, on both sides."""
     checkpoint: str | None = None
     """Folder of a local masked or causal Hugging Face model to time instead of the identical ModernBERT."""
 
@@ -91,6 +93,7 @@ def run_config(settings: EndToEndSettings, genome: Path, objective: Objective) -
         mask=MaskConfig(law="fixed", ratio=ratio),
         model=replace(MODERNBERTS[settings.preset], objective=objective),
         batch_size=settings.batch,
+        precision=settings.precision,
         micro_batch=None,  # Trainer takes the whole batch at once too
         steps=settings.steps + WARM_UP,
         compile=settings.compile,
