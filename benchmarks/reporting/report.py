@@ -8,7 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from dnar2mae.benchmarks.reporting.summary import cell_text, contestant, pairwise, published, ranks, remarks, summarise
+from dnar2mae.benchmarks.reporting.summary import (
+    ALL_TASKS,
+    cell_text,
+    contestant,
+    pairwise,
+    published,
+    ranks,
+    remarks,
+    summarise,
+)
 from dnar2mae.benchmarks.running.results import Store, flat
 from dnar2mae.errors import RunError
 from dnar2mae.storage.safe_files import write_whole, written_whole
@@ -70,7 +79,12 @@ def write_report(folder: Path) -> list[Path]:
         ]
         sections.append(Section(f"Suite {suite}", tuple(part for part in parts if part is not None)))
     if not pairs.empty:
-        sections.append(Section("Paired comparisons", (pairs.round(4),)))
+        over_all = pairs["task"] == ALL_TASKS
+        sections.append(Section("Paired comparisons", (pairs[over_all].drop(columns="task").round(4),)))
+        controls = pairs[~over_all & (pairs["says"] != "")].drop(columns=["p", "higher on"])
+        if summary["task"].nunique() > 1 and not controls.empty:
+            controls = controls.sort_values("task", kind="stable")
+            sections.append(Section("Paired comparisons with controls, by task", (controls.round(4),)))
     sections.append(Section("Mean rank", (_rank_table(summary),)))
     failed = [
         f"{row['task']}, {row['model']}, {row['method']}: {row['error']}" for row in rows if row["status"] != "done"

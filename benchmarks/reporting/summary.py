@@ -21,6 +21,8 @@ from dnar2mae.scoring.intervals import (
 from dnar2mae.scoring.scores import COUNT_SCORES
 
 PUBLISHED = Path(__file__).parents[1] / "published"
+ALL_TASKS = "all"
+"""Name of the comparison over all tasks."""
 _PRETRAINED = ("checkpoint", "huggingface", "combined")
 _GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
 
@@ -138,8 +140,10 @@ def ranks(summary: pd.DataFrame) -> dict[str, float]:
     return dict(sorted(mean_ranks(scores).items(), key=lambda item: item[1]))
 
 
-def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str) -> ModelDifference | None:
-    """Compare two models over the tasks that both have, on the same test rows; None where there is none.
+def compare_models(
+    store: Store, rows: Sequence[Mapping[str, Any]], first: str, second: str
+) -> dict[str, ModelDifference]:
+    """Compare two models on the same test rows: on each task that both have, and over all of these.
 
     Parameters
     ----------
@@ -147,41 +151,47 @@ def compare_models(store: Store, rows: Sequence[Mapping[str, Any]], first: str, 
         Where results are.
     first, second
         Names as :func:`contestant` returns them; the difference is first minus second.
+
+    Returns
+    -------
+    dict
+        By task, that over all of them last as ``ALL_TASKS``; empty where there is none.
     """
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["status"] == "done":
             cells.setdefault((f"{row['suite']}:{row['task']}", contestant(row)), []).append(row)
     tasks = sorted({task for task, name in cells if name == first} & {task for task, name in cells if name == second})
-    pairs = [(_scored(store, cells[task, first])[1], _scored(store, cells[task, second])[1]) for task in tasks]
+    pairs = {task: (_scored(store, cells[task, first])[1], _scored(store, cells[task, second])[1]) for task in tasks}
     # a score is NaN where the test rows lack a class
-    pairs = [(one, other) for one, other in pairs if np.isfinite([one.value, other.value]).all()]
-    return compare(pairs) if pairs else None
+    pairs = {task: pair for task, pair in pairs.items() if np.isfinite([score.value for score in pair]).all()}
+    of_tasks = {task: compare([pair]) for task, pair in pairs.items()}
+    return of_tasks | ({ALL_TASKS: compare(list(pairs.values()))} if pairs else {})
 
 
 def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
     """Compare every pretrained model by every method, alone and beside raw features, with all others.
 
-    Over the tasks that both have; ``says`` names the differences that controls are run for.
+    Over the tasks that both have, and on each of them; ``says`` names the differences that controls are run for.
     """
     names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
     table = []
     for first in (name for name, kind in names.items() if kind in _PRETRAINED):
-        for second in names:
-            if second == first or (comparison := compare_models(store, rows, first, second)) is None:
-                continue
-            table.append(
-                {
-                    "model": first,
-                    "against": second,
-                    "difference": comparison.difference.value,
-                    "low": comparison.difference.low,
-                    "high": comparison.difference.high,
-                    "p": comparison.p_value,
-                    "higher on": f"{comparison.wins} of {comparison.num_tasks} tasks",
-                    "says": _says(first, second, names),
-                }
-            )
+        for second in (name for name in names if name != first):
+            for task, comparison in compare_models(store, rows, first, second).items():
+                table.append(
+                    {
+                        "task": task,
+                        "model": first,
+                        "against": second,
+                        "difference": comparison.difference.value,
+                        "low": comparison.difference.low,
+                        "high": comparison.difference.high,
+                        "p": comparison.p_value,
+                        "higher on": f"{comparison.wins} of {comparison.num_tasks} tasks",
+                        "says": _says(first, second, names),
+                    }
+                )
     return pd.DataFrame(table)
 
 
@@ -190,6 +200,8 @@ def _says(first: str, second: str, kinds: Mapping[str, str]) -> str:
     (model, method), (other, other_method) = (name.rsplit(", ", 1) for name in (first, second))
     if method == other_method and kinds[first] == "combined" and kinds[second] == "raw" and model.startswith(other):
         return "what the embedding adds"
+    if method == other_method and kinds[first] == "checkpoint" and kinds[second] == "raw":
+        return "vectors in place of raw features"
     return "what pretraining adds" if method == other_method and other == f"{model} (random weights)" else ""
 
 

@@ -232,5 +232,5 @@ def test_the_default_protocol_from_data_to_report(motif_suite, tiny_run, tmp_pat
     assert combined["features"] == own["features"]
     assert (combined["c_raw"], combined["c_vectors"]) == (counts["c"], own["c"])
     assert "| chosen on dev |" in (out / "report.md").read_text()
-    pairs = pd.read_csv(out / "comparisons.csv").set_index(["model", "against"])
+    pairs = pd.read_csv(out / "comparisons.csv").query("task == 'all'").set_index(["model", "against"])
     assert pairs.loc[("k-mer counts + tiny, probe", "k-mer counts, probe"), "says"] == "what the embedding adds"

@@ -202,10 +202,11 @@ def test_comparisons_and_ranks_read_predictions(motif_suite, protocol, tmp_path)
     assert set(ranks(summarise(store, table.rows))) == set(names)
     intervals = [summarise(store, rows).set_index("model")[["low", "high"]] for rows in (table.rows, table.rows[::-1])]
     pd.testing.assert_frame_equal(*(found.sort_index() for found in intervals))
-    there, back = (compare_models(store, table.rows, *pair) for pair in (names, names[::-1]))
+    there, back = (compare_models(store, table.rows, *pair)["all"] for pair in (names, names[::-1]))
     assert there.difference.value == pytest.approx(-back.difference.value)
     assert there.difference.low <= there.difference.value <= there.difference.high
-    assert compare_models(store, table.rows, names[0], "nobody") is None
+    assert compare_models(store, table.rows, *names).keys() == {"mine:motif", "all"}
+    assert compare_models(store, table.rows, names[0], "nobody") == {}
     (store.folder / table.rows[0]["predictions"]).unlink()
     with pytest.raises(RunError, match="cannot be read"):
         compare_models(store, table.rows, *names)
@@ -220,7 +221,7 @@ def test_scores_of_ranks_have_intervals_and_small_test_sets_a_remark(metric, mot
     table = run_suite(load_suite(str(motif_suite)), motif_suite, [], load_protocol(str(protocol)), store)
     summary = summarise(store, table.rows)
     assert ((summary["low"] < summary["score"]) & (summary["score"] < summary["high"])).all()
-    found = compare_models(store, table.rows, "k-mer counts, probe", "small CNN, scratch")
+    found = compare_models(store, table.rows, "k-mer counts, probe", "small CNN, scratch")["all"]
     assert found.difference.low < found.difference.value < found.difference.high
     assert any("motif: 31 test rows of the rarest class, fewer than 100" in line for line in remarks(summary))
 
