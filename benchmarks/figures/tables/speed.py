@@ -89,9 +89,11 @@ def _ratios(first: str, second: str) -> Callable[[list[Row]], str]:
     return show
 
 
-def _end_to_end(name: str, what: str, command: str, *, sides: tuple[str, str], objective: str, gpu: bool) -> Figure:
+def _end_to_end(name: str, what: str, command: str, *, sides: tuple[str, str], objective: str, on: str) -> Figure:
+    device, dtype = on.split()
+
     def chosen(row: Row) -> bool:
-        return row["device"].startswith("NVIDIA") == gpu and row["objective"] == objective
+        return row["device"].startswith(device) and (row["objective"], row["dtype"]) == (objective, f"torch.{dtype}")
 
     return Figure(
         name=name,
@@ -130,7 +132,15 @@ CPU_LINES = (
         "python -m dnar2mae.benchmarks.speed.end_to_end",
         sides=("dnar2mae", "hugging face"),
         objective="mlm",
-        gpu=False,
+        on="cpu bfloat16",
+    ),
+    _end_to_end(
+        "transformers_cpu_fp32",
+        "the same in fp32",
+        "python -m dnar2mae.benchmarks.speed.end_to_end --precision fp32",
+        sides=("dnar2mae", "hugging face"),
+        objective="mlm",
+        on="cpu float32",
     ),
     _end_to_end(
         "mae_cpu",
@@ -138,7 +148,7 @@ CPU_LINES = (
         "python -m dnar2mae.benchmarks.speed.end_to_end --objective mae",
         sides=("mae", "mlm"),
         objective="mae",
-        gpu=False,
+        on="cpu bfloat16",
     ),
     _genome(
         "genome_build",
@@ -167,7 +177,7 @@ GPU_LINES = (
         "make gpu PARTS=end_to_end",
         sides=("dnar2mae", "hugging face"),
         objective="mlm",
-        gpu=True,
+        on="NVIDIA bfloat16",
     ),
     _end_to_end(
         "mae_gpu",
@@ -175,7 +185,7 @@ GPU_LINES = (
         "make gpu PARTS=memory",
         sides=("mae", "mlm"),
         objective="mae",
-        gpu=True,
+        on="NVIDIA bfloat16",
     ),
     Figure(
         name="minute",
