@@ -18,13 +18,16 @@ COUNTS = ("dnar2mae/genome/markov.py", "dnar2mae/genome/two_sided.py", "dnar2mae
 DNA = ("dnar2mae/genome/windows.py", "dnar2mae/genome/split.py", "dnar2mae/modalities/dna/*.py")
 PROBE = (
     "benchmarks/running/frozen.py",
-    "benchmarks/running/logistic.py",
+    "benchmarks/running/solver.py",
+    "benchmarks/running/vectors.py",
+    "benchmarks/models/pooling.py",
     "benchmarks/models/encoder.py",
     "benchmarks/models/kmers.py",
     "benchmarks/models/checkpoint.py",
     "dnar2mae/scoring/*.py",
 )
 FEW_LABELS = (
+    "benchmarks/running/solver.py",
     "benchmarks/running/few_labels.py",
     "benchmarks/running/logistic.py",
     "benchmarks/running/feature_sets.py",

@@ -1,9 +1,21 @@
 """Scores of probes on suites, paired comparisons, coverage of intervals."""
 
+from collections.abc import Callable, Mapping
+
 from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, markdown, pivot, where
 from dnar2mae.benchmarks.figures.tables import code
 
-_KINDS = {"kmer": "k-mer counts", "cnn": "small CNN", "random": "random weights", "checkpoint": "pretrained"}
+_KINDS = {
+    "raw": "k-mer counts",
+    "random": "random weights",
+    "checkpoint": "pretrained",
+    "combined": "k-mer counts and pretrained",
+}
+_SAYS = {
+    "vectors in place of raw features": "pretrained against k-mer counts",
+    "what pretraining adds": "pretrained against random weights",
+    "what the embedding adds": "both against k-mer counts",
+}
 
 
 def _score(row: Row) -> str:
@@ -13,17 +25,29 @@ def _score(row: Row) -> str:
 
 
 def _gain(row: Row) -> str:
-    return f"{clear_interval(row, 'difference', 'low', 'high')} against {row['against']}"
+    return clear_interval(row, "difference", "low", "high")
 
 
-def _comparison(name: str, suite: str, what: str, command: str, files: tuple[str, ...]) -> Figure:
+def _by_place(column: str, cell: Callable[[Row], str], titles: Mapping[str, str]) -> Callable[[list[Row]], str]:
+    """Return a way to show rows of several suites, a line for each task."""
+    show = pivot("suite, task", "place", column, cell, titles)
+    return lambda rows: show([{**row, "place": f"{row['suite']}, {row['task']}"} for row in rows])
+
+
+def _mean_gains(name: str, suites: tuple[str, ...], what: str, command: str, files: tuple[str, ...]) -> Figure:
+    def show(rows: list[Row]) -> str:
+        return "; ".join(
+            f"{row['suite']}, {row['num_tasks']} tasks: {_gain(row)} against {row['against'].removesuffix(', probe')}"
+            for row in rows
+        )
+
     return Figure(
         name=name,
         what=what,
         source="comparisons.csv",
-        choose=where(suite=suite),
-        key=("model", "against"),
-        show=lambda rows: "; ".join(map(_gain, rows)) + f"; mean over {rows[0]['num_tasks']} tasks",
+        choose=where(suite=suites, task="all", says=tuple(_SAYS)[:2]),
+        key=("suite", "says"),
+        show=show,
         command=command,
         files=files,
     )
@@ -52,66 +76,71 @@ _BUILT = {
 }
 _ANNOTATED = (
     "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
-    "dnar2mae benchmark run ecoli --model runs/ecoli --baselines random kmer --seeds 3 --precision bf16 --out results"
+    "dnar2mae benchmark run ecoli --model runs/ecoli --precision bf16 --baselines random raw combined --out results"
 )
 _GUE = (
-    "dnar2mae benchmark run gue --data GUE --model ecoli=runs/ecoli --seeds 1 --precision bf16 --workers 2 "
-    "--out results/gue"
+    "dnar2mae pretrain hg19_chr1_1-3004950.fa.gz z.fa.gz --steps 3000 --out runs/human; dnar2mae benchmark run gue "
+    "--data GUE --model runs/human --precision bf16 --baselines random raw combined --out results/gue"
 )
-_GUE_FILES = (*code.PROBE, "benchmarks/models/cnn.py", *code.RECIPE, *code.CNN)
-_ANNOTATED_FILES = (*code.PROBE, "benchmarks/build/*.py", *code.RECIPE, *code.CNN)
+_GENOMES = ("ecoli", "worm", "yeast")
+_PROBE_FILES = (*code.PROBE, *code.RECIPE, *code.CNN)
+_ANNOTATED_FILES = (*_PROBE_FILES, "benchmarks/build/*.py")
+
+
+def _scores(name: str, suites: tuple[str, ...], command: str, files: tuple[str, ...]) -> Figure:
+    return Figure(
+        name=name,
+        source="probes.csv",
+        choose=where(suite=suites),
+        key=("suite", "task", "kind"),
+        show=_by_place("kind", _score, _KINDS),
+        command=command,
+        files=files,
+    )
+
+
+def _gains(name: str, suites: tuple[str, ...], command: str, files: tuple[str, ...]) -> Figure:
+    chosen = where(suite=suites, says=tuple(_SAYS))
+    return Figure(
+        name=name,
+        source="comparisons.csv",
+        choose=lambda row: chosen(row) and row["task"] != "all",
+        key=("suite", "task", "says"),
+        show=_by_place("says", _gain, _SAYS),
+        command=command,
+        files=files,
+    )
+
 
 LINES = (
-    _comparison(
+    _mean_gains(
         "annotation_gain",
-        "ecoli",
-        "its probes on [tasks built from the annotation](docs/benchmarks.md), paired differences of MCC",
+        _GENOMES,
+        "probes of default runs on [tasks built from the annotation](docs/benchmarks.md), paired differences of MCC",
         _ANNOTATED,
         _ANNOTATED_FILES,
     ),
-    _comparison(
+    _mean_gains(
         "gue_gain",
-        "gue",
-        "its probes on [GUE sets](docs/benchmarks.md) of human and mouse, paired differences of MCC",
+        ("gue",),
+        "probes of a run on 3.8 Mb of human sequence on [GUE sets](docs/benchmarks.md), paired differences of MCC",
         _GUE,
-        _GUE_FILES,
+        _PROBE_FILES,
     ),
 )
 
 TABLES = (
-    Figure(
-        name="gue",
-        source="gue_ecoli.csv",
-        choose=lambda row: row["method"] in ("probe", "scratch"),
-        key=("task", "kind"),
-        show=pivot("task", "task", "kind", _score, _KINDS),
-        command=_GUE,
-        files=_GUE_FILES,
-    ),
-    Figure(
-        name="gue_finetuned",
-        source="gue_ecoli.csv",
-        choose=where(task="prom/prom_core_tata", protocol="gue/dnabert2-v1"),
-        key=("method", "kind"),
-        show=pivot("method", "method", "kind", _score, {kind: _KINDS[kind] for kind in ("random", "checkpoint")}),
-        command=f"{_GUE} --protocol gue/dnabert2-v1",
-        files=("benchmarks/running/training.py", "benchmarks/models/encoder.py", *code.RECIPE, *code.CNN),
-    ),
-    Figure(
-        name="annotation_suites",
-        source="annotation_suites.csv",
-        key=("suite", "task", "kind"),
-        show=pivot("task", "task", "kind", _score, {kind: _KINDS[kind] for kind in ("kmer", "random", "checkpoint")}),
-        command=_ANNOTATED,
-        files=_ANNOTATED_FILES,
-    ),
+    _scores("gue", ("gue",), _GUE, _PROBE_FILES),
+    _gains("gue_gains", ("gue",), _GUE, _PROBE_FILES),
+    _scores("annotation_suites", _GENOMES, _ANNOTATED, _ANNOTATED_FILES),
+    _gains("annotation_gains", _GENOMES, _ANNOTATED, _ANNOTATED_FILES),
     Figure(
         name="built_kmers",
         source="built_kmers.csv",
         choose=where(suite=tuple(_BUILT)),
         key=("suite", "task"),
         show=_built,
-        command="dnar2mae benchmark run FOLDER --baselines kmer",
+        command="dnar2mae benchmark run FOLDER --baselines raw --protocol dnar2mae-v1",
         files=(*code.PROBE, "benchmarks/build/*.py"),
     ),
     Figure(
