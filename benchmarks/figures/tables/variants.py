@@ -13,7 +13,6 @@ _CONTROLS = (
     "dnar2mae score-variants runs/ecoli --genome GCF_000005845.2_ASM584v2_genomic.fna.gz "
     "--controls GCF_000005845.2_ASM584v2_genomic.gff.gz --out controls.csv"
 )
-_SMALL = "--model.backbone cnn --optimizer.lr 4e-3 --steps 600"
 
 
 def _with_interval(name: str, row: Row) -> str:
@@ -58,11 +57,12 @@ TABLES = (
     Figure(
         name="controls",
         source="controls.csv",
-        choose=where(genome="E. coli K-12", settings=_SMALL),
+        choose=where(genome="E. coli K-12", settings=""),
         key=("control", "seed"),
         show=lines(
             {
                 "control": "`{control}`",
+                "seed": "{seed}",
                 "pairs": "{pairs}",
                 "model": lambda row: _with_interval("model", row),
                 "two-sided counts": lambda row: _with_interval("two_sided", row),
