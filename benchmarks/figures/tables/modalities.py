@@ -63,7 +63,7 @@ LINES = (
         choose=where(suite="digits", kind="checkpoint"),
         key=("labels_per_class",),
         show=lambda rows: "; ".join(f"{row['labels_per_class']}: {row['score']:.3f}, {_gain(row)}" for row in rows),
-        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 --out results/few",
+        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few",
         files=(*code.FEW_LABELS, *code.RECIPE, *code.CNN, *_IMAGE),
     ),
     Figure(
@@ -95,7 +95,7 @@ TABLES = (
         choose=where(suite="digits"),
         key=("labels_per_class", "features"),
         show=_few_labels,
-        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 --out results/few",
+        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few",
         files=(*code.FEW_LABELS, *code.RECIPE, *code.CNN, *_IMAGE),
     ),
     Figure(
