@@ -1,5 +1,7 @@
 """Runs and probes of text, images and cells."""
 
+from collections.abc import Callable
+
 from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, lines, markdown, where
 from dnar2mae.benchmarks.figures.tables import code
 
@@ -33,48 +35,51 @@ def _few_labels(rows: list[Row]) -> str:
     return markdown(head, table)
 
 
-def _gain_of_cells(row: Row) -> str:
-    return clear_interval(row, "gain", "gain_low", "gain_high")
-
-
-def _cell_probes(rows: list[Row]) -> str:
-    table = []
-    for probe in dict.fromkeys(row["probe"] for row in rows):
-        own = [row for row in rows if row["probe"] == probe]
-        trained = [row for row in own if row["features"] == "pretrained"]
-        random = [row for row in own if row["features"] == "random weights"]
-        scores = ", ".join(f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in trained)
-        gains = ", ".join(_gain_of_cells(row) for row in trained)
-        table.append([probe, scores, ", ".join(f"{row['score']:.3f}" for row in random), gains])
-    return markdown(
-        ["probe", "pretrained, by seed", "random weights, by seed", "paired gain on three random models"], table
-    )
-
-
 def _text_line(rows: list[Row]) -> str:
     return ", ".join(f"{row['held_out']:.3f} (best Markov model {row['best_markov']:.3f})" for row in rows)
 
 
-LINES = (
-    Figure(
-        name="mnist",
-        what="MNIST, accuracy of a probe by labels a class, `cnn` against pixels ([images](docs/modalities/image.md))",
+_OF_SUITE = {
+    "mnist": ("digits", "cnn", (*code.CNN, *_IMAGE)),
+    "pbmc": ("cells", "mlp", (*code.MLP, *_CELL)),
+    "source": ("text", "cnn", (*code.CNN, *_TEXT)),
+}
+"""Suite, recipe, and what its runs depend on, by task."""
+
+
+def _few_labels_figure(name: str, task: str, show: Callable[[list[Row]], str], what: str = "", **chosen: str) -> Figure:
+    suite, recipe, files = _OF_SUITE[task]
+    models = " ".join(f"{recipe}=runs/{recipe}{seed}" for seed in range(3))
+    return Figure(
+        name=name,
+        what=what,
         source="few_labels.csv",
-        choose=where(suite="digits", kind="checkpoint"),
-        key=("labels_per_class",),
-        show=lambda rows: "; ".join(f"{row['labels_per_class']}: {row['score']:.3f}, {_gain(row)}" for row in rows),
-        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few",
-        files=(*code.FEW_LABELS, *code.RECIPE, *code.CNN, *_IMAGE),
+        choose=where(suite=suite, **chosen),
+        key=("labels_per_class", "features"),
+        show=show,
+        command=f"dnar2mae benchmark few-labels suites/{suite} --model {models} --out results/few",
+        files=(*code.FEW_LABELS, *code.RECIPE, *files),
+    )
+
+
+def _few_labels_line(task: str, what: str) -> Figure:
+    def show(rows: list[Row]) -> str:
+        return "; ".join(f"{row['labels_per_class']}: {row['score']:.3f}, {_gain(row)}" for row in rows)
+
+    return _few_labels_figure(task, task, show, what, kind="checkpoint")
+
+
+LINES = (
+    _few_labels_line(
+        "mnist",
+        "MNIST, accuracy of a probe by labels a class, `cnn` against pixels ([images](docs/modalities/image.md))",
     ),
-    Figure(
-        name="pbmc",
-        what="PBMC cell types, accuracy of a probe, gain of an MLP on random ones ([cells](docs/modalities/cell.md))",
-        source="cell_probes.csv",
-        choose=where(probe="logistic regression, C = 0.01", features="pretrained"),
-        key=("seed",),
-        show=lambda rows: "; ".join(f"seed {row['seed']}: {row['score']:.3f}, {_gain_of_cells(row)}" for row in rows),
-        command=_PRETRAIN_CELLS,
-        files=(*code.RECIPE, *code.MLP, *_CELL),
+    _few_labels_line(
+        "pbmc",
+        "PBMC cell types, the same, `mlp` against log expression or 50 components ([cells](docs/modalities/cell.md))",
+    ),
+    _few_labels_line(
+        "source", "which of two sources 40 letters are from, `cnn` against n-grams ([text](docs/modalities/text.md))"
     ),
     Figure(
         name="wikitext",
@@ -89,15 +94,7 @@ LINES = (
 )
 
 TABLES = (
-    Figure(
-        name="mnist_few_labels",
-        source="few_labels.csv",
-        choose=where(suite="digits"),
-        key=("labels_per_class", "features"),
-        show=_few_labels,
-        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few",
-        files=(*code.FEW_LABELS, *code.RECIPE, *code.CNN, *_IMAGE),
-    ),
+    *(_few_labels_figure(f"{task}_few_labels", task, _few_labels) for task in _OF_SUITE),
     Figure(
         name="image_runs",
         source="image_runs.csv",
@@ -131,14 +128,6 @@ TABLES = (
             }
         ),
         command=_PRETRAIN_CELLS,
-        files=(*code.RECIPE, *code.MLP, *_CELL),
-    ),
-    Figure(
-        name="cell_probes",
-        source="cell_probes.csv",
-        key=("probe", "features", "seed"),
-        show=_cell_probes,
-        command="dnar2mae embed runs/pbmc",
         files=(*code.RECIPE, *code.MLP, *_CELL),
     ),
     Figure(
