@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dnar2mae.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 Row = Mapping[str, Any]
@@ -40,14 +42,14 @@ class Figure:
 
         Raises
         ------
-        ValueError
+        ConfigError
             No row is chosen, or the file lacks one of the columns commit, device and date.
         """
         rows = [row for row in read_rows(RESULTS / self.source) if self.choose(row)]
         if not rows:
-            raise ValueError(f"{self.name}: no row of {self.source} is chosen")
+            raise ConfigError(f"{self.name}: no row of {self.source} is chosen")
         if missing := [name for name in _ABOUT if name not in rows[0]]:
-            raise ValueError(f"{self.name}: {self.source} must have the columns {', '.join(missing)}")
+            raise ConfigError(f"{self.name}: {self.source} must have the columns {', '.join(missing)}")
         if self.only_last_commit:
             rows = [row for row in rows if row["commit"].split("-")[0] == rows[-1]["commit"].split("-")[0]]
         return list({tuple(row[name] for name in self.key): row for row in rows}.values()) if self.key else rows

@@ -160,6 +160,13 @@ def test_an_unknown_commit_an_unknown_name_and_a_mark_without_words_are_refused(
         command.main(["mark", "scores"])
 
 
+def test_a_renamed_file_is_named_in_one_line(tree):
+    command.main(["record"])
+    (tree / "code" / "model.py").rename(tree / "model.py")
+    with pytest.raises(SystemExit, match=r"error: no file is named code/\*\.py"):
+        command.main(["check"])
+
+
 def test_a_declaration_without_rows_columns_or_files_is_found(tree):
     scores = command.FIGURES["scores"]
     with pytest.raises(ValueError, match=r"scores: no row of scores\.csv is chosen"):
