@@ -87,8 +87,12 @@ def clear(text: str, low: float, high: float) -> str:
 
 
 def clear_interval(row: Row, value: str, low: str, high: str) -> str:
-    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0."""
-    return clear(f"{row[value]:+.3f} [{row[low]:.3f}, {row[high]:.3f}]", row[low], row[high])
+    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0.
+
+    What counts are the ends as shown: beside [0.000, 0.072] bold would be no reader's conclusion.
+    """
+    ends = round(row[low], 3), round(row[high], 3)
+    return clear(f"{row[value]:+.3f} [{ends[0]:.3f}, {ends[1]:.3f}]", *ends)
 
 
 def difference(value: float, error: float, digits: int = 3) -> str:
