@@ -8,6 +8,9 @@ _CELL = ("dnar2mae/modalities/cell/*.py",)
 _PRETRAIN_CELLS = (
     "dnar2mae pretrain --modality cell pbmc.h5ad --data.encoding whole --model.backbone mlp --model.depth 2 --steps 300"
 )
+_FEW_LABELS = (
+    "dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few"
+)
 _TEXT = ("dnar2mae/modalities/text/*.py",)
 
 
@@ -63,7 +66,7 @@ LINES = (
         choose=where(suite="digits", kind="checkpoint"),
         key=("labels_per_class",),
         show=lambda rows: "; ".join(f"{row['labels_per_class']}: {row['score']:.3f}, {_gain(row)}" for row in rows),
-        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few",
+        command=_FEW_LABELS,
         files=(*code.FEW_LABELS, *code.RECIPE, *code.CNN, *_IMAGE),
     ),
     Figure(
@@ -95,7 +98,7 @@ TABLES = (
         choose=where(suite="digits"),
         key=("labels_per_class", "features"),
         show=_few_labels,
-        command="dnar2mae benchmark few-labels suites/digits --model cnn=runs/cnn0 cnn=runs/cnn1 cnn=runs/cnn2 --out results/few",
+        command=_FEW_LABELS,
         files=(*code.FEW_LABELS, *code.RECIPE, *code.CNN, *_IMAGE),
     ),
     Figure(
