@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dnar2mae.errors import ConfigError
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 Row = Mapping[str, Any]
@@ -40,14 +42,14 @@ class Figure:
 
         Raises
         ------
-        ValueError
+        ConfigError
             No row is chosen, or the file lacks one of the columns commit, device and date.
         """
         rows = [row for row in read_rows(RESULTS / self.source) if self.choose(row)]
         if not rows:
-            raise ValueError(f"{self.name}: no row of {self.source} is chosen")
+            raise ConfigError(f"{self.name}: no row of {self.source} is chosen")
         if missing := [name for name in _ABOUT if name not in rows[0]]:
-            raise ValueError(f"{self.name}: {self.source} must have the columns {', '.join(missing)}")
+            raise ConfigError(f"{self.name}: {self.source} must have the columns {', '.join(missing)}")
         if self.only_last_commit:
             rows = [row for row in rows if row["commit"].split("-")[0] == rows[-1]["commit"].split("-")[0]]
         return list({tuple(row[name] for name in self.key): row for row in rows}.values()) if self.key else rows
@@ -85,8 +87,12 @@ def clear(text: str, low: float, high: float) -> str:
 
 
 def clear_interval(row: Row, value: str, low: str, high: str) -> str:
-    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0."""
-    return clear(f"{row[value]:+.3f} [{row[low]:.3f}, {row[high]:.3f}]", row[low], row[high])
+    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0.
+
+    What counts are the ends as shown: beside [0.000, 0.072] bold would be no reader's conclusion.
+    """
+    ends = round(row[low], 3), round(row[high], 3)
+    return clear(f"{row[value]:+.3f} [{ends[0]:.3f}, {ends[1]:.3f}]", *ends)
 
 
 def difference(value: float, error: float, digits: int = 3) -> str:

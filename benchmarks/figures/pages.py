@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dnar2mae.benchmarks.figures.figure import ROOT, Figure, Listing, markdown
 from dnar2mae.benchmarks.figures.pedigree import Pedigree
+from dnar2mae.errors import ConfigError
 
 _PART = re.compile(r"<!-- figures: (\w+) -->(\n?).*?<!-- end -->", re.DOTALL)
 _OUTSIDE = ("LOG.md",)  # a log is dated: its figures are those of its day
@@ -27,7 +28,7 @@ def written(
 
     Raises
     ------
-    ValueError
+    ConfigError
         A marker names no figure.
     """
 
@@ -39,7 +40,7 @@ def written(
             body = figures[name].show(figures[name].rows())
             body += f"\n\n`{pedigrees[name].command}`; {pedigrees[name].text()}" if newline else pedigrees[name].mark()
         else:
-            raise ValueError(f"<!-- figures: {name} -->: there is no such figure")
+            raise ConfigError(f"<!-- figures: {name} -->: there is no such figure")
         return f"<!-- figures: {name} -->{newline}{body}{newline}<!-- end -->"
 
     return _PART.sub(part, text)

@@ -124,14 +124,14 @@ def tree_digest(pattern: str) -> str:
 
     Raises
     ------
-    ValueError
+    ConfigError
         There is no such file.
     """
     top = ROOT / pattern.split("*", maxsplit=1)[0].rpartition("/")[0]
     found = top.rglob("*") if "*" in pattern else [ROOT / pattern]
     chosen = fnmatch.filter([path.relative_to(ROOT).as_posix() for path in found if path.is_file()], pattern)
     if not chosen:
-        raise ValueError(f"no file is named {pattern}")
+        raise ConfigError(f"no file is named {pattern}")
     return _digest(chosen, lambda path: (ROOT / path).read_bytes())
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -101,6 +101,8 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
     encoder = _encoder(cell, data) if cell.model.path else None
     predicted, parameters = _scratch(cell, data) if cell.model.kind == "cnn" else _judged(encoder, cell, data)
     labels, probabilities = data.test.labels, predicted.probabilities
+    if not np.isfinite(probabilities).all():
+        raise RunError(f"{cell.model.name}: method {cell.method} gives no finite probabilities; it has diverged")
     kept = ~data.is_duplicate
     scores = all_scores(labels, probabilities)
     filtered = all_scores(labels[kept], probabilities[kept]) if kept.any() else {}
@@ -148,11 +150,20 @@ def _judged(encoder: RowEmbedder | None, cell: BenchmarkCell, data: TaskData) ->
 def _frozen(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     settings = cell.protocol.settings(cell.method, data.task.name)
     wanted = settings.features if cell.method == "probe" else (VECTOR,)
-    vectors = network_vectors(encoder, wanted, data, cell.options, cell.seed)
+    vectors = _vectors(encoder, wanted, cell, data)
     if cell.method == "probe":
         return _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
     labels = (data.train.labels, data.dev.labels)
     return nearest(vectors[VECTOR], labels, len(data.task.classes), settings, cell.protocol.select)
+
+
+def _vectors(encoder: RowEmbedder, wanted: Sequence[str], cell: BenchmarkCell, data: TaskData) -> dict[str, Features]:
+    found = network_vectors(encoder, wanted, data, cell.options, cell.seed)
+    for name, features in found.items():
+        # a sum has no array of its own beside vectors of gigabytes
+        if not all(np.isfinite(part.sum(dtype=np.float64)) for part in features):
+            raise RunError(f"{cell.model.name}: its vectors ({name}) are not finite: its training has diverged")
+    return found
 
 
 def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
@@ -162,7 +173,7 @@ def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
 def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     """Return the probe of raw features beside the vectors that are the best alone, each scaled by its penalty."""
     settings = cell.protocol.settings("probe", data.task.name)
-    vectors = network_vectors(encoder, settings.features, data, cell.options, cell.seed)
+    vectors = _vectors(encoder, settings.features, cell, data)
     alone = _probed(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
     own = _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
     name = own.setting.get("features", next(iter(vectors)))

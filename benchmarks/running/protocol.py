@@ -23,8 +23,8 @@ class ProbeSettings:
     """Vectors to choose from on dev. vector: what ``embed`` gives; the others are mean and maximum over tokens, of
     layers, or of the last one in parts of the input. A model that has none of them has its vector."""
     max_iterations: int | None = 200
-    """Iterations of L-BFGS at which a fit stops, the search then ending early; None: fits converge, or say they did
-    not, and the whole grid is tried."""
+    """Iterations of L-BFGS at which a fit stops, and the search after two penalties in a row that are no better on dev;
+    None: fits converge, or say they did not, and the search goes on until three are better by neither MCC nor loss."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +108,12 @@ class Protocol:
 
     def settings(self, method: str, task: str) -> Any:
         """Return the settings of a method, or of the cnn, for a task."""
-        settings = getattr(self, method.replace("-", "_"))
-        for pattern, changes in self.tasks.items():
-            if fnmatchcase(task, pattern) and method in changes:
-                settings = replace(settings, **changes[method])
+        name = method.replace("-", "_")
+        settings = getattr(self, name)
+        for pattern, of_methods in self.tasks.items():
+            for other, changes in of_methods.items():
+                if fnmatchcase(task, pattern) and other.replace("-", "_") == name:
+                    settings = replace(settings, **changes)
         return settings
 
 

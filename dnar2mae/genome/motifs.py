@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from dnar2mae.errors import SequenceError
+from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 
 _KEPT, _BROKEN = 0.9, 0.05
 _BACKGROUND = re.compile(r"A\s+(\S+)\s+C\s+(\S+)\s+G\s+(\S+)\s+T\s+(\S+)")
 _MATRIX = "letter-probability matrix"
+_WIDTH = re.compile(r"\bw=\s*(\d+)")
 # as rounded by the programs that write such files
 _SUM_TOLERANCE = 0.02
 
@@ -52,27 +53,33 @@ def read_motifs(path: Path) -> Motifs:
     Raises
     ------
     SequenceError
-        If the file cannot be read, or a matrix has not four probabilities a position that sum to 1.
+        If the file cannot be read, a matrix has not four probabilities a position that sum to 1, fewer rows than it
+        says, or the name of another, or a base has a background frequency of 0.
     """
-    try:
+    with raising(SequenceError, f"{path}: cannot be read; check the path and the file", *READ_ERRORS):
         with open_maybe_gzip_text(path, errors="replace") as file:
             lines = [line.strip() for line in file]
-    except READ_ERRORS as error:
-        raise SequenceError(f"{path}: cannot be read ({error}); check the path and the file") from error
     background, name, matrices = np.full(4, 0.25), "", {}
     for number, line in enumerate(lines, 1):
         words = line.split()
         if match := _BACKGROUND.fullmatch(line):
             background = _shares(path, number, match.groups())
+            if not background.all():
+                raise SequenceError(f"{path}:{number}: background frequencies must be > 0, got {line}")
         elif words[:1] == ["MOTIF"] and len(words) > 1:
             name = words[1]
         elif line.startswith(_MATRIX):
-            rows = (row.split() for row in lines[number:])
-            matrices[name] = np.array(list(_matrix(path, number + 1, rows)))
-            if not len(matrices[name]):
+            if name in matrices:
+                raise SequenceError(f"{path}:{number}: a second matrix of {name!r}: names must differ")
+            rows = list(_matrix(path, number + 1, (row.split() for row in lines[number:])))
+            # else a file that was cut short would give a shorter matrix, of which no annotated site has the length
+            said = _WIDTH.search(line)
+            wanted = f"{said[1]} rows" if said else "a row"
+            if not rows or (said and len(rows) != int(said[1])):
                 raise SequenceError(
-                    f"{path}:{number}: the matrix of {name!r} has no row of four probabilities below it"
+                    f"{path}:{number}: the matrix of {name!r} must have {wanted} of four probabilities, got {len(rows)}"
                 )
+            matrices[name] = np.array(rows)
     if not matrices:
         raise SequenceError(f"{path}: no line begins with '{_MATRIX}': expected a file in MEME's minimal format")
     return Motifs(matrices=matrices, background=background)

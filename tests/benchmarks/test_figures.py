@@ -7,7 +7,7 @@ import pytest
 from dnar2mae.benchmarks.figures import __main__ as command
 from dnar2mae.benchmarks.figures import figure as figures
 from dnar2mae.benchmarks.figures import pages, pedigree
-from dnar2mae.benchmarks.figures.figure import Figure, Listing, clear, difference, lines, pivot, where
+from dnar2mae.benchmarks.figures.figure import Figure, Listing, clear, clear_interval, difference, lines, pivot, where
 from dnar2mae.benchmarks.figures.pages import listing_text, named, written
 from dnar2mae.benchmarks.figures.pedigree import bare_code
 from dnar2mae.benchmarks.figures.tables import FIGURES, LISTINGS
@@ -77,6 +77,9 @@ def test_bold_is_left_to_the_renderer():
         assert "**{" not in module.read_text(), module
     assert clear("x", 0.1, 0.2) == clear("x", -0.2, -0.1) == "**x**"
     assert clear("x", -0.1, 0.2) == "x"
+    rows = [{"d": 0.04, "low": low, "high": 0.07} for low in (0.0001, 0.001)]
+    shown = ["+0.040 [0.000, 0.070]", "**+0.040 [0.001, 0.070]**"]
+    assert [clear_interval(row, "d", "low", "high") for row in rows] == shown
     assert difference(0.2, 0.1) == "**0.200 ± 0.100**"
     assert difference(0.19, 0.1) == "0.190 ± 0.100"
 
@@ -158,6 +161,13 @@ def test_an_unknown_commit_an_unknown_name_and_a_mark_without_words_are_refused(
         command.main(["record", "other"])
     with pytest.raises(SystemExit, match="error: mark needs --why"):
         command.main(["mark", "scores"])
+
+
+def test_a_renamed_file_is_named_in_one_line(tree):
+    command.main(["record"])
+    (tree / "code" / "model.py").rename(tree / "model.py")
+    with pytest.raises(SystemExit, match=r"error: no file is named code/\*\.py"):
+        command.main(["check"])
 
 
 def test_a_declaration_without_rows_columns_or_files_is_found(tree):

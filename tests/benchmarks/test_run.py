@@ -1,13 +1,16 @@
 import json
 from multiprocessing import active_children
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from dnar2mae.benchmarks.models.encoder import Encoder
 from dnar2mae.benchmarks.reporting.summary import compare_models, ranks, remarks, summarise
-from dnar2mae.benchmarks.running import runner
+from dnar2mae.benchmarks.running import cells, runner
 from dnar2mae.benchmarks.running.cells import ModelSpec
+from dnar2mae.benchmarks.running.frozen import Predicted
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.plan import plan_cells
 from dnar2mae.benchmarks.running.protocol import load_protocol
@@ -113,6 +116,19 @@ def test_results_of_other_data_or_settings_are_not_taken(motif_suite, protocol, 
     (last,) = Store(out).rows()
     assert last["data_digest"] != first["data_digest"]
     assert last["settings"]["c"] == [0.001]
+
+
+def test_a_model_that_has_diverged_fails_alone(motif_suite, protocol, tiny_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Encoder, "poolings", lambda self, rows, **_: {"vector": np.full((len(rows), 2), np.nan)})
+    monkeypatch.setattr(Encoder, "embed", lambda self, rows, **_: np.full((len(rows), 2), np.nan))
+    predicted = Predicted(np.full((62, 2), np.nan), {"lr": 1.0}, 0.0)
+    monkeypatch.setattr(cells, "fit", lambda *_: predicted)
+    flags = ("--model", f"tiny={tiny_run}", "--method", "probe", "knn", "finetune", "--device", "cpu")
+    assert run(motif_suite, protocol, tmp_path, *flags, "--baselines", "raw", "combined") == 1
+    assert "its vectors (vector) are not finite" in capsys.readouterr().out
+    rows = {(row["model"], row["method"]): row["status"] for row in Store(tmp_path).rows()}
+    models = [("tiny", "probe"), ("tiny", "knn"), ("tiny", "finetune"), ("k-mer counts + tiny", "probe")]
+    assert rows == dict.fromkeys(models, "failed") | {("k-mer counts", "probe"): "done"}
 
 
 def test_missing_tasks_are_named_and_failed_cells_too(motif_suite, protocol, tmp_path, capsys, monkeypatch):

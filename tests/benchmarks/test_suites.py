@@ -86,6 +86,14 @@ def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_mo
     assert "combined" in second.baselines
 
 
+@pytest.mark.parametrize("method", ["cnn-head", "cnn_head"])
+def test_settings_of_a_task_are_found_by_either_spelling(tmp_path, method):
+    path = tmp_path / "p.yaml"
+    path.write_text(f"name: x\nsource: y\ntasks: {{'a*': {{{method}: {{epochs: 3}}}}}}\n")
+    protocol = load_protocol(str(path))
+    assert [protocol.settings("cnn-head", task).epochs for task in ("ab", "b")] == [3, 10]
+
+
 def test_select_tasks():
     suite = load_suite("gue")
     assert [t.name for t in suite.select(("prom_core_tata", "tf/0")).tasks] == ["prom/prom_core_tata", "tf/0"]

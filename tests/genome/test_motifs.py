@@ -47,7 +47,11 @@ def test_columns_of_other_programs(tmp_path):
         (HEAD + "0.1 0.2 0.3 0.9\n", r"m.meme:5: expected probabilities of A, C, G and T that sum to 1, got \['0.1'"),
         (HEAD + "1 0 0 0\na b c d\n", r"m.meme:6: expected probabilities .* got \['a', 'b', 'c', 'd'\]"),
         (HEAD + "-1 1 1 0\n", "m.meme:5: expected probabilities"),
-        (HEAD + "\n", "m.meme:4: the matrix of 'MA0001.1' has no row of four probabilities below it"),
+        (HEAD + "\n", "m.meme:4: the matrix of 'MA0001.1' must have 2 rows of four probabilities, got 0"),
+        (HEAD + "0 0 0 1\n0 0 1", "m.meme:4: the matrix of 'MA0001.1' must have 2 rows of four probabilities, got 1"),
+        (HEAD.replace(" w= 2", ""), "m.meme:4: the matrix of 'MA0001.1' must have a row of four probabilities, got 0"),
+        (HEAD + "0 0 0 1\n0 0 0 1\n" + HEAD, "m.meme:10: a second matrix of 'MA0001.1': names must differ"),
+        ("A 0.5 C 0 G 0 T 0.5\n" + HEAD, "m.meme:1: background frequencies must be > 0, got A 0.5 C 0 G 0 T 0.5"),
         (None, "m.meme: cannot be read"),
     ],
 )

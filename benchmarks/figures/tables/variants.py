@@ -1,6 +1,6 @@
 """Scores of variants: controls of an annotation, published sets, speed."""
 
-from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, clear, lines, where
+from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, clear_interval, lines, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _FILES = (
@@ -21,8 +21,8 @@ def _with_interval(name: str, row: Row) -> str:
 
 
 def _less(row: Row) -> str:
-    low, high = row["difference_low"], row["difference_high"]
-    return "" if low == "" else clear(f"{row['difference']:+.3f} [{low:.3f}, {high:.3f}]", low, high)
+    no_difference = row["difference_low"] == ""
+    return "" if no_difference else clear_interval(row, "difference", "difference_low", "difference_high")
 
 
 def _by_seed(rows: list[Row]) -> str:

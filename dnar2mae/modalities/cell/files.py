@@ -195,8 +195,3 @@ def need(package: str) -> Any:
 
     with needing("--modality cell", package, "dnar2mae[cells]"):
         return importlib.import_module(package)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an exception on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
