@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
         kind="huggingface",
         module=module,
         width=config.hidden_size,
-        tokenize=_tokenize(tokenizer),
+        tokenize=partial(_tokens, tokenizer),
         pad_id=tokenizer.pad_token_id or 0,
         tokenization=_tokenization(tokenizer),
         digest=digest(module),
@@ -123,12 +124,9 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
     )
 
 
-def _tokenize(tokenizer: Any) -> Any:
-    def tokenize(sequence: str) -> Tokens:
-        encoded = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
-        return Tokens(np.array(encoded["input_ids"]), np.array(encoded["special_tokens_mask"]) == 0)
-
-    return tokenize
+def _tokens(tokenizer: Any, sequence: str) -> Tokens:
+    encoded = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
+    return Tokens(np.array(encoded["input_ids"]), np.array(encoded["special_tokens_mask"]) == 0)
 
 
 def _tokenization(tokenizer: Any) -> str:

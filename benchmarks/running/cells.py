@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
-from dnar2mae.benchmarks.models.cnn_head import cnn_head, pad_vectors, token_vectors
+from dnar2mae.benchmarks.models.cnn import PAD_ID, cnn_head, pad_vectors, small_cnn, token_vectors, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.pooling import VECTOR
-from dnar2mae.benchmarks.rows.contract import RowEmbedder, labelled_data
+from dnar2mae.benchmarks.rows.contract import LayerEmbedder, RowEmbedder, labelled_data
 from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted, nearest, probe_best, probe_together
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, tunable
-from dnar2mae.benchmarks.running.vectors import network_vectors, raw_features
 from dnar2mae.benchmarks.tasks.data import TaskData, TaskSplit
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
@@ -28,6 +26,10 @@ from dnar2mae.scoring.scores import all_scores
 
 _CNN_LENGTH_QUANTILE = 0.99
 """Share of training rows that fit the CNN whole: one very long row must not set the size of its dense layer."""
+_VECTORS: dict[tuple, dict[str, Features]] = {}
+"""Vectors of the last network: its other methods take them as well. They may take gigabytes: one set is kept."""
+_RAW: dict[tuple, dict[str, Features]] = {}
+"""Raw features of the last task."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +125,11 @@ def _encoder(cell: BenchmarkCell, data: TaskData) -> RowEmbedder:
     spec = cell.model
     encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
     if isinstance(encoder, Encoder):
-        encoder = replace(_limited(encoder, cell, data), precision=cell.options.precision)
+        settings, limit = cell.protocol.settings(cell.method, data.task.name), encoder.context_tokens
+        # the protocol may cap the context for this kind of tokens
+        if cell.method not in FROZEN and settings.max_tokens and settings.tokenization == encoder.tokenization:
+            limit = min(settings.max_tokens, limit or settings.max_tokens)
+        encoder = replace(encoder, context_tokens=limit, precision=cell.options.precision)
     # after the cap, which both share
     return encoder.with_random_weights(cell.seed) if spec.kind == "random" else encoder
 
@@ -139,20 +145,25 @@ def _judged(encoder: RowEmbedder | None, cell: BenchmarkCell, data: TaskData) ->
     if cell.method in FROZEN:
         return _frozen(encoder, cell, data), parameters
     if isinstance(encoder, Encoder):
-        return (_headed if cell.method == "cnn-head" else _tuned)(encoder, cell, data), parameters
+        return _tuned(encoder, cell, data), parameters
     raise ConfigError(
         f"{cell.model.name}: method {cell.method} needs an encoder of tokens; {cell.model.modality} has probe and knn"
     )
 
 
 def _frozen(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
-    settings = cell.protocol.settings(cell.method, data.task.name)
-    wanted = settings.features if cell.method == "probe" else (VECTOR,)
+    task = _task(cell, data, cell.method)
+    wanted = task[2].features if cell.method == "probe" else (VECTOR,)
     vectors = network_vectors(encoder, wanted, data, cell.options, cell.seed)
     if cell.method == "probe":
         return _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
-    labels = (data.train.labels, data.dev.labels)
-    return nearest(vectors[VECTOR], labels, len(data.task.classes), settings, cell.protocol.select)
+    return nearest(vectors[VECTOR], *task)
+
+
+def _task(cell: BenchmarkCell, data: TaskData, method: str) -> tuple[Any, int, Any, str]:
+    """Return what a fit needs besides its features: labels, number of classes, settings, and what decides on dev."""
+    settings = cell.protocol.settings(method, data.task.name)
+    return (data.train.labels, data.dev.labels), len(data.task.classes), settings, cell.protocol.select
 
 
 def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
@@ -161,15 +172,14 @@ def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
 
 def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     """Return the probe of raw features beside the vectors that are the best alone, each scaled by its penalty."""
-    settings = cell.protocol.settings("probe", data.task.name)
-    vectors = network_vectors(encoder, settings.features, data, cell.options, cell.seed)
+    task = _task(cell, data, "probe")
+    vectors = network_vectors(encoder, task[2].features, data, cell.options, cell.seed)
     alone = _probed(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
     own = _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
     name = own.setting.get("features", next(iter(vectors)))
     penalties = alone.setting["c"], own.setting["c"]
-    labels = (data.train.labels, data.dev.labels)
     blocks = list(zip((_raw(cell, data), vectors[name]), penalties, strict=True))
-    found = probe_together(blocks, labels, len(data.task.classes), settings, cell.protocol.select)
+    found = probe_together(blocks, *task)
     return found._replace(
         setting={"features": name, "c": found.setting["c"], "c_raw": penalties[0], "c_vectors": penalties[1]}
     )
@@ -181,23 +191,13 @@ _PROBED: dict[tuple, Predicted] = {}
 
 def _probed(cell: BenchmarkCell, data: TaskData, candidates: Mapping[str, Features], of: Any) -> Predicted:
     """Return the probe that is best on dev; ``of`` says what the features are of."""
-    settings = cell.protocol.settings("probe", data.task.name)
-    digest = data.digest
-    key = (digest, of, settings, cell.protocol.select, cell.options)
+    task, digest = _task(cell, data, "probe"), data.digest
+    key = (digest, of, *task[2:], cell.options)
     if key not in _PROBED:
         if any(known[0] != digest for known in _PROBED):
             _PROBED.clear()
-        labels = (data.train.labels, data.dev.labels)
-        _PROBED[key] = probe_best(candidates, labels, len(data.task.classes), settings, cell.protocol.select)
+        _PROBED[key] = probe_best(candidates, *task)
     return _PROBED[key]
-
-
-def _limited(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Encoder:
-    """Cap the context where the protocol does so for this kind of tokens."""
-    settings = cell.protocol.settings(cell.method, data.task.name)
-    if cell.method in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
-        return encoder
-    return replace(encoder, context_tokens=min(settings.max_tokens, encoder.context_tokens or settings.max_tokens))
 
 
 def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
@@ -206,6 +206,10 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     def tokens(sequences: list[str]) -> list[Tokens]:
         return encoder.tokens(sequences, allow_truncation=cell.options.allow_truncation)
 
+    if cell.method == "cnn-head":
+        collate = partial(pad_vectors, device=encoder.device)
+        problem = _problem(cell, data, lambda sequences: token_vectors(encoder, tokens(sequences)), collate)
+        return _searched(partial(cnn_head, encoder, problem.num_classes), problem, settings, cell)
     problem = _problem(cell, data, tokens, encoder.collate)
 
     def make(seed: int) -> torch.nn.Module:
@@ -214,26 +218,13 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     return _searched(make, problem, settings, cell)
 
 
-def _headed(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
-    settings = cell.protocol.settings(cell.method, data.task.name)
-
-    def tokens(sequences: list[str]) -> Any:
-        return token_vectors(encoder, encoder.tokens(sequences, allow_truncation=cell.options.allow_truncation))
-
-    problem = _problem(cell, data, tokens, partial(pad_vectors, device=encoder.device))
-    return _searched(lambda seed: cnn_head(encoder, problem.num_classes, seed), problem, settings, cell)
-
-
 def _scratch(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
     lengths = [len(sequence) for sequence in data.train.rows]
     length_bp = int(np.quantile(lengths, _CNN_LENGTH_QUANTILE, method="higher"))
-    problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], lambda t: pad(t, PAD_ID))
-    settings = cell.protocol.settings("cnn", data.task.name)
-
-    def make(seed: int) -> torch.nn.Module:
-        return small_cnn(length_bp, problem.num_classes, seed)
-
-    return _searched(make, problem, settings, cell), sum(p.numel() for p in make(0).parameters())
+    problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], partial(pad, pad_id=PAD_ID))
+    make = partial(small_cnn, length_bp, problem.num_classes)
+    predicted = _searched(make, problem, cell.protocol.settings("cnn", data.task.name), cell)
+    return predicted, sum(p.numel() for p in make(0).parameters())
 
 
 def _searched(make: Any, problem: TrainingTask, settings: FitSettings, cell: BenchmarkCell) -> Predicted:
@@ -243,18 +234,12 @@ def _searched(make: Any, problem: TrainingTask, settings: FitSettings, cell: Ben
 
 
 def _problem(cell: BenchmarkCell, data: TaskData, tokens: Any, collate: Any) -> TrainingTask:
-    def rows(split: TaskSplit, averaged: bool) -> TokenizedRows:
+    def rows(split: TaskSplit, averaged: bool = cell.options.both_strands) -> TokenizedRows:
         reverse = tokens([reverse_complement(s) for s in split.rows]) if averaged else None
         return TokenizedRows(tokens(split.rows), split.labels, reverse)
 
-    return TrainingTask(
-        train=rows(data.train, False),
-        dev=rows(data.dev, cell.options.both_strands),
-        test=rows(data.test, cell.options.both_strands),
-        num_classes=len(data.task.classes),
-        collate=collate,
-        select=cell.protocol.select,
-    )
+    splits = rows(data.train, False), rows(data.dev), rows(data.test)
+    return TrainingTask(*splits, len(data.task.classes), collate, cell.protocol.select)
 
 
 def _notes(encoder: RowEmbedder | None, data: TaskData) -> list[str]:
@@ -283,11 +268,65 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
         "seed": cell.seed,
         "protocol": cell.protocol.name,
         "both_strands": cell.options.both_strands,
-        "settings": _plain(settings),
+        # as after a round trip through JSON: lists in place of tuples
+        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()},
         **digests,
     }
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are after a round trip through JSON: lists in place of tuples."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+def network_vectors(
+    encoder: RowEmbedder, wanted: Sequence[str], data: TaskData, options: SuiteOptions, seed: int
+) -> dict[str, Features]:
+    """Return kinds of vectors by name, in the order wanted; of a network that has none of them its vector.
+
+    Parameters
+    ----------
+    encoder
+        The network.
+    wanted
+        As in :class:`dnar2mae.benchmarks.running.protocol.ProbeSettings`.
+    data, options
+        Rows, and how to embed them.
+    seed
+        Of random weights.
+    """
+    found = _kept(_VECTORS, (data.digest, encoder.digest, encoder.kind, seed, options))
+    flags = {name: True for name in ("both_strands", "allow_truncation") if getattr(options, name)}
+    splits = (data.train, data.dev, data.test)
+    if set(wanted) - {VECTOR} - found.keys() and isinstance(encoder, LayerEmbedder):
+        parts = [encoder.poolings(split.rows, **flags) for split in splits]
+        found |= {name: Features(*(part[name] for part in parts)) for name in parts[0]}
+    usable = [name for name in wanted if name == VECTOR or name in found] or [VECTOR]
+    if VECTOR in usable and VECTOR not in found:
+        found[VECTOR] = Features(*(encoder.embed(split.rows, **flags) for split in splits))
+    return {name: found[name] for name in usable}
+
+
+def raw_features(data: TaskData, *, both_strands: bool = False) -> dict[str, Features]:
+    """Return the raw features of a task by name; averaged with those of the other strand if asked for."""
+    found = _kept(_RAW, (data.digest, both_strands))
+    if not found:
+        reader, splits = labelled_data(data.task.modality), (data.train, data.dev, data.test)
+        rows = [row for split in splits for row in split.rows]
+        features: Mapping[str, Any] = reader.raw(data.task, data.folder, rows)
+        if both_strands and reader.reverse is not None:
+            back = reader.raw(data.task, data.folder, [reader.reverse(row) for row in rows])
+            features = {name: (features[name] + back[name]) / 2 for name in features}
+        ends = np.cumsum([len(split) for split in splits])
+        found |= {
+            name: Features(*(item[end - len(split) : end] for end, split in zip(ends, splits, strict=True)))
+            for name, item in features.items()
+        }
+    return found
+
+
+def raw_names(data: TaskData) -> tuple[str, ...]:
+    """Return the names of a task's raw features."""
+    return labelled_data(data.task.modality).raw_names or tuple(raw_features(data))
+
+
+def _kept(store: dict[tuple, dict[str, Features]], key: tuple) -> dict[str, Features]:
+    if key not in store:
+        store.clear()
+        store[key] = {}
+    return store[key]

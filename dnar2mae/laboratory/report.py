@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.laboratory.laws import Law
+from dnar2mae.laboratory.plan import Law
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.scoring.intervals import Interval

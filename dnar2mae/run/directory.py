@@ -14,8 +14,7 @@ from dnar2mae.errors import ConfigError, RunError, raising
 from dnar2mae.modalities.registry import modality_spec, saved_files
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.run.environment import JOB, environment
-from dnar2mae.storage.lock import lock
-from dnar2mae.storage.safe_files import write_whole
+from dnar2mae.storage.safe_files import lock, write_whole
 
 _MAY_CHANGE = {
     "micro_batch",

@@ -35,9 +35,8 @@ from dnar2mae.run.result import RunResult
 from dnar2mae.training.build import build_model, compile_model
 from dnar2mae.training.final_validation import final_validation
 from dnar2mae.training.loader import batches
-from dnar2mae.training.monitor import Monitor
+from dnar2mae.training.monitor import Monitor, Readings
 from dnar2mae.training.optimizer import last_stable_step
-from dnar2mae.training.readings import Readings
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests

@@ -12,10 +12,11 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
-from dnar2mae.benchmarks.models.cnn_head import cnn_head, pad_vectors, token_vectors
+from dnar2mae.benchmarks.models.cnn import cnn_head, pad_vectors, token_vectors
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.pooling import by_name, pool_layers, pooled_layers
 from dnar2mae.benchmarks.running import solver, vectors
+from dnar2mae.benchmarks.running.cells import raw_features
 from dnar2mae.benchmarks.running.frozen import (
     AT_EDGE,
     NOT_CONVERGED,
@@ -27,7 +28,6 @@ from dnar2mae.benchmarks.running.frozen import (
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import ProbeSettings
 from dnar2mae.benchmarks.running.solver import penalty_path
-from dnar2mae.benchmarks.running.vectors import raw_features
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
@@ -204,7 +204,7 @@ def test_heads_on_frozen_tokens_read_what_stands_where(tiny_run):
 
 
 def test_vectors_that_would_not_fit_are_refused(tiny_run, monkeypatch):
-    monkeypatch.setattr("dnar2mae.benchmarks.models.cnn_head._MOST_BYTES", 100)
+    monkeypatch.setattr("dnar2mae.benchmarks.models.cnn._MOST_BYTES", 100)
     encoder = from_checkpoint("tiny", tiny_run, "cpu")
     with pytest.raises(ConfigError, match="tiny: method cnn-head keeps the vectors of all tokens in memory: 0 GiB"):
         token_vectors(encoder, encoder.tokens(["ACGTACGT"]))

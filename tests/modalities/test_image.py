@@ -19,8 +19,8 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.inference import load
 from dnar2mae.masking import fixed_masks
-from dnar2mae.modalities.image.arrays import open_images, read_idx
 from dnar2mae.modalities.image.config import ImageConfig
+from dnar2mae.modalities.image.files import open_images, read_idx
 from dnar2mae.modalities.image.images import ArrayImages, JoinedImages
 from dnar2mae.modalities.image.modality import ImageModality
 from dnar2mae.modalities.image.patches import (

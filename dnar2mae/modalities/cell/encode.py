@@ -26,14 +26,14 @@ class WholeEncoder:
     """
 
     def __init__(self, seed: int, config: CellConfig) -> None:
-        self.is_counts = config.normalisation == "counts"
+        self.config = config
 
     def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
         values = rows.values.toarray()
         tokens = np.tile(np.arange(values.shape[1], dtype=np.int32), (len(values), 1))
         maskable = rows.present & (rows.library > 0)[:, None]
-        shown = _with_library(values, rows.library, self.is_counts)
+        shown = _with_library(values, rows.library, self.config)
         return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, values=shown)
 
 
@@ -52,7 +52,6 @@ class GeneEncoder:
 
     def __init__(self, seed: int, config: CellConfig) -> None:
         self.seed, self.config = seed, config
-        self.is_counts = config.normalisation == "counts"
 
     def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
@@ -63,7 +62,7 @@ class GeneEncoder:
         shown = np.take_along_axis(values, np.take_along_axis(tokens, repeated, 1), 1)
         documents = np.where(real, 0, -1).astype(np.int32)
         documents[:, 0] = 0  # no row is all padding, even of a cell without counts
-        parts = {"values": _with_library(shown, rows.library, self.is_counts), "documents": documents}
+        parts = {"values": _with_library(shown, rows.library, self.config), "documents": documents}
         return Batch.of_arrays(tokens=tokens.astype(np.int32), maskable=real, sample_ids=sample_ids, **parts)
 
     def _choose(
@@ -91,8 +90,8 @@ class GeneEncoder:
 
 
 def _with_library(
-    values: Float[np.ndarray, "B T"], library: Float[np.ndarray, " B"], is_counts: bool
+    values: Float[np.ndarray, "B T"], library: Float[np.ndarray, " B"], config: CellConfig
 ) -> Float[np.ndarray, "B T P"]:
     """Return the values that the model takes: alone, or each count with its cell's total."""
-    parts = [values, np.broadcast_to(library[:, None], values.shape)] if is_counts else [values]
+    parts = [values, np.broadcast_to(library[:, None], values.shape)] if config.normalisation == "counts" else [values]
     return np.stack(parts, -1).astype(np.float32, copy=False)

@@ -12,9 +12,8 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError, raising
 from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.modalities.contract import Modality
-from dnar2mae.modalities.image.arrays import open_images
 from dnar2mae.modalities.image.config import ImageConfig
-from dnar2mae.modalities.image.folder import image_files
+from dnar2mae.modalities.image.files import image_files, open_images
 from dnar2mae.modalities.image.images import Images, JoinedImages, text
 from dnar2mae.modalities.image.patches import (
     GridPlaces,
