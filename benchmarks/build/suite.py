@@ -1,7 +1,6 @@
 """From an annotated genome to a suite on disk."""
 
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import pandas as pd
 import yaml
 
 from dnar2mae.benchmarks.build.config import TASKS, BuildConfig
-from dnar2mae.benchmarks.build.examples import Examples, fit_for_use, inside, letters, matched, partition, window_codes
+from dnar2mae.benchmarks.build.examples import Examples, fit_for_use, letters, matched, window_codes
+from dnar2mae.benchmarks.build.partition import inside, partition
 from dnar2mae.benchmarks.build.tasks import MAKERS, TaskSource
 from dnar2mae.benchmarks.tasks.sequences import canonical
 from dnar2mae.benchmarks.tasks.suite import CUSTOM_FILE
@@ -137,14 +137,17 @@ def _too_few(task: _Task) -> str:
 
 def _assert_apart(task: _Task, length_bp: int) -> None:
     """Assert that no base and no sequence (on either strand) is in two splits."""
-    for (first, (left, left_text)), (second, (right, right_text)) in combinations(task.splits.items(), 2):
-        # All windows have one length, so the first start above left - length decides whether any overlaps.
-        starts = np.sort(right.start)
-        index = np.searchsorted(starts, left.start - length_bp, side="right")
-        touching = (index < len(starts)) & (starts[np.minimum(index, len(starts) - 1)] < left.start + length_bp)
-        assert not touching.any(), f"{first} and {second} share bases"
-        shared = set(map(canonical, left_text)) & set(map(canonical, right_text))
-        assert not shared, f"{first} and {second} share sequences"
+    names = list(task.splits)
+    for i, first in enumerate(names):
+        for second in names[i + 1 :]:
+            (left, left_text), (right, right_text) = task.splits[first], task.splits[second]
+            # All windows have one length, so the first start above left - length decides whether any overlaps.
+            starts = np.sort(right.start)
+            index = np.searchsorted(starts, left.start - length_bp, side="right")
+            touching = (index < len(starts)) & (starts[np.minimum(index, len(starts) - 1)] < left.start + length_bp)
+            assert not touching.any(), f"{first} and {second} share bases"
+            shared = set(map(canonical, left_text)) & set(map(canonical, right_text))
+            assert not shared, f"{first} and {second} share sequences"
 
 
 def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, about: dict[str, Any]) -> None:

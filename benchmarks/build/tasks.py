@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from dnar2mae.benchmarks.build.examples import Examples, concatenate, window_codes
-from dnar2mae.genome.alphabet import encode
+from dnar2mae.benchmarks.build.examples import Examples, concatenate
+from dnar2mae.genome.alphabet import SOFT_MASK, complement, encode
 from dnar2mae.genome.annotation import Annotation
 from dnar2mae.genome.intervals import Intervals, difference, intersection, intervals_of, union
 from dnar2mae.genome.store import Genome
@@ -18,8 +18,14 @@ POOL = 16
 _MOST_DRAWS = 1 << 23  # of candidate sites: 128 MiB as two int64 columns
 
 
-Candidates = tuple[tuple[str, ...], Examples, int]
-"""Names of the classes by id, windows of all classes, and the class that is background."""
+class Candidates(NamedTuple):
+    """Windows that a task may use."""
+
+    classes: tuple[str, ...]
+    examples: Examples
+    """Annotated windows first."""
+    background: int
+    """Class whose shares of GC and N are matched to those of the others."""
 
 
 class TaskSource(NamedTuple):
@@ -39,7 +45,7 @@ def promoter(source: TaskSource) -> Candidates:
     annotated = _windows(sites, before, source, label=1)
     taken = union(intervals_of(annotated.start, annotated.start + source.length_bp))
     background = _random(difference(source.genome.intervals, taken), len(sites) * POOL, source)
-    return ("other", "promoter"), concatenate(annotated, background), 0
+    return Candidates(("other", "promoter"), concatenate(annotated, background), 0)
 
 
 def coding(source: TaskSource) -> Candidates:
@@ -53,7 +59,7 @@ def coding(source: TaskSource) -> Candidates:
     background = _tiles(difference(source.genome.intervals, genic), False, 0, source)
     reverse = source.rng.integers(0, 2, len(background.start)) == 1
     background = background._replace(is_reverse=reverse)
-    return ("intergenic", "coding"), concatenate(examples, background), 0
+    return Candidates(("intergenic", "coding"), concatenate(examples, background), 0)
 
 
 def splice(source: TaskSource) -> Candidates:
@@ -72,7 +78,7 @@ def splice(source: TaskSource) -> Candidates:
         _windows(_motif("GT", 0, donor, wanted, source), half, source, label=2),
         _windows(_motif("AG", -2, acceptor, wanted, source), half, source, label=2),
     ]
-    return ("acceptor", "donor", "neither"), concatenate(annotated, *decoys), 2
+    return Candidates(("acceptor", "donor", "neither"), concatenate(annotated, *decoys), 2)
 
 
 def gene_start(source: TaskSource) -> Candidates:
@@ -85,7 +91,7 @@ def gene_start(source: TaskSource) -> Candidates:
     sites = _sites(starts, source)
     annotated = _windows(sites[_reads(sites, "ATG", 0, source.genome)], half, source, label=1)
     others = _motif("ATG", 0, sites, len(annotated.start) * POOL, source)
-    return ("other ATG", "gene start"), concatenate(annotated, _windows(others, half, source, label=0)), 0
+    return Candidates(("other ATG", "gene start"), concatenate(annotated, _windows(others, half, source, label=0)), 0)
 
 
 def strand(source: TaskSource) -> Candidates:
@@ -96,11 +102,16 @@ def strand(source: TaskSource) -> Candidates:
     }
     forward = _tiles(difference(spans["+"], spans["-"]), False, 0, source)
     reverse = _tiles(difference(spans["-"], spans["+"]), False, 1, source)
-    return ("+", "-"), concatenate(forward, reverse), 1
+    return Candidates(("+", "-"), concatenate(forward, reverse), 1)
 
 
-_ALL: tuple[Callable[[TaskSource], Candidates], ...] = (promoter, coding, splice, gene_start, strand)
-MAKERS = {maker.__name__: maker for maker in _ALL}
+MAKERS: dict[str, Callable[[TaskSource], Candidates]] = {
+    "promoter": promoter,
+    "coding": coding,
+    "splice": splice,
+    "gene_start": gene_start,
+    "strand": strand,
+}
 
 Sites = Int64[np.ndarray, "_ 2"]
 """Boundaries between bases in concatenated coordinates, and 1 where read as the reverse complement.
@@ -121,23 +132,22 @@ def _sites(annotated: list[tuple[str, int, str]], source: TaskSource) -> Sites:
     return sites[np.sort(source.rng.permutation(len(sites))[: source.max_examples])]
 
 
-def _starts(sites: Sites, before: int, length: int, genome: Genome) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where windows begin that have so many bases before their site, which are reversed, and which fit."""
-    reverse = sites[:, 1] == 1
-    start = np.where(reverse, sites[:, 0] - (length - before), sites[:, 0] - before)
-    return start, reverse, (start >= 0) & (start + length <= genome.total_bp)
-
-
 def _windows(sites: Sites, before: int, source: TaskSource, label: int) -> Examples:
     """Return windows with ``before`` bases ahead of each site in its direction of reading, if they fit the genome."""
-    start, reverse, fits = _starts(sites, before, source.length_bp, source.genome)
+    reverse = sites[:, 1] == 1
+    start = np.where(reverse, sites[:, 0] - (source.length_bp - before), sites[:, 0] - before)
+    fits = (start >= 0) & (start + source.length_bp <= source.genome.total_bp)
     return Examples(start[fits], reverse[fits], np.full(int(fits.sum()), label, np.int64))
 
 
 def _reads(sites: Sites, motif: str, offset: int, genome: Genome) -> np.ndarray:
     """Mark the sites that have the motif, ``offset`` bases from their first base in the direction of reading."""
-    start, reverse, fits = _starts(sites, -offset, len(motif), genome)
-    codes = window_codes(genome, Examples(np.where(fits, start, 0), reverse, np.zeros_like(start)), len(motif))
+    size = len(motif)
+    reverse = sites[:, 1] == 1
+    start = np.where(reverse, sites[:, 0] - offset - size, sites[:, 0] + offset)
+    fits = (start >= 0) & (start + size <= genome.total_bp)
+    codes = genome.windows(np.where(fits, start, 0), size) & np.uint8(SOFT_MASK - 1)
+    codes = np.where(reverse[:, None], complement(codes[:, ::-1]), codes)
     return fits & (codes == encode(motif.encode())).all(1)
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from dnar2mae.benchmarks.rows.contract import labelled_data
-from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, load_encoder, raw_names, run_cell
+from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, load_encoder, run_cell
 from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
+from dnar2mae.benchmarks.running.vectors import raw_names
 from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
 from dnar2mae.errors import ConfigError, Dnar2maeError

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from dnar2mae.benchmarks.build.config import BuildConfig
-from dnar2mae.benchmarks.build.examples import Examples, inside, matched, partition, window_codes
+from dnar2mae.benchmarks.build.examples import Examples, matched, window_codes
+from dnar2mae.benchmarks.build.partition import inside, partition
 from dnar2mae.benchmarks.build.suite import build_suite
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.sequences import canonical, reverse_complement

@@ -16,7 +16,6 @@ from dnar2mae.benchmarks.models.cnn import cnn_head, pad_vectors, token_vectors
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.pooling import by_name, pool_layers, pooled_layers
 from dnar2mae.benchmarks.running import solver, vectors
-from dnar2mae.benchmarks.running.cells import raw_features
 from dnar2mae.benchmarks.running.frozen import (
     AT_EDGE,
     NOT_CONVERGED,
@@ -28,6 +27,7 @@ from dnar2mae.benchmarks.running.frozen import (
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import ProbeSettings
 from dnar2mae.benchmarks.running.solver import penalty_path
+from dnar2mae.benchmarks.running.vectors import raw_features
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main

@@ -30,9 +30,8 @@ from dnar2mae.modalities.image.patches import (
     to_patches,
     to_pixels,
 )
-from dnar2mae.modalities.image.reconstruction import reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split
-from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible
+from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible, reconstruct
 from dnar2mae.modalities.registry import build_modality, preset_for
 from dnar2mae.training.build import build_model
 from dnar2mae.training.validation import masked_sums

@@ -22,9 +22,8 @@ from dnar2mae.modalities.image.patches import (
     normalised_squared_error,
     squared_error,
 )
-from dnar2mae.modalities.image.reconstruction import NUM_IMAGES, RATIO, draw_reconstructions, reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split, values_of
-from dnar2mae.modalities.image.yardstick import pixel_yardstick
+from dnar2mae.modalities.image.yardstick import NUM_IMAGES, RATIO, draw_reconstructions, pixel_yardstick, reconstruct
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
