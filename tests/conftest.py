@@ -49,7 +49,7 @@ def _no_plots():
     """Leave the plots of runs empty: to draw them takes longer than to train models as small as those of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dnar2mae.training.trainer.plot_run", lambda run, summary, path: path.touch())
-        patch.setattr("dnar2mae.modalities.image.yardstick.save_figure", lambda figure, path: path.touch())
+        patch.setattr("dnar2mae.modalities.image.reconstruction.save_figure", lambda figure, path: path.touch())
         yield
 
 
@@ -60,7 +60,7 @@ def plots(monkeypatch):
     from dnar2mae.run.plot import plot_run
 
     monkeypatch.setattr("dnar2mae.training.trainer.plot_run", plot_run)
-    monkeypatch.setattr("dnar2mae.modalities.image.yardstick.save_figure", save_figure)
+    monkeypatch.setattr("dnar2mae.modalities.image.reconstruction.save_figure", save_figure)
 
 
 @pytest.fixture

@@ -16,14 +16,10 @@ import torch
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun, plan_cells, with_controls
-from dnar2mae.laboratory.report import write_report
-from dnar2mae.laboratory.results import loss_rows, probe_rows, variant_rows
+from dnar2mae.laboratory.results import loss_rows, probe_rows, variant_rows, write_report
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.run.directory import RunDirectory
 from dnar2mae.storage.safe_files import written_whole
-
-Advance = Callable[[PlannedRun], object]
-"""Called with each cell that is finished."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +108,7 @@ def _about(cells: Sequence[PlannedRun], options: CompareOptions, sample_tokens: 
     ]
 
 
-def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Advance) -> bool:
+def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Callable[[PlannedRun], object]) -> bool:
     """Run all cells that are not finished.
 
     Parameters

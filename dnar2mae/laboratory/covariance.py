@@ -12,7 +12,7 @@ from dnar2mae.batch import batches_of, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, needing, raising
 from dnar2mae.mask_laws import Fixed, Uniform
-from dnar2mae.modalities.image.files import read_idx
+from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.theory.options import Masking

@@ -304,12 +304,9 @@ class Trainer:
             "seconds": time.monotonic() - begun,
         }
 
-    def _best(self) -> dict[str, float]:
-        step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
-        return {"step": step, "held_out": value, "last": self.history[-1][1]}
-
     def _summary(self, begun: float, stop: StopRequests) -> RunResult:
         measure = partial(masked_sums, self.model, autocast=self.autocast, ranks=self.ranks, check=stop.check)
+        step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
         num_samples = 2 * self.config.validation_windows
         return RunResult(
             **self._progress(begun),
@@ -317,7 +314,7 @@ class Trainer:
             finished=True,
             unit=self.modality.unit,
             untrained=self.history[0][1],
-            best=self._best(),
+            best={"step": step, "held_out": value, "last": self.history[-1][1]},
             clipped=clipped_shares(self.directory.path) if self.ranks.is_first else {},
             data=self.modality.report(),
         )

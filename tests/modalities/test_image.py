@@ -19,8 +19,8 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.inference import load
 from dnar2mae.masking import fixed_masks
+from dnar2mae.modalities.image.arrays import open_images, read_idx
 from dnar2mae.modalities.image.config import ImageConfig
-from dnar2mae.modalities.image.files import open_images, read_idx
 from dnar2mae.modalities.image.images import ArrayImages, JoinedImages
 from dnar2mae.modalities.image.modality import ImageModality
 from dnar2mae.modalities.image.patches import (
@@ -30,8 +30,9 @@ from dnar2mae.modalities.image.patches import (
     to_patches,
     to_pixels,
 )
+from dnar2mae.modalities.image.reconstruction import reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split
-from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible, reconstruct
+from dnar2mae.modalities.image.yardstick import hidden_patches, nearest_visible
 from dnar2mae.modalities.registry import build_modality, preset_for
 from dnar2mae.training.build import build_model
 from dnar2mae.training.validation import masked_sums

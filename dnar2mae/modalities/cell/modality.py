@@ -17,10 +17,16 @@ from dnar2mae.batch import Layout, batches_of, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError, raising
 from dnar2mae.modalities.cell.config import CellConfig
-from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
+from dnar2mae.modalities.cell.encode import (
+    Encoder,
+    GeneEncoder,
+    ListedCells,
+    TrainingCells,
+    WholeEncoder,
+    held_out_cells,
+)
 from dnar2mae.modalities.cell.files import CellFile, write_h5ad
 from dnar2mae.modalities.cell.loss import LOSSES, GeneMeans
-from dnar2mae.modalities.cell.sources import ListedCells, TrainingCells, held_out_cells
 from dnar2mae.modalities.cell.store import PER_CELL, CellStore, choose_genes, log1p_cp10k
 from dnar2mae.modalities.cell.tenx import open_cells
 from dnar2mae.modalities.contract import Modality

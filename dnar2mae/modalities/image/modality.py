@@ -12,8 +12,9 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError, raising
 from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.modalities.contract import Modality
+from dnar2mae.modalities.image.arrays import open_images
 from dnar2mae.modalities.image.config import ImageConfig
-from dnar2mae.modalities.image.files import image_files, open_images
+from dnar2mae.modalities.image.folder import image_files
 from dnar2mae.modalities.image.images import Images, JoinedImages, text
 from dnar2mae.modalities.image.patches import (
     GridPlaces,
@@ -22,8 +23,9 @@ from dnar2mae.modalities.image.patches import (
     normalised_squared_error,
     squared_error,
 )
+from dnar2mae.modalities.image.reconstruction import NUM_IMAGES, RATIO, draw_reconstructions, reconstruct
 from dnar2mae.modalities.image.source import ImageSource, ShuffledSource, repeated, split, values_of
-from dnar2mae.modalities.image.yardstick import NUM_IMAGES, RATIO, draw_reconstructions, pixel_yardstick, reconstruct
+from dnar2mae.modalities.image.yardstick import pixel_yardstick
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
