@@ -9,6 +9,8 @@ from tyro.conf import Positional, arg
 from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.running.options import FewLabels, JudgedModels, SuiteOptions
 from dnar2mae.cli.parse import parse_subcommand
+from dnar2mae.errors import ConfigError
+from dnar2mae.storage.progress import progress_bar
 
 _ABOUT = """Judge models on suites of classification tasks, and make suites from an annotated genome.
 
@@ -41,18 +43,37 @@ class RunCommand:
     """Methods, seeds and controls."""
 
     def run(self) -> int:
-        """Run, print the table, write the report."""
-        from dnar2mae.benchmarks.reporting.console import run_and_print
+        """Run, print the table, write the report; 1 if a cell failed."""
+        from dnar2mae.benchmarks.reporting.console import model_specs, print_scores
+        from dnar2mae.benchmarks.reporting.report import write_report
+        from dnar2mae.benchmarks.running.protocol import load_protocol
+        from dnar2mae.benchmarks.running.results import Store
+        from dnar2mae.benchmarks.running.runner import run_suite
+        from dnar2mae.benchmarks.tasks.suite import load_suite
 
-        return run_and_print(
-            self.suite,
-            self.out,
-            self.models,
-            self.options,
-            data=self.data,
-            protocol=self.protocol,
-            tasks=tuple(name for given in self.tasks for name in given.split(",")),
-        )
+        suite = load_suite(self.suite).select(tuple(name for given in self.tasks for name in given.split(",")))
+        data = self.data or Path(self.suite)
+        if self.data is None and not data.is_dir():
+            raise ConfigError(f"--data must name the folder of {suite.title}; get it from its source: {suite.source}")
+        models, protocol, store = model_specs(self.models), load_protocol(self.protocol), Store(self.out)
+        with progress_bar("Reading data", None, at_once=True) as bar:
+
+            def advance(done: int, total: int, what: str) -> None:
+                bar(done, total=total, title=what or "Running")
+
+            table = run_suite(suite, data, models, protocol, store, options=self.options, advance=advance)
+        print_scores(store, table.rows)
+        for name, why in table.skipped.items():
+            print(f"Skipped {name}: {why}")
+        failed = [row for row in table.rows if row["status"] != "done"]
+        for row in failed:
+            print(f"Failed {row['task']}, {row['model']}, {row['method']}: {row['error']}")
+        if table.num_reused:
+            print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
+        if len(failed) < len(table.rows):
+            written = ", ".join(path.name for path in write_report(self.out))
+            print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {self.out}")
+        return 1 if failed else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +138,36 @@ class ListCommand:
     """Folder to look for its data sets in."""
 
     def run(self) -> int:
-        """Print the list."""
-        from dnar2mae.benchmarks.reporting.console import print_list
+        """Print suites and protocols, or a suite's tasks."""
+        from dnar2mae.benchmarks.reporting.console import print_table
+        from dnar2mae.benchmarks.running.protocol import load_protocol, packaged_protocols
+        from dnar2mae.benchmarks.tasks.data import find_task
+        from dnar2mae.benchmarks.tasks.suite import load_suite, packaged_suites
 
-        return print_list(self.suite, self.data)
+        if self.suite is None:
+            suites = [[s.name, str(len(s.tasks)), s.title, s.source] for s in map(load_suite, packaged_suites())]
+            print_table("Suites", ["name", "tasks", "title", "source"], suites)
+            protocols = map(load_protocol, packaged_protocols())
+            rows = [[p.name, ", ".join(p.methods), str(len(p.seeds)), p.source] for p in protocols]
+            print_table("Protocols", ["name", "methods", "seeds", "source"], rows)
+            return 0
+        suite = load_suite(self.suite)
+        rows = []
+        for task in suite.tasks:
+            sizes = "/".join(str(size) for size in task.sizes.values())
+            state = [] if self.data is None else ["found" if find_task(suite, task, self.data) else "missing"]
+            rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *state])
+        columns = [
+            "task",
+            "metric",
+            "classes",
+            "length (bp)",
+            "official rows",
+            *([] if self.data is None else ["data"]),
+        ]
+        print_table(suite.title, columns, rows)
+        print(f"Source: {suite.source}")
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +192,21 @@ class BuildCommand:
 
     def run(self) -> int:
         """Build, print the class counts."""
-        from dnar2mae.benchmarks.reporting.console import build_and_print
+        from dnar2mae.benchmarks.build.suite import build_suite
+        from dnar2mae.benchmarks.reporting.console import print_table
 
-        return build_and_print(self.genome, self.annotation, self.out, self.config, overwrite=self.overwrite)
+        built = build_suite(self.genome, self.annotation, self.out, self.config, overwrite=self.overwrite)
+        rows = [
+            [task, name, *(f"{counts[split]:,}" for split in ("train", "dev", "test"))]
+            for task, classes in built.counts.items()
+            for name, counts in classes.items()
+        ]
+        print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
+        for name, why in built.left_out.items():
+            print(f"Left out {name}: {why}")
+        print(f"Wrote {self.out}; no test or dev example shares a base or a sequence with a training one.")
+        print(f"Next: dnar2mae benchmark run {self.out} --model RUN --out results")
+        return 0
 
 
 def run(argv: list[str]) -> int:

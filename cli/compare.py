@@ -1,6 +1,5 @@
 """``dnar2mae compare``."""
 
-import itertools
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +45,7 @@ def run(argv: list[str]) -> int:
     """Parse, compare, print the report."""
     command, config = parse_settings(CompareLawsCommand, argv, prog="dnar2mae compare")
     from dnar2mae.laboratory.compare import compare
-    from dnar2mae.laboratory.laws import parse_mask
+    from dnar2mae.laboratory.plan import parse_mask
 
     asked, before = command.run.mask, config.mask
     if replace(asked, replace=before.replace) != before:
@@ -56,7 +55,6 @@ def run(argv: list[str]) -> int:
     options = replace(command.options, seeds=seeds)
     laws = [parse_mask(text, asked) for text in command.laws]
     with progress_bar("runs", None, at_once=True) as bar:
-        done = itertools.count(1)
 
         def planned(cells: Any, added: Any) -> None:
             bar(0, total=len(cells))
@@ -65,7 +63,7 @@ def run(argv: list[str]) -> int:
                 bar.say(f"added, the fixed ratio at a law's mean: {', '.join(law.name for law in added)}")
 
         def advance(cell: Any) -> None:
-            bar(next(done))
+            bar.advance()
             bar.say(f"finished: {cell.name}")
 
         comparison = compare(command.run, laws, command.out, options, planned=planned, advance=advance)

@@ -72,8 +72,7 @@ def _matrix(command: CovarianceCommand) -> "tuple[np.ndarray, str]":
     """Return the correlation matrix of the data, array or matrix, and a line on how it was estimated."""
     import numpy as np
 
-    from dnar2mae.laboratory.arrays import read_array, sample_features
-    from dnar2mae.laboratory.covariance import estimate
+    from dnar2mae.laboratory.covariance import estimate, read_array, sample_features
     from dnar2mae.theory.covariance import correlation, load_covariance
 
     if command.array and command.matrix:

@@ -25,7 +25,7 @@ class Files:
 
     def prepare(self) -> None:
         """Make the folder, or refuse it."""
-        from dnar2mae.theory.plots import check_plot_names
+        from dnar2mae.theory.report import check_plot_names
 
         check_plot_names(self.plots)
         if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())) and not self.overwrite:
@@ -34,8 +34,7 @@ class Files:
 
     def write(self, name: str, rows: list[dict[str, Any]], figure: Any) -> None:
         """Write the table and the plots, print their names."""
-        from dnar2mae.theory.plots import save
-        from dnar2mae.theory.report import write_table
+        from dnar2mae.theory.report import save, write_table
 
         for path in (write_table(self.out / name, rows), *save(figure, self.out, self.plots)):
             print(f"wrote {path}")
@@ -71,8 +70,7 @@ class RiskCommand:
     def run(self) -> None:
         """Compute, print and write."""
         from dnar2mae.theory.curves import trace
-        from dnar2mae.theory.plots import draw_risk
-        from dnar2mae.theory.report import describe_lines
+        from dnar2mae.theory.report import describe_lines, draw_risk
 
         supervised = self.form == "supervised"
         source = self.features.task(self.noise) if supervised else self.features.matrix()
@@ -108,8 +106,7 @@ class PhaseCommand:
     def run(self) -> None:
         """Compute, print and write."""
         from dnar2mae.theory.phase import centred_table, search
-        from dnar2mae.theory.plots import draw_optimum
-        from dnar2mae.theory.report import describe_phase
+        from dnar2mae.theory.report import describe_phase, draw_optimum
 
         aspects, snrs = self.grid.axes()
         self.files.prepare()
@@ -145,8 +142,7 @@ class CompareCommand:
         """Compute, print and write."""
         from dnar2mae.mask_laws import parse_law
         from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap, regime_table, search
-        from dnar2mae.theory.plots import draw_regions
-        from dnar2mae.theory.report import describe_rescaling
+        from dnar2mae.theory.report import describe_rescaling, draw_regions
 
         law = None if self.law is None else parse_law(self.law)
         aspects, snrs = self.grid.axes()

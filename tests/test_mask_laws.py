@@ -28,7 +28,7 @@ class Ends(MaskLaw):
 import sys
 from dnar2mae.cli import main
 from dnar2mae.config import MaskConfig
-from dnar2mae.laboratory.laws import parse_mask
+from dnar2mae.laboratory.plan import parse_mask
 mask = parse_mask("ends:0.2,0.6/sample").mask
 assert mask == MaskConfig(law="ends", low=0.2, high=0.6, per="sample")
 assert parse_mask("ends:0.2,0.6/sample").control.name == "fixed:0.4"

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,10 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
     except ImportError as error:
         raise ConfigError(f"{path}: Hugging Face models need pip install 'dnar2mae[hf]'") from error
-    content = _read_json(path / "config.json")
+    try:
+        content = json.loads((path / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path / 'config.json'}: cannot be read: {error}") from error
     if content.get("model_type") not in CONFIG_MAPPING and not trust_remote_code:
         code = ", ".join(sorted(file.name for file in path.glob("*.py"))) or "code of another repository"
         raise RunError(
@@ -112,7 +116,7 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
         kind="huggingface",
         module=module,
         width=config.hidden_size,
-        tokenize=_tokenize(tokenizer),
+        tokenize=partial(_tokens, tokenizer),
         pad_id=tokenizer.pad_token_id or 0,
         tokenization=_tokenization(tokenizer),
         digest=digest(module),
@@ -123,12 +127,9 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
     )
 
 
-def _tokenize(tokenizer: Any) -> Any:
-    def tokenize(sequence: str) -> Tokens:
-        encoded = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
-        return Tokens(np.array(encoded["input_ids"]), np.array(encoded["special_tokens_mask"]) == 0)
-
-    return tokenize
+def _tokens(tokenizer: Any, sequence: str) -> Tokens:
+    encoded = tokenizer(sequence, return_special_tokens_mask=True, verbose=False)
+    return Tokens(np.array(encoded["input_ids"]), np.array(encoded["special_tokens_mask"]) == 0)
 
 
 def _tokenization(tokenizer: Any) -> str:
@@ -144,10 +145,3 @@ def _context(config: Any, tokenizer: Any) -> int | None:
     limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     known = [limit for limit in limits if limit and limit < _NO_LIMIT]
     return min(known, default=None)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from error

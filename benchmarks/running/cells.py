@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
-from dnar2mae.benchmarks.models.cnn_head import cnn_head, pad_vectors, token_vectors
+from dnar2mae.benchmarks.models.cnn import PAD_ID, cnn_head, pad_vectors, small_cnn, token_vectors, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.pooling import VECTOR
 from dnar2mae.benchmarks.rows.contract import RowEmbedder, labelled_data
@@ -125,7 +124,11 @@ def _encoder(cell: BenchmarkCell, data: TaskData) -> RowEmbedder:
     spec = cell.model
     encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
     if isinstance(encoder, Encoder):
-        encoder = replace(_limited(encoder, cell, data), precision=cell.options.precision)
+        settings, limit = cell.protocol.settings(cell.method, data.task.name), encoder.context_tokens
+        # the protocol may cap the context for this kind of tokens
+        if cell.method not in FROZEN and settings.max_tokens and settings.tokenization == encoder.tokenization:
+            limit = min(settings.max_tokens, limit or settings.max_tokens)
+        encoder = replace(encoder, context_tokens=limit, precision=cell.options.precision)
     # after the cap, which both share
     return encoder.with_random_weights(cell.seed) if spec.kind == "random" else encoder
 
@@ -141,20 +144,25 @@ def _judged(encoder: RowEmbedder | None, cell: BenchmarkCell, data: TaskData) ->
     if cell.method in FROZEN:
         return _frozen(encoder, cell, data), parameters
     if isinstance(encoder, Encoder):
-        return (_headed if cell.method == "cnn-head" else _tuned)(encoder, cell, data), parameters
+        return _tuned(encoder, cell, data), parameters
     raise ConfigError(
         f"{cell.model.name}: method {cell.method} needs an encoder of tokens; {cell.model.modality} has probe and knn"
     )
 
 
 def _frozen(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
-    settings = cell.protocol.settings(cell.method, data.task.name)
-    wanted = settings.features if cell.method == "probe" else (VECTOR,)
+    task = _task(cell, data, cell.method)
+    wanted = task[2].features if cell.method == "probe" else (VECTOR,)
     vectors = _vectors(encoder, wanted, cell, data)
     if cell.method == "probe":
         return _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
-    labels = (data.train.labels, data.dev.labels)
-    return nearest(vectors[VECTOR], labels, len(data.task.classes), settings, cell.protocol.select)
+    return nearest(vectors[VECTOR], *task)
+
+
+def _task(cell: BenchmarkCell, data: TaskData, method: str) -> tuple[Any, int, Any, str]:
+    """Return what a fit needs besides its features: labels, number of classes, settings, and what decides on dev."""
+    settings = cell.protocol.settings(method, data.task.name)
+    return (data.train.labels, data.dev.labels), len(data.task.classes), settings, cell.protocol.select
 
 
 def _vectors(encoder: RowEmbedder, wanted: Sequence[str], cell: BenchmarkCell, data: TaskData) -> dict[str, Features]:
@@ -172,15 +180,14 @@ def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
 
 def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     """Return the probe of raw features beside the vectors that are the best alone, each scaled by its penalty."""
-    settings = cell.protocol.settings("probe", data.task.name)
-    vectors = _vectors(encoder, settings.features, cell, data)
+    task = _task(cell, data, "probe")
+    vectors = _vectors(encoder, task[2].features, cell, data)
     alone = _probed(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
     own = _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
     name = own.setting.get("features", next(iter(vectors)))
     penalties = alone.setting["c"], own.setting["c"]
-    labels = (data.train.labels, data.dev.labels)
     blocks = list(zip((_raw(cell, data), vectors[name]), penalties, strict=True))
-    found = probe_together(blocks, labels, len(data.task.classes), settings, cell.protocol.select)
+    found = probe_together(blocks, *task)
     return found._replace(
         setting={"features": name, "c": found.setting["c"], "c_raw": penalties[0], "c_vectors": penalties[1]}
     )
@@ -192,23 +199,13 @@ _PROBED: dict[tuple, Predicted] = {}
 
 def _probed(cell: BenchmarkCell, data: TaskData, candidates: Mapping[str, Features], of: Any) -> Predicted:
     """Return the probe that is best on dev; ``of`` says what the features are of."""
-    settings = cell.protocol.settings("probe", data.task.name)
-    digest = data.digest
-    key = (digest, of, settings, cell.protocol.select, cell.options)
+    task, digest = _task(cell, data, "probe"), data.digest
+    key = (digest, of, *task[2:], cell.options)
     if key not in _PROBED:
         if any(known[0] != digest for known in _PROBED):
             _PROBED.clear()
-        labels = (data.train.labels, data.dev.labels)
-        _PROBED[key] = probe_best(candidates, labels, len(data.task.classes), settings, cell.protocol.select)
+        _PROBED[key] = probe_best(candidates, *task)
     return _PROBED[key]
-
-
-def _limited(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Encoder:
-    """Cap the context where the protocol does so for this kind of tokens."""
-    settings = cell.protocol.settings(cell.method, data.task.name)
-    if cell.method in FROZEN or settings.max_tokens is None or settings.tokenization != encoder.tokenization:
-        return encoder
-    return replace(encoder, context_tokens=min(settings.max_tokens, encoder.context_tokens or settings.max_tokens))
 
 
 def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
@@ -217,6 +214,10 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     def tokens(sequences: list[str]) -> list[Tokens]:
         return encoder.tokens(sequences, allow_truncation=cell.options.allow_truncation)
 
+    if cell.method == "cnn-head":
+        collate = partial(pad_vectors, device=encoder.device)
+        problem = _problem(cell, data, lambda sequences: token_vectors(encoder, tokens(sequences)), collate)
+        return _searched(partial(cnn_head, encoder, problem.num_classes), problem, settings, cell)
     problem = _problem(cell, data, tokens, encoder.collate)
 
     def make(seed: int) -> torch.nn.Module:
@@ -225,26 +226,13 @@ def _tuned(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
     return _searched(make, problem, settings, cell)
 
 
-def _headed(encoder: Encoder, cell: BenchmarkCell, data: TaskData) -> Predicted:
-    settings = cell.protocol.settings(cell.method, data.task.name)
-
-    def tokens(sequences: list[str]) -> Any:
-        return token_vectors(encoder, encoder.tokens(sequences, allow_truncation=cell.options.allow_truncation))
-
-    problem = _problem(cell, data, tokens, partial(pad_vectors, device=encoder.device))
-    return _searched(lambda seed: cnn_head(encoder, problem.num_classes, seed), problem, settings, cell)
-
-
 def _scratch(cell: BenchmarkCell, data: TaskData) -> tuple[Predicted, int]:
     lengths = [len(sequence) for sequence in data.train.rows]
     length_bp = int(np.quantile(lengths, _CNN_LENGTH_QUANTILE, method="higher"))
-    problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], lambda t: pad(t, PAD_ID))
-    settings = cell.protocol.settings("cnn", data.task.name)
-
-    def make(seed: int) -> torch.nn.Module:
-        return small_cnn(length_bp, problem.num_classes, seed)
-
-    return _searched(make, problem, settings, cell), sum(p.numel() for p in make(0).parameters())
+    problem = _problem(cell, data, lambda sequences: [tokenize(s) for s in sequences], partial(pad, pad_id=PAD_ID))
+    make = partial(small_cnn, length_bp, problem.num_classes)
+    predicted = _searched(make, problem, cell.protocol.settings("cnn", data.task.name), cell)
+    return predicted, sum(p.numel() for p in make(0).parameters())
 
 
 def _searched(make: Any, problem: TrainingTask, settings: FitSettings, cell: BenchmarkCell) -> Predicted:
@@ -254,18 +242,12 @@ def _searched(make: Any, problem: TrainingTask, settings: FitSettings, cell: Ben
 
 
 def _problem(cell: BenchmarkCell, data: TaskData, tokens: Any, collate: Any) -> TrainingTask:
-    def rows(split: TaskSplit, averaged: bool) -> TokenizedRows:
+    def rows(split: TaskSplit, averaged: bool = cell.options.both_strands) -> TokenizedRows:
         reverse = tokens([reverse_complement(s) for s in split.rows]) if averaged else None
         return TokenizedRows(tokens(split.rows), split.labels, reverse)
 
-    return TrainingTask(
-        train=rows(data.train, False),
-        dev=rows(data.dev, cell.options.both_strands),
-        test=rows(data.test, cell.options.both_strands),
-        num_classes=len(data.task.classes),
-        collate=collate,
-        select=cell.protocol.select,
-    )
+    splits = rows(data.train, False), rows(data.dev), rows(data.test)
+    return TrainingTask(*splits, len(data.task.classes), collate, cell.protocol.select)
 
 
 def _notes(encoder: RowEmbedder | None, data: TaskData) -> list[str]:
@@ -294,11 +276,7 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
         "seed": cell.seed,
         "protocol": cell.protocol.name,
         "both_strands": cell.options.both_strands,
-        "settings": _plain(settings),
+        # as after a round trip through JSON: lists in place of tuples
+        "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()},
         **digests,
     }
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they are after a round trip through JSON: lists in place of tuples."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dnar2mae.benchmarks.running.options import BASELINES, METHODS
-from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError
+from dnar2mae.run.config_file import read_yaml, structured
 
 PACKAGED = Path(__file__).parents[1] / "protocols"
 

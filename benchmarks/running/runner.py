@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import active_children, get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import torch
 
 from dnar2mae.benchmarks.rows.contract import labelled_data
-from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, run_cell
+from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, load_encoder, run_cell
 from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
-from dnar2mae.benchmarks.running.plan import plan_cells, weights_digest
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.running.vectors import raw_names
@@ -101,7 +99,9 @@ def run_suite(
     asked = protocol.baselines if options.baselines is None else options.baselines
     baselines = [name for name in asked if name in data.baselines or name not in BASELINES]
     models = [replace(model, modality=suite.modality) for model in models]
-    digests = {"": _NO_WEIGHTS} | {spec.path: weights_digest(spec) for spec in models}
+    digests = {"": _NO_WEIGHTS}
+    for spec in models:  # one that cannot be read is an error before any work
+        digests[spec.path] = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality).digest
     seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}
     for task in suite.tasks:
@@ -110,11 +110,11 @@ def run_suite(
             skipped[task.name] = f"not found below {root}"
             continue
         rows = _task_data(task, folder, protocol.dev_share)
-        about, data_digest = _about(rows)
+        about, digest = _about(rows), rows.digest
         raw = raw_names(rows) if {"raw", "combined"} & set(baselines) else ()
         for planned in plan_cells(models, protocol, options.methods, baselines, options.num_seeds, raw_names=raw):
             cell = replace(planned, options=options)
-            own_digests = {"data_digest": data_digest, "model_digest": digests[cell.model.path]}
+            own_digests = {"data_digest": digest, "model_digest": digests[cell.model.path]}
             identity = cell_identity(cell, suite.name, task.name, own_digests)
             jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
@@ -130,11 +130,11 @@ def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) 
     rows = list(reused.values())
     waiting = [job for i, job in enumerate(jobs) if i not in reused]
     advance(len(rows), len(jobs), "")
-    with _Workers(num_workers) as execute:
+    with _workers(num_workers, store.folder) as execute:
         for follows in (False, True):
             wave = [job for job in waiting if _follows(job) == follows]
             ready = [_at_found_rate(job, rows) for job in wave] if follows else wave
-            for row in execute([job for job in ready if job is not None], store.folder):
+            for row in execute([job for job in ready if job is not None]):
                 store.append(row)
                 rows.append(row)
                 advance(len(rows), len(jobs), f"{row['task']} {row['model']} {row['method']}")
@@ -152,41 +152,33 @@ def _at_found_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
     return None if row is None else replace(job, cell=replace(job.cell, lr=row["chosen"]["lr"]))
 
 
-class _Workers:
-    """A context that gives a function, which runs jobs and yields their rows as they finish."""
+@contextmanager
+def _workers(num_workers: int, folder: Path) -> Iterator[Callable[[Sequence[Job]], Iterator[dict[str, Any]]]]:
+    """Give a function that runs jobs and yields their rows as they finish."""
+    if num_workers == 1:
+        yield lambda jobs: (run_job(job, folder) for job in jobs)
+        return
+    threads = max(1, torch.get_num_threads() // num_workers)
+    others = active_children()
+    with ProcessPoolExecutor(
+        num_workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
 
-    def __init__(self, num_workers: int) -> None:
-        self.num_workers = num_workers
-        self.pool: ProcessPoolExecutor | None = None
-        self.processes: list[BaseProcess] = []
+        def execute(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
+            # Workers inherit that SIGINT is ignored: only the parent acts on Ctrl-C, and then stops them.
+            with _without_interrupts():
+                futures = [pool.submit(run_job, job, folder) for job in jobs]
+            for future in as_completed(futures):
+                yield future.result()
 
-    def __enter__(self) -> Callable[[Sequence[Job], Path], Iterator[dict[str, Any]]]:
-        if self.num_workers > 1:
-            threads = max(1, torch.get_num_threads() // self.num_workers)
-            self.pool = ProcessPoolExecutor(
-                self.num_workers, get_context("spawn"), initializer=_start_worker, initargs=(threads,)
-            )
-        return self._execute
-
-    def _execute(self, jobs: Sequence[Job], folder: Path) -> Iterator[dict[str, Any]]:
-        if self.pool is None:
-            yield from (run_job(job, folder) for job in jobs)
-            return
-        before = active_children()
-        # Workers inherit that SIGINT is ignored: only the parent acts on Ctrl-C, and then stops them.
-        with _without_interrupts():
-            futures = [self.pool.submit(run_job, job, folder) for job in jobs]
-        self.processes += [process for process in active_children() if process not in before]
-        for future in as_completed(futures):
-            yield future.result()
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if self.pool is None:
-            return
-        if error is not None:
-            for process in self.processes:
-                process.terminate()  # the cells in progress are lost, finished ones are stored
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        try:
+            yield execute
+        except BaseException:
+            for process in active_children():
+                if process not in others:
+                    process.terminate()  # the cells in progress are lost, finished ones are stored
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 @contextmanager
@@ -199,10 +191,6 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def _start_worker(num_threads: int) -> None:
-    torch.set_num_threads(num_threads)
 
 
 def run_job(job: Job, folder: Path) -> dict[str, Any]:
@@ -218,8 +206,8 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
     return {**job.identity, **made, **row, "predictions": path}
 
 
-def _about(data: TaskData) -> tuple[dict[str, Any], str]:
-    about = {
+def _about(data: TaskData) -> dict[str, Any]:
+    return {
         "group": data.task.group,
         "metric": data.task.metric,
         "classes": list(data.task.classes),
@@ -234,7 +222,6 @@ def _about(data: TaskData) -> tuple[dict[str, Any], str]:
             for kind in ("exact", "reverse", "opposite")
         },
     }
-    return about, data.digest
 
 
 @lru_cache(maxsize=1)
@@ -255,3 +242,66 @@ def _task_data(task: SuiteTask, folder: Path, dev_share: float) -> TaskData:
         _LOADED.clear()
         _LOADED[key] = data
     return _LOADED[key]
+
+
+def plan_cells(
+    models: Sequence[ModelSpec],
+    protocol: Protocol,
+    methods: Sequence[str],
+    baselines: Sequence[str],
+    num_seeds: int | None,
+    *,
+    raw_names: Sequence[str] = (),
+) -> list[BenchmarkCell]:
+    """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.
+
+    Parameters
+    ----------
+    models, protocol
+        Who is judged, and how.
+    methods, baselines, num_seeds
+        As in :class:`dnar2mae.benchmarks.running.options.SuiteOptions`.
+    raw_names
+        Raw features that the task has; each is a row, and one more beside each model's vectors.
+
+    Raises
+    ------
+    ConfigError
+        A method is not in the protocol, a baseline is unknown, or the number of seeds is below 1.
+    """
+    for method in methods:
+        if method not in protocol.methods:
+            raise ConfigError(f"--method: protocol {protocol.name} has {', '.join(protocol.methods)}, got {method}")
+    for name in baselines:
+        if name not in BASELINES:
+            raise ConfigError(f"--baselines must be some of {', '.join(BASELINES)}, got {name}")
+    judged: list[tuple[ModelSpec, Sequence[str]]] = []
+    for spec in models:
+        judged.append((spec, methods))
+        if "combined" in baselines and "probe" in methods:  # at once: they share the model's vectors
+            both = [replace(spec, name=f"{raw} + {spec.name}", kind="combined", raw=raw) for raw in raw_names]
+            judged += [(combined, ["probe"]) for combined in both]
+    if "random" in baselines:
+        judged += [(replace(spec, name=f"{spec.name} (random weights)", kind="random"), methods) for spec in models]
+    if "raw" in baselines:
+        judged += [(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"]) for raw in raw_names]
+    if "cnn" in baselines:
+        judged.append((ModelSpec(name="small CNN", kind="cnn"), ["scratch"]))
+    seeds = _seeds(protocol, num_seeds)
+    # methods of one seed in a row share their vectors
+    cells = [
+        BenchmarkCell(model=spec, method=method, seed=seed, protocol=protocol)
+        for spec, its_methods in judged
+        for seed in seeds
+        for method in its_methods
+    ]
+    return [cell for cell in cells if cell.is_seeded or cell.seed == seeds[0]]
+
+
+def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
+    if number is None:
+        return protocol.seeds
+    if number < 1:
+        raise ConfigError(f"--seeds must be at least 1, got {number}")
+    more = range(protocol.seeds[-1] + 1, protocol.seeds[-1] + 1 + number)
+    return (*protocol.seeds, *more)[:number]

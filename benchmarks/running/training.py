@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.models.cnn_head import TokenVectors
+from dnar2mae.benchmarks.models.cnn import TokenVectors
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast, mean_pool
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings

@@ -74,14 +74,13 @@ def write_cells(path: Path, settings: CellBenchSettings) -> None:
 
 def main(settings: CellBenchSettings) -> int:
     """Write, read, print, record."""
-    stamp = environment()
+    stamp = rows.stamp(environment()["commit"])
     about = {"cells": settings.cells, "genes": settings.genes, "counts_per_cell": settings.expressed}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cells.h5ad"
         write_cells(path, settings)
         about |= {"file_mb": round(path.stat().st_size / 1e6)}
-        about |= {"commit": stamp["commit"], "date": stamp["started"][:10]}
-        about |= {"device": rows.stamp(None)["device"]}
+        about |= {name: stamp[name] for name in ("commit", "date", "device")}
         for encoding in ("whole", "genes"):
             data = CellConfig(paths=(str(path),), memory_mb=0, encoding=encoding)
             modality = build_modality(PretrainConfig(modality="cell", data=data))

@@ -68,7 +68,7 @@ def main(settings: CheckpointBenchSettings) -> int:
         snapshot = Snapshot.take(model, optimizer, state)
         times["write, checksums, flush"] = (seconds(lambda: snapshot.write(path)), plain)
         times["check and read"] = (seconds(lambda: load_checkpoint(path, model, optimizer)), copied)
-    about = environment()
+    about = stamp(environment()["commit"])
     rows = [
         {
             "what": what,
@@ -78,9 +78,7 @@ def main(settings: CheckpointBenchSettings) -> int:
             "gb": round(num_bytes / 1e9, 3),
             "preset": settings.preset,
             "threads": torch.get_num_threads(),
-            "commit": about["commit"],
-            "date": about["started"][:10],
-            "device": stamp(None)["device"],
+            **{name: about[name] for name in ("commit", "date", "device")},
         }
         for what, (taken, floor) in times.items()
     ]

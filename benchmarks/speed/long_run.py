@@ -99,8 +99,8 @@ def main() -> None:
         table = tenths(watch(settings, Path(folder)), settings.steps)
     print(table.to_string(index=False))
     about = environment()
-    about = {"started": about["started"], "commit": about["commit"], "torch": torch.__version__}
-    rows = table.assign(**{**about, "objective": settings.objective, "threads": torch.get_num_threads()})
+    rows = table.assign(started=about["started"], commit=about["commit"], torch=torch.__version__)
+    rows = rows.assign(objective=settings.objective, threads=torch.get_num_threads())
     rows = rows.assign(window_bp=settings.window_bp, batch=settings.batch, workers=settings.workers)
     rows = rows.assign(device=stamp(None)["device"], date=str(about["started"])[:10])
     rows.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)

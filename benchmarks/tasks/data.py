@@ -1,4 +1,4 @@
-"""A task's rows, split and checked against what the suite says."""
+"""A task's rows, split and checked against what the suite says, and test rows that occur in another split."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from dnar2mae.benchmarks.rows.contract import LabelledData, labelled_data
-from dnar2mae.benchmarks.tasks.duplicates import Duplicates, find_duplicates
 from dnar2mae.benchmarks.tasks.suite import SPLITS, Suite, SuiteTask
 from dnar2mae.errors import ConfigError
 
@@ -32,6 +31,20 @@ class TaskSplit:
         """Return the rows where ``chosen`` is true."""
         kept = np.flatnonzero(chosen).tolist()
         return TaskSplit(rows=[self.rows[i] for i in kept], labels=self.labels[kept])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Duplicates:
+    """Test rows that another split has too."""
+
+    exact: Bool[np.ndarray, " N"]
+    """Which rows occur there as they are."""
+    reverse: Bool[np.ndarray, " N"]
+    """Which rows occur there only as their reverse complement; none where rows have one strand."""
+    opposite: Bool[np.ndarray, " N"]
+    """Which exact ones have another label there."""
+    distinct: int
+    """Distinct rows among the exact ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,9 +126,7 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
     ]
     test = splits["test"]
     duplicates: dict[str, Duplicates] = {
-        name: find_duplicates(test.rows, test.labels, splits[name].rows, splits[name].labels, reader)
-        for name in ("train", "dev")
-        if name in splits
+        name: find_duplicates(test, splits[name], reader) for name in ("train", "dev") if name in splits
     }
     if "train" not in splits:
         flags.append("no train split: learned from dev")
@@ -127,6 +138,23 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
         splits["train"], splits["dev"] = splits["train"].take(~is_dev), splits["train"].take(is_dev)
     notes += _check_classes(task, splits, folder)
     return TaskData(task=task, folder=folder, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **splits)
+
+
+def find_duplicates(test: TaskSplit, other: TaskSplit, reader: LabelledData) -> Duplicates:
+    """Compare the rows of the test split with those of another one, by the modality's key."""
+    seen: dict[bytes, set[int]] = {}
+    for row, label in zip(other.rows, other.labels, strict=True):
+        seen.setdefault(reader.key(row), set()).add(int(label))
+    keys = [reader.key(row) for row in test.rows]
+    exact = np.array([key in seen for key in keys], bool)
+    reversed_too = [reader.reverse is not None and reader.key(reader.reverse(row)) in seen for row in test.rows]
+    differs = [bool(seen.get(key, set()) - {int(y)}) for key, y in zip(keys, test.labels, strict=True)]
+    return Duplicates(
+        exact=exact,
+        reverse=np.array(reversed_too, bool) & ~exact,
+        opposite=np.array(differs, bool),
+        distinct=len({key for key, is_exact in zip(keys, exact, strict=True) if is_exact}),
+    )
 
 
 def _share(rows: Sequence[Any], share: float, reader: LabelledData) -> Bool[np.ndarray, " N"]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dnar2mae.benchmarks.tasks.records import read_yaml, structured
 from dnar2mae.errors import ConfigError, raising
 from dnar2mae.modalities.registry import modality_names
+from dnar2mae.run.config_file import read_yaml, structured
 
 PACKAGED = Path(__file__).parents[1] / "suites"
 CUSTOM_FILE = "suite.yaml"

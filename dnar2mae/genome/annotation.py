@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.bed import bed_lines
-from dnar2mae.genome.readers import BIOPYTHON_ERRORS
+from dnar2mae.genome.readers import BIOPYTHON_ERRORS, strictly
 from dnar2mae.genome.store import Genome
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 
@@ -228,22 +228,13 @@ def _genbank_lines(path: Path) -> Iterator[AnnotationLine]:
 
 
 def _genbank_records(path: Path) -> Iterator[Any]:
-    import warnings
-
     from Bio import BiopythonWarning, SeqIO
 
     damage = (*READ_ERRORS, BiopythonWarning, *BIOPYTHON_ERRORS)
     with raising(SequenceError, f"{path}: damaged GenBank file; get it again", *damage):
         with open_maybe_gzip_text(path, errors="replace") as file:
-            records = SeqIO.parse(file, "genbank")
-            while True:
-                # Biopython only warns of a truncated last record, which would lose features silently.
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("error", message="Premature end of file")
-                    record = next(records, None)
-                if record is None:
-                    return
-                yield record
+            # Biopython only warns of a truncated last record, which would lose features silently.
+            yield from strictly(SeqIO.parse(file, "genbank"), "Premature end of file")
 
 
 def _placed(lines: Iterable[AnnotationLine], genome: Genome, unknown: dict[str, int]) -> Iterator[AnnotationLine]:

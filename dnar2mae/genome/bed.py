@@ -8,21 +8,11 @@ import numpy as np
 
 from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.intervals import Intervals, intersection, union
-from dnar2mae.genome.names import aliases
-from dnar2mae.genome.store import Genome
+from dnar2mae.genome.store import Genome, aliases
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 
-
-class BedLine(NamedTuple):
-    """A line of a BED file; 0-based, half-open, not yet known to lie in a sequence."""
-
-    where: str
-    """File and line number."""
-    name: str
-    start: int
-    end: int
-    fields: list[str]
-    """All columns."""
+BedLine = tuple[str, str, int, int, list[str]]
+"""Where the line stands, the sequence's name, start, end, and all fields of the line."""
 
 
 class Region(NamedTuple):
@@ -58,7 +48,7 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
                 if not fields or fields[0].startswith("#") or fields[0].split()[0] in ("track", "browser"):
                     continue
                 try:
-                    yield BedLine(f"{path}:{number}", fields[0].strip(), int(fields[1]), int(fields[2]), fields)
+                    yield f"{path}:{number}", fields[0].strip(), int(fields[1]), int(fields[2]), fields
                 except (IndexError, ValueError) as error:
                     raise SequenceError(
                         f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}"
@@ -90,7 +80,7 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     """Read a BED file onto genomes.
 
     Columns after the third are not used. A sequence that the file calls by another usual name (``1`` for ``chr1``,
-    ``MT`` for ``chrM``) is found; see :func:`dnar2mae.genome.names.aliases`.
+    ``MT`` for ``chrM``) is found; see :func:`dnar2mae.genome.store.aliases`.
 
     Parameters
     ----------

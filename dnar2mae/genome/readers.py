@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from dnar2mae.errors import SequenceError, raising
 from dnar2mae.storage.compressed import READ_ERRORS, decompressed
@@ -141,13 +142,8 @@ class SequenceFile:
         records = scanner.parse_records(text, do_features=False)
         name = ""
         try:
-            while True:
-                # a sequence of another length than its LOCUS line says is damaged: Biopython only warns
-                with warnings.catch_warnings():
-                    warnings.filterwarnings("error", message="Expected sequence length")
-                    record = next(records, None)
-                if record is None:
-                    return
+            # a sequence of another length than its LOCUS line says is damaged: Biopython only warns
+            for record in strictly(records, "Expected sequence length"):
                 name = record.id
                 letters = bytes(record.seq).upper()
                 yield f"{record.id} {record.description}", b""
@@ -161,6 +157,17 @@ class SequenceFile:
         finally:
             # the wrapper would close the file as soon as it is collected
             text.detach()
+
+
+def strictly(records: Iterator[Any], message: str) -> Iterator[Any]:
+    """Yield Biopython's records; a warning that begins with this message is an error."""
+    while True:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=message)
+            record = next(records, None)
+        if record is None:
+            return
+        yield record
 
 
 def _next_record(chunk: bytes, start: int, at_line_start: bool) -> int:

@@ -12,9 +12,9 @@ from jaxtyping import Int64, UInt8
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import complement, decode
 from dnar2mae.genome.build import GenomeIndex, cached
-from dnar2mae.genome.names import aliases
 from dnar2mae.storage.fingerprint import of_cache, of_values
 
+_MITOCHONDRION = ("M", "MT", "Mt", "Mito", "MtDNA", "chrM", "chrMT", "chrMito", "chrmt")
 _RESIDENT_BYTES = 256 << 20
 """A larger genome is never wholly in the process's memory, only in the system's page cache."""
 
@@ -182,6 +182,12 @@ class Genome:
         near += difflib.get_close_matches(name, self.names[:10_000], n=3)
         hint = f"did you mean {', '.join(dict.fromkeys(near))}?" if near else "it has " + ", ".join(self.names[:5])
         return f"{self.path}: no sequence {name!r}; {hint}{'' if near or len(self) <= 5 else ', ...'}"
+
+
+def aliases(name: str) -> tuple[str, ...]:
+    """Return the usual names of a sequence: its own, that with or without ``chr``, and those of a mitochondrion."""
+    other = name.removeprefix("chr") if name.startswith("chr") else f"chr{name}"
+    return tuple(dict.fromkeys((name, other, *(_MITOCHONDRION if name in _MITOCHONDRION else ()))))
 
 
 def _reopen(folder: Path, index: GenomeIndex) -> Genome:

@@ -128,12 +128,5 @@ class Model:
         )
         codes = [encode_text(s, f"sequence {i}, ") if isinstance(s, str) else s for i, s in enumerate(sequences, 1)]
         total = sum(self.tokenizer.num_tokens(len(c)) for c in codes) * (1 + both_strands)
-        done = 0
-        with progress_bar("embedding", total, show=progress) as update:
-
-            def advance(tokens: int) -> None:
-                nonlocal done
-                done += tokens
-                update(min(done, total))
-
-            return self.modality.embedder_of(self.module, options).embed(codes, advance)
+        with progress_bar("embedding", total, show=progress) as bar:
+            return self.modality.embedder_of(self.module, options).embed(codes, bar.advance)

@@ -215,11 +215,9 @@ def _pooled(
     device = next(model.parameters()).device
     tokens = batch_tokens or (8192 if device.type == "cpu" else 65_536)
     size = max(tokens // max(model.layout.tokens, 1), 1)
-    with progress_bar("embedding", len(source), show=progress) as update:
-        done = 0
+    with progress_bar("embedding", len(source), show=progress) as bar:
         for batch in batches_of(source, np.arange(len(source)), size):
             vectors = model.pooled(batch.to(device))
             vectors[~batch.maskable.any(1)] = torch.nan
             yield vectors.cpu().numpy()
-            done += len(batch.tokens)
-            update(done)
+            bar.advance(len(batch.tokens))

@@ -1,6 +1,6 @@
 """Checkpoints written in the background, while training goes on."""
 
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from dnar2mae.errors import RunError
@@ -23,8 +23,8 @@ class CheckpointWriter:
 
     def __init__(self, run: Path, keep: int) -> None:
         self._run, self._keep = run, keep
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -45,12 +45,11 @@ class CheckpointWriter:
             If the checkpoint before this one could not be written.
         """
         self.wait()
-        self._thread = threading.Thread(target=self._write, args=(name, snapshot), name="checkpoint")
-        self._thread.start()
+        self._writing = self._pool.submit(self._write, name, snapshot)
 
     def check(self) -> None:
         """Raise the error of a checkpoint that could not be written, if there is one, without waiting."""
-        if self._thread and not self._thread.is_alive():
+        if self._writing and self._writing.done():
             self.wait()
 
     def wait(self) -> None:
@@ -61,20 +60,14 @@ class CheckpointWriter:
         RunError
             If it could not be written.
         """
-        if self._thread:
-            self._thread.join()
-            self._thread = None
-        error, self._error = self._error, None
-        if error:
-            raise error
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
     def _write(self, name: str, snapshot: Snapshot) -> None:
         folder = self._run / "checkpoints" / name
-        try:
-            snapshot.write(folder)
-            if snapshot.averages and name.startswith("step-"):
-                snapshot.averaged().write(folder.with_name("ema"))
-            if name.startswith("step-"):
-                prune(self._run, self._keep, newest=name)
-        except BaseException as error:  # noqa: BLE001 (raised in the loop)
-            self._error = error
+        snapshot.write(folder)
+        if snapshot.averages and name.startswith("step-"):
+            snapshot.averaged().write(folder.with_name("ema"))
+        if name.startswith("step-"):
+            prune(self._run, self._keep, newest=name)

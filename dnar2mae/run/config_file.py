@@ -47,6 +47,18 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
     return structured(_merged(to_dict(default), content), of_modality, path)
 
 
+def read_yaml(path: Path) -> Any:
+    """Parse a file.
+
+    Raises
+    ------
+    ConfigError
+        It is not YAML.
+    """
+    with raising(ConfigError, f"{path}: not YAML", yaml.YAMLError, UnicodeDecodeError):
+        return yaml.safe_load(path.read_text())
+
+
 def structured(content: Any, kind: Any, where: str | Path) -> Any:
     """Return settings of the class ``kind`` from nested plain values; what these leave out has its default.
 

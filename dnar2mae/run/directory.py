@@ -14,8 +14,7 @@ from dnar2mae.errors import ConfigError, RunError, raising
 from dnar2mae.modalities.registry import modality_spec, saved_files
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.run.environment import JOB, environment
-from dnar2mae.storage.lock import lock
-from dnar2mae.storage.safe_files import write_whole
+from dnar2mae.storage.safe_files import lock, write_whole
 
 _MAY_CHANGE = {
     "micro_batch",
@@ -164,19 +163,16 @@ class RunDirectory:
         try:
             self._lock(handle)
             self.check(config, resume=resume, overwrite=overwrite)  # again: another process may have written since
-            if resume:
-                self._check_data(data)
+            other = resume and data and self.data_file.exists() and self.data_file.read_bytes().strip() != data.encode()
+            if other:
+                raise RunError(
+                    f"{self.path}: the run began with other data: name files of the same content (they may lie "
+                    "elsewhere), or start again with --overwrite"
+                )
             self.create(config, overwrite=overwrite, data=data)
             yield
         finally:
             os.close(handle)
-
-    def _check_data(self, data: str) -> None:
-        if data and self.data_file.exists() and self.data_file.read_bytes().strip() != data.encode():
-            raise RunError(
-                f"{self.path}: the run began with other data: name files of the same content (they may lie elsewhere), "
-                "or start again with --overwrite"
-            )
 
     def _lock(self, handle: int) -> None:
         try:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dnar2mae.errors import Dnar2maeError, RunError, raising
-from dnar2mae.storage.lock import lock
-from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, untrusted_owner, write_checksums
+from dnar2mae.storage.safe_files import CHECKSUMS, find_damage, flush, lock, untrusted_owner, write_checksums
 
 Index = TypeVar("Index")
 Loaded = TypeVar("Loaded", bound="CacheIndex")

@@ -33,6 +33,11 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, total=self._total, description=self._title)
 
+    def advance(self, number: int = 1) -> None:
+        """Report how much more is done; what goes beyond the total does not show."""
+        done = self._completed + number
+        self(done if self._total is None else min(done, self._total))
+
     def say(self, text: str) -> None:
         """Print a line on stderr, above the bar if there is one; print nothing where no bar may be shown."""
         if not self._show:

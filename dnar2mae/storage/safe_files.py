@@ -126,6 +126,35 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def lock(handle: int, *, wait: bool) -> bool:
+    """Lock an open file or folder until its handle is closed; return False where the system has no such locks.
+
+    Windows and some network file systems have none.
+
+    Parameters
+    ----------
+    handle
+        File descriptor.
+    wait
+        Wait for the process that holds the lock.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process holds the lock, without ``wait``.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # it is an OSError, too, but one that says that the lock works
+    except BlockingIOError:
+        raise
+    except (ImportError, OSError):
+        return False
+    return True
+
+
 def write_checksums(folder: Path) -> None:
     """Write the checksums of all files of a folder."""
     lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()) if file.name != CHECKSUMS]

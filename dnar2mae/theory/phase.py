@@ -62,11 +62,6 @@ def centred_table(task: Task, masking: Masking) -> RiskTable:
     return table
 
 
-def uncentred_table(task: UncentredTask, scale: Literal["none", "inv"]) -> RiskTable:
-    """Return the risks of a task with means, an intercept and very many masks a sample; its own noise is not used."""
-    return lambda laws, aspects: uncentred_equivalent(task, laws, aspects, scale)
-
-
 @dataclass(frozen=True, eq=False)
 class PhaseMap:
     """The best of some fixed and of some random laws at each of G aspect ratios and N noise variances."""
@@ -147,7 +142,7 @@ def phase_map(
     Parameters
     ----------
     table
-        Returns the risks; see :func:`centred_table` and :func:`uncentred_table`.
+        Returns the risks; see :func:`centred_table`.
     aspects
         d / n, away from the interpolation peaks that all laws share.
     noises
@@ -218,4 +213,5 @@ def regime_table(features: FeatureModel, regime: Regime, mean: float) -> RiskTab
         return centred_table(features.task(1.0), Masking(scale=scale, loss="masked" if kind == "masked" else "rows"))
     matrix = features.matrix()
     target = positive_targets(matrix, 4, features.seed)
-    return uncentred_table(UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0), scale)
+    task = UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0)
+    return lambda laws, aspects: uncentred_equivalent(task, laws, aspects, scale)

@@ -5,9 +5,8 @@ from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.config import TokenizerConfig
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode_text
-from dnar2mae.tokenizers.vocabulary import Vocabulary
+from dnar2mae.tokenizers.vocabulary import SPECIAL_TOKENS, Vocabulary
 
-SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[SEP]")
 _FIRST_REAL = len(SPECIAL_TOKENS)
 
 

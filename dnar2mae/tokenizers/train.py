@@ -95,7 +95,7 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
 
 
 def _bpe(chunks: Iterator[str], config: TokenizerTraining) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     if config.modality == "dna":
@@ -105,19 +105,14 @@ def _bpe(chunks: Iterator[str], config: TokenizerTraining) -> Any:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer.train_from_iterator(chunks, _bpe_trainer(config, alphabet))
+    tokenizer.train_from_iterator(chunks, trainers.BpeTrainer(**_settings(config, alphabet)))
     return tokenizer
 
 
-def _bpe_trainer(config: TokenizerTraining, alphabet: list[str]) -> Any:
-    from tokenizers import trainers
-
-    return trainers.BpeTrainer(
-        vocab_size=config.vocabulary_size,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=alphabet,
-        show_progress=sys.stderr.isatty(),
-    )
+def _settings(config: TokenizerTraining, alphabet: list[str]) -> dict[str, Any]:
+    """Return what all trainers of the package take."""
+    about = {"vocab_size": config.vocabulary_size, "special_tokens": list(SPECIAL_TOKENS)}
+    return about | {"initial_alphabet": alphabet, "show_progress": sys.stderr.isatty()}
 
 
 def _word_piece(chunks: Iterator[str], config: TokenizerTraining) -> Any:
@@ -127,7 +122,7 @@ def _word_piece(chunks: Iterator[str], config: TokenizerTraining) -> Any:
     differs from run to run and decides between pairs that are equally frequent. So they are moved to a range of
     private letters, and back afterwards.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     words = None if config.modality == "dna" else pre_tokenizers.BertPreTokenizer()
 
@@ -138,9 +133,10 @@ def _word_piece(chunks: Iterator[str], config: TokenizerTraining) -> Any:
                 word[0] + "".join(chr(ord(x) + _PRIVATE) for x in word[1:]) for word in parts if max(word) < _MOVABLE
             )
 
+    alphabet = list("ACGT") if words is None else []
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    bare.train_from_iterator(moved(), _bpe_trainer(config, list("ACGT") if words is None else []))
+    bare.train_from_iterator(moved(), trainers.BpeTrainer(**_settings(config, alphabet)))
     vocabulary = {}
     for token, number in bare.get_vocab().items():
         is_inside = ord(token[0]) >= _PRIVATE
@@ -169,14 +165,8 @@ def _unigram(chunks: Iterator[str], config: TokenizerTraining) -> Any:
         tokenizer.decoder = decoders.Fuse()
     else:
         tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=config.vocabulary_size,
-        special_tokens=list(SPECIAL_TOKENS),
-        unk_token="[UNK]",
-        initial_alphabet=list("ACGT") if config.modality == "dna" else [],
-        show_progress=sys.stderr.isatty(),
-    )
-    tokenizer.train_from_iterator(chunks, trainer)
+    alphabet = list("ACGT") if config.modality == "dna" else []
+    tokenizer.train_from_iterator(chunks, trainers.UnigramTrainer(unk_token="[UNK]", **_settings(config, alphabet)))
     content = json.loads(tokenizer.to_str())
     pieces = [(piece, round(score, 6)) for piece, score in content["model"]["vocab"]]
     special, real = pieces[: len(SPECIAL_TOKENS)], pieces[len(SPECIAL_TOKENS) :]

@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64, Int
 from torch.utils.data import DataLoader
 
-from dnar2mae.batch import Batch, evenly_spaced
+from dnar2mae.batch import Batch, FiniteSource, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local_shard
 from dnar2mae.errors import RunError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.masking import Masker, fixed_masks
+from dnar2mae.masking import Masker, MaskPlan, fixed_masks
 from dnar2mae.masking.draw import RATIO
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.attention import choose_backend
@@ -32,20 +33,20 @@ from dnar2mae.run.directory import RunDirectory
 from dnar2mae.run.metrics import clipped_shares, rewind_metrics
 from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
+from dnar2mae.scoring.blocks import ratio_of_sums
 from dnar2mae.training.build import build_model, compile_model
-from dnar2mae.training.final_validation import final_validation
 from dnar2mae.training.loader import batches
-from dnar2mae.training.monitor import Monitor
+from dnar2mae.training.monitor import Monitor, Readings
 from dnar2mae.training.optimizer import last_stable_step
-from dnar2mae.training.readings import Readings
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.validation import masked_sums
+from dnar2mae.training.validation import CURVE, masked_sums
 
 STABLE = "stable"
 """Checkpoint of the last step that is the same in a longer run, from which a finished run is lengthened."""
 _STEPS_BETWEEN_READINGS = 10  # losses stay on the device until then, so that the host does not wait for each step
+Sums = Float64[np.ndarray, "2 S"]
 
 
 class Trainer:
@@ -303,12 +304,9 @@ class Trainer:
             "seconds": time.monotonic() - begun,
         }
 
-    def _best(self) -> dict[str, float]:
-        step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
-        return {"step": step, "held_out": value, "last": self.history[-1][1]}
-
     def _summary(self, begun: float, stop: StopRequests) -> RunResult:
         measure = partial(masked_sums, self.model, autocast=self.autocast, ranks=self.ranks, check=stop.check)
+        step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
         num_samples = 2 * self.config.validation_windows
         return RunResult(
             **self._progress(begun),
@@ -316,7 +314,66 @@ class Trainer:
             finished=True,
             unit=self.modality.unit,
             untrained=self.history[0][1],
-            best=self._best(),
+            best={"step": step, "held_out": value, "last": self.history[-1][1]},
             clipped=clipped_shares(self.directory.path) if self.ranks.is_first else {},
             data=self.modality.report(),
         )
+
+
+def final_validation(
+    modality: Modality,
+    plan: MaskPlan,
+    num_samples: int,
+    measure: Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Sums],
+) -> dict[str, Any]:
+    """Score a model and the trivial models it is compared with.
+
+    Parameters
+    ----------
+    modality
+        Has the held-out samples and the trivial models.
+    plan
+        Any plan of the run: its ratio is replaced.
+    num_samples
+        Evenly spaced held-out samples to use, at most.
+    measure
+        The model's :func:`dnar2mae.training.validation.masked_sums`.
+
+    Returns
+    -------
+    dict
+        Fields of :class:`dnar2mae.run.result.RunResult`.
+    """
+    plans = [fixed_masks(plan, ratio) for ratio in CURVE]
+    source = modality.validation
+    sample_ids = evenly_spaced(len(source), num_samples)
+    losses = [measure(source, fixed, sample_ids) / [[modality.unit_size], [1]] for fixed in plans]
+    by_ratio = [ratio_of_sums(*sums) for sums in losses]
+    at = CURVE.index(RATIO)
+    held_out = by_ratio[at]
+    scores: dict[str, Any] = {
+        "held_out": held_out.value,
+        "standard_error": held_out.standard_error,
+        "samples": {"used": len(sample_ids), "held_out": len(source)},
+        "curve": {str(ratio): estimate.value for ratio, estimate in zip(CURVE, by_ratio, strict=True)},
+        "yardstick": modality.yardstick(),
+        "yardstick_curve": {},
+        "margin": {},
+    }
+    for family in modality.masked_yardsticks(plans, sample_ids).values():
+        values = {name: sums.sum(axis=1) / [units.sum() for _, units in losses] for name, sums in family.items()}
+        scores["yardstick"] |= {name: float(value[at]) for name, value in values.items()}
+        best = min(values, key=lambda name: values[name][at])
+        scores["yardstick_curve"][best] = dict(zip(scores["curve"], values[best].tolist(), strict=True))
+        scores["margin"][best] = _margin(losses[at], family[best][at])
+    if scores["yardstick"] and not scores["margin"]:  # without losses by sample there is no standard error
+        best = min(scores["yardstick"], key=scores["yardstick"].get)
+        scores["margin"] = {best: {"below_by": scores["yardstick"][best] - held_out.value, "standard_error": None}}
+    return scores
+
+
+def _margin(model: Sums, yardstick: Float64[np.ndarray, " S"]) -> dict[str, float]:
+    """Return how far the model is below a trivial one, and the standard error of that, paired by sample."""
+    loss, units = model
+    difference = ratio_of_sums(yardstick - loss, units)
+    return {"below_by": difference.value, "standard_error": difference.standard_error}

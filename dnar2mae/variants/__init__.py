@@ -1,17 +1,15 @@
 """Effects of variants: masked log-likelihood ratios, pseudo-log-likelihoods and embedding distances."""
 
-from dnar2mae.variants.controls import ControlOptions, ControlsReport, score_controls
+from dnar2mae.variants.controls import ControlOptions, score_controls
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, mutagenesis, score_variants
-from dnar2mae.variants.vcf import Labels, VcfReport, score_vcf
+from dnar2mae.variants.vcf import Labels, score_vcf
 
 __all__ = [
     "ControlOptions",
-    "ControlsReport",
     "Labels",
     "ScoreOptions",
     "Scores",
     "Variant",
-    "VcfReport",
     "mutagenesis",
     "score_controls",
     "score_variants",

@@ -18,10 +18,8 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.scoring.intervals import Interval, evaluate_groups
 from dnar2mae.storage.progress import progress_bar
-from dnar2mae.variants.files import Variants
+from dnar2mae.variants.files import SUFFIXES, Variants, VariantTable, VcfFile
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
-from dnar2mae.variants.table import SUFFIXES, VariantTable
-from dnar2mae.variants.vcf_io import VcfFile
 
 MAX_MISMATCH_SHARE = 0.01
 """Share of REF mismatches above which the genome is taken to be the wrong one."""
@@ -129,12 +127,12 @@ def score_vcf(
         what = "a column of" if is_table else "an INFO field that the header declares in"
         raise ConfigError(f"--evaluate must name {what} {vcf}, got {labels.field}")
     total, mismatches = _survey(vcf, variants, opened, longest, labels, allow_mismatches=allow_mismatches)
-    started, done = time.monotonic(), 0
+    started = time.monotonic()
     alleles: Counter[str] = Counter()
     groups: dict[bool, list[float]] = {True: [], False: []}
     with (
         variants.writer(out, distance=options.distance, source=model.source) as writer,
-        progress_bar("scoring variants", total) as update,
+        progress_bar("scoring variants", total) as bar,
     ):
         for block in _blocks(variants.records()):
             sites = [_judge(record, opened, longest) for record in block]
@@ -145,16 +143,13 @@ def score_vcf(
                 alleles.update(statuses or ["no_alt"])
                 if labels:
                     _collect(groups, labels, variants, record, scores.ratio)
-            done += len(block)
-            update(done)
-    seconds = time.monotonic() - started
-    metrics = _metrics(groups, labels) if labels else {}
+            bar.advance(len(block))
     return VcfReport(
         records=total,
         mismatches=mismatches,
         alleles=dict(alleles.most_common()),
-        seconds=seconds,
-        metrics=metrics,
+        seconds=time.monotonic() - started,
+        metrics=_metrics(groups, labels) if labels else {},
         groups=(len(groups[True]), len(groups[False])),
     )
 

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from dnar2mae.benchmarks.rows.dna import DNA
-from dnar2mae.benchmarks.tasks.data import find_task, load_task
-from dnar2mae.benchmarks.tasks.duplicates import find_duplicates
+from dnar2mae.benchmarks.tasks.data import TaskSplit, find_duplicates, find_task, load_task
 from dnar2mae.benchmarks.tasks.sequences import canonical, clean, reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SuiteTask, load_suite
 from dnar2mae.errors import ConfigError, SequenceError
@@ -34,7 +33,8 @@ def test_sequences_are_cleaned_or_refused():
 
 
 def test_duplicates_are_exact_or_reverse():
-    found = find_duplicates(["AAC", "GTT", "AAC", "CCC"], np.array([0, 1, 1, 0]), ["AAC", "GGT"], np.array([0, 1]), DNA)
+    test = TaskSplit(rows=["AAC", "GTT", "AAC", "CCC"], labels=np.array([0, 1, 1, 0]))
+    found = find_duplicates(test, TaskSplit(rows=["AAC", "GGT"], labels=np.array([0, 1])), DNA)
     assert found.exact.tolist() == [True, False, True, False]
     assert found.reverse.tolist() == [False, True, False, False]
     assert found.opposite.tolist() == [False, False, True, False]

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
-from dnar2mae.benchmarks.models.cnn_head import cnn_head, pad_vectors, token_vectors
+from dnar2mae.benchmarks.models.cnn import cnn_head, pad_vectors, token_vectors
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.models.pooling import by_name, pool_layers, pooled_layers
 from dnar2mae.benchmarks.running import solver, vectors
@@ -204,7 +204,7 @@ def test_heads_on_frozen_tokens_read_what_stands_where(tiny_run):
 
 
 def test_vectors_that_would_not_fit_are_refused(tiny_run, monkeypatch):
-    monkeypatch.setattr("dnar2mae.benchmarks.models.cnn_head._MOST_BYTES", 100)
+    monkeypatch.setattr("dnar2mae.benchmarks.models.cnn._MOST_BYTES", 100)
     encoder = from_checkpoint("tiny", tiny_run, "cpu")
     with pytest.raises(ConfigError, match="tiny: method cnn-head keeps the vectors of all tokens in memory: 0 GiB"):
         token_vectors(encoder, encoder.tokens(["ACGTACGT"]))

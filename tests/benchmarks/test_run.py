@@ -12,10 +12,9 @@ from dnar2mae.benchmarks.running import cells, runner
 from dnar2mae.benchmarks.running.cells import ModelSpec
 from dnar2mae.benchmarks.running.frozen import Predicted
 from dnar2mae.benchmarks.running.options import SuiteOptions
-from dnar2mae.benchmarks.running.plan import plan_cells
 from dnar2mae.benchmarks.running.protocol import load_protocol
 from dnar2mae.benchmarks.running.results import Store
-from dnar2mae.benchmarks.running.runner import run_suite
+from dnar2mae.benchmarks.running.runner import plan_cells, run_suite
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, RunError

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dnar2mae.variants.files import VcfFile
 from dnar2mae.variants.scores import Scores, Variant
 from dnar2mae.variants.vcf import _judge
-from dnar2mae.variants.vcf_io import VcfFile
 
 from .common import LENGTHS, Refused, genome, reading
 

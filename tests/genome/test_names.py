@@ -1,6 +1,6 @@
 import pytest
 
-from dnar2mae.genome.names import aliases
+from dnar2mae.genome.store import aliases
 
 
 @pytest.mark.parametrize(("name", "others"), [("1", {"chr1"}), ("chr1", {"1"}), ("chrX", {"X"})])

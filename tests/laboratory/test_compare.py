@@ -14,8 +14,7 @@ from dnar2mae.cli import main
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.laboratory.compare import compare
-from dnar2mae.laboratory.laws import parse_mask
-from dnar2mae.laboratory.plan import CompareOptions, plan_cells
+from dnar2mae.laboratory.plan import CompareOptions, parse_mask, plan_cells
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from tests.modalities.kinds import dna
 

@@ -6,8 +6,7 @@ import pytest
 
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError
-from dnar2mae.laboratory.arrays import read_array, sample_features
-from dnar2mae.laboratory.covariance import describe, estimate, opinions
+from dnar2mae.laboratory.covariance import describe, estimate, opinions, read_array, sample_features
 from dnar2mae.theory.covariance import ar1
 from tests.modalities.kinds import dna
 

@@ -2,7 +2,7 @@ import pytest
 
 from dnar2mae.config import MaskConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.laboratory.laws import parse_mask, with_controls
+from dnar2mae.laboratory.plan import parse_mask, with_controls
 
 
 def test_laws_and_modifiers():

@@ -8,7 +8,7 @@ from matplotlib.patches import PathPatch
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.plots import figure as figures
 from dnar2mae.plots import plot_embedding, plot_mutagenesis, read_embedding
-from dnar2mae.plots.mutagenesis import letter_heights
+from dnar2mae.plots.maps import letter_heights
 from dnar2mae.run.plot import plot_run, plot_runs
 
 
@@ -22,7 +22,7 @@ def drawn(monkeypatch):
         kept.append(figure)
         save(figure, path)
 
-    for module in ("run.plot", "plots.mutagenesis", "plots.embedding"):
+    for module in ("run.plot", "plots.maps"):
         monkeypatch.setattr(f"dnar2mae.{module}.save_figure", spy)
     return kept
 

@@ -275,7 +275,7 @@ class TestWriter:
                 if when == "save":
                     writer.save(step_name(2), Snapshot.take(model, optimizer, {"step": 2}))
                 if when == "check":
-                    writer._thread.join()
+                    writer._writing.exception()
                     writer.check()
                 if when != "exit":
                     raise AssertionError("the loop went on")

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from dnar2mae.storage.lock import lock
+from dnar2mae.storage.safe_files import lock
 
 
 @pytest.fixture

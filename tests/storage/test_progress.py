@@ -33,8 +33,21 @@ def test_a_bar_tells_how_much_of_what_is_done(capsys, monkeypatch):
     monkeypatch.setattr(progress, "_DELAY_S", -1.0)
     with progress_bar("work [1]", None) as bar:
         bar(1, total=7)
+        bar.advance()
         bar(2, title="more work")
     shown = capsys.readouterr().err
     assert "work [1]" in shown
     assert "more work" in shown
     assert "2/7" in shown
+
+
+def test_steps_add_up_to_the_total_at_most(monkeypatch):
+    shown = []
+    with progress_bar("work", 5) as bar:
+        monkeypatch.setattr(progress.ProgressBar, "__call__", lambda self, done: shown.append(done))
+        bar.advance(3)
+        monkeypatch.undo()
+        bar(3)
+        bar.advance(4)
+        assert bar._completed == 5
+    assert shown == [3]

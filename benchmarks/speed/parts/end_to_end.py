@@ -12,9 +12,14 @@ _TOKENS = {"tiny": 65_536, "small": 65_536, "base": 32_768}  # of a step
 
 def run(context: Context) -> None:
     """Write a row for each size, length, side, compiled and not, to ``end_to_end.csv``."""
+    measure_each(context, plan(context.dry))
+
+
+def measure_each(context: Context, runs: list[tuple[EndToEndSettings, str]]) -> None:
+    """Write a row for each setting and side."""
     with tempfile.TemporaryDirectory() as folder:
         genome = random_genome(Path(folder))
-        for settings, side in plan(context.dry):
+        for settings, side in runs:
             with context.attempt(f"{side} {settings}"):
                 context.append(FILE.stem, measure(settings, side, genome, Path(folder)))
 

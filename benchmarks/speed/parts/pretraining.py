@@ -46,10 +46,8 @@ def follow(context: Context, about: dict[str, Any], line: list[str], out: Path) 
             rows = _rows(out / NAME)
             for row in rows[done:]:
                 if row["event"] == "validation":
-                    context.append(
-                        "pretraining",
-                        {**about, "what": "held out", "at": row["step"], "value": round(row["held_out"], 5)},
-                    )
+                    value = {"what": "held out", "at": row["step"], "value": round(row["held_out"], 5)}
+                    context.append("pretraining", about | value)
             done = len(rows)
             time.sleep(0.5)
     rates = [row["tokens_per_s"] for row in _rows(out / NAME) if row["event"] == "train"]

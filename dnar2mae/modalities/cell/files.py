@@ -1,14 +1,17 @@
 """Files of cells, read as rows of a sparse matrix; and AnnData files among them."""
 
+import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from dnar2mae.errors import DataError, needing, raising
+
+OBSM_KEY = "X_dnar2mae"
 
 
 class CellFile(ABC):
@@ -181,6 +184,39 @@ class H5adFile(Hdf5File):
         table = pd.DataFrame.from_records(content)  # anndata before 0.7
         table = table.map(lambda cell: cell.decode() if isinstance(cell, bytes) else cell)
         return table.set_index(table.columns[0])
+
+
+def write_h5ad(vectors: Float[np.ndarray, "N D"], file: CellFile, out: Path) -> None:
+    """Write an h5ad file with ``obsm["X_dnar2mae"]``.
+
+    An h5ad input is copied as a file and the vectors are added to the copy, so that nothing else of it changes and it
+    need not fit in memory; other input becomes an AnnData of its matrix, cell names and gene names.
+
+    Parameters
+    ----------
+    vectors
+        One row per cell.
+    file
+        Where the cells come from.
+    out
+        New file; never the input itself.
+    """
+    import anndata
+    import h5py
+    from anndata.io import write_elem
+
+    if isinstance(file, H5adFile):
+        shutil.copyfile(file.path, out)
+        with h5py.File(out, "r+") as copy:
+            if "obsm" not in copy:
+                write_elem(copy, "obsm", {})
+            write_elem(copy["obsm"], OBSM_KEY, vectors)
+        return
+    names = {"obs": file.cell_names(), "var": file.genes}
+    frames = {key: pd.DataFrame(index=pd.Index(value.astype(object), dtype=object)) for key, value in names.items()}
+    cells = anndata.AnnData(file.rows(0, file.num_cells), **frames, obsm={OBSM_KEY: vectors})
+    cells.var_names_make_unique()  # two identifiers may share a symbol
+    cells.write_h5ad(out)
 
 
 def need(package: str) -> Any:

@@ -10,22 +10,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import gelu
 
 from dnar2mae.batch import Layout, batches_of, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError, RunError, raising
-from dnar2mae.modalities.cell.annotate import write_h5ad
 from dnar2mae.modalities.cell.config import CellConfig
-from dnar2mae.modalities.cell.encode import Encoder, GeneEncoder, WholeEncoder
-from dnar2mae.modalities.cell.files import CellFile
-from dnar2mae.modalities.cell.genes import choose_genes
+from dnar2mae.modalities.cell.encode import (
+    Encoder,
+    GeneEncoder,
+    ListedCells,
+    TrainingCells,
+    WholeEncoder,
+    held_out_cells,
+)
+from dnar2mae.modalities.cell.files import CellFile, write_h5ad
 from dnar2mae.modalities.cell.loss import LOSSES, GeneMeans
-from dnar2mae.modalities.cell.network import ValueNetwork
-from dnar2mae.modalities.cell.opening import open_cells
-from dnar2mae.modalities.cell.order import held_out_cells
-from dnar2mae.modalities.cell.sources import ListedCells, TrainingCells
-from dnar2mae.modalities.cell.store import CellStore, log1p_cp10k
+from dnar2mae.modalities.cell.store import PER_CELL, CellStore, choose_genes, log1p_cp10k
+from dnar2mae.modalities.cell.tenx import open_cells
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.embedder import ValueEmbedder
 from dnar2mae.models.head import ValueHead
@@ -85,11 +88,7 @@ class CellModality(Modality):
         """
         if not self.data.paths:
             raise ConfigError("no cells given: name at least one .h5ad file, 10x .h5 file or 10x folder")
-        return tuple(self._open(path) for path in self.data.paths)
-
-    def _open(self, path: str | Path) -> CellFile:
-        data = self.data
-        return open_cells(path, layer=data.layer, gene_names=data.gene_names, memory_mb=data.memory_mb)
+        return tuple(open_cells(path, self.data) for path in self.data.paths)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -220,7 +219,7 @@ class CellModality(Modality):
         DataError
             If the file cannot be used, or has no gene of the vocabulary.
         """
-        store = CellStore([self._open(path)], self.genes, self.data.normalisation, given=True)
+        store = CellStore([open_cells(path, self.data)], self.genes, self.data.normalisation, given=True)
         return ListedCells(store, np.arange(len(store)), self._encoder(_FIXED_SEED), alike=True)
 
     def raw_features(self, source: ListedCells) -> dict[str, Any]:  # type: ignore[override]
@@ -235,7 +234,7 @@ class CellModality(Modality):
 
     def write(self, vectors: Float[np.ndarray, "N D"], table: pd.DataFrame, path: Path, out: Path) -> None:
         """Write the AnnData at ``path`` with ``obsm["X_dnar2mae"]`` added; for 10x input, one made from it."""
-        write_h5ad(vectors, self._open(path), out)
+        write_h5ad(vectors, open_cells(path, self.data), out)
 
 
 def _read_genes(path: Path, normalisation: str) -> list[str]:
@@ -252,3 +251,31 @@ def _read_genes(path: Path, normalisation: str) -> list[str]:
     if saved != normalisation:
         raise RunError(f"{path}: the model takes --data.normalisation {saved}, got {normalisation}")
     return genes
+
+
+class ValueNetwork(nn.Module):
+    r"""A linear and a nonlinear function of the value, the same for all genes.
+
+    .. math:: W_1 x + W_2\, \mathrm{gelu}(W_1 x), \quad x = v \text{ or } \log(1 + 10^4 c / L)
+
+    Parameters
+    ----------
+    width
+        D.
+    is_counts
+        Values are counts c with their cell's total L; else they are normalised.
+    """
+
+    def __init__(self, width: int, *, is_counts: bool) -> None:
+        super().__init__()
+        self.is_counts = is_counts
+        self.line = nn.Linear(1, width)
+        self.curve = nn.Linear(width, width, bias=False)
+
+    def forward(self, values: Float[Tensor, "B T P"]) -> Float[Tensor, "B T D"]:
+        """Return a vector per value."""
+        x = values[..., :1]
+        if self.is_counts:
+            x = (x * PER_CELL / values[..., 1:].clamp(min=1)).log1p()
+        line = self.line(x)
+        return line + self.curve(gelu(line))

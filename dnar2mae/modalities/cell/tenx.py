@@ -1,4 +1,4 @@
-"""Files of Cell Ranger: HDF5, and folders of three text files."""
+"""Files of Cell Ranger: HDF5, and folders of three text files; and the opening of a file of any format."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.errors import ConfigError, DataError, raising
-from dnar2mae.modalities.cell.files import CellFile, Hdf5File
+from dnar2mae.modalities.cell.config import CellConfig
+from dnar2mae.modalities.cell.files import CellFile, H5adFile, Hdf5File
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, open_maybe_gzip_text
 
 _COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
@@ -113,6 +114,35 @@ class TenxFolder(CellFile):
         if not rows:
             raise DataError(f"{path}: empty")
         return pd.DataFrame(rows)
+
+
+def open_cells(path: str | Path, config: CellConfig) -> CellFile:
+    """Open a file of cells; its format follows from its name.
+
+    Parameters
+    ----------
+    path
+        .h5ad, .h5, or a folder.
+    config
+        Layer, names of genes, and memory.
+
+    Raises
+    ------
+    DataError
+        If it is missing, of no known format, or damaged.
+    ConfigError
+        If the package anndata is missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return TenxFolder(path, config.memory_mb, config.gene_names)
+    if path.suffix == ".h5ad":
+        return H5adFile(path, config.memory_mb, config.layer, config.gene_names)
+    if path.suffix in (".h5", ".hdf5"):
+        return TenxH5File(path, config.memory_mb, config.gene_names)
+    raise DataError(f"{path}: expected an .h5ad file, a 10x .h5 file or a 10x folder")
 
 
 def _column_10x(gene_names: str | None) -> str:

@@ -16,8 +16,7 @@ from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.corpus import Corpus, Tokenizer
 from dnar2mae.modalities.text.readers import texts
-from dnar2mae.modalities.text.rows import DrawnRows, TextRows, TiledRows
-from dnar2mae.modalities.text.stream import Parts, divide
+from dnar2mae.modalities.text.stream import DrawnRows, Parts, TextRows, TiledRows, divide
 from dnar2mae.modalities.text.yardstick import markov_bits
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities.cell.config import CellConfig
-from dnar2mae.modalities.cell.opening import open_cells
+from dnar2mae.modalities.cell.tenx import open_cells
 from dnar2mae.modalities.registry import build_modality
 from tests.modalities.kinds import cell_counts, write_cells
 
@@ -21,7 +21,7 @@ GENES = [f"gene{i}" for i in range(12)]
 
 
 def cells(path, layer="X", gene_names=None, memory_mb=1024):
-    return open_cells(path, layer=layer, gene_names=gene_names, memory_mb=memory_mb)
+    return open_cells(path, CellConfig(layer=layer, gene_names=gene_names, memory_mb=memory_mb))
 
 
 def modality(*paths, **settings):

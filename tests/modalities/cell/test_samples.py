@@ -13,10 +13,9 @@ from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, DataError, RunError
 from dnar2mae.inference import DnaEmbedOptions, EmbedOptions, embed, load
 from dnar2mae.modalities.cell.config import CellConfig
-from dnar2mae.modalities.cell.encode import GeneEncoder
+from dnar2mae.modalities.cell.encode import GeneEncoder, epoch_order
 from dnar2mae.modalities.cell.loss import GeneMeans, negative_binomial, poisson, squared_error
 from dnar2mae.modalities.cell.modality import CellModality
-from dnar2mae.modalities.cell.order import epoch_order
 from dnar2mae.modalities.cell.store import CellRows
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.training.validation import masked_sums
