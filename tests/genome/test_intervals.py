@@ -93,9 +93,9 @@ class TestBed:
     def test_columns_are_separated_by_tabs_or_by_white_space(self, tmp_path):
         (tmp_path / "a.bed").write_text("chr1\t0\t1\ta gene\t0\t-\nchr1 1\t2\nchr1 2 3 name 0 -\n")
         lines = list(bed_lines(tmp_path / "a.bed"))
-        assert [(line.start, line.end) for line in lines] == [(0, 1), (1, 2), (2, 3)]
-        assert [line.fields[3:] for line in lines] == [["a gene", "0", "-"], [], ["name", "0", "-"]]
-        assert lines[2].where.endswith("a.bed:3")
+        assert [(start, end) for _, _, start, end, _ in lines] == [(0, 1), (1, 2), (2, 3)]
+        assert [fields[3:] for *_, fields in lines] == [["a gene", "0", "-"], [], ["name", "0", "-"]]
+        assert lines[2][0].endswith("a.bed:3")
 
     def test_unreadable(self, tmp_path):
         genome = genome_of(tmp_path, "ACGT")
