@@ -1,7 +1,7 @@
 """The declared figures, by name: add one to a module here, its marker to a page, and run ``make figures``."""
 
 from dnar2mae.benchmarks.figures.figure import Figure, Listing
-from dnar2mae.benchmarks.figures.tables import laws, modalities, probes, runs, speed, stability, variants
+from dnar2mae.benchmarks.figures.tables import counts, laws, modalities, probes, runs, speed, stability, variants
 
 LISTINGS: dict[str, Listing] = {
     listing.name: listing
@@ -25,6 +25,7 @@ LISTINGS: dict[str, Listing] = {
 """Tables with a line for each of several figures."""
 
 _ALONE = (
+    *counts.TABLES,
     *runs.TABLES,
     *variants.TABLES,
     *probes.TABLES,

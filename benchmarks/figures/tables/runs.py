@@ -1,6 +1,6 @@
 """Held-out losses of default runs, of the yardsticks, and the time to a loss."""
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, difference, lines, markdown, where
+from dnar2mae.benchmarks.figures.figure import Figure, Row, difference, markdown, where
 from dnar2mae.benchmarks.figures.tables import code
 
 
@@ -111,9 +111,6 @@ LINES = (
     ),
 )
 
-_RATIOS = (("005", "0.05"), ("015", "0.15"), ("03", "0.3"), ("05", "0.5"), ("07", "0.7"))
-_YARDSTICK_COMMAND = "dnar2mae pretrain GENOME --steps 1"
-
 TABLES = (
     Figure(
         name="time_to_loss",
@@ -130,33 +127,5 @@ TABLES = (
             "benchmarks/speed/learners.py",
             "benchmarks/speed/gpn.py",
         ),
-    ),
-    Figure(
-        name="yardsticks",
-        source="yardsticks.csv",
-        key=("genome",),
-        show=lines(
-            {
-                "genome": "{genome}",
-                "windows": "{windows}",
-                "best one-sided": "order {best_order}: {one_sided:.3f} ± {one_sided_se:.3f}",
-                "best two-sided": "{best_k}: {two_sided:.3f} ± {two_sided_se:.3f}",
-                "CPU s": "{cpu_seconds}",
-                "peak": "{peak_gb} GB",
-            }
-        ),
-        command=_YARDSTICK_COMMAND,
-        files=(*code.COUNTS, *code.DNA, "dnar2mae/scoring/blocks.py"),
-    ),
-    Figure(
-        name="yardstick_curve",
-        source="yardsticks.csv",
-        key=("genome",),
-        show=lines(
-            {"two-sided, best k, by mask ratio": "{genome}"}
-            | {title: f"{{two_sided_{name}:.3f}}" for name, title in _RATIOS}
-        ),
-        command=_YARDSTICK_COMMAND,
-        files=(*code.COUNTS, *code.DNA, "dnar2mae/scoring/blocks.py"),
     ),
 )
