@@ -1,7 +1,17 @@
 """The declared figures, by name: add one to a module here, its marker to a page, and run ``make figures``."""
 
 from dnar2mae.benchmarks.figures.figure import Figure, Listing
-from dnar2mae.benchmarks.figures.tables import counts, laws, modalities, probes, runs, speed, stability, variants
+from dnar2mae.benchmarks.figures.tables import (
+    counts,
+    laws,
+    modalities,
+    probes,
+    runs,
+    speed,
+    stability,
+    theory,
+    variants,
+)
 
 LISTINGS: dict[str, Listing] = {
     listing.name: listing
@@ -33,6 +43,7 @@ _ALONE = (
     *laws.TABLES,
     *speed.TABLES,
     *stability.TABLES,
+    *theory.TABLES,
 )
 
 FIGURES: dict[str, Figure] = {

@@ -1,0 +1,68 @@
+"""The figures of the page on theory, from its commands: ``python -m dnar2mae.benchmarks.theory_page``.
+
+Runs each command and appends what it prints, line by line, and the lowest simulated values of what it writes, to
+``benchmarks/results/theory.csv``. Two minutes; the same numbers every time.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from dnar2mae.benchmarks.speed.rows import append, stamp
+from dnar2mae.run.environment import environment
+
+ROWS = Path(__file__).parent / "results" / "theory.csv"
+_LEVELS = "--covariance levels:500x0.02,20x0.3,1x0.68 --alignment 1"
+OTHERS = ("isotropic 0", "ar1:0.9 0", "power:1 1", "spiked:0.05,50 1")
+"""Further covariances, each with the alignment of the target."""
+COMMANDS = {
+    "theory_peff": "peff --laws uniform:0.05,0.5 uniform:0,1 uniform:0.1,0.9",
+    "theory_compare": f"compare {_LEVELS} --resolution 100 --out runs/compare",
+    **{
+        f"theory_others/{other}": "compare --covariance {} --alignment {} --num-features 100 --resolution 40 "
+        "--out runs/other".format(*other.split())
+        for other in OTHERS
+    },
+    "theory_win": f"risk {_LEVELS} --loss masked --scale inv --aspects 1.07 --noise 2.5 --width 0.8 "
+    "--num-features 400 --num-points 12 --repetitions 40 --out runs/win",
+    "theory_two_masks": f"phase {_LEVELS} --loss masked --scale inv --num-masks 2 --num-features 100 --resolution 30 "
+    "--out runs/phase",
+    "theory_probe": "risk --form self-supervised --loss masked --num-masks inf --covariance spiked:0.05,60 "
+    "--num-features 120 --aspects 0.25 1 3 --out runs/probe",
+}
+"""By figure; arguments of ``dnar2mae theory``."""
+
+
+def lowest_simulated(risk: pd.DataFrame) -> Iterator[str]:
+    """Return lines that tell, by d/n and kind of law, where the simulated risk, and a probe's, are lowest."""
+    for column, error in (("simulation", "standard_error"), ("probe", "probe_standard_error")):
+        found = risk.dropna(subset=[column])
+        for (aspect, kind), part in found.groupby(["aspect", found["law"].str.split(":").str[0]], sort=False):
+            best = part.loc[part[column].idxmin()]
+            value = f"{best[column]:.4g}" + (f" ± {best[error]:.1g}" if best[error] == best[error] else "")
+            yield f"d/n = {aspect:<5g} {column} lowest over {kind} laws: {value} at {best['law']}"
+
+
+def main() -> int:
+    """Run, print, record."""
+    about = {name: value for name, value in stamp(environment()["commit"]).items() if name != "torch"}
+    for figure, arguments in COMMANDS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            command = ["dnar2mae", "theory", *arguments.split()]
+            done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+            printed = [line.rstrip() for line in done.stdout.splitlines() if not line.startswith("wrote ")]
+            if (risk := Path(folder) / arguments.split()[-1] / "risk.csv").exists():
+                printed += lowest_simulated(pd.read_csv(risk))
+        for number, text in enumerate(printed):
+            row = {"figure": figure, "line": number, "text": text, "command": " ".join(command)}
+            append(ROWS, row | {name: about[name] for name in ("commit", "device", "date")})
+        print(f"{' '.join(command)}", *printed, sep="\n", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
