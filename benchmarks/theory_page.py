@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -42,9 +43,10 @@ def lowest_simulated(risk: pd.DataFrame) -> Iterator[str]:
     for column, error in (("simulation", "standard_error"), ("probe", "probe_standard_error")):
         found = risk.dropna(subset=[column])
         for (aspect, kind), part in found.groupby(["aspect", found["law"].str.split(":").str[0]], sort=False):
-            best = part.loc[part[column].idxmin()]
-            value = f"{best[column]:.4g}" + (f" ± {best[error]:.1g}" if best[error] == best[error] else "")
-            yield f"d/n = {aspect:<5g} {column} lowest over {kind} laws: {value} at {best['law']}"
+            lowest = part[column].idxmin()
+            value, deviation, law = (part[name].to_dict()[lowest] for name in (column, error, "law"))
+            interval = "" if isnan(deviation) else f" ± {deviation:.2g}"
+            yield f"d/n = {aspect:<5g} {column} lowest over {kind} laws: {value:.4g}{interval} at {law}"
 
 
 def main() -> int:
