@@ -36,7 +36,8 @@ class SimulateCommand:
 def run(argv: list[str]) -> int:
     """Parse flags, simulate, write the files, print a summary."""
     default = SimulateCommand(out=MISSING)
-    if "--dense" in argv:
+    # the last of both counts, as for every flag
+    if [flag for flag in argv if flag in ("--dense", "--no-dense")][-1:] == ["--dense"]:
         default = SimulateCommand(out=MISSING, dense=True, config=dense(), variants=500)
     command = parse(SimulateCommand, argv, prog="dnar2mae simulate", default=default)
     from rich.console import Console

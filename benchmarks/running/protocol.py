@@ -1,6 +1,6 @@
 """Protocols as versioned data: how a model is judged on a task."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -137,6 +137,8 @@ def load_protocol(name: str) -> Protocol:
     protocol = structured(read_yaml(path), Protocol, path)
     if unknown := sorted(set(protocol.baselines) - set(BASELINES)):
         raise ConfigError(f"{path}: baselines must be some of {', '.join(BASELINES)}, got {', '.join(unknown)}")
+    if empty := list(_empty(protocol)):
+        raise ConfigError(f"{path}: {', '.join(empty)}: give at least one value to choose from")
     # Else a wrong name would be noticed only once a matching task runs.
     for pattern, changes in protocol.tasks.items():
         for method in changes:
@@ -145,3 +147,14 @@ def load_protocol(name: str) -> Protocol:
             except (TypeError, AttributeError) as error:
                 raise ConfigError(f"{path}: tasks, {pattern!r}, {method}: {error}") from error
     return protocol
+
+
+def _empty(protocol: Protocol) -> Iterator[str]:
+    """Return the names of the grids without a value."""
+    for method in ("probe", "knn", "finetune", "lora", "cnn", "cnn_head"):
+        settings = getattr(protocol, method)
+        for name in ("c", "features", "k", "lr"):
+            if getattr(settings, name, None) == ():
+                yield f"{method}.{name}"
+    if not protocol.seeds:
+        yield "seeds"

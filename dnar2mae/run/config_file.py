@@ -71,7 +71,9 @@ def structured(content: Any, kind: Any, where: str | Path) -> Any:
         try:
             return _CONVERTER.structure(content, kind)
         except ClassValidationError as error:
-            raise ConfigError("; ".join(transform_error(error, format_exception=_fault))) from error
+            # faults of the whole file are "at $", which says nothing
+            faults = [fault.removesuffix(" @ $") for fault in transform_error(error, format_exception=_fault)]
+            raise ConfigError("; ".join(faults)) from error
 
 
 def write_config(config: PretrainConfig, path: Path) -> None:

@@ -175,11 +175,14 @@ def compare(pairs: Sequence[tuple[Score, Score]]) -> ModelDifference:
     centre = float(np.mean([first.centre - second.centre for first, second in pairs]))
     errors = [_standard_error(first.influence - second.influence, first.weights) for first, second in pairs]
     mean, error = float(values.mean()), float(np.linalg.norm(errors) / len(pairs))
-    half = _QUANTILE * error
+    # the largest difference there can be: of two MCCs 2, else 1
+    most = max(2.0 if first.metric == "mcc" else 1.0 for first, _ in pairs)
+    low, high = np.clip([centre - _QUANTILE * error, centre + _QUANTILE * error], -most, most).tolist()
+    # models with equal predictions differ by 0 with an error of 0; of a score that is NaN nothing is known
+    p_value = 1.0 if error == 0 else 2 * float(norm.sf(abs(centre) / error))
     return ModelDifference(
-        difference=Interval(value=mean, low=min(centre - half, mean), high=max(centre + half, mean)),
-        # models with equal predictions differ by 0 with an error of 0
-        p_value=2 * float(norm.sf(abs(centre) / error)) if error > 0 else 1.0,
+        difference=Interval(value=mean, low=min(low, mean), high=max(high, mean)),
+        p_value=p_value,
         wins=int((values > 0).sum()),
         num_tasks=len(pairs),
     )
@@ -210,9 +213,11 @@ def _standard_error(influence: np.ndarray, weights: np.ndarray) -> float:
 def _score_counts(metric: str, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> Score:
     score = COUNT_SCORES[metric]
     counts = confusion(truth, predicted, num_classes)
-    added = np.full(num_classes**2, _COUNT_WEIGHT / num_classes**2)
-    with_added = counts + added.reshape(counts.shape)
-    slopes = _slopes(score, with_added)
+    used = np.ones(counts.shape, bool)
+    if metric == "macro_f1":  # a class that is nowhere is no part of this mean, and must not become one by added rows
+        used = np.logical_and.outer(*[counts.sum(0) + counts.sum(1) > 0] * 2)
+    with_added = counts + used * (_COUNT_WEIGHT / used.sum())
+    slopes = np.where(used.ravel(), _slopes(score, with_added), 0.0)
     # A score does not change when all counts grow alike, so the weighted mean of the slopes is 0 but for rounding.
     cells = np.asarray(truth, np.int64) * num_classes + predicted
     value = float(score(counts))
@@ -222,13 +227,13 @@ def _score_counts(metric: str, truth: np.ndarray, predicted: np.ndarray, num_cla
         parts=(value,),
         centre=float(score(with_added)),
         influence=np.concatenate([slopes[cells], slopes]),
-        weights=np.concatenate([np.ones(len(truth)), added]),
+        weights=np.concatenate([np.ones(len(truth)), (with_added - counts).ravel()]),
     )
 
 
 def _slopes(score: Callable[[np.ndarray], Scores], counts: Float[np.ndarray, "C C"]) -> Float[np.ndarray, " K"]:
     """Return the derivative of a score by the count of each cell, by central differences."""
-    step = 1e-3 * min(1.0, float(counts.min()))
+    step = 1e-3 * min(1.0, float(counts[counts > 0].min()))
     moves = step * np.eye(counts.size).reshape(-1, *counts.shape)
     return np.asarray(score(counts + moves) - score(counts - moves)) / (2 * step)
 

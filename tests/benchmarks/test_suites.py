@@ -128,7 +128,8 @@ def test_unknown_suite_and_protocol(tmp_path):
         load_protocol("x")
     for content, message in [
         ("name: x\nsource: y\nspeed: 3\n", "speed"),
-        ("- 1\n", "expected a mapping of settings"),
+        ("- 1\n", "expected a mapping of settings[^@]*$"),
+        ("name: x\nsource: y\nprobe: {c: []}\nseeds: []\n", "probe.c, seeds: give at least one"),
         ("name: [", "not YAML"),
         ("name: x\nsource: y\nbaselines: [lstm]\n", "baselines must be some of random, raw.*got lstm"),
         ("name: x\nsource: y\ntasks: {'a*': {finetune: {lrr: 1}}}\n", "a\\*.*finetune.*lrr"),

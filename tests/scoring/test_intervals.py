@@ -73,6 +73,23 @@ def test_a_score_without_a_class_has_no_interval():
     assert np.isnan([found.value, found.low, found.high]).all()
 
 
+def test_a_class_that_is_nowhere_changes_no_macro_f1():
+    labels, probabilities = rows(num_classes=2)
+    predicted = probabilities.argmax(1)
+    two, four = (score_rows("macro_f1", labels, [predicted], classes).interval() for classes in (2, 4))
+    assert (four.value, four.low, four.high) == pytest.approx((two.value, two.low, two.high))
+
+
+def test_a_difference_stays_within_its_range_and_one_of_nothing_is_unknown():
+    labels = np.arange(8) % 2
+    right, wrong = (score_rows("mcc", labels, [answers], 2) for answers in (labels, 1 - labels))
+    assert difference(right, wrong).high == 2
+    right, wrong = (score_rows("accuracy", labels, [answers], 2) for answers in (labels, 1 - labels))
+    assert difference(right, wrong).high == 1
+    nothing = score_ranks("auroc", np.zeros(5, bool), np.arange(5.0))
+    assert np.isnan(compare([(nothing, nothing)]).p_value)
+
+
 def test_a_model_does_not_differ_from_itself_but_from_a_worse_one():
     labels = np.arange(300) % 2
     rng = np.random.default_rng(0)

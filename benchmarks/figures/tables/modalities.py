@@ -2,19 +2,12 @@
 
 from collections.abc import Callable
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, lines, markdown, where
+from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, markdown, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _IMAGE = ("dnar2mae/modalities/image/*.py",)
 _CELL = ("dnar2mae/modalities/cell/*.py",)
-_PRETRAIN_CELLS = (
-    "dnar2mae pretrain --modality cell pbmc.h5ad --data.encoding whole --model.backbone mlp --model.depth 2 --steps 300"
-)
 _TEXT = ("dnar2mae/modalities/text/*.py",)
-
-
-def _interval(row: Row, name: str) -> str:
-    return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
 
 
 def _gain(row: Row) -> str:
@@ -36,7 +29,54 @@ def _few_labels(rows: list[Row]) -> str:
 
 
 def _text_line(rows: list[Row]) -> str:
-    return ", ".join(f"{row['held_out']:.3f} (best Markov model {row['best_markov']:.3f})" for row in rows)
+    best = rows[0]
+    return f"{_losses(rows)}; {best['best_yardstick']} {best['yardstick']:.3f}"
+
+
+def _losses(rows: list[Row]) -> str:
+    seeds = ", ".join(str(row["seed"]) for row in rows)
+    losses = "; ".join(f"{row['held_out']:.3f} ± {row['standard_error']:.3f}" for row in rows)
+    return f"{losses} (seed{'s' * (len(rows) > 1)} {seeds})"
+
+
+def _runs(rows: list[Row]) -> str:
+    """Show a line for each data set and its settings: the seeds' losses, the best trivial model's, the untrained."""
+    table = []
+    for data, settings in dict.fromkeys((row["data"], row["settings"]) for row in rows):
+        own = [row for row in rows if (row["data"], row["settings"]) == (data, settings)]
+        best = f"{own[0]['best_yardstick']} {own[0]['yardstick']:.3f}"
+        table.append([f"{data}, `{settings}`", _losses(own), best, f"{own[0]['untrained']:.2f}"])
+    return markdown(["data", f"held out, {rows[0]['unit']}", "best trivial model", "untrained"], table)
+
+
+_RUNS = {
+    "image": ("t10k-images-idx3-ubyte.gz", (*code.CNN, *_IMAGE)),
+    "cell": ("pbmc.h5ad", (*code.MLP, *_CELL)),
+    "text": ("wiki.valid.raw", (*code.CNN, *_TEXT)),
+}
+"""A file, and what runs depend on, by modality."""
+
+
+def _runs_figure(
+    modality: str,
+    file: str,
+    files: tuple[str, ...],
+    *,
+    name: str = "",
+    what: str = "",
+    show: Callable[[list[Row]], str] = _runs,
+    **chosen: str,
+) -> Figure:
+    return Figure(
+        name=name or f"{modality}_runs",
+        what=what,
+        source="modality_runs.csv",
+        choose=where(modality=modality, **chosen),
+        key=("data", "settings", "seed"),
+        show=show,
+        command=f"dnar2mae pretrain --modality {modality} {file} SETTINGS --seed SEED --out runs/{modality}",
+        files=(*code.RECIPE, *files),
+    )
 
 
 _OF_SUITE = {
@@ -81,71 +121,17 @@ LINES = (
     _few_labels_line(
         "source", "which of two sources 40 letters are from, `cnn` against n-grams ([text](docs/modalities/text.md))"
     ),
-    Figure(
+    _runs_figure(
+        "text",
+        *_RUNS["text"],
         name="wikitext",
         what="WikiText-2 as bytes, held-out bits per byte after 300 steps ([text](docs/modalities/text.md))",
-        source="text_runs.csv",
-        choose=where(text="WikiText-2 validation (1.1 MB)", settings="--data.start '^ = [^=]' --steps 300"),
-        key=("seed",),
         show=_text_line,
-        command="dnar2mae pretrain --modality text wiki.valid.raw --data.start '^ = [^=]' --steps 300 --out runs/wiki",
-        files=(*code.RECIPE, *code.CNN, *_TEXT),
+        data="WikiText-2 validation (1.1 MB)",
     ),
 )
 
 TABLES = (
     *(_few_labels_figure(f"{task}_few_labels", task, _few_labels) for task in _OF_SUITE),
-    Figure(
-        name="image_runs",
-        source="image_runs.csv",
-        key=("backbone", "objective", "settings", "seed"),
-        show=lines(
-            {
-                "model": "`{backbone}`, `{objective}`, `{settings}`",
-                "CPU time": "{cpu_seconds} s",
-                "held out": "{held_out:.3f}",
-                "probe": lambda row: _interval(row, "probe"),
-                "random weights": "{random_probe:.3f}",
-                "k-NN": lambda row: _interval(row, "knn"),
-                "random weights, k-NN": "{random_knn:.3f}",
-            }
-        ),
-        command="dnar2mae benchmark run suites/digits --model runs/mnist --method probe knn --seeds 3 --out results",
-        files=(*code.PROBE, *code.RECIPE, *code.CNN, *code.TRANSFORMER, *code.MLP, *_IMAGE),
-    ),
-    Figure(
-        name="cell_runs",
-        source="cell_runs.csv",
-        key=("data", "settings", "seed"),
-        show=lines(
-            {
-                "data": "{data}",
-                "settings": "`{settings}`, seed {seed}, {dtype}",
-                "CPU time": "{cpu_seconds} s",
-                "held out": "{held_out:.3f}",
-                "mean expression": "{mean_expression:.3f}",
-                "zero": "{zero:.3f}",
-            }
-        ),
-        command=_PRETRAIN_CELLS,
-        files=(*code.RECIPE, *code.MLP, *_CELL),
-    ),
-    Figure(
-        name="text_runs",
-        source="text_runs.csv",
-        key=("text", "settings", "tokens", "seed"),
-        show=lines(
-            {
-                "text": "{text}, `{settings}`",
-                "tokens": "{tokens}",
-                "this model": "{held_out:.3f}",
-                "token unigram": "{unigram:.3f}",
-                "Markov order 1": "{markov_1:.3f}",
-                "best Markov": "{best_markov:.3f} (order {best_order})",
-                "untrained": lambda row: "-" if row["untrained"] == "" else f"{row['untrained']:.3f}",
-            }
-        ),
-        command="dnar2mae pretrain --modality text FILE --out runs/text",
-        files=(*code.RECIPE, *code.CNN, *_TEXT),
-    ),
+    *(_runs_figure(modality, *of) for modality, of in _RUNS.items()),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, markdown, pivot, where
+from dnar2mae.benchmarks.figures.figure import Figure, Row, clear_interval, pivot, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _KINDS = {
@@ -53,27 +53,6 @@ def _mean_gains(name: str, suites: tuple[str, ...], what: str, command: str, fil
     )
 
 
-def _built(rows: list[Row]) -> str:
-    found = {(row["task"], row["suite"]): row for row in rows}
-    table = [
-        [f"`{task}`", *(_cell(found.get((task, suite))) for suite in _BUILT)]
-        for task in ("promoter", "coding", "splice", "gene_start", "strand")
-    ]
-    return markdown(["task", *_BUILT.values()], table)
-
-
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return "-"
-    return f"{_score(row)}, {row['num_train'] // 2:,} / {row['num_test'] // 2:,}"
-
-
-_BUILT = {
-    "ecoli": "*E. coli* K-12, GFF3",
-    "worm": "worm sample, GFF3",
-    "yeast_orfs": "yeast, BED of ORFs",
-    "yeast_tss": "yeast, BED of transcripts",
-}
 _ANNOTATED = (
     "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
     "dnar2mae benchmark run ecoli --model runs/ecoli --precision bf16 --baselines random raw combined --out results"
@@ -134,15 +113,6 @@ TABLES = (
     _gains("gue_gains", ("gue",), _GUE, _PROBE_FILES),
     _scores("annotation_suites", _GENOMES, _ANNOTATED, _ANNOTATED_FILES),
     _gains("annotation_gains", _GENOMES, _ANNOTATED, _ANNOTATED_FILES),
-    Figure(
-        name="built_kmers",
-        source="built_kmers.csv",
-        choose=where(suite=tuple(_BUILT)),
-        key=("suite", "task"),
-        show=_built,
-        command="dnar2mae benchmark run FOLDER --baselines raw --protocol dnar2mae-v1",
-        files=(*code.PROBE, "benchmarks/build/*.py"),
-    ),
     Figure(
         name="coverage",
         source="coverage.csv",
