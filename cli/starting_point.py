@@ -58,6 +58,8 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
         from dnar2mae.training.start import initial_weights
 
         own = saved or initial_weights(replace(changed, init=init))  # a run to resume reads --init no more
+        if given["preset"] and config.model != own.model:
+            warnings.warn(f"--preset {given['preset']}: the model's sizes remain those of --init {init}", stacklevel=2)
         config = replace(config, init=init, model=own.model, tokenizer=own.tokenizer)
         changed = replace(_with_file(config, given["config"]), init=init)
         refuse_other_weights(config, changed)

@@ -192,6 +192,7 @@ FREE = ["--data.window-bp", "64", "--steps", "2", "--batch-size", "4", "--valida
         ("--config FILE", "--model.depth is 1 there, got 3"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:--preset tiny")
 def test_weights_to_begin_with_keep_their_settings(fasta, trained, tmp_path, capsys, flags, differences):
     (tmp_path / "c.yaml").write_text("model: {depth: 3}\n")
     flags = flags.replace("FILE", str(tmp_path / "c.yaml")).split()
@@ -205,6 +206,13 @@ def test_weights_to_begin_with_keep_their_settings(fasta, trained, tmp_path, cap
     assert "width: 16" in (tmp_path / "next" / "config.yaml").read_text()
     assert main(["pretrain", "--out", str(tmp_path / "next"), "--resume", "--model.width", "128"]) == 2
     assert "--model.width is 16 there, got 128" in capsys.readouterr().err
+
+
+def test_a_preset_beside_other_weights_says_what_it_leaves(fasta, trained, tmp_path):
+    line = ["pretrain", str(fasta), "--init", str(trained), "--out", str(tmp_path / "next"), *FREE]
+    with pytest.warns(UserWarning, match=f"^--preset small: the model's sizes remain those of --init {trained}$"):
+        assert main([*line, "--preset", "small"]) == 0
+    assert "width: 16" in (tmp_path / "next" / "config.yaml").read_text()
 
 
 def test_a_file_or_preset_beside_a_run_to_resume_is_not_ignored(trained, tmp_path, capsys):

@@ -35,3 +35,10 @@ FEW_LABELS = (
 )
 DEFAULT_RUN = (*RECIPE, *VALIDATION, *CNN, *DNA, *COUNTS)
 """A run of the preset ``tiny`` on a genome, with its yardsticks."""
+CHECKPOINT = ("dnar2mae/run/checkpoint.py", "dnar2mae/run/checkpoint_writer.py", "dnar2mae/run/directory.py")
+GENOME = (
+    "dnar2mae/genome/store.py",
+    "dnar2mae/genome/build.py",
+    "dnar2mae/genome/windows.py",
+    "dnar2mae/tokenizers/kmer.py",
+)

@@ -116,12 +116,7 @@ def _genome(name: str, what: str, row_name: str, text: str) -> Figure:
         key=("what",),
         show=lambda rows: text.format_map(rows[0]),
         command="python -m dnar2mae.benchmarks.speed.bench_genome --megabases 1000",
-        files=(
-            "dnar2mae/genome/store.py",
-            "dnar2mae/genome/build.py",
-            "dnar2mae/genome/windows.py",
-            "dnar2mae/tokenizers/kmer.py",
-        ),
+        files=code.GENOME,
     )
 
 

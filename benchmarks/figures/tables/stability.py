@@ -1,8 +1,8 @@
 """Runs that survive: kills, damage, fuzzing, memory over long runs, checkpoints, an export that is checked."""
 
 from dnar2mae.benchmarks.figures.figure import Figure, Row, lines
+from dnar2mae.benchmarks.figures.tables import code
 
-_RUN = ("dnar2mae/run/checkpoint.py", "dnar2mae/run/checkpoint_writer.py", "dnar2mae/run/directory.py")
 _STORAGE = ("dnar2mae/storage/*.py",)
 
 
@@ -45,7 +45,7 @@ LINES = (
         key=("what",),
         show=lambda rows: str(rows[0]["figure"]),
         command="make torture KILLS=110",
-        files=(*_RUN, *_STORAGE, "tests/torture/*.py"),
+        files=(*code.CHECKPOINT, *_STORAGE, "tests/torture/*.py"),
     ),
     _long_run(
         "long_run",
@@ -64,15 +64,7 @@ TABLES = (
         key=("what",),
         show=lines({"what": "{what}", "figure": "{figure}", "command": "`{ran}`"}),
         command="make torture KILLS=110; make fuzz SECONDS=540",
-        files=(*_RUN, *_STORAGE, "tests/torture/*.py", "tests/fuzz/*.py"),
-    ),
-    Figure(
-        name="checkpoint",
-        source="checkpoint.csv",
-        key=("what", "preset"),
-        show=lines({"what": "{what}", "seconds": "{seconds:.2f}", "rate": "{gb_per_s:.2f} GB/s", "size": "{gb} GB"}),
-        command="python -m dnar2mae.benchmarks.speed.bench_checkpoint",
-        files=_RUN,
+        files=(*code.CHECKPOINT, *_STORAGE, "tests/torture/*.py", "tests/fuzz/*.py"),
     ),
     Figure(
         name="cell_speed",
