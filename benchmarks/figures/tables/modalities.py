@@ -128,6 +128,7 @@ LINES = (
         what="WikiText-2 as bytes, held-out bits per byte after 300 steps ([text](docs/modalities/text.md))",
         show=_text_line,
         data="WikiText-2 validation (1.1 MB)",
+        settings="--data.start '^ = [^=]' --steps 300",
     ),
 )
 

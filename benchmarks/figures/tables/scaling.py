@@ -7,10 +7,9 @@ _HEAD = ("what", "arithmetic", "result")
 
 
 def _seconds(seconds: float) -> str:
-    for unit, size in (("hours", 3600.0), ("minutes", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.2g} s"
+    unit, size = next(((u, s) for u, s in (("hours", 3600.0), ("minutes", 60.0)) if seconds >= 1.5 * s), ("s", 1.0))
+    number = seconds / size
+    return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"
 
 
 def _rates(rows: list[Row], value: str) -> dict[str, float]:
