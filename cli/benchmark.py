@@ -71,7 +71,8 @@ class RunCommand:
         if table.num_reused:
             print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
         if len(failed) < len(table.rows):
-            written = ", ".join(path.name for path in write_report(self.out))
+            with progress_bar("Writing the report", None, at_once=True):
+                written = ", ".join(path.name for path in write_report(self.out))
             print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {self.out}")
         return 1 if failed else 0
 
@@ -103,7 +104,8 @@ class FewLabelsCommand:
         """Compare, print, write."""
         from dnar2mae.benchmarks.reporting.few_labels import compare_and_print
 
-        return compare_and_print(self.suite, self.out, self.models, self.options, data=self.data, tasks=self.tasks)
+        with progress_bar("Comparing", None, at_once=True):
+            return compare_and_print(self.suite, self.out, self.models, self.options, data=self.data, tasks=self.tasks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +197,8 @@ class BuildCommand:
         from dnar2mae.benchmarks.build.suite import build_suite
         from dnar2mae.benchmarks.reporting.console import print_table
 
-        built = build_suite(self.genome, self.annotation, self.out, self.config, overwrite=self.overwrite)
+        with progress_bar("Building", None, at_once=True):
+            built = build_suite(self.genome, self.annotation, self.out, self.config, overwrite=self.overwrite)
         rows = [
             [task, name, *(f"{counts[split]:,}" for split in ("train", "dev", "test"))]
             for task, classes in built.counts.items()

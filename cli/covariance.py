@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from dnar2mae.cli.starting_point import StartingPoint, parse_settings
 from dnar2mae.config import Data
 from dnar2mae.errors import ConfigError
+from dnar2mae.storage.progress import progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,8 @@ def run(argv: list[str]) -> int:
 
     matrix, about = _matrix(command)
     masking = Masking(loss="masked", num_masks=command.num_masks)
-    opinions = covariance.opinions(matrix, command.aspects, masking)
+    with progress_bar("the linear model's risks", None, at_once=True):
+        opinions = covariance.opinions(matrix, command.aspects, masking)
     command.out.mkdir(parents=True, exist_ok=True)
     np.save(command.out / "covariance.npy", matrix)
     curve = pd.DataFrame([row for opinion in opinions for row in opinion.rows()])

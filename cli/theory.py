@@ -77,7 +77,7 @@ class RiskCommand:
         settings = [(aspect, width) for aspect in self.aspects for width in sorted({0.0, self.width})]
         self.files.prepare()
         lines, seed = [], self.features.seed
-        with progress_bar("risk", len(settings)) as bar:
+        with progress_bar("risk", len(settings), at_once=True) as bar:
             for aspect, width in settings:
                 lines.append(trace(source, aspect, width, self.masking, self.sampling, rank=self.rank, seed=seed))
                 bar(len(lines))

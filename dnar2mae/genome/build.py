@@ -102,7 +102,7 @@ class _GenomePass:
         index, seen = self.index, set[str]()
         with (
             SequenceFile(self.path) as source,
-            progress_bar(f"Reading {self.path.name}", source.size, show=progress) as update,
+            progress_bar(f"Reading {self.path.name}", source.size, show=progress, unit="B") as update,
         ):
             for header, letters in source:
                 if header is not None:

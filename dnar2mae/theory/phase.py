@@ -201,7 +201,7 @@ def search(
     """
     fixed = fixed_grid(_FIXED_RATIOS, LOWEST_RATIO)
     laws = uniform_grid(_UNIFORM_STEP, LOWEST_RATIO) if law is None else [law]
-    with progress_bar(title, len(fixed) + len(laws)) as bar:
+    with progress_bar(title, len(fixed) + len(laws), at_once=True) as bar:
         return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=bar)
 
 

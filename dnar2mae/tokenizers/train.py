@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dnar2mae.config import Positional
 from dnar2mae.errors import ConfigError, DataError, raising, require, require_choices
+from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
@@ -81,7 +82,9 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
     if config.out.exists() and not config.overwrite:
         raise ConfigError(f"--out {config.out} exists; give --overwrite to replace it")
     train = {"bpe": _bpe, "wordpiece": _word_piece, "unigram": _unigram}[config.kind]
-    with _one_thread():
+    # on a terminal the package draws its own bar
+    is_shown = not sys.stderr.isatty()
+    with _one_thread(), progress_bar("Training the tokenizer", None, show=is_shown, at_once=True):
         what = f"{', '.join(config.paths)}: no tokenizer of --vocabulary-size {config.vocabulary_size} can be trained"
         # the package raises plain exceptions
         with raising(ConfigError, what, Exception):

@@ -1,7 +1,6 @@
 """Reporting during a run: readings of the steps, a progress bar, metrics and, on request, TensorBoard."""
 
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ from dnar2mae.run.checkpoint import last_good
 from dnar2mae.run.metrics import MetricsLog
 from dnar2mae.storage.progress import ProgressBar
 
-_SECONDS_BETWEEN_LINES = 15.0
-
 
 class Monitor:
     """A context manager that shows and records metrics.
 
-    On a terminal a progress bar is drawn on stderr; elsewhere a plain line is printed every 15 seconds.
+    On a terminal a progress bar is drawn on stderr; elsewhere a plain line is printed every half minute, and one at the
+    last step. The time left includes the validations that are still to come.
 
     Parameters
     ----------
@@ -31,6 +29,10 @@ class Monitor:
         Length of the run and where it starts (0, or where it resumes).
     tensorboard
         Folder for TensorBoard event files; by default none are written.
+    validate_every
+        Steps between validations; by default there are none.
+    final_validations
+        How many validations as during the run the one after the last step takes as long as.
 
     Raises
     ------
@@ -39,17 +41,24 @@ class Monitor:
     """
 
     def __init__(
-        self, run: Path | None, *, total_steps: int, first_step: int = 0, tensorboard: Path | None = None
+        self,
+        run: Path | None,
+        *,
+        total_steps: int,
+        first_step: int = 0,
+        tensorboard: Path | None = None,
+        validate_every: int | None = None,
+        final_validations: float = 0.0,
     ) -> None:
         self._bar = ProgressBar("step", total_steps, first_step, show=run is not None)
-        self._total, self._first, self._start = total_steps, first_step, time.monotonic()
-        self._next_line = self._start
-        self._validation = ""
+        self._total, self._every, self._final = total_steps, validate_every or total_steps, final_validations
+        self._validation, self._validation_s = "", 0.0
         self._board = _open_tensorboard(tensorboard) if tensorboard and run else None
         self._log = MetricsLog(run) if run else None
 
     def __enter__(self) -> "Monitor":
         self._bar.start()
+        self._bar.tick()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -67,17 +76,27 @@ class Monitor:
         numbers = {name: value for name, value in row.items() if name != "step" and not isinstance(value, bool)}
         text = "  ".join(f"{name} {_number(value)}" for name, value in numbers.items() if math.isfinite(value))
         text += f"  {self._validation}" if self._validation else ""
+        # the one at the last step is due whether or not it is a multiple, and so is one at a step that has just ended
+        to_come = -(-self._total // self._every) - (step - 1) // self._every
+        self._bar.after_s = (to_come + self._final) * self._validation_s
+        if step == self._total:
+            self._bar.line_next()
         self._bar(step, title=f"step  {text}")
-        now = time.monotonic()
-        if not sys.stderr.isatty() and (now >= self._next_line or step == self._total):
-            self._next_line = now + _SECONDS_BETWEEN_LINES
-            left = (now - self._start) / max(step - self._first, 1) * (self._total - step)
-            self._bar.say(f"step {step}/{self._total}  {text}  left {left:.0f} s")
 
-    def validation(self, row: dict[str, Any]) -> None:
-        """Record a validation."""
+    def validation(self, row: dict[str, Any], seconds: float) -> None:
+        """Record a validation, and how long it took."""
         self._record("validation", [row])
-        self._validation = f"held-out {row['held_out']:.4f}"
+        self._validation, self._validation_s = f"held-out {row['held_out']:.4f}", seconds
+        self._bar.pause(seconds)
+
+    def begin(self, title: str, total: int) -> None:
+        """Show another part of the work, of so many units; see :meth:`advance`."""
+        self._bar.after_s = 0.0
+        self._bar.begin(title, total)
+
+    def advance(self) -> None:
+        """Show that one more unit is done."""
+        self._bar.advance()
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

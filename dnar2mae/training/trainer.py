@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ class Trainer:
                 if self._validation_is_due():
                     self._validate(monitor, stop)
                 self._train(monitor, stop)
-                result = self._summary(begun, stop)
+                result = self._summary(begun, monitor, stop)
             except StopRequested as request:
                 return self._stopped(request, monitor, begun)
         if self.ranks.is_first:
@@ -161,6 +160,9 @@ class Trainer:
             total_steps=self.config.steps,
             first_step=self.step,
             tensorboard=self.directory.path / "tensorboard" if self.config.tensorboard else None,
+            validate_every=self.config.validate_every,
+            # twice the samples, at every ratio; the trivial models count as one ratio more
+            final_validations=2 * (len(CURVE) + 1),
         )
 
     def _stopped(self, request: StopRequested, monitor: Monitor, begun: float) -> RunResult:
@@ -257,10 +259,11 @@ class Trainer:
 
     def _validate(self, monitor: Monitor, stop: StopRequests) -> None:
         """Record the held-out loss, draw held-out samples, and save a model that is the best so far."""
+        begun = time.monotonic()
         value = self.held_out(RATIO, self.config.validation_windows, stop.check)
         best = math.isfinite(value) and not any(earlier <= value for _, earlier in self.history)
         self.history.append((self.step, value))
-        monitor.validation({"step": self.step, "held_out": value})
+        monitor.validation({"step": self.step, "held_out": value}, time.monotonic() - begun)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             for name in ("last", "best") if best else ("last",):
                 picture = self.directory.path / f"held_out-{name}"
@@ -304,8 +307,16 @@ class Trainer:
             "seconds": time.monotonic() - begun,
         }
 
-    def _summary(self, begun: float, stop: StopRequests) -> RunResult:
-        measure = partial(masked_sums, self.model, autocast=self.autocast, ranks=self.ranks, check=stop.check)
+    def _summary(self, begun: float, monitor: Monitor, stop: StopRequests) -> RunResult:
+        monitor.begin("last validation and trivial models", len(CURVE) + 1)
+
+        def measure(source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]) -> Sums:
+            sums = masked_sums(
+                self.model, source, plan, sample_ids, autocast=self.autocast, ranks=self.ranks, check=stop.check
+            )
+            monitor.advance()
+            return sums
+
         step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
         num_samples = 2 * self.config.validation_windows
         return RunResult(

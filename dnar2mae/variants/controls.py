@@ -208,7 +208,7 @@ def _model_scores(
     model: Model, genome: Genome, variants: Sequence[Variant], options: ScoreOptions
 ) -> Float[np.ndarray, " N"]:
     ratios: list[float] = []
-    with progress_bar("scoring controls", len(variants)) as update:
+    with progress_bar("scoring controls", len(variants), at_once=True) as update:
         for start in range(0, len(variants), _BLOCK):
             block = variants[start : start + _BLOCK]
             ratios += [float(scored.ratio[0]) for scored in score_variants(model, genome, block, options)]

@@ -132,7 +132,7 @@ def score_vcf(
     groups: dict[bool, list[float]] = {True: [], False: []}
     with (
         variants.writer(out, distance=options.distance, source=model.source) as writer,
-        progress_bar("scoring variants", total) as bar,
+        progress_bar("scoring variants", total, at_once=True) as bar,
     ):
         for block in _blocks(variants.records()):
             sites = [_judge(record, opened, longest) for record in block]

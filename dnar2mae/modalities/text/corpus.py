@@ -122,7 +122,7 @@ class _CorpusPass:
         index, total = self.index, sum(size for _, size, _ in self.index.files)
         with ExitStack() as stack:
             files = {name: stack.enter_context((folder / f"{name}.bin").open("wb")) for name in index.dtypes}
-            update = stack.enter_context(progress_bar(f"Tokenizing {self.path.name}", total))
+            update = stack.enter_context(progress_bar(f"Tokenizing {self.path.name}", total, unit="B"))
             self._write(files, "starts", np.zeros(1))
             for batch in self._batches():
                 self._add(batch, files)

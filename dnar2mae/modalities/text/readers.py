@@ -165,7 +165,7 @@ def spaced_documents(paths: Sequence[str], *, field: str, max_letters: int) -> I
     total = sum(file.stat().st_size for file in files)
     step = max(-(-total // max_letters), 1)
     config = TextConfig(field=field)
-    with progress_bar("Reading text", total) as update:
+    with progress_bar("Reading text", total, unit="B") as update:
         done = number = 0
         for file in files:
             for text in documents(file, config):
