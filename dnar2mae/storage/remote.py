@@ -239,8 +239,9 @@ class _Transfer:
         self.cuts += 1
         if self.cuts >= _TRIES or isinstance(error, FileNotFoundError):
             size = f" of {self.source.size:,}" if self.source.size else ""
+            why = _why(error) if isinstance(error, FileNotFoundError) else reason(error)
             raise DataError(
-                f"{self.source.url}: cut off after {done:,}{size} bytes ({_why(error)}); the same command goes on"
+                f"{self.source.url}: cut off after {done:,}{size} bytes ({why}); the same command goes on"
             ) from error
         time.sleep(_WAIT_S * 2**self.cuts)
         self.piece_bytes = self.piece_bytes and max(self.piece_bytes // 4, _LEAST_PIECE_BYTES)
