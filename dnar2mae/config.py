@@ -70,7 +70,8 @@ class DataConfig(Settings):
     """From genomes to windows."""
 
     genomes: Positional[tuple[str, ...]] = ()
-    """FASTA files (plain, gzip, bgzip) or GenBank files."""
+    """FASTA (plain, gzip, bgzip, zstd), GenBank or .2bit files, also at an address (https://, s3://, gs://); regions of
+    one as genome.fa:chr1:1001-2000,chr2:1-500."""
     weights: tuple[float, ...] = ()
     """Sampling weight of each genome, > 0; by default each weighs as much as it has eligible positions."""
     window_bp: int = 512
@@ -78,7 +79,9 @@ class DataConfig(Settings):
     include: str | None = None
     """BED file: draw windows only inside its regions (a region shorter than a window is widened to one)."""
     exclude: str | None = None
-    """BED file: no window may touch its regions."""
+    """BED file: no window may touch its regions. Of both, regions of sequences that no genome has are left out."""
+    assembly_report: str | None = None
+    """NCBI's *_assembly_report.txt: other files may then name sequences by accession, as chr1 or as 1."""
     validation: tuple[str, ...] = ()
     """Sequences held out for validation, by name. By default the end of every sequence is (validation_share)."""
     test: tuple[str, ...] = ()

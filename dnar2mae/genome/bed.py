@@ -1,5 +1,7 @@
 """Regions from BED files, and sequences by name, in one or several genomes."""
 
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +10,10 @@ import numpy as np
 
 from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.intervals import Intervals, intersection, union
-from dnar2mae.genome.store import Genome, aliases
+from dnar2mae.genome.names import some
+from dnar2mae.genome.store import Genome
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
+from dnar2mae.storage.remote import local_path
 
 BedLine = tuple[str, str, int, int, list[str]]
 """Where the line stands, the sequence's name, start, end, and all fields of the line."""
@@ -41,7 +45,7 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
         The file cannot be read, or a line has fewer than three columns or other than integers.
     """
     with raising(SequenceError, f"{path}: cannot be read as BED; check the path and the file", *READ_ERRORS):
-        with open_maybe_gzip_text(path, errors="replace", newline="\n") as file:
+        with open_maybe_gzip_text(local_path(path), errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
                 fields = line.strip().split("\t")
                 fields = fields if len(fields) > 2 else line.split()
@@ -55,16 +59,25 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
                     ) from error
 
 
-def read_regions(path: Path, genomes: Sequence[Genome]) -> Iterator[Region]:
-    """Read the regions of a BED file in its order; see :func:`read_bed` for names and errors."""
-    matches: dict[str, tuple[int, int]] = {}
+def read_regions(
+    path: Path, genomes: Sequence[Genome], *, unknown: Counter[str] | None = None
+) -> Iterator[Region]:
+    """Read the regions of a BED file in its order; see :func:`read_bed` for names and errors.
+
+    Those of a sequence that no genome has are an error, or are left out and counted in ``unknown``.
+    """
+    matches: dict[str, tuple[int, int] | None] = {}
     for where, name, start, end, fields in bed_lines(path):
         if name not in matches:
-            try:
+            with raising(SequenceError, where, SequenceError):
                 matches[name] = _find(name, genomes)
-            except SequenceError as error:
-                raise SequenceError(f"{where}: {error}, got {name!r}") from error
-        genome, sequence = matches[name]
+        match = matches[name]
+        if match is None:
+            if unknown is None:
+                raise SequenceError(f"{where}: {'; '.join(genome.unknown(name) for genome in genomes)}")
+            unknown[name] += 1
+            continue
+        genome, sequence = match
         length = genomes[genome].lengths[sequence]
         if not 0 <= start < end <= length:
             raise SequenceError(
@@ -80,7 +93,7 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     """Read a BED file onto genomes.
 
     Columns after the third are not used. A sequence that the file calls by another usual name (``1`` for ``chr1``,
-    ``MT`` for ``chrM``) is found; see :func:`dnar2mae.genome.store.aliases`.
+    ``MT`` for ``chrM``) is found; see :meth:`dnar2mae.genome.store.Genome.find`.
 
     Parameters
     ----------
@@ -98,13 +111,24 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     ------
     SequenceError
         The file cannot be read or holds no region; a line has fewer than three columns, other than
-        integers, an empty region, one outside its sequence, or an unknown or ambiguous name. The message
-        names file and line.
+        integers, an empty region, one outside its sequence, or an ambiguous name. The message names file and
+        line.
+
+    Warns
+    -----
+    UserWarning
+        Regions lie on sequences that no genome has (as those of a whole assembly do, where a genome is a part of it).
     """
     regions: list[list[tuple[int, int]]] = [[] for _ in genomes]
-    for region in read_regions(Path(path), genomes):
+    unknown = Counter[str]()
+    for region in read_regions(Path(path), genomes, unknown=unknown):
         offset = int(genomes[region.genome].offsets[region.sequence])
         regions[region.genome].append((region.start + offset, region.end + offset))
+    if unknown:
+        total = unknown.total() + sum(map(len, regions))
+        warnings.warn(
+            f"{path}: {unknown.total()} of {total} regions are left out: no genome has {some(unknown)}", stacklevel=1
+        )
     # the union also joins regions that touch at the border of two sequences: the intersection parts them again
     return tuple(
         intersection(union(np.array(pairs, np.int64).reshape(-1, 2)), genome.intervals)
@@ -115,25 +139,26 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
 def find_sequences(name: str, genomes: Sequence[Genome]) -> list[tuple[int, int]]:
     """Find a sequence by ``name`` in every genome, or by ``genome:name`` in the one of that file stem.
 
+    Other usual names of the sequence count where no genome has this one.
+
     Returns
     -------
     list of (int, int)
         Genome and sequence index of each match.
     """
-    stem, _, rest = name.partition(":")
     whole = [(i, genome.index[name]) for i, genome in enumerate(genomes) if name in genome.index]
+    whole = whole or [(i, genome.index[own]) for i, genome in enumerate(genomes) if (own := genome.find(name))]
+    stem, _, rest = name.partition(":")
     return whole or [
-        (i, genome.index[rest]) for i, genome in enumerate(genomes) if genome.stem == stem and rest in genome.index
+        (i, genome.index[own])
+        for i, genome in enumerate(genomes)
+        if genome.stem == stem and (own := genome.find(rest))
     ]
 
 
-def _find(name: str, genomes: Sequence[Genome]) -> tuple[int, int]:
-    stem, colon, rest = name.rpartition(":")
-    tried = (find_sequences(f"{stem}{colon}{alias}", genomes) for alias in aliases(rest))
-    matches = next((matches for matches in tried if matches), [])
-    if not matches:
-        raise SequenceError("; ".join(genome.unknown(name) for genome in genomes))
+def _find(name: str, genomes: Sequence[Genome]) -> tuple[int, int] | None:
+    matches = find_sequences(name, genomes)
     if len(matches) > 1:
         stems = ", ".join(genomes[i].stem for i, _ in matches)
         raise SequenceError(f"{name} is a sequence of several genomes ({stems}); write {genomes[0].stem}:{name}")
-    return matches[0]
+    return matches[0] if matches else None

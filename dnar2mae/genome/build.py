@@ -3,16 +3,18 @@
 import hashlib
 import os
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from io import BufferedWriter
+from io import BufferedWriter, BytesIO
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
-from dnar2mae.genome.intervals import intersection, intervals_of, union
-from dnar2mae.genome.readers import SequenceFile, read_fai
+from dnar2mae.genome.intervals import Intervals, intersection, intervals_of, union
+from dnar2mae.genome.readers import Piece, SequenceFile, read_fai
 from dnar2mae.storage.cache import CacheIndex, cached_folder, default_cache, needing_room, sync
 from dnar2mae.storage.progress import progress_bar
 
@@ -74,10 +76,28 @@ def cached(path: Path, *, cache_dir: str | Path | None, progress: bool) -> tuple
         return folder, cached_folder(folder, load, lambda scratch: _build(path, scratch, progress))
 
 
+def in_memory(path: Path, pieces: Iterable[Piece]) -> tuple[GenomeIndex, UInt8[np.ndarray, " N"], Intervals]:
+    """Return the index of these pieces of a file, the codes of their bases, and the runs of unknown ones.
+
+    Raises
+    ------
+    SequenceError
+        A letter is no nucleotide code, or no base is known.
+    """
+    index, bases = GenomeIndex(source=str(path), size=0, mtime_ns=0), BytesIO()
+    n_runs = _GenomePass(path, index, bases).run(pieces)
+    _check_known(path, index)
+    return index, np.frombuffer(bases.getbuffer(), np.uint8), n_runs
+
+
 def _build(path: Path, scratch: Path, progress: bool) -> GenomeIndex:
     index = GenomeIndex.of(path)
-    with (scratch / "bases.u8").open("wb") as bases:
-        n_runs = _GenomePass(path, index, bases).run(progress)
+    with (
+        (scratch / "bases.u8").open("wb") as bases,
+        SequenceFile(path) as source,
+        progress_bar(f"Reading {path.name}", source.size, show=progress, unit="B") as update,
+    ):
+        n_runs = _GenomePass(path, index, bases).run(source, lambda: update(source.position))
         sync(bases)
     # after the pass: the file may have changed during it
     _check(path, index)
@@ -91,37 +111,33 @@ def _build(path: Path, scratch: Path, progress: bool) -> GenomeIndex:
 class _GenomePass:
     """The one pass over a sequence file: writes the codes, fills the index, finds the runs of N."""
 
-    def __init__(self, path: Path, index: GenomeIndex, bases: BufferedWriter):
+    def __init__(self, path: Path, index: GenomeIndex, bases: BufferedWriter | BytesIO):
         self.path, self.index, self.bases = path, index, bases
         self.pending: list[bytes] = []
         self.pending_bp = 0
         self.written_bp = 0
         self.runs = [np.empty((0, 2), np.int64)]
 
-    def run(self, progress: bool) -> np.ndarray:
+    def run(self, pieces: Iterable[Piece], advance: Callable[[], object] = lambda: None) -> Intervals:
         index, seen = self.index, set[str]()
-        with (
-            SequenceFile(self.path) as source,
-            progress_bar(f"Reading {self.path.name}", source.size, show=progress, unit="B") as update,
-        ):
-            for header, letters in source:
-                if header is not None:
-                    name, *description = header.split(maxsplit=1) or [""]
-                    if not name or name in seen:
-                        problem = f"the name {name!r} occurs twice" if name else "a header without a name"
-                        raise SequenceError(f"{self.path}: sequence {len(seen) + 1}: {problem}; each needs its own")
-                    seen.add(name)
-                    index.names.append(name)
-                    index.descriptions.append("".join(description))
-                    index.lengths.append(0)
-                if not index.lengths:
-                    raise SequenceError(f"{self.path}: {letters[:12]!r} stands before the first line with '>'")
-                index.lengths[-1] += len(letters)
-                self.pending.append(letters)
-                self.pending_bp += len(letters)
-                if self.pending_bp >= _FLUSH_BYTES:
-                    self.flush()
-                    update(source.position)
+        for header, letters in pieces:
+            if header is not None:
+                name, *description = header.split(maxsplit=1) or [""]
+                if not name or name in seen:
+                    problem = f"the name {name!r} occurs twice" if name else "a header without a name"
+                    raise SequenceError(f"{self.path}: sequence {len(seen) + 1}: {problem}; each needs its own")
+                seen.add(name)
+                index.names.append(name)
+                index.descriptions.append("".join(description))
+                index.lengths.append(0)
+            if not index.lengths:
+                raise SequenceError(f"{self.path}: {letters[:12]!r} stands before the first line with '>'")
+            index.lengths[-1] += len(letters)
+            self.pending.append(letters)
+            self.pending_bp += len(letters)
+            if self.pending_bp >= _FLUSH_BYTES:
+                self.flush()
+                advance()
         self.flush()
         offsets = np.append(0, np.cumsum(index.lengths))
         # the union joins runs that a flush cut; the intersection cuts those that go on in the next sequence
@@ -160,11 +176,15 @@ class _GenomePass:
         )
 
 
+def _check_known(path: Path, index: GenomeIndex) -> None:
+    if index.letters["N"] == sum(index.lengths):
+        raise SequenceError(f"{path}: the file holds no known base (A, C, G or T); give another one")
+
+
 def _check(path: Path, index: GenomeIndex) -> None:
     if not index.is_of(path):
         raise SequenceError(f"{path}: the file changed while it was read; try again when it is complete")
-    if index.letters["N"] == sum(index.lengths):
-        raise SequenceError(f"{path}: the file holds no known base (A, C, G or T); give another one")
+    _check_known(path, index)
     read = [(name, length) for name, length in zip(index.names, index.lengths, strict=True) if length]
     fai = read_fai(path)
     listed = [entry for entry in fai if entry[1]] if fai is not None else read

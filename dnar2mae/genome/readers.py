@@ -1,4 +1,4 @@
-"""Sequence files as a stream of letters: FASTA, GenBank and EMBL, plain or gzip, told apart by content."""
+"""Sequence files as a stream of letters: FASTA, GenBank, EMBL and .2bit, told apart by content; gzip, zstd or plain."""
 
 import re
 import warnings
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.errors import SequenceError, raising
-from dnar2mae.storage.compressed import READ_ERRORS, decompressed
+from dnar2mae.genome.twobit import TwoBitFile, is_twobit
+from dnar2mae.storage.compressed import READ_ERRORS, compression, decompressed
 
 Piece = tuple[str | None, bytes]
 """The header where a sequence begins (None where it goes on), and letters without white space."""
@@ -30,7 +31,7 @@ class SequenceFile:
     Parameters
     ----------
     path
-        FASTA, GenBank or EMBL file; plain, gzip (of any number of members) or bgzip.
+        FASTA, GenBank or EMBL file, plain, gzip (of any number of members), bgzip or zstd; or a .2bit file.
 
     Raises
     ------
@@ -49,6 +50,7 @@ class SequenceFile:
             self._raw = path.open("rb")
         self.size = path.stat().st_size
         try:
+            self._compression = compression(self._raw)
             self._stream = self._decompressed()
             self.format = self._detect()
         except BaseException:
@@ -69,7 +71,25 @@ class SequenceFile:
     def __iter__(self) -> Iterator[Piece]:
         """Return the pieces of the file in order."""
         with self._stream_errors():
-            yield from self._fasta() if self.format == "fasta" else self._annotated()
+            if twobit := self.twobit():
+                yield from twobit
+            else:
+                yield from self._fasta() if self.format == "fasta" else self._annotated()
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the file is gzip or zstd."""
+        return self._compression is not None
+
+    def twobit(self) -> TwoBitFile | None:
+        """Return the file as one of .2bit, whose sequences can be read in any order; None where it is another.
+
+        Raises
+        ------
+        SequenceError
+            If it is damaged.
+        """
+        return TwoBitFile(self._raw, self.path, self.size) if self.format == "twobit" else None
 
     def _decompressed(self) -> BufferedIOBase:
         stream = decompressed(self._raw)
@@ -88,7 +108,12 @@ class SequenceFile:
                 pass
         if not head:
             raise SequenceError(f"{self.path}: the file is empty; give a FASTA or GenBank file")
-        self._stream.seek(0)
+        if is_twobit(head):
+            if self.is_compressed:
+                raise SequenceError(f"{self.path}: a .2bit file within {self._compression}: unpack it first")
+            return "twobit"
+        self._raw.seek(0)
+        self._stream = decompressed(self._raw)
         for start, name in _FORMATS.items():
             if head.startswith(start):
                 return name
@@ -101,7 +126,7 @@ class SequenceFile:
         try:
             yield
         except EOFError as error:
-            raise SequenceError(f"{self.path}: truncated gzip file; get it again") from error
+            raise SequenceError(f"{self.path}: truncated {self._compression} file; get it again") from error
         except READ_ERRORS as error:
             raise SequenceError(f"{self.path}: damaged or unreadable file ({error}); get it again") from error
 

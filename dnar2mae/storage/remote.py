@@ -46,6 +46,13 @@ def is_remote(path: str | Path) -> bool:
     return _ADDRESS.match(str(path)) is not None
 
 
+def file_name(path: str | Path) -> str:
+    """Return the name of a file, also of one at an address, by whose suffix its format is known."""
+    if not is_remote(path):
+        return Path(path).name
+    return unquote(re.split(r"[?#]", str(path))[0].rstrip("/").rpartition("/")[2]) or "file"
+
+
 def local_path(path: str | Path) -> Path:
     """Return where to read a file on this machine; every path of an input passes through here.
 
@@ -86,19 +93,24 @@ class _RemoteFile:
 
     def __init__(self, url: str, scheme: str) -> None:
         self.url, self.scheme = url, scheme
-        self.name = unquote(re.split(r"[?#]", url)[0].rstrip("/").rpartition("/")[2]) or "file"
+        self.name = file_name(url)
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """Errors of a connection that is cut."""
+        return self._opened[2]
 
     @cached_property
     def _opened(self) -> tuple[Any, str, tuple[type[Exception], ...]]:
-        """The file system of fsspec, the path in it, and the errors of a cut connection."""
+        """The file system of fsspec, the path in it, and the errors of a connection."""
         with needing(self.url, "fsspec", "dnar2mae[remote]", DataError):
             import fsspec
             from aiohttp import ClientError, ClientTimeout
         options: dict[str, Any] = {}
         if self.scheme in ("http", "https"):
             # the file's own bytes, where a server would unpack .gz; proxies of the environment; no limit on the whole
-            client = {"auto_decompress": False, "trust_env": True}
-            client["timeout"] = ClientTimeout(total=None, sock_connect=30, sock_read=60)
+            timeout = ClientTimeout(total=None, sock_connect=30, sock_read=60)
+            client = {"auto_decompress": False, "trust_env": True, "timeout": timeout}
             options = {"client_kwargs": client, "headers": {"Accept-Encoding": "identity"}}
         package = _PACKAGES.get(self.scheme, f"for {self.scheme}://")
         with needing(self.url, package, package, DataError):
@@ -106,7 +118,7 @@ class _RemoteFile:
                 system, path = fsspec.core.url_to_fs(self.url, **options)
             except ValueError as error:
                 raise DataError(f"{self.url}: {reason(error)}") from error
-        return system, path, (OSError, TimeoutError, ClientError)
+        return system, path, (OSError, EOFError, TimeoutError, ClientError)
 
     @cached_property
     def state(self) -> dict[str, str]:
@@ -126,11 +138,11 @@ class _RemoteFile:
         DataError
             There is no such file, or it cannot be reached.
         """
-        system, path, errors = self._opened
+        system, path, _ = self._opened
         try:
             system.invalidate_cache()
             info = system.info(path)
-        except errors as error:
+        except self.errors as error:
             raise DataError(f"{self.url}: {_why(error)}") from error
         if info.get("type") == "directory":
             raise DataError(f"{self.url}: is a folder; name a file")
@@ -214,7 +226,6 @@ class _Transfer:
         DataError
             If the connection is cut again and again; what has come stays for the next time.
         """
-        errors = self.source._opened[2]
         with self.partial.open("ab") as file:
             while self.source.size is None or file.tell() < self.source.size:
                 try:
@@ -225,7 +236,7 @@ class _Transfer:
                     if self.source.size is None or file.tell() == self.source.size:
                         return
                     raise EOFError("the server sent less than it had said")
-                except (*errors, EOFError) as error:
+                except self.source.errors as error:
                     self._cut(error, file.tell())
                 # fsspec's word for a server that knows no ranges
                 except ValueError:

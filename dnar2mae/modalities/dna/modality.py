@@ -13,7 +13,7 @@ from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.split import Split, split
-from dnar2mae.genome.store import Genome
+from dnar2mae.genome.store import Genome, open_genomes
 from dnar2mae.genome.windows import TiledSource, WindowSource
 from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.contract import Embeddings, Modality, Yardsticks
@@ -26,6 +26,7 @@ from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.models.head import TokenHead
 from dnar2mae.storage.fingerprint import of_values
+from dnar2mae.storage.remote import local_path
 from dnar2mae.storage.safe_files import sha256
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.file import saved_or_named
@@ -76,7 +77,7 @@ class DnaModality(Modality):
         """
         if not self.config.data.genomes:
             raise ConfigError("no genome given: name at least one FASTA or GenBank file")
-        return tuple(Genome.open(path) for path in self.config.data.genomes)
+        return open_genomes(self.config.data.genomes, self.config.data.assembly_report)
 
     @cached_property
     def parts(self) -> Split:
@@ -132,7 +133,7 @@ class DnaModality(Modality):
 
     def fingerprint(self) -> str:
         """Return a digest of the genomes, and of the BED files that say where windows may lie."""
-        beds = [bed and sha256(Path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
+        beds = [bed and sha256(local_path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
         return of_values([genome.fingerprint() for genome in self.genomes], beds)
 
     def _report_pieces(self) -> dict[str, Any]:
@@ -165,7 +166,11 @@ class DnaModality(Modality):
     def read_with(self, path: Path, options: DnaEmbedOptions) -> SequenceSource:
         """Return the same, or tiles of the sequences, or the regions of a BED file in ``options.genome``."""
         return SequenceSource(
-            read_sequences(path, genome=options.genome, tile_bp=options.tile_bp), self.tokenizer, path
+            read_sequences(
+                path, genome=options.genome, tile_bp=options.tile_bp, assembly_report=options.assembly_report
+            ),
+            self.tokenizer,
+            path,
         )
 
     def embeddings(

@@ -16,6 +16,8 @@ class DnaEmbedOptions(EmbedOptions):
 
     genome: Path | None = None
     """Sequence file that a BED input refers to."""
+    assembly_report: Path | None = None
+    """NCBI's *_assembly_report.txt of the genome: a BED input may then name sequences by accession, as chr1 or as 1."""
     tile_bp: int | None = None
     """Cut FASTA or GenBank sequences into tiles of this length, each its own row."""
     pool: Pool = "mean"

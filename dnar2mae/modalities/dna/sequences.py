@@ -10,11 +10,12 @@ from jaxtyping import Int64, UInt8
 from dnar2mae.errors import ConfigError, SequenceError, raising
 from dnar2mae.genome.alphabet import complement, encode
 from dnar2mae.genome.bed import read_regions
-from dnar2mae.genome.store import Genome
-from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
+from dnar2mae.genome.store import Genome, open_genomes
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, without_compression
+from dnar2mae.storage.remote import file_name, local_path
 
-_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
-_REGIONS = (".bed", ".bed.gz")
+_TABLES = (".csv", ".tsv")
+_REGIONS = (".bed",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,14 @@ class Sequences:
         return complement(codes[::-1]) if row["strand"] == "-" else codes
 
 
-def read_sequences(path: str | Path, *, genome: str | Path | None = None, tile_bp: int | None = None) -> Sequences:
-    """Open the sequences of a FASTA, GenBank, BED, CSV or TSV file, plain or gzip.
+def read_sequences(
+    path: str | Path,
+    *,
+    genome: str | Path | None = None,
+    tile_bp: int | None = None,
+    assembly_report: str | Path | None = None,
+) -> Sequences:
+    """Open the sequences of a FASTA, GenBank, .2bit, BED, CSV or TSV file, plain, gzip or zstd.
 
     Parameters
     ----------
@@ -50,6 +57,8 @@ def read_sequences(path: str | Path, *, genome: str | Path | None = None, tile_b
         Sequence file that a BED file refers to.
     tile_bp
         Cut the sequences of a FASTA or GenBank file into tiles of this length; the last of each may be shorter.
+    assembly_report
+        NCBI's report of the genome that a BED file refers to, for other names of its sequences.
 
     Raises
     ------
@@ -58,15 +67,17 @@ def read_sequences(path: str | Path, *, genome: str | Path | None = None, tile_b
     SequenceError
         If the input cannot be read, has no sequence, or a letter is no nucleotide code.
     """
-    path = Path(path)
-    is_table, is_bed = path.name.lower().endswith(_TABLES), path.name.lower().endswith(_REGIONS)
+    path, name = Path(path), without_compression(file_name(path)).lower()
+    is_table, is_bed = name.endswith(_TABLES), name.endswith(_REGIONS)
     if tile_bp is not None and (is_table or is_bed or tile_bp < 1):
         raise ConfigError(f"--tile-bp must be at least 1, and the input FASTA or GenBank, got {tile_bp} for {path}")
     if is_bed != (genome is not None):
         raise ConfigError(f"--genome must be given with a BED file and no other input, got {genome} for {path}")
     if is_table:
         return _from_table(path)
-    return _from_bed(path, Genome.open(genome)) if genome is not None else _from_genome(Genome.open(path), tile_bp)
+    if genome is None:
+        return _from_genome(Genome.open(path), tile_bp)
+    return _from_bed(path, *open_genomes([genome], assembly_report))
 
 
 def _from_genome(genome: Genome, tile_bp: int | None) -> Sequences:
@@ -92,9 +103,9 @@ def _from_bed(path: Path, genome: Genome) -> Sequences:
 
 
 def _from_table(path: Path) -> Sequences:
-    separator = "\t" if ".tsv" in path.name.lower() else ","
+    separator = "\t" if ".tsv" in file_name(path).lower() else ","
     with raising(SequenceError, f"{path}: cannot be read as a table", *READ_ERRORS, ValueError):
-        with open_maybe_gzip(path) as file:
+        with open_maybe_gzip(local_path(path)) as file:
             table = pd.read_csv(file, sep=separator)
     if "sequence" not in table.columns:
         raise SequenceError(f"{path}: expected a column named sequence, got {', '.join(map(str, table.columns))}")
