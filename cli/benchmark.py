@@ -182,9 +182,9 @@ class BuildCommand:
     """
 
     genome: Path
-    """FASTA or GenBank file."""
+    """FASTA, GenBank or .2bit file, or its address (https://, s3://, gs://)."""
     annotation: Path
-    """GFF3, GTF, BED or GenBank file, plain or gzip."""
+    """GFF3, GTF, BED or GenBank file, plain or compressed, or its address."""
     out: Path
     """Folder of the new suite."""
     overwrite: bool = False

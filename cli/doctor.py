@@ -14,17 +14,18 @@ class DoctorCommand:
 
 
 def run(argv: list[str]) -> int:
-    """Parse, print the four reports."""
+    """Parse, print the reports."""
     parse(DoctorCommand, argv, prog="dnar2mae doctor")
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from dnar2mae.training.doctor import attention_report, device_report, kernel_report, version_report
+    from dnar2mae.training.doctor import attention_report, device_report, extra_report, kernel_report, version_report
 
     console = Console(highlight=False, markup=False)
     for title, rows in (
         ("Versions", version_report()),
+        ("Optional packages", extra_report()),
         ("Devices", device_report()),
         ("Attention", attention_report()),
         ("Masking kernels", kernel_report()),

@@ -33,7 +33,7 @@ class ScoreVariantsCommand:
     model: Positional[Path]
     """Run directory, checkpoint, or exported folder."""
     genome: Path
-    """Sequence file that the VCF or the annotation refers to."""
+    """Sequence file that the VCF or the annotation refers to; also an address (https://, s3://, gs://)."""
     out: Path
     """X.vcf or X.vcf.gz (the input with INFO fields R2MAE_*), or X.tsv (a line an allele; for a table, a row); of
     controls X.csv (a line a variant)."""
@@ -42,6 +42,8 @@ class ScoreVariantsCommand:
     controls: Path | None = None
     """GFF3, GTF, BED or GenBank file to draw pairs from: a stop codon gained, a splice site broken or a start codon
     lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts beside them."""
+    assembly_report: Path | None = None
+    """NCBI's *_assembly_report.txt of the genome: the other file may then name sequences by accession, as chr1 or 1."""
     matrices: Path | None = None
     """controls: file in MEME's minimal format; draws pairs of sites that the annotation calls by a matrix's name, one
     broken and one far from all, and prints the AUROC of the matrices too."""
@@ -107,17 +109,19 @@ def run(argv: list[str]) -> int:
 
 
 def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> list[str]:
+    from dnar2mae.genome.store import open_genomes
     from dnar2mae.variants import Labels, score_vcf
 
     labels = None
     if command.evaluate:
         labels = Labels(field=command.evaluate, positive=command.positive, negative=command.negative)
     assert command.vcf is not None
+    (genome,) = open_genomes([command.genome], command.assembly_report)
     report = score_vcf(
         model,
         command.vcf,
         command.out,
-        genome=command.genome,
+        genome=genome,
         options=options,
         labels=labels,
         allow_mismatches=command.allow_mismatches,
@@ -144,6 +148,8 @@ def _score_controls(command: ScoreVariantsCommand, model: "Model", options: "Sco
         genome=command.genome,
         matrices=command.matrices,
         score=options,
-        options=ControlOptions(pairs=command.pairs, region=command.region, seed=command.seed),
+        options=ControlOptions(
+            pairs=command.pairs, region=command.region, seed=command.seed, assembly_report=command.assembly_report
+        ),
     )
     return [*report.lines(), f"{report.seconds:.0f} s"]

@@ -31,6 +31,8 @@ class BuildConfig:
     """Most positive examples of a task."""
     seed: int = 0
     """Seed of every random choice."""
+    assembly_report: str | None = None
+    """NCBI's *_assembly_report.txt of the genome: the annotation may then name sequences by accession, as chr1 or 1."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -17,7 +17,7 @@ from dnar2mae.benchmarks.tasks.suite import CUSTOM_FILE
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.annotation import Annotation, read_annotation
 from dnar2mae.genome.intervals import Intervals
-from dnar2mae.genome.store import Genome
+from dnar2mae.genome.store import Genome, open_genomes
 from dnar2mae.storage.safe_files import folder_written_whole
 
 LEAST_EXAMPLES = {"train": 40, "dev": 10, "test": 10}
@@ -75,7 +75,7 @@ def build_suite(
     """
     if out.exists() and not (overwrite and (out / CUSTOM_FILE).is_file()):
         raise ConfigError(f"--out {out} exists; --overwrite replaces a suite")
-    genome = Genome.open(genome_path)
+    (genome,) = open_genomes([genome_path], config.assembly_report)
     annotation = read_annotation(annotation_path, genome)
     regions = partition(genome, config)
     tasks: dict[str, _Task] = {}

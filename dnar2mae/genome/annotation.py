@@ -10,7 +10,8 @@ from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.bed import bed_lines
 from dnar2mae.genome.readers import BIOPYTHON_ERRORS, strictly
 from dnar2mae.genome.store import Genome
-from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text, without_compression
+from dnar2mae.storage.remote import local_path
 
 _GENIC = re.compile(r"(gene|RNA|transcript|CDS|exon|UTR|mobile_genetic_element|transposable_element)$")
 _GTF_ATTRIBUTE = re.compile(r'(\w+) "([^"]*)"')
@@ -98,6 +99,7 @@ def read_annotation(path: Path, genome: Genome) -> Annotation:
         The file cannot be read, has no transcript with a strand, no name of it is the genome's, or a line breaks
         its format or leaves its sequence; the message gives file and line.
     """
+    path = local_path(path)
     unknown: dict[str, int] = {}
     placed = read_lines(path, genome, unknown)
     transcripts = _transcripts(placed)
@@ -135,7 +137,7 @@ def read_lines(path: Path, genome: Genome, unknown: dict[str, int]) -> list[Anno
 
 
 def _format(path: Path) -> str:
-    name = path.name.removesuffix(".gz").lower()
+    name = without_compression(path.name).lower()
     suffixes = {".gff": "gff3", ".gff3": "gff3", ".gtf": "gtf", ".bed": "bed"}
     suffixes |= {".gb": "genbank", ".gbk": "genbank", ".gbff": "genbank"}
     for suffix, kind in suffixes.items():

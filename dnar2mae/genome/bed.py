@@ -59,9 +59,7 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
                     ) from error
 
 
-def read_regions(
-    path: Path, genomes: Sequence[Genome], *, unknown: Counter[str] | None = None
-) -> Iterator[Region]:
+def read_regions(path: Path, genomes: Sequence[Genome], *, unknown: Counter[str] | None = None) -> Iterator[Region]:
     """Read the regions of a BED file in its order; see :func:`read_bed` for names and errors.
 
     Those of a sequence that no genome has are an error, or are left out and counted in ``unknown``.
@@ -150,9 +148,7 @@ def find_sequences(name: str, genomes: Sequence[Genome]) -> list[tuple[int, int]
     whole = whole or [(i, genome.index[own]) for i, genome in enumerate(genomes) if (own := genome.find(name))]
     stem, _, rest = name.partition(":")
     return whole or [
-        (i, genome.index[own])
-        for i, genome in enumerate(genomes)
-        if genome.stem == stem and (own := genome.find(rest))
+        (i, genome.index[own]) for i, genome in enumerate(genomes) if genome.stem == stem and (own := genome.find(rest))
     ]
 
 

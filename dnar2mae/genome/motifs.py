@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64, UInt8
 from dnar2mae.errors import SequenceError, raising
 from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
+from dnar2mae.storage.remote import local_path
 
 _KEPT, _BROKEN = 0.9, 0.05
 _BACKGROUND = re.compile(r"A\s+(\S+)\s+C\s+(\S+)\s+G\s+(\S+)\s+T\s+(\S+)")
@@ -47,8 +48,8 @@ def read_motifs(path: Path) -> Motifs:
     Parameters
     ----------
     path
-        The file, plain or gzip. A matrix is named by the first word after ``MOTIF``; without background frequencies
-        the four bases are equally likely.
+        The file, plain or compressed. A matrix is named by the first word after ``MOTIF``; without background
+        frequencies the four bases are equally likely.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def read_motifs(path: Path) -> Motifs:
         says, or the name of another, or a base has a background frequency of 0.
     """
     with raising(SequenceError, f"{path}: cannot be read; check the path and the file", *READ_ERRORS):
-        with open_maybe_gzip_text(path, errors="replace") as file:
+        with open_maybe_gzip_text(local_path(path), errors="replace") as file:
             lines = [line.strip() for line in file]
     background, name, matrices = np.full(4, 0.25), "", {}
     for number, line in enumerate(lines, 1):

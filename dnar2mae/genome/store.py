@@ -4,7 +4,7 @@ import hashlib
 import mmap
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -232,13 +232,18 @@ def open_genomes(paths: Iterable[str | Path], assembly_report: str | Path | None
     """
     genomes = tuple(map(Genome.open, paths))
     if assembly_report is not None:
-        report = AssemblyReport(assembly_report)
-        named = [g for g in genomes if report.is_of(dict(zip(g.names, g.lengths.tolist(), strict=True)))]
-        if not named:
-            raise SequenceError(f"{assembly_report}: names no sequence of {', '.join(str(g.path) for g in genomes)}")
-        for genome in named:
-            genome.report = report
+        give_names(genomes, assembly_report)
     return genomes
+
+
+def give_names(genomes: Sequence[Genome], assembly_report: str | Path) -> None:
+    """Let genomes know the names of an assembly report; see :func:`open_genomes`."""
+    report = AssemblyReport(assembly_report)
+    named = [g for g in genomes if report.is_of(dict(zip(g.names, g.lengths.tolist(), strict=True)))]
+    if not named:
+        raise SequenceError(f"{assembly_report}: names no sequence of {', '.join(str(g.path) for g in genomes)}")
+    for genome in named:
+        genome.report = report
 
 
 def _reopen(folder: Path, index: GenomeIndex) -> Genome:

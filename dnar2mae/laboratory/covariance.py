@@ -15,6 +15,7 @@ from dnar2mae.mask_laws import Fixed, Uniform
 from dnar2mae.modalities.image.arrays import read_idx
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.plots.figure import new_figure, save_figure
+from dnar2mae.storage.remote import local_path
 from dnar2mae.theory.options import Masking
 from dnar2mae.theory.phase import WIN_MARGIN, uniform_grid
 from dnar2mae.theory.rows import effective_ratio
@@ -183,7 +184,7 @@ def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
         needing(f"--array {path}", "anndata", "dnar2mae[cells]"),
         raising(ConfigError, f"--array {path} cannot be read", OSError, ValueError, KeyError, EOFError, DataError),
     ):
-        array = _load(path)
+        array = _load(local_path(path))
     if array.ndim < 2 or array.dtype.kind not in "iuf" or array.shape[0] < 2:
         raise ConfigError(f"--array {path} must be samples by features, got {array.dtype} of shape {array.shape}")
     rows = array[evenly_spaced(array.shape[0], most_rows)]

@@ -45,7 +45,7 @@ def decompressed(raw: BufferedReader) -> BufferedIOBase:
 
 def without_compression(name: str) -> str:
     """Return a file's name without the suffix of its compression, so that the format's suffix comes last."""
-    return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.lower().endswith(suffix)), name)
+    return next((name[: -len(suffix)] for suffix in _SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from dnar2mae.errors import ConfigError, raising
+from dnar2mae.storage.remote import local_path
 from dnar2mae.theory.shapes import Matrix
 
 SYMMETRY_TOLERANCE = 1e-8
@@ -208,7 +209,7 @@ def load_covariance(path: Path, flag: str = "--covariance") -> Matrix:
         If the file cannot be read or does not hold a covariance.
     """
     with raising(ConfigError, f"{flag} {path} cannot be read", OSError, ValueError):
-        matrix = np.load(path, allow_pickle=False)
+        matrix = np.load(local_path(path), allow_pickle=False)
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "iuf":
         raise ConfigError(f"{flag} {path} must hold one array of real numbers")
     return check_covariance(matrix, f"{flag} {path}")

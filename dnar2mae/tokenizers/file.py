@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int64, Integer
 
 from dnar2mae.errors import ConfigError, raising
+from dnar2mae.storage.remote import local_path
 from dnar2mae.storage.safe_files import write_whole
 from dnar2mae.tokenizers.vocabulary import Encoded, Vocabulary
 
@@ -84,7 +85,7 @@ class FileTokenizer:
             If it cannot be read, and as for the class.
         """
         with raising(ConfigError, f"{path}: cannot read the tokenizer", OSError, UnicodeDecodeError):
-            content = Path(path).read_text(encoding="utf-8")
+            content = local_path(path).read_text(encoding="utf-8")
         return cls(content, str(path), letters)
 
     def __reduce__(self) -> tuple:

@@ -1,5 +1,7 @@
 """Reports on a machine: versions, devices, and the backends that a run would use."""
 
+from importlib.metadata import PackageNotFoundError, version
+
 import torch
 
 from dnar2mae.config import PretrainConfig
@@ -14,6 +16,18 @@ _OPTIONAL = {
     "flash-attn": "attention on CUDA: pip install 'dnar2mae[flash]'",
     "triton": "masking kernels on CUDA; comes with the package on Linux",
 }
+_EXTRAS = {
+    "variants": ("pysam", "reads and writes VCF and BCF files"),
+    "regions": ("pyfaidx", "reads genome.fa:chr1:1001-2000 by the index of samtools"),
+    "remote": ("fsspec", "reads from https:// (s3:// with s3fs, gs:// with gcsfs)"),
+    "zstd": ("zstandard", "reads .zst files"),
+    "parquet": ("pyarrow", "writes embeddings as .parquet, reads data sets of Hugging Face"),
+    "cells": ("anndata", "reads and writes .h5ad files"),
+    "images": ("Pillow", "reads folders of images"),
+    "hf": ("transformers", "loads exported models, judges models of Hugging Face"),
+    "tensorboard": ("tensorboard", "writes event files"),
+    "flash": ("flash-attn", "attention on CUDA"),
+}
 
 
 def version_report() -> Rows:
@@ -21,6 +35,18 @@ def version_report() -> Rows:
     versions = environment()
     names = ("dnar2mae", "python", "torch", "numpy", "safetensors", "triton", "flash-attn")
     return [(name, versions[name] or f"not installed ({_OPTIONAL.get(name, 'needed')})") for name in names]
+
+
+def extra_report() -> Rows:
+    """Return what each optional package is for, and its version or how to install it."""
+    rows = []
+    for extra, (package, purpose) in _EXTRAS.items():
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = f"not installed: pip install 'dnar2mae[{extra}]'"
+        rows.append((f"{extra} ({package})", f"{purpose}; {found}"))
+    return rows
 
 
 def device_report() -> Rows:

@@ -16,7 +16,7 @@ from dnar2mae.genome.annotation import read_annotation
 from dnar2mae.genome.fitted_bases import fitted_bases
 from dnar2mae.genome.intervals import Intervals, size
 from dnar2mae.genome.motifs import read_motifs
-from dnar2mae.genome.store import Genome
+from dnar2mae.genome.store import Genome, give_names
 from dnar2mae.inference import Model
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.scoring.intervals import Interval, evaluate_groups
@@ -43,6 +43,8 @@ class ControlOptions:
     """Where they lie: in what the run held out, or anywhere in the genome."""
     seed: int = 0
     """Seed of the draw."""
+    assembly_report: str | Path | None = None
+    """NCBI's *_assembly_report.txt of the genome, for other names of its sequences."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -145,6 +147,8 @@ def score_controls(
         raise RunError(f"{model.source}: scoring variants needs a model of --model.objective mlm, got mae")
     modality, number, is_of_run = _division(model, Path(genome))
     opened = modality.genomes[number]
+    if options.assembly_report is not None:
+        give_names([opened], options.assembly_report)
     region = modality.parts.validation[number] if options.region == "held-out" else opened.intervals
     bases = _annotated(opened, Path(annotation), Path(matrices) if matrices else None, region)
     drawn = [v for control in bases.controls for v in draw_pairs(bases, control, options.pairs, options.seed)]
@@ -181,11 +185,13 @@ def _division(model: Model, path: Path) -> tuple[DnaModality, int, bool]:
     """
     data = model.modality.config.data
     for number, name in enumerate(data.genomes):
-        if path.exists() and Path(name).exists() and path.samefile(name):
+        is_same = path.exists() and Path(name).exists() and path.samefile(name)
+        if is_same or path == Path(name):
             return model.modality, number, True
     genome = Genome.open(path)
     held, test = (tuple(n for n in names if genome.find(n)) for names in (data.validation, data.test))
-    own = replace(data, genomes=(str(path),), weights=(), include=None, exclude=None, validation=held, test=test)
+    data = replace(data, include=None, exclude=None, assembly_report=None)
+    own = replace(data, genomes=(str(path),), weights=(), validation=held, test=test)
     return DnaModality(replace(model.modality.config, data=own)), 0, False
 
 

@@ -20,7 +20,7 @@ FIELDS = {
     "R2MAE_STATUS": ("String", "scored, or why there is no score"),
 }
 """Names, types and meaning of the fields that scoring adds to a variant."""
-SUFFIXES = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
+SUFFIXES = (".tsv", ".csv")
 _COLUMNS = {
     "chrom": ("chrom", "#chrom", "chromosome", "chr", "contig"),
     "pos": ("pos", "position", "start"),

@@ -17,7 +17,9 @@ from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.scoring.intervals import Interval, evaluate_groups
+from dnar2mae.storage.compressed import without_compression
 from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.remote import local_path
 from dnar2mae.variants.files import SUFFIXES, Variants, VariantTable, VcfFile
 from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
 
@@ -72,7 +74,7 @@ def score_vcf(
     vcf: str | Path,
     out: str | Path,
     *,
-    genome: str | Path,
+    genome: str | Path | Genome,
     options: ScoreOptions | None = None,
     labels: Labels | None = None,
     allow_mismatches: bool = False,
@@ -92,7 +94,7 @@ def score_vcf(
         for, ``R2MAE_DIST``, each with one value an alternative allele; or ``.tsv``: a line an allele. A table gets
         columns of these names, and comes out as ``.tsv``.
     genome
-        The sequence file that the VCF refers to.
+        The sequence file that the VCF refers to, or that of :func:`dnar2mae.genome.store.open_genomes`.
     options
         Window, strands, distance.
     labels
@@ -118,10 +120,10 @@ def score_vcf(
     RunError
         If the model has no masked predictions.
     """
-    options, vcf, out = options or ScoreOptions(), Path(vcf), Path(out)
-    opened = Genome.open(genome)
+    options, vcf, out = options or ScoreOptions(), local_path(vcf), Path(out)
+    opened = genome if isinstance(genome, Genome) else Genome.open(genome)
     longest = longest_allele(model, options)
-    is_table = vcf.name.lower().endswith(SUFFIXES)
+    is_table = without_compression(vcf.name).lower().endswith(SUFFIXES)
     variants: Variants = VariantTable(vcf) if is_table else VcfFile(vcf)
     if labels and not variants.has_field(labels.field):
         what = "a column of" if is_table else "an INFO field that the header declares in"

@@ -57,7 +57,9 @@ def genome(request, tmp_path):
 
 def letters(path):
     opened = Genome.open(path)
-    return {name: opened.fetch(name, 0, length) for name, length in zip(opened.names, opened.lengths.tolist(), strict=True)}
+    return {
+        name: opened.fetch(name, 0, length) for name, length in zip(opened.names, opened.lengths.tolist(), strict=True)
+    }
 
 
 def known(name, start, end):

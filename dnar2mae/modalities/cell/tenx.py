@@ -10,6 +10,7 @@ from dnar2mae.errors import ConfigError, DataError, raising
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.files import CellFile, H5adFile, Hdf5File
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, open_maybe_gzip_text
+from dnar2mae.storage.remote import local_path
 
 _COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
 _EXPRESSION = "Gene Expression"
@@ -133,7 +134,7 @@ def open_cells(path: str | Path, config: CellConfig) -> CellFile:
     ConfigError
         If the package anndata is missing.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if path.is_dir():

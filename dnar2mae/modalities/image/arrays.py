@@ -11,6 +11,7 @@ from dnar2mae.modalities.image.config import ImageConfig
 from dnar2mae.modalities.image.folder import read_folder
 from dnar2mae.modalities.image.images import ArrayImages, Images
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
+from dnar2mae.storage.remote import local_path
 
 _IDX_UINT8 = 8  # the format's code of unsigned bytes
 
@@ -23,6 +24,7 @@ def open_images(path: Path, config: ImageConfig) -> Images:
     DataError
         If it does not exist, has none of these formats, or is damaged; or if labels and images differ in number.
     """
+    path = local_path(path)
     if path.is_dir():
         images = read_folder(path, config)
     elif not path.is_file():

@@ -15,6 +15,7 @@ from dnar2mae.modalities.text.config import TextConfig
 from dnar2mae.modalities.text.readers import documents, source_files
 from dnar2mae.storage.cache import CacheIndex, cached_folder, default_cache, needing_room, sync
 from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.remote import local_path
 from dnar2mae.tokenizers import ByteTokenizer, FileTokenizer
 
 FORMAT = 1
@@ -79,6 +80,7 @@ class Corpus:
         DataError
             If a file is missing or not valid, there is no document, or the cache cannot be written.
         """
+        path = local_path(path)
         files = source_files(path)
         now = CorpusIndex.of(files)
         rules = [str(path.absolute()), config.field, config.split, config.start, tokenizer.fingerprint]

@@ -9,8 +9,9 @@ from typing import Any
 
 from dnar2mae.errors import DataError, needing, raising
 from dnar2mae.modalities.text.config import TextConfig
-from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, without_compression
 from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.remote import file_name, local_path
 
 _PLAIN, _JSON = (".txt", ".text", ".md"), (".jsonl", ".ndjson")
 
@@ -23,6 +24,7 @@ def source_files(path: Path) -> list[Path]:
     DataError
         If it is missing, or a folder without a file to read.
     """
+    path = local_path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if not path.is_dir():
@@ -34,7 +36,7 @@ def source_files(path: Path) -> list[Path]:
         return _arrow_files(path)
     files = [p for p in sorted(path.rglob("*")) if p.is_file() and _suffix(p) in _PLAIN + _JSON]
     if not files:
-        raise DataError(f"{path}: the folder holds no {', '.join(_PLAIN + _JSON)} file (nor such with .gz)")
+        raise DataError(f"{path}: the folder holds no {', '.join(_PLAIN + _JSON)} file (nor such with .gz or .zst)")
     return files
 
 
@@ -82,14 +84,14 @@ def texts(path: Path, field: str) -> list[str]:
 
 
 def _suffix(path: Path) -> str:
-    return Path(path.name.removesuffix(".gz")).suffix.lower()
+    return Path(without_compression(file_name(path))).suffix.lower()
 
 
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file, decoded one by one, so that an error names the byte."""
     position = 0
     with raising(DataError, f"{path}: cannot be read", *READ_ERRORS):
-        with open_maybe_gzip(path) as file:
+        with open_maybe_gzip(local_path(path)) as file:
             for raw in file:
                 line = raw.removeprefix(b"\xef\xbb\xbf") if position == 0 else raw  # a byte order mark
                 try:
