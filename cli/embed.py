@@ -22,8 +22,8 @@ class EmbedCommand:
     model: Positional[Path]
     """Run directory, checkpoint, or exported folder."""
     input: Positional[Path]
-    """FASTA, GenBank or .2bit, BED (with --genome), or CSV/TSV with a column named sequence, plain or compressed; regions
-    of a genome as genome.fa:chr1:1001-2000; an address (https://, s3://, gs://); or a file of the model's modality."""
+    """FASTA, GenBank or .2bit, BED (with --genome), or CSV/TSV with a column named sequence, plain or compressed;
+    regions of a genome as genome.fa:chr1:1001-2000; an address (https://, s3://, gs://); or what the modality reads."""
     out: Path
     """X.npy (a row a sequence, described in X.tsv), X.parquet or X.h5ad."""
     device: str = "auto"
