@@ -110,7 +110,7 @@ def test_score_variants_from_addresses(server, run, fasta, tmp_path, capsys):
 
 
 def test_build_a_suite_from_addresses(server, tmp_path, capsys):
-    assert main(["simulate", "--out", str(tmp_path / "sim"), "--length-bp", "600000", "--genes-per-mb", "300"]) == 0
+    assert main(["simulate", "--out", str(tmp_path / "sim"), "--length-bp", "1000000", "--genes-per-mb", "150"]) == 0
     zstandard = pytest.importorskip("zstandard")
     server.files["/sim.fa"] = (tmp_path / "sim.fa").read_bytes()
     server.files["/genes.gff3.zst"] = zstandard.compress((tmp_path / "sim.gff3").read_bytes())

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-TARGETS = ("fasta", "genbank", "bed", "gff", "vcf", "config", "checkpoint")
+TARGETS = ("fasta", "twobit", "genbank", "bed", "gff", "vcf", "config", "checkpoint")
 
 
 def main() -> int:
