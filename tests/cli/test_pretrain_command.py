@@ -83,10 +83,11 @@ def test_missing_file_and_no_file(tmp_path, capsys):
 
 
 def test_unknown_sequences(fasta, tmp_path, capsys):
-    (tmp_path / "r.bed").write_text("one\t0\t500\nthree\t0\t500\n")
-    line = refused(capsys, tmp_path, fasta, "--data.include", tmp_path / "r.bed")
-    assert "r.bed:2" in line
-    assert "three" in line
+    (tmp_path / "r.bed").write_text("three\t0\t500\n")
+    with pytest.warns(UserWarning, match="r.bed: 1 of 1 regions are left out: no genome has three"):
+        line = refused(capsys, tmp_path, fasta, "--data.include", tmp_path / "r.bed")
+    assert "no window of 64 bp is left of" in line
+    assert "--data.include removed" in line
     assert "onne" in refused(capsys, tmp_path, fasta, "--data.validation", "onne")
 
 
