@@ -180,9 +180,9 @@ class BuildCommand:
     """
 
     genome: Path
-    """FASTA or GenBank file."""
+    """FASTA, GenBank or EMBL file, or a GFF3 that ends in its sequences."""
     annotation: Path
-    """GFF3, GTF, BED or GenBank file, plain or gzip."""
+    """GFF3, GTF, BED, GenBank or EMBL file, plain or gzip."""
     out: Path
     """Folder of the new suite."""
     overwrite: bool = False
@@ -204,6 +204,7 @@ class BuildCommand:
         print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
         for name, why in built.left_out.items():
             print(f"Left out {name}: {why}")
+        print(f"{self.annotation} was {built.annotated}.")
         print(f"Wrote {self.out}; no test or dev example shares a base or a sequence with a training one.")
         print(f"Next: dnar2mae benchmark run {self.out} --model RUN --out results")
         return 0

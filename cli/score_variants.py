@@ -40,8 +40,8 @@ class ScoreVariantsCommand:
     vcf: Path | None = None
     """VCF (plain or bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
     controls: Path | None = None
-    """GFF3, GTF, BED or GenBank file to draw pairs from: a stop codon gained, a splice site broken or a start codon
-    lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts beside them."""
+    """GFF3, GTF, BED, GenBank or EMBL file to draw pairs from: a stop codon gained, a splice site broken or a start
+    codon lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts too."""
     matrices: Path | None = None
     """controls: file in MEME's minimal format; draws pairs of sites that the annotation calls by a matrix's name, one
     broken and one far from all, and prints the AUROC of the matrices too."""

@@ -56,7 +56,7 @@ def check(data: bytes, folder: Path) -> None:
             return
         lengths = dict(zip(genome(folder).names, genome(folder).lengths.tolist(), strict=True))
         for transcript in annotation.transcripts:
-            for start, end in (transcript.span, *transcript.exons, *transcript.coding):
+            for start, end in (*transcript.spans, *transcript.exons, *transcript.coding):
                 assert 0 <= start < end <= lengths[transcript.name]
 
 
