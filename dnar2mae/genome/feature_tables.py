@@ -101,7 +101,7 @@ def _lines(feature: Any, place: _Place, where: str, name: str) -> Iterator[Annot
         return
     strand = {1: "+", -1: "-"}[feature.location.strand]
     whole = place.spans[0][0], max(end for _, end in place.spans)
-    tag = "".join(feature.qualifiers.get("locus_tag", []))
+    tag = _qualifier(feature, "locus_tag")
     gene = f"{name} gene {tag}" if tag else ""
     if feature.type == "gene":
         yield AnnotationLine(where, name, *whole, strand, "gene", gene or where, ())
@@ -110,13 +110,17 @@ def _lines(feature: Any, place: _Place, where: str, name: str) -> Iterator[Annot
     yield AnnotationLine(
         where, name, *whole, strand, f"{feature.type} transcript", where, (gene,) if gene and is_coding else ()
     )
-    table = whole_number("".join(feature.qualifiers.get("transl_table", [])))
-    phase = (whole_number("".join(feature.qualifiers.get("codon_start", []))) or 1) - 1
+    table = whole_number(_qualifier(feature, "transl_table"))
+    phase = (whole_number(_qualifier(feature, "codon_start")) or 1) - 1
     # in reading order the first part has the phase, and those of the others follow from it
     first = place.spans[0 if strand == "+" else -1]
     for span in place.spans:
         frame = phase if is_coding and span == first else None
         yield AnnotationLine(where, name, *span, strand, "CDS" if is_coding else "exon", "", (where,), frame, table)
+
+
+def _qualifier(feature: Any, name: str) -> str:
+    return next(iter(feature.qualifiers.get(name, [])), "")
 
 
 def _records(path: Path, kind: str) -> Iterator[Any]:
