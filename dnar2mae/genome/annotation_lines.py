@@ -36,8 +36,8 @@ class AnnotationLine(NamedTuple):
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that decimal digits write; None of any other text."""
-    return int(text) if text.isdecimal() else None
+    """Return the number that up to 18 decimal digits write; None of any other text."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def bed_annotation(path: Path) -> Iterator[AnnotationLine]:

@@ -13,7 +13,7 @@ from dnar2mae.genome.intervals import Intervals, intersection, union
 from dnar2mae.genome.store import Genome, aliases
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 
-_WHOLE = re.compile(r"\s*-?[0-9]+\s*")
+_WHOLE = re.compile(r" *-?[0-9]{1,18} *")
 
 
 class BedLine(NamedTuple):
@@ -66,7 +66,7 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
                 fields = fields if len(fields) > 2 else line.split()
                 if not fields or fields[0].startswith("#") or fields[0].split()[0] in ("track", "browser"):
                     continue
-                # int() alone would read 1_000, too
+                # int() alone would read 1_000, too, and fail at thousands of digits
                 if len(fields) < 3 or not all(map(_WHOLE.fullmatch, fields[1:3])):
                     raise SequenceError(f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}")
                 start, end = int(fields[1]), int(fields[2])

@@ -65,9 +65,20 @@ def gff_lines(path: Path, dialect: Dialect) -> Iterator[AnnotationLine]:
         # GFF2 may end before the attributes
         if len(fields) == 8:
             fields.append("")
-        if len(fields) != 9 or not (fields[3].isdecimal() and fields[4].isdecimal()):
+        start, end = map(whole_number, fields[3:5]) if len(fields) == 9 else (None, None)
+        if start is None or end is None:
             raise SequenceError(f"{where}: a line has 9 tab-separated columns with start and end, got {text[:60]!r}")
-        yield _gff3_line(where, fields) if dialect == "GFF3" else _gtf_line(where, fields)
+        name, _, kind, _, _, _, strand, phase, attributes = fields
+        if dialect == "GFF3":
+            name, (own, parents, pairs) = unquote(name), _gff3_attributes(attributes)
+        else:
+            own, parents, pairs = _gtf_attributes(attributes, kind)
+        table, label = whole_number(pairs.get("transl_table", "")), pairs.get("Name", "")
+        is_circular = pairs.get("Is_circular", "").lower() == "true"
+        span = start - 1, end
+        yield AnnotationLine(
+            where, name, *span, strand, kind, own, parents, whole_number(phase), table, label, is_circular
+        )
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
@@ -83,45 +94,21 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                     yield f"{path}:{number}", text
 
 
-def _gff3_line(where: str, fields: list[str]) -> AnnotationLine:
-    name, _, kind, start, end, _, strand, phase, attributes = fields
-    split = (pair.split("=", 1) for pair in attributes.split(";") if "=" in pair)
+def _gff3_attributes(text: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
+    """Return ID, parents and all attributes."""
+    split = (pair.split("=", 1) for pair in text.split(";") if "=" in pair)
     pairs = {key.strip(): value.strip() for key, value in split}
     # commas part several values, so they are looked for before escaped ones are read
-    parents = tuple(unquote(parent) for parent in pairs["Parent"].split(",") if parent) if "Parent" in pairs else ()
-    return AnnotationLine(
-        where,
-        unquote(name),
-        int(start) - 1,
-        int(end),
-        strand,
-        kind,
-        unquote(pairs.get("ID", "")),
-        parents,
-        whole_number(phase),
-        whole_number(pairs.get("transl_table", "")),
-        unquote(pairs.get("Name", "")),
-        pairs.get("Is_circular", "").lower() == "true",
-    )
+    parents = tuple(unquote(parent) for parent in pairs.get("Parent", "").split(",") if parent)
+    pairs = {key: unquote(value) for key, value in pairs.items()}
+    return pairs.get("ID", ""), parents, pairs
 
 
-def _gtf_line(where: str, fields: list[str]) -> AnnotationLine:
-    name, _, kind, start, end, _, strand, phase, attributes = fields
-    pairs = {key: quoted or bare.strip() for key, quoted, bare in _GTF_PAIR.findall(attributes)}
+def _gtf_attributes(text: str, kind: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
+    """Return what stands for ID and parents in a line of this type, and all attributes."""
+    pairs = {key: quoted or bare.strip() for key, quoted, bare in _GTF_PAIR.findall(text)}
     transcript, gene = pairs.get("transcript_id", ""), pairs.get("gene_id", "")
-    own = {"gene": gene, "transcript": transcript}.get(kind, "")
-    parent = "" if kind == "gene" else gene if kind == "transcript" else transcript or gene
-    parents = (parent,) if parent else ()
-    return AnnotationLine(
-        where,
-        name,
-        int(start) - 1,
-        int(end),
-        strand,
-        kind,
-        own,
-        parents,
-        whole_number(phase),
-        whole_number(pairs.get("transl_table", "")),
-        pairs.get("Name", ""),
-    )
+    if kind == "gene":
+        return gene, (), pairs
+    own, parent = (transcript, gene) if kind == "transcript" else ("", transcript or gene)
+    return own, (parent,) if parent else (), pairs

@@ -69,6 +69,8 @@ class TestBed:
         ("text", "message"),
         [
             ("chr1\t0\t1\nchr1\t5\t12\n", r":2: a region needs 0 <= start < end <= 10 .* got 5-12"),
+            ("chr1\t0\t1\x1c\tn\n", r":1: a BED line is name, start, end"),
+            ("chr1\t0\t" + "9" * 5000 + "\n", r":1: a BED line is name, start, end"),
             ("chr1\t0\t1_0\n", r":1: a BED line is name, start, end"),
             ("chr1\t7\t3\n", r":1: a region needs"),
             ("chr1\t-1\t3\n", r":1: a region needs"),
