@@ -61,7 +61,7 @@ def gff_lines(path: Path, dialect: Dialect) -> Iterator[AnnotationLine]:
     for where, text in _lines(path):
         if text.startswith("#"):
             continue
-        fields = text.split("\t")
+        fields = [field.strip() for field in text.split("\t")]
         # GFF2 may end before the attributes
         if len(fields) == 8:
             fields.append("")

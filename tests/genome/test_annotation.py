@@ -79,6 +79,10 @@ class TestDialect:
         assert [t.exons for t in found.transcripts] == [EXONS, ((500, 600),)]
         assert found.transcripts[1].coding == ((509, 600),)
 
+    def test_columns_with_white_space_around_them(self, genome):
+        text = 'one \tx \texon \t101 \t200 \t.\t+ \t. \ttranscript_id "t" \n'
+        assert [(t.name, t.exons) for t in read(genome, text).transcripts] == [("one", ((100, 200),))]
+
     def test_exons_without_a_transcript_belong_to_their_gene(self, genome):
         rows = [
             ("exon", *span, f'gene_id "{gene}"; transcript_id "";') for gene, span in (("g", EXONS[0]), ("h", EXONS[1]))
