@@ -8,8 +8,6 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 
 IUPAC = "ACGTURYSWKMBDHVN"
-TO_STORE = str.maketrans("Uu" + "RYSWKMBDHVX" + "ryswkmbdhvx", "Tt" + "N" * 11 + "n" * 11)
-"""What the store makes of letters."""
 NAMES = ("chr1", "2", "chrM", "NC_000913.3", "gi|49175990|ref", "HLA*01:01", "scaffold_7;x", "track7")
 
 

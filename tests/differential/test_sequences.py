@@ -12,7 +12,8 @@ from pyfaidx import Fasta as Pyfaidx
 from dnar2mae.genome.annotation import read_annotation
 from dnar2mae.genome.store import Genome
 
-from .strategies import TO_STORE, Fasta, Record, dressings, fastas, records
+from ..fuzz.common import TO_STORE
+from .strategies import Fasta, Record, dressings, fastas, records
 
 
 def opened(path, folder):
@@ -43,7 +44,7 @@ def test_fasta(folder, fasta: Fasta, dressing, data):
             name = data.draw(st.sampled_from(genome.names))
             start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(found[name]))] * 2)))
             assert genome.fetch(name, start, end) == oracle[name][start:end].seq.translate(TO_STORE)
-            if start < end:
+            if start < end and not set("UuXx") & set(oracle[name][start:end].seq):  # which pyfaidx does not complement
                 other = oracle[name][start:end].reverse.complement.seq.translate(TO_STORE)
                 assert genome.fetch(name, start, end, "-") == other
 
