@@ -265,11 +265,10 @@ def gtfs(draw: st.DrawFn) -> Gff:
     """Draw transcripts with exons and coding parts, with or without quotes."""
     lines = draw(st.sampled_from([["#!genome-build x"], ["##gff-version 2"], ["##description: y"]]))[:]
     is_quoted, separator = draw(st.booleans()), draw(st.sampled_from(["; ", ";"]))
-    end_of_line = draw(st.sampled_from([";", ""]))
+    # gffutils takes both from what most lines of a file have
+    end_of_line, note = draw(st.sampled_from([";", ""])), is_quoted and separator == "; " and draw(st.booleans())
     ids = st.sampled_from(["t1", "ENST0.1", "x_y", "a|b", "p=q"] + ["a b"] * is_quoted)
-    extra = (
-        ["tag basic", "exon_number 1"] if not is_quoted else ['tag "basic"', "exon_number 1", 'note "x; y"', 'n "50%"']
-    )
+    extra = ['tag "basic"' if is_quoted else "tag basic", "exon_number 1"] + ['n "50%"'] * is_quoted
     for name in draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)):
         for own in draw(st.lists(ids, min_size=1, max_size=2, unique=True)):
             transcript, strand = f"{own}-{name[:2]}", draw(st.sampled_from("+-"))
@@ -279,6 +278,7 @@ def gtfs(draw: st.DrawFn) -> Gff:
                 values = (f'"g{name[:2]}"', f'"{transcript}"') if is_quoted else (f"g{name[:2]}", transcript)
                 pairs = [f"gene_id {values[0]}", f"transcript_id {values[1]}"]
                 pairs += draw(st.lists(st.sampled_from(extra), max_size=2, unique=True))
+                pairs += ['note "x; y"'] * note
                 phase = draw(st.sampled_from("012")) if kind == "CDS" else "."
                 attributes = separator.join(pairs) + end_of_line
                 lines.append(f"{name}\tx\t{kind}\t{start}\t{end}\t0.5\t{strand}\t{phase}\t{attributes}")
