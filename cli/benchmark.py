@@ -182,9 +182,9 @@ class BuildCommand:
     """
 
     genome: Path
-    """FASTA, GenBank or .2bit file, or its address (https://, s3://, gs://)."""
+    """FASTA, GenBank, EMBL or .2bit file, or a GFF3 that ends in its sequences; or an address (https://, s3://, gs://)."""
     annotation: Path
-    """GFF3, GTF, BED or GenBank file, plain or compressed, or its address."""
+    """GFF3, GTF, BED, GenBank or EMBL file, plain or compressed, or its address."""
     out: Path
     """Folder of the new suite."""
     overwrite: bool = False
@@ -207,6 +207,7 @@ class BuildCommand:
         print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
         for name, why in built.left_out.items():
             print(f"Left out {name}: {why}")
+        print(f"{self.annotation} was {built.annotated}.")
         print(f"Wrote {self.out}; no test or dev example shares a base or a sequence with a training one.")
         print(f"Next: dnar2mae benchmark run {self.out} --model RUN --out results")
         return 0

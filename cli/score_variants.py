@@ -40,8 +40,8 @@ class ScoreVariantsCommand:
     vcf: Path | None = None
     """VCF (plain or bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
     controls: Path | None = None
-    """GFF3, GTF, BED or GenBank file to draw pairs from: a stop codon gained, a splice site broken or a start codon
-    lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts beside them."""
+    """GFF3, GTF, BED, GenBank or EMBL file to draw pairs from: a stop codon gained, a splice site broken or a start
+    codon lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts too."""
     assembly_report: Path | None = None
     """NCBI's *_assembly_report.txt of the genome: the other file may then name sequences by accession, as chr1 or 1."""
     matrices: Path | None = None

@@ -30,6 +30,8 @@ class Built:
     """The suite that a build has written."""
 
     folder: Path
+    annotated: str
+    """The format that the annotation was read as, and what it has, in words."""
     counts: dict[str, dict[str, dict[str, int]]]
     """Examples by task, class and split."""
     left_out: dict[str, str]
@@ -51,9 +53,9 @@ def build_suite(
     Parameters
     ----------
     genome_path
-        FASTA or GenBank file.
+        FASTA, GenBank or EMBL file, or a GFF3 that ends in its sequences.
     annotation_path
-        GFF3, GTF, BED or GenBank file.
+        GFF3, GTF, BED, GenBank or EMBL file.
     out
         Folder to make; it appears whole or not at all.
     config
@@ -93,7 +95,7 @@ def build_suite(
     about = {"genome": genome_path.name, "annotation": annotation_path.name, "settings": asdict(config)}
     _write(tasks, genome, out, config.length_bp, about)
     counts = {name: _counts(task) for name, task in tasks.items()}
-    return Built(folder=out, counts=counts, left_out=left_out)
+    return Built(folder=out, annotated=annotation.summary(), counts=counts, left_out=left_out)
 
 
 def _task(

@@ -1,6 +1,6 @@
 """Candidates of each task: windows around what is annotated, and a background to choose from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ class TaskSource(NamedTuple):
 
 def promoter(source: TaskSource) -> Candidates:
     """Return windows from 3/4 of their length before a transcript's first base on, or clear of all of these."""
-    sites = _sites([_five_prime(t.span, t.strand, t.name) for t in source.annotation.transcripts], source)
+    sites = _sites([_five_prime(t.spans, t.strand, t.name) for t in source.annotation.transcripts], source)
     before = 3 * source.length_bp // 4
     annotated = _windows(sites, before, source, label=1)
     taken = union(intervals_of(annotated.start, annotated.start + source.length_bp))
@@ -87,7 +87,7 @@ def gene_start(source: TaskSource) -> Candidates:
     starts = []
     for t in source.annotation.transcripts:
         if t.coding:
-            starts.append(_five_prime((t.coding[0][0], t.coding[-1][1]), t.strand, t.name))
+            starts.append(_five_prime(t.coding, t.strand, t.name))
     sites = _sites(starts, source)
     annotated = _windows(sites[_reads(sites, "ATG", 0, source.genome)], half, source, label=1)
     others = _motif("ATG", 0, sites, len(annotated.start) * POOL, source)
@@ -97,7 +97,10 @@ def gene_start(source: TaskSource) -> Candidates:
 def strand(source: TaskSource) -> Candidates:
     """Return windows inside genes of one strand and clear of those of the other, always read forward."""
     spans = {
-        sign: _intervals([(t.name, *t.span) for t in source.annotation.transcripts if t.strand == sign], source.genome)
+        sign: _intervals(
+            [(t.name, *span) for t in source.annotation.transcripts if t.strand == sign for span in t.spans],
+            source.genome,
+        )
         for sign in "+-"
     }
     forward = _tiles(difference(spans["+"], spans["-"]), False, 0, source)
@@ -120,8 +123,8 @@ The site's first base is the one after the boundary on the forward strand, the o
 """
 
 
-def _five_prime(span: tuple[int, int], sign: str, name: str) -> tuple[str, int, str]:
-    return name, span[0] if sign == "+" else span[1], sign
+def _five_prime(parts: Sequence[tuple[int, int]], sign: str, name: str) -> tuple[str, int, str]:
+    return name, parts[0][0] if sign == "+" else parts[-1][1], sign
 
 
 def _sites(annotated: list[tuple[str, int, str]], source: TaskSource) -> Sites:

@@ -1,7 +1,7 @@
 """The one-byte code of a base: A, C, G, T, N are 0..4, and bit 8 marks lower case (soft-masked repeats).
 
-U is read as T. Every other IUPAC letter stands for more than one base and becomes N. The complement of a
-known base is ``3 - code``.
+U is read as T. Every other IUPAC letter stands for more than one base and becomes N, and so does X, by which some
+programs mask repeats. The complement of a known base is ``3 - code``.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ SOFT_MASK = 8
 UNKNOWN = 4
 """Code of N and, when read, of every other ambiguous IUPAC letter."""
 
-AMBIGUOUS = "RYSWKMBDHV"
-"""IUPAC letters other than N that become N."""
+AMBIGUOUS = "RYSWKMBDHVX"
+"""Letters other than N that become N."""
 
 _ILLEGAL = 255
 # by code: the lower-case letters begin at SOFT_MASK

@@ -1,5 +1,6 @@
 """Regions from BED files, and sequences by name, in one or several genomes."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,8 +16,19 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
 from dnar2mae.storage.remote import local_path
 
-BedLine = tuple[str, str, int, int, list[str]]
-"""Where the line stands, the sequence's name, start, end, and all fields of the line."""
+_WHOLE = re.compile(r" *-?[0-9]{1,18} *")
+
+
+class BedLine(NamedTuple):
+    """A line of a BED file; 0-based half-open, not yet known to lie in a sequence."""
+
+    where: str
+    """File and line number."""
+    name: str
+    start: int
+    end: int
+    fields: list[str]
+    """All columns."""
 
 
 class Region(NamedTuple):
@@ -43,7 +55,13 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
     ------
     SequenceError
         The file cannot be read, or a line has fewer than three columns or other than integers.
+
+    Warns
+    -----
+    UserWarning
+        Lines have length 0, as insertion points have; they are skipped.
     """
+    empty = 0
     with raising(SequenceError, f"{path}: cannot be read as BED; check the path and the file", *READ_ERRORS):
         with open_maybe_gzip_text(local_path(path), errors="replace", newline="\n") as file:
             for number, line in enumerate(file, 1):
@@ -51,12 +69,16 @@ def bed_lines(path: Path) -> Iterator[BedLine]:
                 fields = fields if len(fields) > 2 else line.split()
                 if not fields or fields[0].startswith("#") or fields[0].split()[0] in ("track", "browser"):
                     continue
-                try:
-                    yield f"{path}:{number}", fields[0].strip(), int(fields[1]), int(fields[2]), fields
-                except (IndexError, ValueError) as error:
-                    raise SequenceError(
-                        f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}"
-                    ) from error
+                # int() alone would read 1_000, too, and fail at thousands of digits
+                if len(fields) < 3 or not all(map(_WHOLE.fullmatch, fields[1:3])):
+                    raise SequenceError(f"{path}:{number}: a BED line is name, start, end, got {line.strip()[:80]!r}")
+                start, end = int(fields[1]), int(fields[2])
+                if start == end:
+                    empty += 1
+                else:
+                    yield BedLine(f"{path}:{number}", fields[0].strip(), start, end, fields)
+    if empty:
+        warnings.warn(f"{path}: {empty} of the regions hold no base (start = end); skipped", stacklevel=2)
 
 
 def read_regions(path: Path, genomes: Sequence[Genome], *, unknown: Counter[str] | None = None) -> Iterator[Region]:
@@ -109,13 +131,13 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     ------
     SequenceError
         The file cannot be read or holds no region; a line has fewer than three columns, other than
-        integers, an empty region, one outside its sequence, or an ambiguous name. The message names file and
-        line.
+        integers, a region outside its sequence, or an ambiguous name. The message names file and line.
 
     Warns
     -----
     UserWarning
-        Regions lie on sequences that no genome has (as those of a whole assembly do, where a genome is a part of it).
+        Regions lie on sequences that no genome has (as those of a whole assembly do, where a genome is a part of it),
+        or have length 0.
     """
     regions: list[list[tuple[int, int]]] = [[] for _ in genomes]
     unknown = Counter[str]()

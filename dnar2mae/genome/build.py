@@ -24,7 +24,7 @@ FORMAT = 3
 # letters that are encoded together: lines are far too short for a call each
 _FLUSH_BYTES = 1 << 20
 # amino acids whose letter is no IUPAC nucleotide letter
-_PROTEIN_ONLY = "EFILPQZXJO"
+_PROTEIN_ONLY = "EFILPQZJO"
 
 
 @dataclass
@@ -165,7 +165,9 @@ class _GenomePass:
         sequence = int(np.searchsorted(ends, self.written_bp + at, side="right"))
         position = self.written_bp + at - int(ends[sequence]) + self.index.lengths[sequence] + 1
         letter = chr(letters[at])
-        if letter.upper() in _PROTEIN_ONLY:
+        bases = sum(map(letters.upper().count, (b"A", b"C", b"G", b"T", b"U", b"N")))
+        # of a protein about a fourth; one such letter among bases is damage
+        if letter.upper() in _PROTEIN_ONLY and 2 * bases < len(letters):
             what = "it looks like protein; give a nucleotide sequence"
         elif letter in "-.*":
             what = "gaps belong to alignments; give the sequence without them"

@@ -42,9 +42,9 @@ def read_codons(transcript: Transcript, genome: Genome) -> Codons | None:
     Returns
     -------
     Codons or None
-        None where no frame fits the annotation: there is no codon, parts overlap, the phase of a part does not go on
-        where the part before it ended, or a stop codon comes before the last codon (pseudogenes, programmed
-        frameshifts, stop codons read as an amino acid).
+        None where no frame fits the annotation: there is no codon, parts overlap or go over an origin, the phase of a
+        part does not go on where the part before it ended, or a stop codon comes before the last codon (pseudogenes,
+        programmed frameshifts, stop codons read as an amino acid).
 
     Raises
     ------

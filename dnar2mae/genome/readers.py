@@ -1,7 +1,8 @@
-"""Sequence files as a stream of letters: FASTA, GenBank, EMBL and .2bit, told apart by content; gzip, zstd or plain."""
+"""Sequence files as a stream of letters, told apart by content: FASTA (also at the end of a GFF3), GenBank, EMBL, .2bit."""
 
 import re
 import warnings
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase, TextIOWrapper
@@ -18,7 +19,7 @@ Piece = tuple[str | None, bytes]
 _CHUNK = 1 << 20
 _WHITESPACE = b" \t\r\n\v\f"
 _LINE_END = re.compile(rb"[\r\n]")
-_FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl"}
+_FORMATS = {b">": "fasta", b"LOCUS ": "genbank", b"ID   ": "embl", b"##gff-version": "gff3"}
 BIOPYTHON_ERRORS = (ValueError, AssertionError, LookupError, TypeError, AttributeError, ArithmeticError)
 """Errors that Biopython's scanners raise on damaged files."""
 # the empty block at the end of every complete bgzip file
@@ -31,7 +32,8 @@ class SequenceFile:
     Parameters
     ----------
     path
-        FASTA, GenBank or EMBL file, plain, gzip (of any number of members), bgzip or zstd; or a .2bit file.
+        FASTA, GenBank or EMBL file, or a GFF3 that ends in its sequences, plain, gzip (of any number of members), bgzip
+        or zstd; or a .2bit file.
 
     Raises
     ------
@@ -73,8 +75,10 @@ class SequenceFile:
         with self._stream_errors():
             if twobit := self.twobit():
                 yield from twobit
+            elif self.format in ("genbank", "embl"):
+                yield from self._annotated()
             else:
-                yield from self._fasta() if self.format == "fasta" else self._annotated()
+                yield from self._fasta(self._skip_annotation() if self.format == "gff3" else b"")
 
     @property
     def is_compressed(self) -> bool:
@@ -104,8 +108,10 @@ class SequenceFile:
     def _detect(self) -> str:
         with self._stream_errors():
             head = b""
-            while (chunk := self._stream.read(4096)) and not (head := chunk.lstrip()):
-                pass
+            mark = BOM_UTF8 if (chunk := self._stream.read(4096)).startswith(BOM_UTF8) else b""
+            chunk = chunk.removeprefix(mark)
+            while chunk and not (head := chunk.lstrip()):
+                chunk = self._stream.read(4096)
         if not head:
             raise SequenceError(f"{self.path}: the file is empty; give a FASTA or GenBank file")
         if is_twobit(head):
@@ -114,6 +120,7 @@ class SequenceFile:
             return "twobit"
         self._raw.seek(0)
         self._stream = decompressed(self._raw)
+        self._stream.read(len(mark))
         for start, name in _FORMATS.items():
             if head.startswith(start):
                 return name
@@ -130,11 +137,19 @@ class SequenceFile:
         except READ_ERRORS as error:
             raise SequenceError(f"{self.path}: damaged or unreadable file ({error}); get it again") from error
 
-    def _fasta(self) -> Iterator[Piece]:
+    def _skip_annotation(self) -> bytes:
+        """Return the first line of the sequences of a GFF3, whose pragma ``##FASTA`` some programs leave out."""
+        line = next((line for line in self._stream if line.startswith(b">")), None)
+        if line is None:
+            raise SequenceError(f"{self.path}: this GFF3 holds no sequence; give the FASTA file that it annotates")
+        return line
+
+    def _fasta(self, first: bytes) -> Iterator[Piece]:
         # parts of the header line that is being read: it may go on in the next chunk
         header: list[bytes] | None = None
         at_line_start = True
-        while chunk := self._stream.read(_CHUNK):
+        while chunk := first or self._stream.read(_CHUNK):
+            first = b""
             position = 0
             while position < len(chunk):
                 if header is not None:
@@ -184,11 +199,13 @@ class SequenceFile:
             text.detach()
 
 
-def strictly(records: Iterator[Any], message: str) -> Iterator[Any]:
-    """Yield Biopython's records; a warning that begins with this message is an error."""
+def strictly(records: Iterator[Any], error: str, *, ignored: str | None = None) -> Iterator[Any]:
+    """Yield Biopython's records; a warning that begins with ``error`` is one, and with ``ignored`` is left out."""
     while True:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=message)
+            warnings.filterwarnings("error", message=error)
+            if ignored is not None:
+                warnings.filterwarnings("ignore", message=ignored)
             record = next(records, None)
         if record is None:
             return

@@ -57,10 +57,13 @@ def open_maybe_gzip(path: Path) -> Iterator[BufferedIOBase]:
 
 @contextmanager
 def open_maybe_gzip_text(path: Path, *, errors: str = "strict", newline: str | None = None) -> Iterator[TextIO]:
-    """Open a file, plain, gzip or zstd, for reading UTF-8; ``errors`` and ``newline`` are as for ``open``."""
+    """Open a file, plain, gzip or zstd, for reading UTF-8, with or without a byte order mark.
+
+    ``errors`` and ``newline`` are as for ``open``.
+    """
     with (
         open_maybe_gzip(path) as stream,
-        TextIOWrapper(cast(Any, stream), encoding="utf-8", errors=errors, newline=newline) as text,
+        TextIOWrapper(cast(Any, stream), encoding="utf-8-sig", errors=errors, newline=newline) as text,
     ):
         yield text
 

@@ -36,6 +36,8 @@ class BindingSites:
     ----------
     controls : tuple
         The controls whose sites it has.
+    format : str
+        Format of the annotation, as it was read.
 
     Raises
     ------
@@ -47,11 +49,14 @@ class BindingSites:
 
     def __init__(self, genome: Genome, annotation: Path, motifs: Motifs, region: Intervals) -> None:
         self.genome, self.region, self._motifs = genome, region, motifs
-        lines = read_lines(annotation, genome, {})
+        placed = read_lines(annotation, genome)
+        self.format, lines = placed.format, placed.lines
         self._sites = [
             (int(genome.offsets[genome.index[line.name]]) + line.start, line.strand, motifs.matrices[line.label])
             for line in lines
-            if line.strand in ("+", "-") and line.end - line.start == len(motifs.matrices.get(line.label, ()))
+            if line.strand in ("+", "-")
+            and line.end - line.start == len(motifs.matrices.get(line.label, ()))
+            and line.end <= genome.lengths[genome.index[line.name]]  # none over an origin
         ]
         if not self._sites:
             wanted, found = (

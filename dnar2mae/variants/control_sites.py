@@ -103,7 +103,10 @@ class AnnotatedBases:
         return f"{coding}; introns: {introns}"
 
     def _touches(self, transcript: Transcript) -> bool:
-        start, end = (self._offset(transcript) + at for at in transcript.span)
+        offset = self._offset(transcript)
+        return any(self._meets_region(offset + start, offset + end) for start, end in transcript.spans)
+
+    def _meets_region(self, start: int, end: int) -> bool:
         index = np.searchsorted(self.region[:, 1], start, side="right")
         return bool(index < len(self.region) and self.region[index, 0] < end)
 
@@ -155,8 +158,8 @@ class AnnotatedBases:
     def _splice_sites(self) -> Iterator[Sites]:
         for transcript in self.transcripts:
             is_reverse, offset = transcript.strand == "-", self._offset(transcript)
-            span = [offset + at for at in transcript.span]
             for intron in transcript.introns():
+                start, end = next(span for span in transcript.spans if span[0] <= intron[0] and intron[1] <= span[1])
                 five, three = intron[::-1] if is_reverse else intron
                 step = -1 if is_reverse else 1
                 # the first two and the last two bases, as read: a boundary lies before a base of the forward strand
@@ -164,7 +167,7 @@ class AnnotatedBases:
                 for motif, at in ends.items():
                     position = np.array([at, at + step], np.int64) + offset
                     if (self.around(position, is_reverse)[:, FLANK_BP] == encode(motif.encode())).all():
-                        yield _splice_sites_of(position, motif, is_reverse, span)
+                        yield _splice_sites_of(position, motif, is_reverse, [offset + start, offset + end])
 
     def around(
         self, position: Int64[np.ndarray, " N"], is_reverse: Bool[np.ndarray, " N"] | bool

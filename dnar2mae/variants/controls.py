@@ -68,7 +68,7 @@ class ControlsReport:
     is_of_run: bool
     """The run names this genome; else it was divided by the run's settings as if it were the run's only one."""
     annotated: str
-    """In words, how much that can be broken is annotated."""
+    """In words, how much that can be broken is annotated, and the format that the annotation was read as."""
     pairs: dict[str, int]
     """Pairs by control, at most as many as were asked for."""
     auroc: dict[str, dict[str, Interval]]
@@ -112,7 +112,7 @@ def score_controls(
     model
         A model of objective ``mlm``.
     annotation
-        GFF3, GTF, BED or GenBank file; its phases and genetic codes (``transl_table``, by default 11) are heeded.
+        GFF3, GTF, BED, GenBank or EMBL file; its phases and genetic codes (``transl_table``, by default 11) are heeded.
     out
         ``X.csv``: a line a variant, with the columns ``chrom``, ``pos`` (1-based), ``ref`` and ``alt`` of a table of
         variants. Beside it, ``X.json`` has the report.
@@ -150,7 +150,7 @@ def score_controls(
     if options.assembly_report is not None:
         give_names([opened], options.assembly_report)
     region = modality.parts.validation[number] if options.region == "held-out" else opened.intervals
-    bases = _annotated(opened, Path(annotation), Path(matrices) if matrices else None, region)
+    bases, read_as = _annotated(opened, Path(annotation), Path(matrices) if matrices else None, region)
     drawn = [v for control in bases.controls for v in draw_pairs(bases, control, options.pairs, options.seed)]
     if not drawn:
         raise SequenceError(_nothing_drawn(annotation, bases, options))
@@ -167,7 +167,7 @@ def score_controls(
         options=options,
         region_bp=size(region),
         is_of_run=is_of_run,
-        annotated=bases.contents(),
+        annotated=f"{bases.contents()}; read as {read_as}",
         pairs={control: sum(v.control == control for v in drawn) // 2 for control in bases.controls},
         auroc=_aurocs(bases.controls, drawn, scores),
         seconds=time.monotonic() - started,
@@ -197,10 +197,12 @@ def _division(model: Model, path: Path) -> tuple[DnaModality, int, bool]:
 
 def _annotated(
     genome: Genome, annotation: Path, matrices: Path | None, region: Intervals
-) -> AnnotatedBases | BindingSites:
+) -> tuple[AnnotatedBases | BindingSites, str]:
     if matrices:
-        return BindingSites(genome, annotation, read_motifs(matrices), region)
-    return AnnotatedBases(genome, read_annotation(annotation, genome).transcripts, region)
+        sites = BindingSites(genome, annotation, read_motifs(matrices), region)
+        return sites, sites.format
+    found = read_annotation(annotation, genome)
+    return AnnotatedBases(genome, found.transcripts, region), found.format
 
 
 def _nothing_drawn(annotation: str | Path, bases: AnnotatedBases | BindingSites, options: ControlOptions) -> str:

@@ -214,8 +214,9 @@ def _alleles(model: Model, genome: Genome, variant: Variant, options: ScoreOptio
     """Cut windows of one length, the site in the middle unless the sequence ends near it."""
     tokenizer, total = model.tokenizer, int(genome.lengths[genome.index[variant.name]])
     length = min(options.window_bp or model.window_bp, total)
-    # Rounded down to whole tokens, so that no base at the end is without one.
-    length = (tokenizer.num_tokens(length) - 1) * tokenizer.stride + tokenizer.k
+    if num_tokens := tokenizer.num_tokens(length):  # a sequence shorter than one has none
+        # Rounded down to whole tokens, so that no base at the end is without one.
+        length = (num_tokens - 1) * tokenizer.stride + tokenizer.k
     left = min(max(variant.start + len(variant.ref) // 2 - length // 2, 0), total - length)
     site, after = variant.start - left, variant.start + len(variant.ref)
     ref = genome.codes(variant.name, left, left + length)
@@ -229,6 +230,8 @@ def _alleles(model: Model, genome: Genome, variant: Variant, options: ScoreOptio
 
 def _ask(questions: _Questions, pair: _Pair, options: ScoreOptions) -> list[_Term]:
     """Ask the questions whose weighted answers sum to a score."""
+    if not all(questions.model.tokenizer.num_tokens(len(codes)) for codes in pair[:2]):
+        return []
     substitution = pair.ref_span == pair.alt_span
     strands = [(pair.ref, pair.alt, pair.ref_span, pair.alt_span)]
     if options.both_strands:
@@ -289,12 +292,16 @@ def _distances(
         for v in variants
     ]
     codes = [np.frombuffer(window, np.uint8) for window in numbers]
-    vectors = model.embed(
-        codes,
-        both_strands=options.both_strands,
-        window_bp=options.window_bp,
-        batch_tokens=options.batch_tokens,
-    )
+    # a sequence shorter than a token has no embedding
+    embedded = np.array([model.tokenizer.num_tokens(len(window)) > 0 for window in codes], bool)
+    vectors = np.full((len(codes), model.module.config.width), np.nan, np.float32)
+    if embedded.any():
+        vectors[embedded] = model.embed(
+            [window for window, has_token in zip(codes, embedded, strict=True) if has_token],
+            both_strands=options.both_strands,
+            window_bp=options.window_bp,
+            batch_tokens=options.batch_tokens,
+        )
     return [
         np.array([np.linalg.norm(vectors[alt] - vectors[ref]) for ref, alt in of_site], np.float32) for of_site in pairs
     ]

@@ -8,6 +8,8 @@ from pathlib import Path
 from dnar2mae.errors import Dnar2maeError
 from dnar2mae.genome.store import Genome
 
+TO_STORE = str.maketrans("Uu" + "RYSWKMBDHVX" + "ryswkmbdhvx", "Tt" + "N" * 11 + "n" * 11)
+"""What the store makes of letters."""
 LENGTHS = {"chr1": 300, "2": 120, "chrM": 60}
 
 

@@ -5,6 +5,7 @@ import io
 import re
 import shutil
 import warnings
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from Bio.bgzf import BgzfWriter
@@ -14,11 +15,10 @@ from pyfaidx import UnsupportedCompressionFormat as Unsupported
 
 from dnar2mae.genome.store import Genome
 
-from .common import Refused, reading
+from .common import TO_STORE, Refused, reading
 
-_PLAIN = b">chr1 first\nACGTNacgtn\nACG\n>2\nRYSWKMBDHVUu\n\n>chrM\r\nTTT\r\n"
-_VALID = re.compile(rb"(>[!-~]+( [ -~]*)?\n([ACGTUNRYSWKMBDHVacgtunryswkmbdhv]+\n)+)+")
-_TO_STORE = str.maketrans("Uu" + "RYSWKMBDHV" + "ryswkmbdhv", "Tt" + "N" * 10 + "n" * 10)
+_PLAIN = b">chr1 first\nACGTNacgtn\nACG\n>2\nRYSWKMBDHVUuXx\n\n>chrM\r\nTTT\r\n"
+_VALID = re.compile(rb"(>[!-~]+( [ -~]*)?\n([ACGTUNRYSWKMBDHVXacgtunryswkmbdhvx]+\n)+)+")
 
 
 def _bgzip(data: bytes) -> bytes:
@@ -37,6 +37,7 @@ SEEDS = [
     _bgzip(_PLAIN),
     b"\n\n" + _PLAIN,
     b">a\rAC\rGT",
+    BOM_UTF8 + b">a\nAC\n",
     b">x\nAC GT\n>y z\nA>C\n",
 ]
 
@@ -79,9 +80,11 @@ def _even(data: bytes) -> bool:
 
 def _biopython(data: bytes) -> list[tuple[str, str]]:
     plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    text = io.TextIOWrapper(io.BytesIO(plain.lstrip(b" \t\r\n\v\f")), encoding="utf-8", errors="replace")
+    text = io.TextIOWrapper(
+        io.BytesIO(plain.removeprefix(BOM_UTF8).lstrip(b" \t\r\n\v\f")), encoding="utf-8", errors="replace"
+    )
     parsed = SimpleFastaParser(text)
-    return [(title.split(maxsplit=1)[0], "".join(letters.split()).translate(_TO_STORE)) for title, letters in parsed]
+    return [(title.split(maxsplit=1)[0], "".join(letters.split()).translate(TO_STORE)) for title, letters in parsed]
 
 
 def _compare_with_pyfaidx(path: Path, found: dict[str, str]) -> None:
@@ -100,4 +103,4 @@ def _compare_with_pyfaidx(path: Path, found: dict[str, str]) -> None:
                 except FetchError:
                     continue
                 if letters.isalpha():
-                    assert letters.translate(_TO_STORE) == found[name]
+                    assert letters.translate(TO_STORE) == found[name]

@@ -68,7 +68,10 @@ class TestBed:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("chr1\t0\t1\nchr1\t5\t5\n", r":2: a region needs 0 <= start < end <= 10 .* got 5-5"),
+            ("chr1\t0\t1\nchr1\t5\t12\n", r":2: a region needs 0 <= start < end <= 10 .* got 5-12"),
+            ("chr1\t0\t1\x1c\tn\n", r":1: a BED line is name, start, end"),
+            ("chr1\t0\t" + "9" * 5000 + "\n", r":1: a BED line is name, start, end"),
+            ("chr1\t0\t1_0\n", r":1: a BED line is name, start, end"),
             ("chr1\t7\t3\n", r":1: a region needs"),
             ("chr1\t-1\t3\n", r":1: a region needs"),
             ("chr1\t0\t11\n", r":1: a region needs"),
@@ -100,9 +103,18 @@ class TestBed:
     def test_columns_are_separated_by_tabs_or_by_white_space(self, tmp_path):
         (tmp_path / "a.bed").write_text("chr1\t0\t1\ta gene\t0\t-\nchr1 1\t2\nchr1 2 3 name 0 -\n")
         lines = list(bed_lines(tmp_path / "a.bed"))
-        assert [(start, end) for _, _, start, end, _ in lines] == [(0, 1), (1, 2), (2, 3)]
-        assert [fields[3:] for *_, fields in lines] == [["a gene", "0", "-"], [], ["name", "0", "-"]]
-        assert lines[2][0].endswith("a.bed:3")
+        assert [(line.start, line.end) for line in lines] == [(0, 1), (1, 2), (2, 3)]
+        assert [line.fields[3:] for line in lines] == [["a gene", "0", "-"], [], ["name", "0", "-"]]
+        assert lines[2].where.endswith("a.bed:3")
+
+    def test_insertion_points_are_skipped_with_their_number(self, tmp_path):
+        genome = genome_of(tmp_path, "A" * 10)
+        (tmp_path / "a.bed").write_text("chr1\t0\t1\nchr1\t5\t5\nchr1\t7\t7\nchr1\t8\t9\n")
+        with pytest.warns(UserWarning, match=r"a.bed: 2 of the regions hold no base \(start = end\); skipped"):
+            assert read_bed(tmp_path / "a.bed", [genome])[0].tolist() == [[0, 1], [8, 9]]
+        (tmp_path / "a.bed").write_text("chr1\t5\t5\n")
+        with pytest.warns(UserWarning, match="1 of the"), pytest.raises(SequenceError, match="no region in this BED"):
+            read_bed(tmp_path / "a.bed", [genome])
 
     def test_unreadable(self, tmp_path):
         genome = genome_of(tmp_path, "ACGT")

@@ -18,7 +18,7 @@ from pyfaidx import Fasta
 
 from dnar2mae.errors import RunError, SequenceError
 from dnar2mae.genome import build, readers, store
-from dnar2mae.genome.alphabet import complement, decode, encode
+from dnar2mae.genome.alphabet import complement, decode, encode, encode_text
 from dnar2mae.genome.store import Genome
 from dnar2mae.storage.safe_files import write_checksums
 
@@ -147,8 +147,23 @@ class TestReading:
         assert genome.intervals.tolist() == [[0, 4]]
         assert genome.sequence_of(np.arange(4)).tolist() == [1, 1, 1, 1]
 
+    @pytest.mark.parametrize("name", ["a.fa", "a.gb", "a.embl"])
+    def test_a_byte_order_mark_is_no_part_of_a_file(self, tmp_path, name):
+        from Bio.SeqRecord import SeqRecord
+
+        record = SeqRecord(Seq("ACGTNNAC"), id="X1.1", annotations={"molecule_type": "DNA"})
+        kinds = {"a.fa": "fasta", "a.gb": "genbank", "a.embl": "embl"}
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + record.format(kinds[name]).encode())
+        assert Genome.open(tmp_path / name).fetch("X1.1", 0, 8) == "ACGTNNAC"
+
 
 class TestAlphabet:
+    def test_x_of_masked_repeats_is_n(self, tmp_path):
+        genome = genome_of(tmp_path, "AXXCxG" + "X" * 20)
+        assert genome.fetch("chr1", 0, 6) == "ANNCnG"
+        assert genome.n_runs.tolist() == [[1, 3], [4, 5], [6, 26]]
+        assert encode_text("AXx").tolist() == [0, 4, 12]
+
     @given(st.text("ACGTNacgtn", max_size=100))
     def test_reverse_complement_is_biopythons(self, text):
         codes = encode(text.encode())
@@ -173,6 +188,7 @@ BAD = {
     "gzip tail": (gzip.compress(b">a\nACGT\n") + b"tail", "damaged or unreadable file"),
     "protein": (b">a\nACGT\n>p x\nMK\nVLF\n", "sequence p has 'L' at base 4: it looks like protein"),
     "gap": (b">a\nAC-GT\n", "sequence a has '-' at base 3: gaps belong to alignments"),
+    "one letter of a protein": (b">a\nACGTACGTLACGT\n", "sequence a has 'L' at base 9: only IUPAC"),
     "letter": (b">a\nAC>GT\n", "sequence a has '>' at base 3: only IUPAC"),
     "duplicate": (b">a\nACGT\n>b\nA\n>a\nAC\n", "sequence 3: the name 'a' occurs twice"),
     "nameless": (b">a\nACGT\n> \nA\n", "sequence 2: a header without a name"),

@@ -55,7 +55,10 @@ def test_ceiling_and_floor(model, dense, tmp_path):
     assert found[TWO_SIDED].high < found[MATRICES].low
     # random weights know nothing
     assert found["model"].value == pytest.approx(0.5, abs=0.15)
-    assert f"Annotated: sites of the matrices in all of the genome: {len(sites_of(dense)):,}." in report.lines()
+    assert (
+        f"Annotated: sites of the matrices in all of the genome: {len(sites_of(dense)):,}; read as GFF3."
+        in report.lines()
+    )
 
 
 def test_the_two_of_a_pair_differ_in_the_site_alone(model, dense, tmp_path):

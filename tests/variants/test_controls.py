@@ -212,7 +212,7 @@ def test_phases(tmp_path):
     assert len(read_codons(silent, genome).position) == 20
     _, (overlapping,) = annotated(tmp_path, "A" * 400, (1, 31, "+", ".", ""), (31, 70, "+", ".", ""))
     assert read_codons(overlapping, genome) is None
-    assert read_codons(Transcript("one", "+", (0, 9)), genome) is None
+    assert read_codons(Transcript("one", "+", ((0, 9),)), genome) is None
 
 
 def test_unknown_bases_make_no_site(tmp_path):

@@ -292,6 +292,21 @@ def test_every_record_is_kept_in_order(single, genome, fasta, tmp_path):
     assert report.alleles["no_alt"] == 1
 
 
+@pytest.mark.parametrize("stride", [1, 6])
+def test_a_sequence_shorter_than_a_token_has_no_score(stride, tmp_path):
+    model = Model.from_pretrained(write_run(tmp_path / "run", LAYOUT, 6, stride), device="cpu")
+    (tmp_path / "g.fa").write_text(f">one\n{'ACGTTGCA' * 20}\n>tiny\nACG\n>short\nACGTA\n")
+    rows = [("one", 9, "A", "C"), ("tiny", 2, "C", "G"), ("short", 2, "C", "CTTTT"), ("one", 20, "TTG", "T")]
+    vcf = write_vcf(tmp_path / "a.vcf", [(name, at, ".", ref, alt, ".", ".", ".") for name, at, ref, alt in rows])
+    for distance in (False, True):
+        options = ScoreOptions(distance=distance)
+        score_vcf(model, vcf, tmp_path / "out.tsv", genome=tmp_path / "g.fa", options=options)
+        table = pd.read_csv(tmp_path / "out.tsv", sep="\t")
+        assert table["status"].tolist() == ["scored", "no_context", "no_context", "scored"]
+        for column in ["llr", "distance"][: 1 + distance]:
+            assert np.isfinite(table[column]).tolist() == [True, False, False, True]
+
+
 def test_header_lines_stay_whole(single, genome, fasta, tmp_path):
     header = HEADER.replace('"class"', '"one\u2028two\rthree\x0cfour"')
     vcf = tmp_path / "in.vcf"

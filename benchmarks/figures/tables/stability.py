@@ -67,6 +67,29 @@ TABLES = (
         files=(*code.CHECKPOINT, *_STORAGE, "tests/torture/*.py", "tests/fuzz/*.py"),
     ),
     Figure(
+        name="readers",
+        source="readers.csv",
+        key=("format",),
+        show=lines(
+            {
+                "format": "{format}",
+                "compared with": "{library}",
+                "files": "{files:,}",
+                "corrected": "{corrected}",
+                "inputs fuzzed": "{fuzzed:,}",
+                "differences that remain": "{remains}",
+            }
+        ),
+        command="python -m pytest tests/differential --hypothesis-profile=long; python -m tests.fuzz --seconds 540",
+        files=(
+            "dnar2mae/genome/readers.py",
+            "dnar2mae/genome/annotation*.py",
+            "dnar2mae/genome/gff.py",
+            "dnar2mae/genome/feature_tables.py",
+            "dnar2mae/genome/bed.py",
+        ),
+    ),
+    Figure(
         name="cell_speed",
         source="cells.csv",
         key=("what",),
