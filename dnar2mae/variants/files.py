@@ -305,9 +305,9 @@ class VcfFile:
             finally:
                 pysam.set_verbosity(before)
             return
-        # only these ends: other characters at which Python splits text may be part of a field
-        with open_maybe_gzip_text(self.path, newline="\n") as text:
-            yield _without_mark(text)
+        # by bytes: characters at which Python splits text may be part of a field, and a fault has its line
+        with open_maybe_gzip(self.path) as stream:
+            yield _without_mark(line.decode() for line in stream)
 
 
 def _without_mark(lines: Iterable[str]) -> Iterator[str]:
