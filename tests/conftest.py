@@ -23,7 +23,9 @@ jaxtyping.install_import_hook(
     "tests.type_check.check",
 )
 
-hypothesis.settings.register_profile("here", deadline=None)  # the first example may compile or wait for a core
+# the first example may compile or wait for a core; the same examples each time, so that a failure is of the code
+hypothesis.settings.register_profile("here", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=3000)  # --hypothesis-profile=long
 hypothesis.settings.load_profile("here")
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -189,6 +189,7 @@ class VcfFile:
             raise SequenceError(
                 f"{path}: no VCF header; the first line must be ##fileformat=VCFv4.x, and a #CHROM line must follow"
             )
+        self._end = self.header[-1][len(self.header[-1].rstrip("\r\n")) :]
         self._num_columns = len(self.header[-1].split("\t"))
         if not re.match(_HEAD + "[\t\r\n]", self.header[-1] + "\n"):
             raise self._fault(len(self.header), f"expected the line {_HEAD!r}...", self.header[-1])
@@ -220,7 +221,7 @@ class VcfFile:
                     raise self._fault(at, f"POS is a whole number, got {pos[:40]!r}", text)
                 alts = () if alt in (".", "") else tuple(allele or "." for allele in alt.split(","))
                 number += 1
-                yield Record(chrom, int(pos), name, ref or ".", alts, columns, line[len(text) :] or "\n")
+                yield Record(chrom, int(pos), name, ref or ".", alts, columns, line[len(text) :] or self._end)
 
     def has_field(self, name: str) -> bool:
         """Tell whether the header declares an INFO field of this name."""
