@@ -151,14 +151,14 @@ def plain_site(columns, longest_bp, sequences=SEQUENCES):
     alts = [] if alt in (".", "") else [allele.upper() for allele in alt.split(",")]
     names = [contig, f"chr{contig}", contig.removeprefix("chr"), *(["chrM"] if contig in ("M", "MT") else [])]
     name = next((n for n in names if n in sequences), None)
-    start, ref = int(position) - 1, ref.upper()
+    start, ref = int(position) - 1, ref.upper() or "."
     if name is None:
         return (), ["no_contig"] * len(alts), False
     whole = "".join(base if base in "ACGT" else "N" for base in sequences[name].upper())
     if start < 0 or start + len(ref) > len(whole):
         return (), ["outside"] * len(alts), False
     found = whole[start : start + len(ref)]
-    if not ref or {*ref, *found} - {*"ACGT"}:
+    if {*ref, *found} - {*"ACGT"}:
         return (), ["ref_unknown"] * len(alts), False
     if ref != found:
         return (), ["ref_mismatch"] * len(alts), True
