@@ -80,7 +80,9 @@ def refuse_inputs(outputs: Path | Iterable[Path], inputs: Iterable[str | Path | 
         If an output is an input.
     """
     for output in [outputs] if isinstance(outputs, Path) else outputs:
-        for given in filter(None, inputs):
+        for given in inputs:
+            if given is None:
+                continue
             path, target = Path(given).resolve(), output.resolve()
             # hard links have a path of their own
             if path.is_relative_to(target) or (path.exists() and target.exists() and path.samefile(target)):
