@@ -51,19 +51,21 @@ def run(argv: list[str]) -> int:
     import pandas as pd
 
     from dnar2mae.laboratory import covariance
+    from dnar2mae.modalities.registry import input_files
+    from dnar2mae.storage.safe_files import refuse_inputs
     from dnar2mae.theory import Masking
 
+    files = [command.out / name for name in ("covariance.npy", "curve.csv", "curve.png")]
+    refuse_inputs(files, (command.array, command.matrix, *input_files(command.run)))
     matrix, about = _matrix(command)
     masking = Masking(loss="masked", num_masks=command.num_masks)
     with progress_bar("the linear model's risks", None, at_once=True):
         opinions = covariance.opinions(matrix, command.aspects, masking)
     command.out.mkdir(parents=True, exist_ok=True)
-    np.save(command.out / "covariance.npy", matrix)
+    np.save(files[0], matrix)
     curve = pd.DataFrame([row for opinion in opinions for row in opinion.rows()])
-    curve.to_csv(command.out / "curve.csv", index=False, float_format="%.6g")
-    covariance.draw(
-        opinions, f"The linear model's opinion (masks per sample: {command.num_masks})", command.out / "curve.png"
-    )
+    curve.to_csv(files[1], index=False, float_format="%.6g")
+    covariance.draw(opinions, f"The linear model's opinion (masks per sample: {command.num_masks})", files[2])
     print(about, *map(covariance.describe, opinions), sep="\n")
     print("This is the linear model's opinion: Gaussian features, masked one by one, squared loss, no network.")
     print(f"Wrote covariance.npy, curve.csv and curve.png in {command.out}")

@@ -15,8 +15,8 @@ class EmbedCommand:
 
     Example: dnar2mae embed runs/first promoters.fa --out promoters.npy
 
-    A run of another modality takes files of that modality: dnar2mae embed runs/cells new.h5ad --out new.h5ad adds
-    obsm["X_dnar2mae"]. Of the options from --batch-tokens on, the others are for DNA only.
+    A run of another modality takes files of that modality: dnar2mae embed runs/cells new.h5ad --out embedded.h5ad
+    adds obsm["X_dnar2mae"]. Of the options from --batch-tokens on, the others are for DNA only.
     """
 
     model: Positional[Path]

@@ -27,6 +27,10 @@ class Mutagenesis:
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
 
+    def inputs(self) -> tuple[Path, ...]:
+        """Return what is read."""
+        return self.model, self.genome
+
     def draw(self) -> None:
         """Score and draw."""
         from dnar2mae.genome.store import Genome
@@ -56,6 +60,10 @@ class Embedding:
     method: Literal["pca", "umap"] = "pca"
     """umap needs the package umap-learn."""
 
+    def inputs(self) -> tuple[Path, ...]:
+        """Return what is read."""
+        return (self.embedding,)
+
     def draw(self) -> None:
         """Read and draw."""
         from dnar2mae.errors import ConfigError
@@ -79,6 +87,10 @@ class Runs:
     out: Path
     """PNG, SVG or PDF."""
 
+    def inputs(self) -> tuple[Path, ...]:
+        """Return what is read."""
+        return self.runs
+
     def draw(self) -> None:
         """Read and draw."""
         from dnar2mae.run.plot import plot_runs
@@ -95,6 +107,9 @@ Example: dnar2mae plot runs runs/r2mae runs/fixed15 --out laws.png"""
 def run(argv: list[str]) -> int:
     """Parse, draw, print the name of the file."""
     command = parse_subcommand(_COMMANDS, argv, prog="dnar2mae plot", description=_ABOUT)
+    from dnar2mae.storage.safe_files import refuse_inputs
+
+    refuse_inputs(command.out, command.inputs())
     command.draw()
     print(f"Wrote {command.out}")
     return 0

@@ -38,7 +38,7 @@ class ScoreVariantsCommand:
     """X.vcf or X.vcf.gz (the input with INFO fields R2MAE_*), or X.tsv (a line an allele; for a table, a row); of
     controls X.csv (a line a variant)."""
     vcf: Path | None = None
-    """VCF (plain or bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
+    """VCF (plain, gzip, bgzip), BCF, or TSV/CSV with chrom, pos (1-based), ref, alt; 1 and chr1 are the same contig."""
     controls: Path | None = None
     """GFF3, GTF, BED, GenBank or EMBL file to draw pairs from: a stop codon gained, a splice site broken or a start
     codon lost, each against the same change where it breaks nothing; prints AUROCs, those of k-mer counts too."""

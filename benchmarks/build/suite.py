@@ -18,7 +18,7 @@ from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.annotation import Annotation, read_annotation
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.store import Genome, open_genomes
-from dnar2mae.storage.safe_files import folder_written_whole
+from dnar2mae.storage.safe_files import folder_written_whole, refuse_inputs
 
 LEAST_EXAMPLES = {"train": 40, "dev": 10, "test": 10}
 """Examples of every class that a task needs."""
@@ -73,10 +73,11 @@ def build_suite(
     SequenceError
         A file breaks its format, or no task has enough examples.
     ConfigError
-        A setting does not fit the genome, or ``out`` is in use.
+        A setting does not fit the genome, or ``out`` is in use or holds an input.
     """
     if out.exists() and not (overwrite and (out / CUSTOM_FILE).is_file()):
         raise ConfigError(f"--out {out} exists; --overwrite replaces a suite")
+    refuse_inputs(out, (genome_path, annotation_path))
     (genome,) = open_genomes([genome_path], config.assembly_report)
     annotation = read_annotation(annotation_path, genome)
     regions = partition(genome, config)

@@ -1,4 +1,4 @@
-"""Sequence files as a stream of letters, told apart by content: FASTA (also at the end of a GFF3), GenBank, EMBL, .2bit."""
+"""Sequence files as a stream of letters, told by content: FASTA (also at the end of a GFF3), GenBank, EMBL, .2bit."""
 
 import re
 import warnings

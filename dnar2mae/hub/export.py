@@ -17,7 +17,7 @@ from dnar2mae.models.modernbert import has_form
 from dnar2mae.run.config_file import read_config
 from dnar2mae.run.exported import to_config, to_weights
 from dnar2mae.run.result import verdicts
-from dnar2mae.storage.safe_files import folder_written_whole
+from dnar2mae.storage.safe_files import folder_written_whole, refuse_inputs
 from dnar2mae.tokenizers.kmer_json import write_tokenizer
 
 _WINDOWS = 16
@@ -85,6 +85,8 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
     ------
     RunError
         If the source cannot be read, its objective is ``mae``, or ``to`` is in use or cannot be written.
+    ConfigError
+        If ``to`` is the source or holds it.
     """
     model, to = Model.from_pretrained(source, device="cpu"), Path(to)
     if model.module.decoder is not None:
@@ -94,6 +96,7 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
             raise RunError(f"{to}: not empty; replace it with --overwrite or choose another --to")
         if not (to / "config.json").is_file():
             raise RunError(f"{to}: not an exported model, so --overwrite will not remove it")
+    refuse_inputs(to, (source,), "--to")
     max_tokens = model.tokenizer.num_tokens(model.window_bp)
     with raising(RunError, f"{to}: cannot write the model", OSError, SafetensorError):
         with folder_written_whole(to) as partial:

@@ -16,7 +16,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.inference.loading import TrainedModel, load
 from dnar2mae.modalities.contract import Embeddings
 from dnar2mae.modalities.options import EmbedOptions
-from dnar2mae.storage.safe_files import output_file, written_whole
+from dnar2mae.storage.safe_files import output_file, refuse_inputs, written_whole
 
 _CHUNK_ROWS = 4096
 _PACKAGES = {".npy": "numpy", ".parquet": "pyarrow", ".h5ad": "anndata"}
@@ -71,6 +71,9 @@ def embed(
     """
     path, out = Path(path), Path(out)
     _check_output(out)
+    refuse_inputs(
+        (out, out.with_suffix(".tsv")) if out.suffix == ".npy" else out, (path, getattr(options, "genome", None))
+    )
     trained = model if isinstance(model, TrainedModel) else load(model, device=device)
     fitting = _fitting(options or EmbedOptions(), trained)
     source = trained.modality.read_with(path, fitting)

@@ -28,7 +28,7 @@ class TrainedModel:
     modality: Modality
     """Its modality, without the training data."""
     model: MaskedModel
-    """The network, in evaluation mode, on its device, in fp32."""
+    """The network, in evaluation mode, on its device, in fp32; its parameters are trainable."""
     source: str
     """The path it was read from, or another description."""
 
@@ -121,4 +121,5 @@ def _network(config: PretrainConfig, modality: Modality) -> MaskedModel:
 
 
 def _ready(model: MaskedModel, device: torch.device) -> MaskedModel:
-    return model.to(device).eval().requires_grad_(False)
+    # parameters stay trainable, so that ``model.train()`` is all that fine-tuning takes: inference turns gradients off
+    return model.to(device).eval()

@@ -58,7 +58,7 @@ class Model:
 
     @property
     def module(self) -> MaskedModel:
-        """The network, in evaluation mode, on its device, in fp32."""
+        """The network, in evaluation mode, on its device, in fp32; its parameters are trainable."""
         return self.trained.model
 
     @property
@@ -87,7 +87,7 @@ class Model:
 
     def embed(
         self,
-        sequences: Sequence[str | UInt8[np.ndarray, " _"]],
+        sequences: str | Sequence[str | UInt8[np.ndarray, " _"]],
         *,
         pool: str = "mean",
         layer: int = -1,
@@ -101,7 +101,7 @@ class Model:
         Parameters
         ----------
         sequences
-            DNA, any case, IUPAC codes read as N; or arrays of genome codes.
+            DNA, any case, IUPAC codes read as N; or arrays of genome codes. One string is one sequence.
         pool, layer, both_strands, window_bp, batch_tokens
             As in :class:`DnaEmbedOptions`.
         progress
@@ -126,6 +126,7 @@ class Model:
             window_bp=window_bp,
             batch_tokens=batch_tokens,
         )
+        sequences = [sequences] if isinstance(sequences, str) else sequences  # not its letters, one by one
         codes = [encode_text(s, f"sequence {i}, ") if isinstance(s, str) else s for i, s in enumerate(sequences, 1)]
         total = sum(self.tokenizer.num_tokens(len(c)) for c in codes) * (1 + both_strands)
         with progress_bar("embedding", total, show=progress) as bar:

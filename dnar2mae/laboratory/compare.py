@@ -17,9 +17,9 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun, plan_cells, with_controls
 from dnar2mae.laboratory.results import loss_rows, probe_rows, variant_rows, write_report
-from dnar2mae.modalities.registry import build_modality
+from dnar2mae.modalities.registry import build_modality, input_files
 from dnar2mae.run.directory import RunDirectory
-from dnar2mae.storage.safe_files import written_whole
+from dnar2mae.storage.safe_files import refuse_inputs, written_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +71,7 @@ def compare(
         raise ConfigError("--laws must name at least one law")
     if out.exists() and not (out.is_dir() and ((out / "runs").is_dir() or not any(out.iterdir()))):
         raise RunError(f"{out}: not empty and no comparison; choose another --out")
+    refuse_inputs([out / name for name in ("compare.csv", "report.md", "compare.png")], input_files(config))
     everything, added = with_controls(laws)
     modality = build_modality(config)
     tokens, anchor_stride = modality.layout.tokens, modality.vocabulary.anchor_stride

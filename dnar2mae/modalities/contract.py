@@ -208,7 +208,6 @@ class Modality(ABC):
         anndata.AnnData(vectors, obs=described, var=dimensions).write_h5ad(out)
 
 
-@torch.inference_mode()
 def _pooled(
     model: MaskedModel, source: FiniteSource, batch_tokens: int | None, progress: bool
 ) -> Iterator[Float[np.ndarray, "_ W"]]:
@@ -217,7 +216,8 @@ def _pooled(
     size = max(tokens // max(model.layout.tokens, 1), 1)
     with progress_bar("embedding", len(source), show=progress) as bar:
         for batch in batches_of(source, np.arange(len(source)), size):
-            vectors = model.pooled(batch.to(device))
-            vectors[~batch.maskable.any(1)] = torch.nan
+            with torch.inference_mode():  # not over the yield, where it would reach the caller
+                vectors = model.pooled(batch.to(device))
+                vectors[~batch.maskable.any(1)] = torch.nan
             yield vectors.cpu().numpy()
             bar.advance(len(batch.tokens))

@@ -109,6 +109,13 @@ def build_modality(config: PretrainConfig, saved: "Path | None" = None) -> "Moda
     return pkgutil.resolve_name(modality_spec(config.modality).modality)(config, saved)
 
 
+def input_files(config: PretrainConfig) -> tuple[str, ...]:
+    """Return the paths that a run reads: its data and, if one is named, the file of its tokenizer."""
+    paths = getattr(config.data, modality_spec(config.modality).paths)
+    tokenizer = getattr(config.tokenizer, "file", None)
+    return (*((paths,) if isinstance(paths, str) else paths), *((tokenizer,) if tokenizer else ()))
+
+
 def saved_files() -> set[str]:
     """Return the names of all files that any modality saves into a run directory."""
     names: set[str] = set()

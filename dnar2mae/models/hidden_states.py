@@ -13,7 +13,6 @@ from dnar2mae.models.masked import MaskedModel
 from dnar2mae.models.mlp import Mlp
 
 
-@torch.inference_mode()
 def hidden_states(
     module: MaskedModel,
     tokens: Sequence[Int[np.ndarray, " _"]],
@@ -56,7 +55,9 @@ def hidden_states(
             padded[row, : lengths[row]] = tokens[i]
         valid = np.arange(lengths.max()) < lengths[:, None]
         mask = None if valid.all() else torch.from_numpy(valid).to(device)
-        yield members, layer_outputs(module, torch.from_numpy(padded).to(device), mask, [layer % (depth + 1)])[0]
+        with torch.inference_mode():  # not over the yield, where it would reach the caller
+            hidden = layer_outputs(module, torch.from_numpy(padded).to(device), mask, [layer % (depth + 1)])[0]
+        yield members, hidden
 
 
 def tokens_at_once(device: torch.device) -> int:

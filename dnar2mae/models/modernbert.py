@@ -104,6 +104,10 @@ def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) ->
         "embedding_dropout": 0.0,
         "mlp_dropout": 0.0,
         "classifier_pooling": "mean",
+        # a label [UNK], which collators draw where they are not told that an N is special, does not count in the loss:
+        # it is never predicted, its logit being that of no real token. With labels, logits then have one row a label.
+        "sparse_prediction": True,
+        "sparse_pred_ignore_index": vocabulary.unk_id,
         "pad_token_id": vocabulary.pad_id,
         "sep_token_id": tokenizer.tokens().index("[SEP]"),
         "bos_token_id": None,

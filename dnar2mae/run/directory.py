@@ -11,10 +11,10 @@ from pathlib import Path
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError, raising
-from dnar2mae.modalities.registry import modality_spec, saved_files
+from dnar2mae.modalities.registry import input_files, modality_spec, saved_files
 from dnar2mae.run.config_file import flatten, read_config, write_config
 from dnar2mae.run.environment import JOB, environment
-from dnar2mae.storage.safe_files import lock, write_whole
+from dnar2mae.storage.safe_files import lock, refuse_inputs, write_whole
 
 _MAY_CHANGE = {
     "micro_batch",
@@ -76,6 +76,8 @@ class RunDirectory:
         RunError
             If the folder is in use without ``resume`` or ``overwrite``, has something else than a run in it,
             cannot be written, or ``resume`` is given with settings that change the result.
+        ConfigError
+            If overwriting would remove an input.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: the output must be a folder, but a file has that name")
@@ -90,6 +92,8 @@ class RunDirectory:
             )
         elif in_use and not self._is_run():
             raise RunError(f"{self.path}: holds no dnar2mae run, so --overwrite will not remove it")
+        if overwrite:
+            refuse_inputs(self._entries(), input_files(config))
         existing = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
         if not os.access(existing, os.W_OK):
             raise RunError(f"{self.path}: {existing} is not writable; choose another --out")
@@ -204,14 +208,18 @@ class RunDirectory:
             if data:
                 write_whole(self.data_file, data + "\n")
 
+    def _entries(self) -> list[Path]:
+        """Return what there is of a run's files that overwriting removes."""
+        # What any modality saves: the configuration that says which one it was may be damaged.
+        return [entry for pattern in (*_WRITTEN, *saved_files()) for entry in self.path.glob(pattern)]
+
     def _clear(self) -> None:
         """Remove the earlier run's files.
 
         Configuration and environment stay until they are replaced: if this process is killed in between, the folder
         is still known as a run and can be overwritten again.
         """
-        # What any modality saves: the configuration that says which one it was may be damaged.
-        for entry in [entry for pattern in (*_WRITTEN, *saved_files()) for entry in self.path.glob(pattern)]:
+        for entry in self._entries():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:

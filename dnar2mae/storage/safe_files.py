@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,6 +62,33 @@ def output_file(out: Path) -> Iterator[Path]:
             yield partial
 
 
+def refuse_inputs(outputs: Path | Iterable[Path], inputs: Iterable[str | Path | None], flag: str = "--out") -> None:
+    """Refuse to write over what is read, by whatever path or link it is reached.
+
+    Parameters
+    ----------
+    outputs
+        Files that will be written, or folders that will be replaced whole: these must not hold an input either.
+    inputs
+        Files and folders that are read; None for one that was not given.
+    flag
+        The setting that names the output.
+
+    Raises
+    ------
+    ConfigError
+        If an output is an input.
+    """
+    for output in [outputs] if isinstance(outputs, Path) else outputs:
+        for given in inputs:
+            if given is None:
+                continue
+            path, target = Path(given).resolve(), output.resolve()
+            # hard links have a path of their own
+            if path.is_relative_to(target) or (path.exists() and target.exists() and path.samefile(target)):
+                raise ConfigError(f"{flag} must not write over an input: {output} is {given} or holds it")
+
+
 @contextmanager
 def folder_written_whole(folder: Path) -> Iterator[Path]:
     """Yield an empty folder to fill, which replaces ``folder`` in the end and is removed if there was an error."""
@@ -72,8 +99,12 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         _clear_name(partial)
         partial.mkdir(parents=True)
         yield partial
+        # the new folder's mode shows the umask, to which some writers (safetensors) pay no heed
+        readable = partial.stat().st_mode & 0o666
         # bytes first, then the name: a power cut after the rename must not leave an incomplete folder
         for file in partial.rglob("*"):
+            if file.is_file():
+                file.chmod(readable)
             flush(file)
         flush(partial)
         old = _hide(folder)

@@ -102,8 +102,12 @@ class FileTokenizer:
         return [self._encoded(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
     def decode(self, ids: Integer[np.ndarray, " T"]) -> str:
-        """Return the text of tokens, specials left out."""
-        return self._tokenizer.decode([int(self._file_id[i]) for i in np.asarray(ids)], skip_special_tokens=True)
+        """Return the text of tokens, specials left out; of nucleotides without spaces, whatever the file's decoder."""
+        ids = np.asarray(ids)
+        if self.letters:
+            names = [self._tokenizer.id_to_token(int(self._file_id[i])) for i in ids[self.vocabulary.is_real(ids)]]
+            return "".join(map(_bare, names))
+        return self._tokenizer.decode([int(self._file_id[i]) for i in ids], skip_special_tokens=True)
 
     def tokens(self) -> list[str]:
         """Return every token's text, in the order of the ids."""
@@ -138,9 +142,7 @@ class FileTokenizer:
     def _is_real(self, text: str) -> bool:
         if self.letters is None:
             return True
-        for mark in _MARKS:
-            text = text.removeprefix(mark)
-        return bool(text) and set(text) <= set(self.letters)
+        return bool(_bare(text)) and set(_bare(text)) <= set(self.letters)
 
     def _encoded(self, text: str, encoding: Any) -> Encoded:
         ids = self._new_id[np.array(encoding.ids, np.int64)]
@@ -151,6 +153,13 @@ class FileTokenizer:
             # what the tokenizer drops at the end of the text counts with the last token
             ends[-1] = len(text.encode())
         return Encoded(ids, np.diff(ends, prepend=0))
+
+
+def _bare(text: str) -> str:
+    """Return a token's text without the mark that says where in a word it stands."""
+    for mark in _MARKS:
+        text = text.removeprefix(mark)
+    return text
 
 
 def _parse(content: str, name: str) -> tuple[Any, str | None]:

@@ -80,13 +80,15 @@ def to_tokenizers(tokenizer: KmerTokenizer) -> Any:
     Tokens that do not overlap are cut by one regular expression. Overlapping ones are grown: a space goes between
     any two bases, then each token takes its (m+1)-th letter from the m-th of the token after it, one regular
     expression for each m < k and each letter; then unfinished tokens, and those between two strides, are dropped.
+    Decoded, tokens stand side by side without spaces, and of overlapping ones all but the last give ``stride`` bases.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     k, stride = tokenizer.k, tokenizer.stride
     replace: list[tuple[Any, str]] = [(Regex(r"\s+"), ""), *((a, b) for a, b in ("aA", "cC", "gG", "tT", "uT", "UT"))]
     # the matches are the tokens, and what lies between two of them (bases left over at the end) is removed
     cut = pre_tokenizers.Split(Regex(f".{{{k}}}"), "removed", invert=True)
+    joined: list[Any] = [decoders.Fuse()]
     if stride < k:
         # one base a token, apart by spaces; a letter that is no base must be one of those that tokens grow by
         replace += [(Regex("[^ACGT]"), "N"), (Regex("(?<=.)(?=.)"), " ")]
@@ -99,8 +101,13 @@ def to_tokenizers(tokenizer: KmerTokenizer) -> Any:
         # there is a token at every base by now: of each stride, all but the first are removed
         between = f" (?:{_LETTER}{{{k}}}(?: |$)){{1,{stride - 1}}}" if stride > 1 else " "
         cut = pre_tokenizers.Split(Regex(between), "removed")
+        # a space before each token; then, where another one follows, all but the first bases of a token are removed
+        rest = f"(?<= {_LETTER}{{{stride}}}){_LETTER}{{{k - stride}}} (?={_LETTER})"
+        joined = [decoders.Replace(Regex("^"), " "), *joined, decoders.Replace(Regex(rest), "")]
+        joined.append(decoders.Replace(" ", ""))
     built = Tokenizer(models.WordLevel({t: i for i, t in enumerate(tokenizer.tokens())}, unk_token="[UNK]"))
     built.normalizer = normalizers.Sequence([normalizers.Replace(*pair) for pair in replace])
     built.pre_tokenizer = cut
+    built.decoder = decoders.Sequence(joined)
     built.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in SPECIAL_TOKENS])
     return built

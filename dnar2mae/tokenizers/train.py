@@ -12,7 +12,7 @@ from typing import Any, Literal
 from dnar2mae.config import Positional
 from dnar2mae.errors import ConfigError, DataError, raising, require, require_choices
 from dnar2mae.storage.progress import progress_bar
-from dnar2mae.storage.safe_files import write_whole
+from dnar2mae.storage.safe_files import refuse_inputs, write_whole
 
 SPECIAL_TOKENS = ("[PAD]", "[MASK]", "[UNK]", "[CLS]", "[SEP]")
 _NUM_BYTES = 256
@@ -77,8 +77,9 @@ def train_tokenizer(config: TokenizerTraining, chunks: Iterator[str]) -> int:
     Raises
     ------
     Dnar2maeError
-        If the input is missing, wrong or empty, or the file exists or cannot be written.
+        If the input is missing, wrong or empty, or the file exists, is an input, or cannot be written.
     """
+    refuse_inputs(config.out, config.paths)
     if config.out.exists() and not config.overwrite:
         raise ConfigError(f"--out {config.out} exists; give --overwrite to replace it")
     train = {"bpe": _bpe, "wordpiece": _word_piece, "unigram": _unigram}[config.kind]

@@ -17,7 +17,7 @@ _OPTIONAL = {
     "triton": "masking kernels on CUDA; comes with the package on Linux",
 }
 _EXTRAS = {
-    "variants": ("pysam", "reads and writes VCF and BCF files"),
+    "variants": ("pysam", "reads BCF files"),
     "regions": ("pyfaidx", "reads genome.fa:chr1:1001-2000 by the index of samtools"),
     "remote": ("fsspec", "reads from https:// (s3:// with s3fs, gs:// with gcsfs)"),
     "zstd": ("zstandard", "reads .zst files"),

@@ -12,9 +12,9 @@ from dnar2mae.genome.annotation import read_lines
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.motifs import Motifs, breaking
 from dnar2mae.genome.store import Genome
+from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.control_sites import CLEARANCE_BP, Control, Sites
 from dnar2mae.variants.matrix_ratios import MATRICES, matrix_ratios
-from dnar2mae.variants.scores import Variant
 
 
 class BindingSites:

@@ -7,9 +7,9 @@ from jaxtyping import Int64
 
 from dnar2mae.genome.alphabet import SOFT_MASK, decode
 from dnar2mae.random import Stream, draw
+from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.binding_sites import BindingSites
 from dnar2mae.variants.control_sites import CONTROLS, FLANK_BP, AnnotatedBases, Control, Sites
-from dnar2mae.variants.scores import Variant
 
 REACH_BP = 5000
 """Farthest that the two of a pair lie apart: an isochore or an operon, not half the chromosome."""

@@ -11,7 +11,7 @@ from dnar2mae.genome.annotation import Transcript
 from dnar2mae.genome.codons import STANDARD_CODE, STARTS, Codons, makes_stop, read_codons
 from dnar2mae.genome.intervals import Intervals
 from dnar2mae.genome.store import Genome
-from dnar2mae.variants.scores import Variant
+from dnar2mae.variants.alleles import Variant
 
 Control = Literal["stop_gained", "splice_broken", "start_lost", "site_broken"]
 CONTROLS: tuple[Control, ...] = get_args(Control)

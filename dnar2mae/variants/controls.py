@@ -21,13 +21,14 @@ from dnar2mae.inference import Model
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.scoring.intervals import Interval, evaluate_groups
 from dnar2mae.storage.progress import progress_bar
-from dnar2mae.storage.safe_files import output_file, write_whole
+from dnar2mae.storage.safe_files import output_file, refuse_inputs, write_whole
+from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.binding_sites import BindingSites
 from dnar2mae.variants.control_pairs import ControlVariant, draw_pairs
 from dnar2mae.variants.control_sites import AnnotatedBases, Control
 from dnar2mae.variants.count_ratios import ONE_SIDED, TWO_SIDED, count_ratios
 from dnar2mae.variants.matrix_ratios import MATRICES
-from dnar2mae.variants.scores import ScoreOptions, Variant, score_variants
+from dnar2mae.variants.scores import ScoreOptions, score_variants
 
 _BLOCK = 256  # variants scored together
 _COLUMNS = {MATRICES: "matrices_llr", "model": "llr", TWO_SIDED: "two_sided_llr", ONE_SIDED: "one_sided_llr"}
@@ -134,7 +135,7 @@ def score_controls(
     Raises
     ------
     ConfigError
-        If ``out`` does not end in .csv or cannot be written.
+        If ``out`` does not end in .csv, cannot be written, or is an input.
     SequenceError
         If a file cannot be used, or there is no pair.
     RunError
@@ -143,6 +144,7 @@ def score_controls(
     started, out = time.monotonic(), Path(out)
     score, options = score or ScoreOptions(), options or ControlOptions()
     require(out.suffix == ".csv", "out", "a file whose name ends in .csv", out)
+    refuse_inputs((out, out.with_suffix(".json")), (genome, annotation, matrices))
     if model.module.decoder is not None:
         raise RunError(f"{model.source}: scoring variants needs a model of --model.objective mlm, got mae")
     modality, number, is_of_run = _division(model, Path(genome))

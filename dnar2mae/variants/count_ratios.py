@@ -10,7 +10,7 @@ from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.genome.masked_bases import MaskedBases
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.two_sided import TwoSidedCounts
-from dnar2mae.variants.scores import Variant
+from dnar2mae.variants.alleles import Variant
 
 _ORDER = 10
 _Ratios = Float64[np.ndarray, " N"]

@@ -1,16 +1,18 @@
-"""Read variants of VCF files, by pysam, and of tables; write them scored, as they were or as a line an allele."""
+"""Read variants of VCF files and tables; write them scored, all else as it was, or as a line an allele."""
 
 import csv
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnar2mae.errors import ConfigError, SequenceError, needing, raising
-from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip_text
+from dnar2mae.errors import ConfigError, Dnar2maeError, SequenceError, needing, raising, reason
+from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, open_maybe_gzip_text
 from dnar2mae.storage.safe_files import output_file
 from dnar2mae.variants.scores import Scores
 
@@ -28,6 +30,13 @@ _COLUMNS = {
     "alt": ("alt", "alternative", "alternate", "alternate_allele"),
 }
 """Names of the columns that are needed, in any case; the first that a table has is taken."""
+_HEAD = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+_DIGITS = re.compile("[0-9]{1,18}")
+# a column of whole numbers in which one is missing comes out of pandas as 12345.0
+_WHOLE = re.compile(r"([0-9]{1,18})(?:\.0*)?")
+_MISSING = ("", ".", "-", "na", "nan", "n/a", "none", "null")
+# of a header line such as ##INFO=<ID=AF,Number=A,Type=Float,Description="a, b">
+_ATTRIBUTE = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
 
 
 def _columns(scores: Scores, statuses: Sequence[str], missing: str, *, distance: bool) -> list[Sequence[str]]:
@@ -40,20 +49,27 @@ def _names(distance: bool) -> list[str]:
     return [name for name in FIELDS if distance or name != "R2MAE_DIST"]
 
 
-class Row(NamedTuple):
-    """A line of a table, with the attributes of a VCF record."""
+class Record(NamedTuple):
+    """A line of a VCF file or of a table."""
 
     chrom: str
-    pos: int
-    start: int
+    pos: int | None
+    """First reference base, 1-based; None where a table leaves it out."""
+    id: str
     ref: str
     alts: tuple[str, ...]
-    values: list[str]
-    """All columns."""
+    """Alternative alleles as written, but none for ``.``; a table's ``-`` is an empty allele."""
+    columns: list[str]
+    """All columns as they are in the file."""
+    end: str = "\n"
+    """End of the line."""
 
 
 class VariantTable:
     """A TSV or CSV file, plain or gzip, with the columns chrom, pos (1-based, as in VCF), ref and alt.
+
+    The alleles ``-`` are read as Ensembl and VEP write them: ALT ``-`` deletes REF, and with REF ``-``, ALT is inserted
+    before the base at ``pos``. Where ``pos`` is missing (``NA``), the line stays and has no score.
 
     Parameters
     ----------
@@ -79,13 +95,13 @@ class VariantTable:
                 raise SequenceError(f"{path}: expected a column {' or '.join(aliases)}, got {', '.join(names)[:200]}")
             self._index[wanted] = indices[0]
 
-    def records(self) -> Iterator[Row]:
+    def records(self) -> Iterator[Record]:
         """Yield the lines in order.
 
         Raises
         ------
         SequenceError
-            If a line has too few columns or a position is no number.
+            If a line has too few columns or a position is neither a number nor missing.
         """
         with self._lines() as lines:
             next(lines)
@@ -93,18 +109,20 @@ class VariantTable:
                 if len(values) != len(self.header):
                     raise SequenceError(f"{self.path}:{number}: expected {len(self.header)} columns, got {len(values)}")
                 chrom, pos, ref, alt = (values[self._index[name]].strip() for name in _COLUMNS)
-                if not pos.isdecimal():
+                whole = _WHOLE.fullmatch(pos)
+                if not whole and pos.lower() not in _MISSING:
                     raise SequenceError(f"{self.path}:{number}: a position is a whole number from 1, got {pos!r}")
-                alts = () if alt in ("", ".") else tuple(alt.split(","))
-                yield Row(chrom, int(pos), int(pos) - 1, ref, alts, values)
+                ref, *alts = ("" if allele == "-" else allele for allele in (ref, *alt.split(",")))
+                place = int(whole[1]) if whole else None
+                yield Record(chrom, place, ".", ref, () if alt in ("", ".") else tuple(alts), values)
 
     def has_field(self, name: str) -> bool:
         """Tell whether there is a column of this name."""
         return name in self.header
 
-    def label(self, record: Row, name: str, allele: int) -> str | None:
+    def label(self, record: Record, name: str, allele: int) -> str | None:
         """Return the value of a column."""
-        return record.values[self.header.index(name)]
+        return record.columns[self.header.index(name)]
 
     @contextmanager
     def writer(self, out: Path, *, distance: bool, source: str) -> "Iterator[_TableWriter]":
@@ -128,7 +146,7 @@ class VariantTable:
             raising(SequenceError, f"{self.path}: cannot be read as a table", *damage),
             open_maybe_gzip_text(self.path, newline="") as text,
         ):
-            yield csv.reader(text, delimiter=self.delimiter)
+            yield csv.reader(_without_mark(text), delimiter=self.delimiter)
 
 
 class _TableWriter:
@@ -138,15 +156,15 @@ class _TableWriter:
         self._distance = distance
         self._writer.writerow([*(header[i] for i in self._kept), *_names(distance)])
 
-    def write(self, record: Row, scores: Scores, statuses: Sequence[str]) -> None:
+    def write(self, record: Record, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the line; values of several alternative alleles are joined by commas."""
         columns = _columns(scores, statuses, "NA", distance=self._distance)
         added = [",".join(values) for values in columns] if statuses else ["NA"] * (len(columns) - 1) + ["no_alt"]
-        self._writer.writerow([*(record.values[i] for i in self._kept), *added])
+        self._writer.writerow([*(record.columns[i] for i in self._kept), *added])
 
 
 class VcfFile:
-    """A VCF (plain or bgzip) or BCF file.
+    """A VCF file, plain, gzip or bgzip, whose lines are kept as they are; or BCF, as pysam prints it.
 
     Parameters
     ----------
@@ -156,16 +174,28 @@ class VcfFile:
     Raises
     ------
     SequenceError
-        If pysam is missing, or the file is, has no header, or is gzip but not bgzip.
+        If it cannot be read or has no header, or it is BCF and pysam is missing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _reading(path) as pysam, pysam.VariantFile(str(path)) as file:
-            self.header = str(file.header)
+        self.header: list[str] = []
+        with self._reading(), self._lines() as lines:
+            for line in lines:
+                self.header.append(line)
+                if not line.startswith("##"):
+                    break
+        if not self.header or not self.header[0].startswith("##fileformat=VCF"):
+            raise SequenceError(
+                f"{path}: no VCF header; the first line must be ##fileformat=VCFv4.x, and a #CHROM line must follow"
+            )
+        self._end = self.header[-1][len(self.header[-1].rstrip("\r\n")) :]
+        self._num_columns = len(self.header[-1].split("\t"))
+        if not re.match(_HEAD + "[\t\r\n]", self.header[-1] + "\n"):
+            raise self._fault(len(self.header), f"expected the line {_HEAD!r}...", self.header[-1])
 
-    def records(self) -> Iterator[Any]:
-        """Yield the records as pysam reads them.
+    def records(self) -> Iterator[Record]:
+        """Yield the records in order.
 
         Raises
         ------
@@ -173,28 +203,40 @@ class VcfFile:
             If the file is damaged.
         """
         number = 0
-        with (
-            _reading(self.path, lambda: f" after {number} records") as pysam,
-            pysam.VariantFile(str(self.path)) as file,
-        ):
-            for record in file:
-                str(record)  # fails on text that is not UTF-8
+
+        def before() -> str:
+            return f" after {number} records"
+
+        with self._reading(before), self._lines() as lines:
+            for at, line in enumerate(lines, 1):
+                text = line.rstrip("\r\n")
+                if at <= len(self.header) or not text:
+                    continue
+                columns = text.split("\t")
+                if len(columns) != self._num_columns:
+                    what = f"expected {self._num_columns} columns, separated by tabs, as in the #CHROM line"
+                    raise self._fault(at, f"{what}, got {len(columns)}", text)
+                chrom, pos, name, ref, alt, *_ = columns
+                if not _DIGITS.fullmatch(pos):
+                    raise self._fault(at, f"POS is a whole number, got {pos[:40]!r}", text)
+                alts = () if alt in (".", "") else tuple(allele or "." for allele in alt.split(","))
                 number += 1
-                yield record
+                yield Record(chrom, int(pos), name, ref or ".", alts, columns, line[len(text) :] or self._end)
 
     def has_field(self, name: str) -> bool:
         """Tell whether the header declares an INFO field of this name."""
-        return f"##INFO=<ID={name}," in self.header
+        return self._number(name) is not None
 
-    def label(self, record: Any, name: str, allele: int) -> str | None:
+    def label(self, record: Record, name: str, allele: int) -> str | None:
         """Return the value of an INFO field, the allele's own for Number=A; a flag is 1 where it is set and 0 else."""
-        number = record.header.info[name].number
-        if number == 0:
-            return str(int(name in record.info))
-        value = record.info.get(name)
+        found = dict(item.partition("=")[::2] for item in record.columns[7].split(";"))
+        number, value = self._number(name), found.get(name)
+        if number == "0":
+            return str(int(value is not None))
         if number == "A" and value is not None:
-            value = value[allele]
-        return None if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            values = value.split(",")
+            value = values[allele] if allele < len(values) else None
+        return None if value in (".", None) else value
 
     @contextmanager
     def writer(self, out: Path, *, distance: bool, source: str) -> "Iterator[_AlleleTable | _Vcf]":
@@ -214,63 +256,94 @@ class VcfFile:
         ConfigError
             If the suffix is unknown or the file cannot be written.
         """
-        from pysam import BGZFile
+        from Bio.bgzf import BgzfWriter
 
         if not out.name.endswith((".vcf", ".vcf.gz", ".tsv")):
             raise ConfigError(f"--out must end in .vcf, .vcf.gz or .tsv, got {out}")
         with (
             output_file(out) as partial,
-            BGZFile(str(partial), "wb", None) if out.suffix == ".gz" else partial.open("wb") as file,
+            closing(BgzfWriter(str(partial), "wb")) if out.suffix == ".gz" else partial.open("wb") as file,
         ):
             yield _AlleleTable(file, distance) if out.suffix == ".tsv" else _Vcf(file, self.header, distance, source)
 
+    def _fault(self, line: int, what: str, text: str) -> SequenceError:
+        short = text.rstrip("\r\n")
+        return SequenceError(f"{self.path}: line {line}: {what}: {short[:60]}{'...' * (len(short) > 60)}")
 
-@contextmanager
-def _reading(vcf: Path, position: Callable[[], str] = str) -> Iterator[Any]:
-    """Silence htslib's own messages, and turn pysam's errors into one line."""
-    with needing(f"{vcf}: reading VCF", "pysam", "dnar2mae[variants]", SequenceError):
-        import pysam
-    before = pysam.set_verbosity(0)
-    try:
-        yield pysam
-    except NotImplementedError as error:
-        raise SequenceError(f"{vcf}: gzip but not bgzip; run: gunzip -c {vcf} | bgzip > fixed.vcf.gz") from error
-    except UnicodeDecodeError as error:
-        raise SequenceError(f"{vcf}: not UTF-8 text{position()}: {error}") from error
-    except ValueError as error:
-        raise SequenceError(
-            f"{vcf}: no VCF header; the first line must be ##fileformat=VCFv4.x, and a #CHROM line must follow"
-        ) from error
-    except OSError as error:
-        raise SequenceError(f"{vcf}: cannot be read{position()}: {error.strerror or error}") from error
-    finally:
-        pysam.set_verbosity(before)
+    def _number(self, name: str) -> str | None:
+        """Return the ``Number`` by which the header declares an INFO field; None where it does not."""
+        for line in self.header:
+            if line.startswith("##INFO=<"):
+                about = dict(_ATTRIBUTE.findall(line.removeprefix("##INFO=<")))
+                if about.get("ID") == name:
+                    return about.get("Number", ".")
+        return None
+
+    @contextmanager
+    def _reading(self, position: Callable[[], str] = str) -> Iterator[None]:
+        """Turn errors of reading into one line."""
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise SequenceError(f"{self.path}: not UTF-8 text{position()}: {error}") from error
+        except (*READ_ERRORS, ValueError) as error:
+            if isinstance(error, Dnar2maeError):
+                raise
+            raise SequenceError(f"{self.path}: cannot be read{position()}: {reason(error)}") from error
+
+    @contextmanager
+    def _lines(self) -> Iterator[Iterator[str]]:
+        """Open the file as lines of VCF with their ends."""
+        with open_maybe_gzip(self.path) as stream:
+            is_bcf = stream.read(3) == b"BCF"
+        if is_bcf:
+            with needing(f"{self.path}: reading BCF", "pysam", "dnar2mae[variants]", SequenceError):
+                import pysam
+            before = pysam.set_verbosity(0)  # htslib prints messages of its own
+            try:
+                with pysam.VariantFile(str(self.path)) as file:
+                    yield chain(str(file.header).splitlines(keepends=True), map(str, file))
+            finally:
+                pysam.set_verbosity(before)
+            return
+        # by bytes: characters at which Python splits text may be part of a field, and a fault has its line
+        with open_maybe_gzip(self.path) as stream:
+            yield _without_mark(line.decode() for line in stream)
+
+
+def _without_mark(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines without the byte order mark that programs under Windows put before a text."""
+    for number, line in enumerate(lines):
+        yield line if number else line.removeprefix("\ufeff")
 
 
 class _Vcf:
     """The input's lines with INFO fields added; fields of the same name from an earlier scoring are replaced."""
 
-    def __init__(self, file: Any, header: str, distance: bool, source: str) -> None:
+    def __init__(self, file: Any, header: Sequence[str], distance: bool, source: str) -> None:
         self.file, self.distance, self.names = file, distance, _names(distance)
-        ours = tuple(f"##INFO=<ID={name}," for name in FIELDS)
-        lines = [line for line in header.rstrip("\n").split("\n") if not line.startswith((*ours, "##dnar2mae_model="))]
+        ours = (*(f"##INFO=<ID={name}," for name in FIELDS), "##dnar2mae_model=")
+        *lines, columns = [line for line in header if not line.startswith(ours)]
         added = [
             f'##INFO=<ID={name},Number=A,Type={FIELDS[name][0]},Description="{FIELDS[name][1]}">' for name in self.names
         ]
-        self._line("\n".join([*lines[:-1], *added, f"##dnar2mae_model={source}", lines[-1]]))
+        text = columns.rstrip("\r\n")
+        end = columns[len(text) :] or "\n"
+        lines += [f"{line}{end}" for line in (*added, f"##dnar2mae_model={source}", text)]
+        self.file.write("".join(lines).encode())
 
-    def write(self, record: Any, scores: Scores, statuses: Sequence[str]) -> None:
+    def write(self, record: Record, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the record's line."""
-        columns = str(record).rstrip("\n").split("\t")
-        kept = [item for item in columns[7].split(";") if item.partition("=")[0] not in FIELDS and item != "."]
+        columns = list(record.columns)
+        items = columns[7].split(";")
+        if any(item.partition("=")[0] in FIELDS for item in items):
+            columns[7] = ";".join(item for item in items if item.partition("=")[0] not in FIELDS) or "."
         if statuses:
             values = _columns(scores, statuses, ".", distance=self.distance)
-            kept += [f"{name}={','.join(own)}" for name, own in zip(self.names, values, strict=True)]
-        columns[7] = ";".join(kept) or "."
-        self._line("\t".join(columns))
-
-    def _line(self, text: str) -> None:
-        self.file.write(f"{text}\n".encode())
+            added = ";".join(f"{name}={','.join(own)}" for name, own in zip(self.names, values, strict=True))
+            before = "" if columns[7] == "." else columns[7]
+            columns[7] = before + ";" * (before != "" and not before.endswith(";")) + added
+        self.file.write(("\t".join(columns) + record.end).encode())
 
 
 class _AlleleTable:
@@ -280,12 +353,12 @@ class _AlleleTable:
         self.file, self.distance = file, distance
         self._line("chrom", "pos", "id", "ref", "alt", "llr", *(["distance"] if distance else []), "status")
 
-    def write(self, record: Any, scores: Scores, statuses: Sequence[str]) -> None:
+    def write(self, record: Record, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the record's alleles; one without any keeps a line."""
         columns = _columns(scores, statuses, "NA", distance=self.distance)
         none = (".", *["NA"] * (len(columns) - 1), "no_alt")
-        for own in zip(record.alts or (), *columns, strict=True) if statuses else [none]:
-            self._line(record.chrom, str(record.pos), record.id or ".", record.ref, *own)
+        for own in zip(record.alts, *columns, strict=True) if statuses else [none]:
+            self._line(record.chrom, str(record.pos), record.id, record.ref, *own)
 
     def _line(self, *fields: str) -> None:
         self.file.write(("\t".join(fields) + "\n").encode())

@@ -8,8 +8,8 @@ from jaxtyping import Float64, UInt8
 from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.genome.motifs import Motifs
 from dnar2mae.genome.store import Genome
+from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.count_ratios import allele_windows
-from dnar2mae.variants.scores import Variant
 
 MATRICES = "known weight matrices"
 

@@ -30,6 +30,7 @@ from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, complement, encode
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.inference.predictions import masked_log_probabilities
+from dnar2mae.variants.alleles import ALT_IS_REF, SCORED, Allele, Site, Variant, judge_strictly
 
 Codes = UInt8[np.ndarray, " L"]
 
@@ -59,17 +60,6 @@ class ScoreOptions:
             raise ConfigError(f"--indel-flank-bp must be at least 0, got {self.indel_flank_bp}")
 
 
-class Variant(NamedTuple):
-    """A site and its alleles, all of A, C, G, T, inside the sequence."""
-
-    name: str
-    """Sequence in the genome."""
-    start: int
-    """First reference base, 0-based."""
-    ref: str
-    alts: tuple[str, ...]
-
-
 class Scores(NamedTuple):
     """One value an alternative allele."""
 
@@ -91,28 +81,56 @@ def score_variants(
     genome
         The genome that the variants refer to.
     variants
-        Sites whose reference bases are those of the genome; see :func:`longest_allele`.
+        Sites whose reference bases are those of the genome.
     options
         Window, strands, distance.
 
     Returns
     -------
     list of Scores
-        In the order given. A variant's scores do not depend on the others.
+        In the order given; 0 for an alternative that is the reference. A variant's scores depend neither on the others
+        nor on how an insertion or deletion is written.
 
     Raises
     ------
+    SequenceError
+        If the genome has no such sequence, the site is not inside of it, REF is not what is there, or an allele has
+        another letter than A, C, G, T or is longer than :func:`longest_allele`.
     RunError
         If the model has no masked predictions (objective ``mae``).
     """
     options = options or ScoreOptions()
+    sites = [judge_strictly(genome, v, longest_allele(model, options)) for v in variants]
+    scored = score_alleles(model, genome, [site.alleles for site in sites], options)
+    found = [spread(site, scores) for site, scores in zip(sites, scored, strict=True)]
+    for site, (ratio, distance) in zip(sites, found, strict=True):
+        same = np.array([status == ALT_IS_REF for status in site.statuses], bool)
+        ratio[same] = 0
+        if options.distance:
+            distance[same] = 0
+    return found
+
+
+def score_alleles(
+    model: Model, genome: Genome, sites: Sequence[Sequence[Allele]], options: ScoreOptions
+) -> list[Scores]:
+    """Score alleles that have been compared with the genome, as :func:`score_variants`; a Scores a site."""
+    pairs = [[_windows(model, genome, allele, options) for allele in alleles] for alleles in sites]
     questions = _Questions(model)
-    asked = [[_ask(questions, pair, options) for pair in _alleles(model, genome, v, options)] for v in variants]
+    asked = [[_ask(questions, pair, options) for pair in of_site] for of_site in pairs]
     with torch.autocast(model.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
         questions.answer(options.batch_tokens)
-        distances = _distances(model, genome, variants, options)
+        distances = _distances(model, pairs, options)
     ratios = [np.array([questions.total(terms) for terms in of_site], np.float32) for of_site in asked]
     return [Scores(ratio, distance) for ratio, distance in zip(ratios, distances, strict=True)]
+
+
+def spread(site: Site, scores: Scores) -> Scores:
+    """Return the scores of all alleles of a site, NaN for those that were not scored."""
+    good = np.array([status == SCORED for status in site.statuses], bool)
+    ratio, distance = np.full((2, len(good)), np.nan, np.float32)
+    ratio[good], distance[good] = scores
+    return Scores(ratio, distance)
 
 
 def mutagenesis(
@@ -157,7 +175,7 @@ def longest_allele(model: Model, options: ScoreOptions) -> int:
 
 
 class _Pair(NamedTuple):
-    """Windows of both alleles on the forward strand, and where the alleles are in them."""
+    """Windows of both alleles on the forward strand, and the start and end of the alleles in them."""
 
     ref: Codes
     alt: Codes
@@ -210,29 +228,39 @@ class _Questions:
         return float(sum(sums)) if sums else np.nan
 
 
-def _alleles(model: Model, genome: Genome, variant: Variant, options: ScoreOptions) -> list[_Pair]:
-    """Cut windows of one length, the site in the middle unless the sequence ends near it."""
-    tokenizer, total = model.tokenizer, int(genome.lengths[genome.index[variant.name]])
-    length = min(options.window_bp or model.window_bp, total)
-    if num_tokens := tokenizer.num_tokens(length):  # a sequence shorter than one has none
-        # Rounded down to whole tokens, so that no base at the end is without one.
-        length = (num_tokens - 1) * tokenizer.stride + tokenizer.k
-    left = min(max(variant.start + len(variant.ref) // 2 - length // 2, 0), total - length)
-    site, after = variant.start - left, variant.start + len(variant.ref)
-    ref = genome.codes(variant.name, left, left + length)
-    pairs = []
-    for alt in variant.alts:
-        rest = genome.codes(variant.name, after, min(after + length, total))
-        whole = np.concatenate([ref[:site], encode(alt.encode()), rest])[:length]
-        pairs.append(_Pair(ref, whole, (site, site + len(variant.ref)), (site, site + len(alt))))
-    return pairs
+def _windows(model: Model, genome: Genome, allele: Allele, options: ScoreOptions) -> _Pair:
+    """Cut the windows of both alleles, the site in the middle unless the sequence ends near it."""
+    name, start, total = allele.name, allele.start, int(genome.lengths[genome.index[allele.name]])
+    end, end_alt = start + len(allele.ref), start + len(allele.alt)
+    length = _whole_tokens(model, options, total)
+    left = min(max(start + len(allele.ref) // 2 - length // 2, 0), total - length)
+    # of the sequence with ALT in it: begins where the window of REF does, unless near the end of the sequence ALT and
+    # its flank would be cut, or the window would reach beyond the end
+    total_alt = total + end_alt - end
+    length_alt = _whole_tokens(model, options, total_alt)
+    least = end_alt + min(options.indel_flank_bp, left + length - end) - length_alt
+    left_alt = min(max(left, least), total_alt - length_alt)
+    before = genome.codes(name, min(left_alt, start), start)
+    rest = genome.codes(name, end, min(end + length_alt, total))
+    alt = np.concatenate([before, encode(allele.alt.encode()), rest])[max(left_alt - start, 0) :][:length_alt]
+    return _Pair(
+        genome.codes(name, left, left + length), alt, (start - left, end - left), (start - left_alt, end_alt - left_alt)
+    )
+
+
+def _whole_tokens(model: Model, options: ScoreOptions, total_bp: int) -> int:
+    """Return the length of a window, rounded down to whole tokens, so that no base at its end is without one."""
+    tokenizer, length = model.tokenizer, min(options.window_bp or model.window_bp, total_bp)
+    num_tokens = tokenizer.num_tokens(length)
+    # a sequence shorter than a token has none
+    return (num_tokens - 1) * tokenizer.stride + tokenizer.k if num_tokens else length
 
 
 def _ask(questions: _Questions, pair: _Pair, options: ScoreOptions) -> list[_Term]:
     """Ask the questions whose weighted answers sum to a score."""
     if not all(questions.model.tokenizer.num_tokens(len(codes)) for codes in pair[:2]):
         return []
-    substitution = pair.ref_span == pair.alt_span
+    substitution = len(pair.ref) == len(pair.alt) and pair.ref_span == pair.alt_span
     strands = [(pair.ref, pair.alt, pair.ref_span, pair.alt_span)]
     if options.both_strands:
         flip = [(len(c) - b, len(c) - a) for c, (a, b) in ((pair.ref, pair.ref_span), (pair.alt, pair.alt_span))]
@@ -278,18 +306,13 @@ def _pseudo_likelihood(
     return terms
 
 
-def _distances(
-    model: Model, genome: Genome, variants: Sequence[Variant], options: ScoreOptions
-) -> list[Float[np.ndarray, " _"]]:
+def _distances(model: Model, pairs: Sequence[Sequence[_Pair]], options: ScoreOptions) -> list[Float[np.ndarray, " _"]]:
     if not options.distance:
-        return [np.full(len(v.alts), np.nan, np.float32) for v in variants]
+        return [np.full(len(of_site), np.nan, np.float32) for of_site in pairs]
     numbers: dict[bytes, int] = {}
-    pairs = [
-        [
-            tuple(numbers.setdefault(c.tobytes(), len(numbers)) for c in pair[:2])
-            for pair in _alleles(model, genome, v, options)
-        ]
-        for v in variants
+    numbered = [
+        [[numbers.setdefault(codes.tobytes(), len(numbers)) for codes in pair[:2]] for pair in of_site]
+        for of_site in pairs
     ]
     codes = [np.frombuffer(window, np.uint8) for window in numbers]
     # a sequence shorter than a token has no embedding
@@ -303,5 +326,6 @@ def _distances(
             batch_tokens=options.batch_tokens,
         )
     return [
-        np.array([np.linalg.norm(vectors[alt] - vectors[ref]) for ref, alt in of_site], np.float32) for of_site in pairs
+        np.array([np.linalg.norm(vectors[alt] - vectors[ref]) for ref, alt in of_site], np.float32)
+        for of_site in numbered
     ]

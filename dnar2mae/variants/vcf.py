@@ -1,32 +1,32 @@
 """Score every record of a file of variants; records keep their order and all their fields."""
 
-import re
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError, SequenceError
-from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.scoring.intervals import Interval, evaluate_groups
 from dnar2mae.storage.compressed import without_compression
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.remote import local_path
-from dnar2mae.variants.files import SUFFIXES, Variants, VariantTable, VcfFile
-from dnar2mae.variants.scores import ScoreOptions, Scores, Variant, longest_allele, score_variants
+from dnar2mae.storage.safe_files import refuse_inputs
+from dnar2mae.variants.alleles import SCORED, Site, Variant, judge
+from dnar2mae.variants.files import SUFFIXES, Record, Variants, VariantTable, VcfFile
+from dnar2mae.variants.scores import ScoreOptions, Scores, longest_allele, score_alleles, spread
 
 MAX_MISMATCH_SHARE = 0.01
 """Share of REF mismatches above which the genome is taken to be the wrong one."""
 _BLOCK = 256  # records scored together
-_BASES = re.compile("[ACGT]+")
+_NO_POSITION = "no_position"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,16 +59,6 @@ class VcfReport:
     """Scored alleles in the positive and in the negative group."""
 
 
-class _Site(NamedTuple):
-    """A record after the comparison with the genome."""
-
-    variant: Variant | None
-    """Its alleles that can be scored."""
-    statuses: list[str]
-    """One an alternative allele."""
-    mismatch: bool
-
-
 def score_vcf(
     model: Model,
     vcf: str | Path,
@@ -86,9 +76,9 @@ def score_vcf(
     model
         A model of objective ``mlm``.
     vcf
-        VCF (plain or bgzip), BCF, or a TSV or CSV table (plain or gzip) with columns chrom, pos (1-based), ref and
-        alt, whose usual other names are known too. The contigs ``1`` and ``chr1`` are taken for each other, and so
-        are ``MT`` and ``chrM``.
+        VCF, BCF, or a TSV or CSV table, plain, gzip or bgzip, with columns chrom, pos (1-based), ref and alt, whose
+        usual other names are known too (see :class:`dnar2mae.variants.files.VariantTable`). The contigs ``1`` and
+        ``chr1`` are taken for each other, and so are ``MT`` and ``chrM``.
     out
         ``.vcf`` or ``.vcf.gz`` (bgzip): the input with the INFO fields ``R2MAE_LLR``, ``R2MAE_STATUS`` and, if asked
         for, ``R2MAE_DIST``, each with one value an alternative allele; or ``.tsv``: a line an allele. A table gets
@@ -106,9 +96,14 @@ def score_vcf(
     -------
     VcfReport
         Counts by status: ``scored``; ``ref_mismatch``; ``ref_unknown`` (REF or the genome has another letter than
-        A, C, G, T); ``alt_unknown`` (``<DEL>``, ``*``, breakends, N); ``outside`` (past the end of the sequence);
-        ``no_contig``; ``too_long`` (an allele that leaves under half the window as context); ``no_context`` (no
-        known token at the site); ``no_alt``.
+        A, C, G, T); ``alt_unknown`` (``<DEL>``, ``*``, breakends, N); ``alt_is_ref``; ``outside`` (past the end of the
+        sequence); ``no_contig``; ``no_position`` (in a table); ``too_long`` (an allele that leaves under half the
+        window as context); ``no_context`` (no known token at the site); ``no_alt``.
+
+    Warns
+    -----
+    UserWarning
+        If rows of a table have no position.
 
     Raises
     ------
@@ -116,12 +111,14 @@ def score_vcf(
         If the variants or the genome cannot be read, no record lies on a sequence of the genome, or too many REFs
         differ.
     ConfigError
-        If the output's suffix is unknown, it cannot be written, or the file has no such labels or not both groups.
+        If the output is an input, has an unknown suffix or cannot be written, or the file has no such labels or only
+        one group of them.
     RunError
         If the model has no masked predictions.
     """
     options, vcf, out = options or ScoreOptions(), local_path(vcf), Path(out)
     opened = genome if isinstance(genome, Genome) else Genome.open(genome)
+    refuse_inputs(out, (vcf, opened.path))
     longest = longest_allele(model, options)
     is_table = without_compression(vcf.name).lower().endswith(SUFFIXES)
     variants: Variants = VariantTable(vcf) if is_table else VcfFile(vcf)
@@ -138,9 +135,10 @@ def score_vcf(
     ):
         for block in _blocks(variants.records()):
             sites = [_judge(record, opened, longest) for record in block]
-            scored = iter(score_variants(model, opened, [s.variant for s in sites if s.variant], options))
-            for record, site in zip(block, sites, strict=True):
-                scores, statuses = _spread(site, next(scored) if site.variant else None)
+            scored = score_alleles(model, opened, [site.alleles for site in sites], options)
+            for record, site, own in zip(block, sites, scored, strict=True):
+                scores = spread(site, own)
+                statuses = _with_no_context(site.statuses, scores)
                 writer.write(record, scores, statuses)
                 alleles.update(statuses or ["no_alt"])
                 if labels:
@@ -161,7 +159,7 @@ def _survey(
 ) -> tuple[int, int]:
     """Read the whole file once, before any work, and count records and REF mismatches."""
     groups: dict[bool, list[float]] = {True: [], False: []}
-    total = mismatches = placed = 0
+    total = mismatches = placed = without_position = 0
     first = ""
     record = None
     for record in variants.records():
@@ -170,12 +168,13 @@ def _survey(
         mismatches += site.mismatch
         if labels:
             # Any number will do: only whether both groups will have scores is asked here.
-            expected = np.where(np.array(site.statuses, str) == "scored", 0.0, np.nan)
+            expected = np.where(np.array(site.statuses, str) == SCORED, 0.0, np.nan)
             _collect(groups, labels, variants, record, expected)
         placed += genome.find(record.chrom) is not None
-        if site.mismatch and not first:
+        without_position += record.pos is None
+        if site.mismatch and record.pos and not first:
             name = genome.find(record.chrom) or ""
-            letters = genome.fetch(name, record.start, record.start + len(record.ref))
+            letters = genome.fetch(name, record.pos - 1, record.pos - 1 + len(record.ref))
             first = f"{record.chrom}:{record.pos} has {record.ref}, the genome {letters.upper()}"
     if record is None:
         raise SequenceError(f"{vcf}: no record in this file")
@@ -186,59 +185,33 @@ def _survey(
             f"{vcf}: REF differs from {genome.path} at {mismatches} of {placed} records, first {first}; is it the "
             "right genome? --allow-mismatches goes on and leaves them unscored"
         )
+    if without_position:
+        warnings.warn(f"{vcf}: {without_position} of {total} rows have no position: they are not scored", stacklevel=3)
     if labels:
         _need_both(groups, labels)
     return total, mismatches
 
 
-def _blocks(records: Iterable[Any]) -> Iterator[list[Any]]:
+def _blocks(records: Iterable[Record]) -> Iterator[list[Record]]:
     records = iter(records)
     while block := list(islice(records, _BLOCK)):
         yield block
 
 
-def _judge(record: Any, genome: Genome, longest: int) -> _Site:
+def _judge(record: Record, genome: Genome, longest: int) -> Site:
     """Compare a record with the genome."""
-    alts = [alt.upper() for alt in record.alts or ()]
-    name, ref = genome.find(record.chrom), record.ref.upper()
-    start, end = record.start, record.start + len(ref)
-    fault = ""
-    if name is None:
-        fault = "no_contig"
-    elif start < 0 or end > genome.lengths[genome.index[name]]:
-        fault = "outside"
-    else:
-        codes = genome.codes(name, start, end) & ~np.uint8(SOFT_MASK)
-        if not _BASES.fullmatch(ref) or (codes >= UNKNOWN).any():
-            fault = "ref_unknown"
-        elif (encode(ref.encode()) != codes).any():
-            fault = "ref_mismatch"
-        elif len(ref) > longest:
-            fault = "too_long"
-    if fault or name is None:
-        return _Site(None, [fault] * len(alts), fault == "ref_mismatch")
-    statuses = ["scored" if _BASES.fullmatch(alt) else "alt_unknown" for alt in alts]
-    statuses = ["too_long" if len(alt) > longest else status for alt, status in zip(alts, statuses, strict=True)]
-    good = tuple(alt for alt, status in zip(alts, statuses, strict=True) if status == "scored")
-    return _Site(Variant(name, start, ref, good) if good else None, statuses, mismatch=False)
+    if record.pos is None:
+        return Site((), [_NO_POSITION] * len(record.alts))
+    return judge(genome, Variant(record.chrom, record.pos - 1, record.ref, record.alts), longest)
 
 
-def _spread(site: _Site, scores: Scores | None) -> tuple[Scores, list[str]]:
-    """Return scores and statuses of all alleles, NaN for those that were not scored."""
-    ratio, distance = np.full((2, len(site.statuses)), np.nan)
-    statuses = list(site.statuses)
-    if scores is not None:
-        good = [i for i, status in enumerate(statuses) if status == "scored"]
-        ratio[good], distance[good] = scores
-        statuses = [
-            "no_context" if status == "scored" and np.isnan(value) else status
-            for status, value in zip(statuses, ratio, strict=True)
-        ]
-    return Scores(ratio, distance), statuses
+def _with_no_context(statuses: list[str], scores: Scores) -> list[str]:
+    missing = np.isnan(scores.ratio)
+    return ["no_context" if s == SCORED and none else s for s, none in zip(statuses, missing, strict=True)]
 
 
 def _collect(
-    groups: dict[bool, list[float]], labels: Labels, variants: Variants, record: Any, ratios: Float[np.ndarray, " A"]
+    groups: dict[bool, list[float]], labels: Labels, variants: Variants, record: Record, ratios: Float[np.ndarray, " A"]
 ) -> None:
     for allele, ratio in enumerate(ratios):
         label = None if np.isnan(ratio) else variants.label(record, labels.field, allele)

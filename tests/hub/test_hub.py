@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -282,3 +283,62 @@ def test_pretraining_goes_on_from_a_run_or_an_export(fasta, tmp_path):
     with pytest.raises(RunError, match="neither a run, nor a checkpoint"):
         pretrain(replace(fresh, init="none"), tmp_path / "bad")
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_read_model_can_be_trained(tmp_path):
+    run = write_run(tmp_path / "run")
+    model = Model.from_pretrained(run, device="cpu")
+    module, before = model.module.train(), model.embed(["ACGTTGCA"])
+    optimizer = torch.optim.AdamW(module.parameters(), lr=0.01)
+    ids = torch.from_numpy(model.tokenizer.encode_text("ACGTTGCAGATTACA"))[None].long()
+    torch.nn.functional.cross_entropy(module.logits(module(ids))[0], ids[0]).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    optimizer.step()
+    after = model.embed(["ACGTTGCA"])
+    assert np.abs(after - before).max() > 1e-3
+    assert np.array_equal(Model.from_pretrained(run, device="cpu").embed(["ACGTTGCA"]), before)
+
+
+@pytest.mark.parametrize("backbone", ["transformer", "cnn"])
+@pytest.mark.parametrize("told", [False, True])
+def test_an_n_is_no_label_of_a_collator(backbone, told, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    layout = ModelConfig(backbone=backbone, width=16, depth=2, heads=2, mlp_width=16)
+    folder = export(write_run(tmp_path / "run", layout), tmp_path / "out")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder)
+    collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.5)
+    rows = [tokenizer("ACGTNNNNACGTACGTNN" * 3, return_special_tokens_mask=told) for _ in range(4)]
+    batch = collator(rows)
+    assert (batch["labels"] == tokenizer.unk_token_id).any() == told
+    loss, logits = model(**batch).loss, model(input_ids=batch["input_ids"]).logits
+    counted = batch["labels"] >= 4
+    expected = torch.nn.functional.cross_entropy(logits[counted], batch["labels"][counted])
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    assert 0.5 < loss < 4
+    loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("kmer", STRIDES, ids=str)
+def test_decoding_gives_the_bases_without_spaces(kmer, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = export(write_run(tmp_path / "run", None, *kmer), tmp_path / "out")
+    ours, theirs = KmerTokenizer(*kmer), transformers.AutoTokenizer.from_pretrained(folder)
+    for length in (kmer[0], 24, 37):
+        (text,) = sequences(np.random.default_rng(length), [length])
+        ids = ours.encode_text(text)
+        assert theirs.decode(ids.tolist()) == ours.decode(ids) == text[: len(ours.decode(ids))]
+    masked = theirs.decode(theirs("ACGTTG[MASK]ACGTTG")["input_ids"])
+    assert masked == f"{ours.decode(ours.encode_text('ACGTTG'))}[MASK]{ours.decode(ours.encode_text('ACGTTG'))}"
+
+
+def test_exported_files_have_the_users_mode(tmp_path):
+    before = os.umask(0o027)
+    try:
+        folder = export(write_run(tmp_path / "run"), tmp_path / "out")
+    finally:
+        os.umask(before)
+    weights = [*folder.iterdir(), *(tmp_path / "run").glob("checkpoints/*/*")]
+    assert {path.name for path in weights} >= {"model.safetensors", "optimizer.safetensors", "README.md"}
+    assert {path.stat().st_mode & 0o777 for path in weights} == {0o640}

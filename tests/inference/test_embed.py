@@ -40,7 +40,7 @@ def texts():
 def alone(model, text):
     """Mean over known tokens, one sequence at a time and unpadded."""
     ids = model.tokenizer.encode_text(text)
-    states = model.module(torch.from_numpy(ids)[None])[0].numpy()
+    states = model.module(torch.from_numpy(ids)[None])[0].detach().numpy()
     return states[ids >= 4].mean(0)
 
 
@@ -273,3 +273,9 @@ def test_empty_sequences_of_a_genome_are_left_out(tmp_path):
     with pytest.warns(UserWarning, match="empty"):
         found = read_sequences(tmp_path / "g.fa")
     assert found.table["name"].tolist() == ["a", "c"]
+
+
+def test_a_string_is_one_sequence(single):
+    found = single.embed("ACGTTGCA")
+    assert found.shape == (1, 16)
+    assert np.array_equal(found, single.embed(["ACGTTGCA"]))

@@ -14,6 +14,7 @@ from dnar2mae.storage.safe_files import (
     find_damage,
     folder_written_whole,
     output_file,
+    refuse_inputs,
     write_checksums,
     write_whole,
     written_whole,
@@ -168,3 +169,33 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
         output_file(tmp_path / "new" / "x.txt" / "y.txt"),
     ):
         pass
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_of_a_folder_have_the_users_mode(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with folder_written_whole(tmp_path / "out") as partial:
+            (partial / "sub").mkdir()
+            for name in ("weights", "sub/table"):
+                (partial / name).touch(mode=0o600)  # as safetensors writes
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "out").rglob("*")}
+    assert modes == {"weights": 0o666 & ~umask, "table": 0o666 & ~umask, "sub": 0o777 & ~umask}
+
+
+def test_an_output_that_is_an_input_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    source = tmp_path / "folder" / "a.txt"
+    source.touch()
+    (tmp_path / "soft.txt").symlink_to(source)
+    os.link(source, tmp_path / "hard.txt")
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    monkeypatch.chdir(tmp_path)
+    for name in ("folder/a.txt", "folder/../folder/a.txt", "soft.txt", "hard.txt", "link/a.txt", "folder", "link"):
+        with pytest.raises(ConfigError, match=f"--to must not write over an input: .*{name} is .*[ab].txt or holds it"):
+            refuse_inputs(Path(name), ("folder/b.txt", None, source), "--to")
+    refuse_inputs((Path("folder/b.txt"), Path("folder/a.txt2")), (source, "missing"))
+    with pytest.raises(ConfigError, match="--out must not write over an input: missing is missing"):
+        refuse_inputs(Path("missing"), ("missing",))

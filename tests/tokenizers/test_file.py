@@ -223,3 +223,15 @@ class TestCommand:
         argv = ["tokenizer", "train", str(tmp_path / "in.txt"), "--out", str(tmp_path / "t.json"), *flags]
         assert main(argv) == 2
         assert message in capsys.readouterr().err
+
+
+def test_nucleotides_are_decoded_without_spaces(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokens = ["[UNK]", "[PAD]", "[MASK]", "ACG", "##TT", "GA", "##A"]
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    own = FileTokenizer(tokenizer.to_str(), letters="ACGT")
+    (encoded,) = own.encode(["ACGTT GAA"])
+    assert own.decode(encoded.ids) == "ACGTTGAA"
+    assert own.decode(np.append(encoded.ids, own.vocabulary.mask_id)) == "ACGTTGAA"

@@ -10,6 +10,8 @@ from dnar2mae.inference import Model
 from dnar2mae.variants import Labels, ScoreOptions, score_vcf
 from tests.random_run import write_run
 
+COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+
 
 @pytest.fixture
 def model(tmp_path):
@@ -47,10 +49,10 @@ def test_rows_and_columns_are_kept(model, table, fasta, tmp_path):
         out = pd.read_csv(tmp_path / "out.tsv", sep="\t", keep_default_na=False)
         assert list(out) == [*table, "R2MAE_LLR", "R2MAE_DIST", "R2MAE_STATUS"]
         pd.testing.assert_frame_equal(out[list(table)], table)
-        assert out["R2MAE_STATUS"][3:7].tolist() == ["scored,alt_unknown", "alt_unknown", "no_alt", "scored"]
-        assert out["R2MAE_LLR"][4:6].tolist() == ["NA", "NA"]
+        assert out["R2MAE_STATUS"][3:7].tolist() == ["scored,alt_unknown", "scored", "no_alt", "scored"]
+        assert out["R2MAE_LLR"][5] == "NA"
         assert out["R2MAE_LLR"][3].endswith(",NA")
-        assert report.groups == (19, 19)
+        assert report.groups == (19, 20)
         assert set(report.metrics) == {"AUROC", "AUPRC"}
 
 
@@ -59,14 +61,53 @@ def test_a_table_gives_the_scores_of_the_vcf(model, table, fasta, tmp_path):
     rows = table.iloc[6:]
     rows.to_csv(tmp_path / "in.tsv", index=False, sep="\t")
     lines = [f"{r[0]}\t{r[1]}\t.\t{r[2]}\t{r[3]}\t.\t.\t.\n" for r in rows.itertuples(index=False)]
-    columns = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-    (tmp_path / "in.vcf").write_text("##fileformat=VCFv4.2\n" + columns + "".join(lines))
+    (tmp_path / "in.vcf").write_text("##fileformat=VCFv4.2\n" + COLUMNS + "".join(lines))
     score_vcf(model, tmp_path / "in.tsv", tmp_path / "a.tsv", genome=fasta)
     score_vcf(model, tmp_path / "in.vcf", tmp_path / "b.tsv", genome=fasta)
     a, b = (pd.read_csv(tmp_path / name, sep="\t") for name in ("a.tsv", "b.tsv"))
     np.testing.assert_allclose(a["R2MAE_LLR"], b["llr"], atol=1e-6)
     score_vcf(model, tmp_path / "a.tsv", tmp_path / "c.tsv", genome=fasta)
     assert (tmp_path / "c.tsv").read_text() == (tmp_path / "a.tsv").read_text()
+
+
+def test_dashes_are_deletions_and_insertions(model, fasta, tmp_path):
+    genome = Genome.open(fasta)
+    two, before = genome.fetch("one", 500, 502), genome.fetch("one", 499, 500)
+    rows = [("one", 501, two, "-"), ("one", 500, before + two, before), ("one", 501, "-", "GT")]
+    rows.append(("one", 500, before, before + "GT"))
+    pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).to_csv(tmp_path / "in.csv", index=False)
+    score_vcf(model, tmp_path / "in.csv", tmp_path / "out.tsv", genome=fasta)
+    out = pd.read_csv(tmp_path / "out.tsv", sep="\t")
+    assert out["R2MAE_STATUS"].tolist() == ["scored"] * 4
+    assert out["ref"].tolist() == [row[2] for row in rows]
+    assert out["alt"].tolist() == [row[3] for row in rows]
+    assert out["R2MAE_LLR"][0] == out["R2MAE_LLR"][1] != out["R2MAE_LLR"][2] == out["R2MAE_LLR"][3]
+
+
+@pytest.mark.parametrize("missing", ["NA", "", "nan", "."])
+def test_a_row_without_a_position_is_kept(model, fasta, tmp_path, missing):
+    base = Genome.open(fasta).fetch("one", 19, 20)
+    alt = "ACGT".replace(base, "")[0]
+    content = f"chrom,pos,ref,alt,note\none,20,{base},{alt},a\none,{missing},A,C,b\none,20.0,{base},{alt},c\n"
+    (tmp_path / "in.csv").write_text(content)
+    with pytest.warns(UserWarning, match=r"in.csv: 1 of 3 rows have no position: they are not scored"):
+        report = score_vcf(model, tmp_path / "in.csv", tmp_path / "out.tsv", genome=fasta)
+    assert report.alleles == {"scored": 2, "no_position": 1}
+    out = pd.read_csv(tmp_path / "out.tsv", sep="\t", keep_default_na=False)
+    assert out["pos"].tolist() == ["20", missing, "20.0"]
+    assert out["R2MAE_STATUS"].tolist() == ["scored", "no_position", "scored"]
+    assert out["R2MAE_LLR"][0] == out["R2MAE_LLR"][2] != out["R2MAE_LLR"][1] == "NA"
+
+
+@pytest.mark.parametrize("form", ["csv", "vcf"])
+def test_a_byte_order_mark_is_no_part_of_the_text(model, fasta, tmp_path, form):
+    base = Genome.open(fasta).fetch("one", 19, 20)
+    alt = "ACGT".replace(base, "")[0]
+    head = "chrom,pos,ref,alt\n" if form == "csv" else "##fileformat=VCFv4.2\n" + COLUMNS
+    row = f"one,20,{base},{alt}\n" if form == "csv" else f"one\t20\t.\t{base}\t{alt}\t.\t.\t.\n"
+    (tmp_path / f"in.{form}").write_text(head + row, encoding="utf-8-sig")
+    assert score_vcf(model, tmp_path / f"in.{form}", tmp_path / "out.tsv", genome=fasta).alleles == {"scored": 1}
+    assert (tmp_path / "out.tsv").read_text().startswith("chrom\t")
 
 
 def test_bad_tables(model, fasta, tmp_path):

@@ -1,4 +1,5 @@
 import gzip
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -66,7 +67,8 @@ def log_probabilities(model, text, masked):
     """Log-softmax over real tokens at every token, with some masked: the definition, one input at a time."""
     ids = model.tokenizer.encode_text(text).copy()
     ids[masked] = 1
-    logits = model.module.logits(model.module(torch.from_numpy(ids)[None]))[0]
+    with torch.inference_mode():
+        logits = model.module.logits(model.module(torch.from_numpy(ids)[None]))[0]
     return logits[:, 4 : 4 + 4**model.tokenizer.k].log_softmax(-1).numpy().astype(np.float64)
 
 
@@ -156,17 +158,122 @@ def pseudo_likelihood(model, text, first, last):
     return total / anchor_stride
 
 
-@pytest.mark.parametrize(("size", "alt"), [(1, "GATTACA"), (6, "G"), (2, "CAT")])
+@pytest.mark.parametrize(("size", "alt"), [(0, "GATTACA"), (6, ""), (2, "CAT")])
 def test_indel_is_a_difference_of_pseudo_likelihoods(model, genome, size, alt):
-    text, start = window(model, genome, "one", 800 + size // 2)
-    site, flank = 800 - start, 2
+    # as short and as far left as it goes: the bases around it are no end of its own
+    place = next(
+        p
+        for p in range(800, 900)
+        if (size == 0 and genome.fetch("one", p - 1, p) != "A")
+        or (size == 6 and genome.fetch("one", p - 1, p) != genome.fetch("one", p + 5, p + 6))
+        or (size == 2 and genome.fetch("one", p, p + 1) != "C" and genome.fetch("one", p + 1, p + 2) != "T")
+    )
+    text, start = window(model, genome, "one", place + size // 2)
+    site, flank = place - start, 2
     beyond = genome.fetch("one", start, start + 200)
     other = (text[:site] + alt + beyond[site + size :])[: len(text)]
     expected = pseudo_likelihood(model, other, site - flank, site + len(alt) + flank)
     expected -= pseudo_likelihood(model, text, site - flank, site + size + flank)
     options = ScoreOptions(both_strands=False, indel_flank_bp=flank)
-    found = score_variants(model, genome, [Variant("one", 800, text[site : site + size], (alt,))], options)[0]
+    found = score_variants(model, genome, [Variant("one", place, text[site : site + size], (alt,))], options)[0]
     assert found.ratio[0] == pytest.approx(expected, abs=1e-4)
+
+
+SPELLINGS = [
+    (502, "CA", "C"),
+    (502, "CAA", "CA"),
+    (503, "AA", "A"),
+    (508, "AA", "A"),
+    (509, "AAT", "AT"),
+    (505, "A", ""),
+]
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_the_spelling_of_a_variant_does_not_matter(model, fasta, tmp_path, lower):
+    bases = fasta.read_text().splitlines()[1][:1500]
+    bases = bases[:500] + "GCAAAAAAAATG" + bases[512:]
+    (tmp_path / "run.fa").write_text(f">one\n{bases.lower() if lower else bases}\n")
+    repeat = Genome.open(tmp_path / "run.fa")
+    distance = ScoreOptions(distance=True)
+
+    def scores(spellings):
+        variants = [Variant("one", position - 1, ref, (alt,)) for position, ref, alt in spellings]
+        return np.array([np.concatenate(s) for s in score_variants(model, repeat, variants, distance)])
+
+    deletion = scores(SPELLINGS)
+    assert len({(position, ref) for position, ref, _ in SPELLINGS}) == len(SPELLINGS)
+    np.testing.assert_allclose(deletion, np.broadcast_to(deletion[0], deletion.shape), atol=1e-6)
+    insertion = scores([(502, "C", "CA"), (510, "A", "AA"), (511, "", "A"), (510, "AT", "AAT"), (511, "TG", "ATG")])
+    np.testing.assert_allclose(insertion, np.broadcast_to(insertion[0], insertion.shape), atol=1e-6)
+    substitution = scores([(511, "T", "C"), (509, "AATG", "AACG"), (511, "TG", "CG")])
+    np.testing.assert_allclose(substitution, np.broadcast_to(substitution[0], substitution.shape), atol=1e-6)
+    assert np.isfinite([deletion[0], insertion[0], substitution[0]]).all()
+    assert np.ptp([deletion[0, 0], insertion[0, 0], substitution[0, 0]]) > 1e-3
+    alleles = ("C", "CAAA", "TA")
+    together = score_variants(model, repeat, [Variant("one", 501, "CA", alleles)])[0].ratio
+    apart = [score_variants(model, repeat, [Variant("one", 501, "CA", (alt,))])[0].ratio[0] for alt in alleles]
+    np.testing.assert_allclose(together, apart, atol=1e-6)
+
+
+def test_an_insertion_near_the_end_of_a_sequence_is_seen_whole(single, genome):
+    last = int(genome.lengths[0])
+    end = genome.fetch("one", last - 3, last)
+    inserted = ["ACGTACGTACGTACGT", "ACGTACGTTTTTTTTT", "ACGTACGTGGGGGGGG"]
+    for at in (last, last - 1, last - 12):
+        scores = score_variants(single, genome, [Variant("one", at, "", tuple(inserted))], FORWARD)[0].ratio
+        assert len(set(scores.round(4).tolist())) == 3, at
+    text = genome.fetch("one", last - 64, last)
+    other = (text + inserted[0])[-64:]
+    expected = pseudo_likelihood(single, other, 48 - 4, 64) - pseudo_likelihood(single, text, 64 - 4, 64)
+    found = score_variants(single, genome, [Variant("one", last - 3, end, (end + inserted[0],))], FORWARD)[0]
+    assert not end.endswith("T")  # the insertion cannot move
+    assert found.ratio[0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_insertion_into_a_short_sequence_is_seen_whole(single, fasta, tmp_path):
+    short = fasta.read_text().splitlines()[1][:20]
+    (tmp_path / "short.fa").write_text(f">s\n{short}\n")
+    genome = Genome.open(tmp_path / "short.fa")
+    inserted = [b + "ATTACAGATTACAGATTAC" for b in "CG"]
+    inserted = [text + "ACGT".replace(short[9], "")[0] for text in inserted]  # so that it cannot move
+    other = [short[:10] + alt + short[10:] for alt in inserted]
+    expected = [pseudo_likelihood(single, text, 10, 31) - pseudo_likelihood(single, short, 10, 10) for text in other]
+    options = ScoreOptions(both_strands=False, indel_flank_bp=0)
+    found = score_variants(single, genome, [Variant("s", 10, "", tuple(inserted))], options)[0]
+    np.testing.assert_allclose(found.ratio, expected, atol=1e-4)
+
+
+def test_what_cannot_be_scored_is_refused_by_name(single, genome):
+    ref = genome.fetch("one", 19, 20)
+    other = "ACGT".replace(ref, "")
+    last = int(genome.lengths[0])
+    wrong = {
+        f"one:20 {other[0]}>{ref}: ref_mismatch: REF must be the genome's bases, which are {ref}": (19, other[0], ref),
+        f"one:0 {ref}>{other[0]}: outside: start must be in 0..{last}.*got start -1": (-1, ref, other[0]),
+        f"one:{last} AC>A: outside": (last - 1, "AC", "A"),
+        f"one:{last + 2} ->A: outside": (last + 1, "", "A"),
+        f"one:20 {ref}>N: alt_unknown: ALT must be of A, C, G and T": (19, ref, "N"),
+        f"one:20 {ref}><DEL>: alt_unknown": (19, ref, "<DEL>"),
+        "one:20 N>A: ref_unknown": (19, "N", "A"),
+        f"one:20 {ref}>A+: too_long: an allele of more than 24 bases": (19, ref, "A" * 60),
+    }
+    for match, (start, before, after) in wrong.items():
+        with pytest.raises(SequenceError, match=match):
+            score_variants(single, genome, [Variant("one", start, before, (after,))])
+    with pytest.raises(SequenceError, match="no sequence 'nine'; it has one, two"):
+        score_variants(single, genome, [Variant("nine", 19, ref, (other[0],))])
+
+
+def test_names_and_case_of_other_files_are_understood(single, genome):
+    ref = genome.fetch("one", 19, 20)
+    alt = "ACGT".replace(ref, "")[0]
+    variants = [Variant("one", 19, ref, (alt,)), Variant("chrone", 19, ref.lower(), (alt.lower(),))]
+    a, b = score_variants(single, genome, variants)
+    assert a.ratio[0] == b.ratio[0] != 0
+    same = score_variants(single, genome, [Variant("one", 19, ref, (ref, alt))], ScoreOptions(distance=True))[0]
+    assert same.ratio[0] == same.distance[0] == 0
+    assert same.ratio[1] == pytest.approx(a.ratio[0], abs=1e-6)
 
 
 def test_indels_at_the_ends_of_a_sequence(single, genome):
@@ -263,6 +370,7 @@ def mixed_records(genome):
         (("one", 19_999, ".", "ACG", "C", ".", ".", "."), ["outside"]),
         (("three", 5, ".", "A", "C", ".", ".", "."), ["no_contig"]),
         (("one", 100, ".", at[0], "A" * 300, ".", ".", "."), ["too_long"]),
+        (("one", 100, ".", at[0], f"{at[0]},{wrong[0]}", ".", ".", "."), ["alt_is_ref", "scored"]),
         (("one", 100, ".", at[0], ".", ".", ".", "."), []),
         (("one", 90, "later", genome.fetch("one", 89, 90), "T,G", ".", ".", "END=90"), None),
     ]
@@ -310,12 +418,32 @@ def test_a_sequence_shorter_than_a_token_has_no_score(stride, tmp_path):
 def test_header_lines_stay_whole(single, genome, fasta, tmp_path):
     header = HEADER.replace('"class"', '"one\u2028two\rthree\x0cfour"')
     vcf = tmp_path / "in.vcf"
-    vcf.write_bytes(write_vcf(vcf, [record(genome, 100)], header).read_bytes())
-    with pysam.VariantFile(str(vcf)) as file:
-        before = str(file.header).split("\n")
+    before = write_vcf(vcf, [record(genome, 100)], header).read_bytes()
     score_vcf(single, vcf, tmp_path / "out.vcf", genome=fasta)
-    after = (tmp_path / "out.vcf").read_bytes().decode().split("\n")
-    assert [line for line in after if line in before] == before
+    assert without_ours((tmp_path / "out.vcf").read_bytes()) == before
+
+
+def without_ours(content):
+    """A scored file without what scoring adds, else byte for byte."""
+    content = re.sub(rb"##INFO=<ID=R2MAE_[^\n]*\n|##dnar2mae_model=[^\n]*\n", b"", content)
+    return re.sub(rb";?R2MAE_[A-Z]+=[^;\t\r\n]*", b"", content).replace(b"\t\t", b"\t.\t").replace(b"\t\n", b"\t.\n")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz"])
+def test_all_else_is_kept_byte_for_byte(single, genome, fasta, tmp_path, end, name):
+    infos = ["AF=0.10,1e-05", "AF=0.5000000001;NOTE=a b;DB", "DB", "SB=1.0;X=;Y", "A=1;"]
+    rows = [(*record(genome, 100 + i, info=info)[:5], "1e-3", "PASS", info) for i, info in enumerate(infos)]
+    columns = COLUMNS.replace("INFO", "INFO\tFORMAT\tS 1")
+    lines = ["\t".join(map(str, (*row, "GT:DP", "0|1:07"))) for row in rows]
+    content = end.join([HEADER.replace("\n", end) + columns.rstrip("\n"), *lines, ""]).encode()
+    (tmp_path / "in.vcf").write_bytes(content)
+    score_vcf(single, tmp_path / "in.vcf", tmp_path / name, genome=fasta)
+    scored = (tmp_path / name).read_bytes()
+    scored = gzip.decompress(scored) if name.endswith(".gz") else scored
+    found = [line.split(b"\t") for line in scored.splitlines()[-len(rows) :]]
+    assert [line[7].partition(b"R2MAE_")[0].rstrip(b";").decode() for line in found] == [i.rstrip(";") for i in infos]
+    assert without_ours(scored).replace(b"A=1\t", b"A=1;\t") == content
 
 
 def test_table_and_a_second_scoring(single, genome, fasta, tmp_path):
@@ -381,8 +509,12 @@ def test_bad_files(single, genome, fasta, tmp_path):
         "nohead.vcf": (b"one\t100\t.\tA\tC\t.\t.\t.\n", "no VCF header; the first line must be ##fileformat"),
         "empty.vcf": (b"", "no VCF header"),
         "none.vcf": (None, "cannot be read: .*No such file"),
-        "gzip.vcf.gz": (gzip.compress(good), r"gzip but not bgzip; run: gunzip -c .* \| bgzip"),
-        "short.vcf": (good + b"one\t5\n", "cannot be read after 1 records"),
+        "columns.vcf": (HEADER.encode() + b"#CHROM\tPOS\n", "line 3: expected the line '#CHROM.*: #CHROM POS"),
+        "short.vcf": (good + b"one\t5\n", "line 5: expected 8 columns, separated by tabs, as in the .* got 2: one 5"),
+        "spaces.vcf": (good + b"one 5 . A C . . .\n", "line 5: expected 8 columns, separated by tabs.* got 1: one 5"),
+        "two.vcf": (good + good, "line 5: expected 8 columns.*got 1: ##fileformat"),
+        "pos.vcf": (good + b"one\t1.5\t.\tA\tC\t.\t.\t.\n", "line 5: POS is a whole number, got '1.5'"),
+        "cut.vcf.gz": (gzip.compress(good)[:-20], "cannot be read: Compressed file ended"),
         "latin.vcf": (good + good.splitlines()[-1].replace(b"one", b"\xe9") + b"\n", "not UTF-8 text after 1 records"),
         "norecord.vcf": ((HEADER + COLUMNS).encode(), "no record in this file"),
     }
@@ -401,9 +533,10 @@ def test_bad_files(single, genome, fasta, tmp_path):
 
 
 def test_pysam_is_named_when_it_is_missing(single, fasta, tmp_path, monkeypatch):
+    (tmp_path / "x.bcf").write_bytes(gzip.compress(b"BCF\x02\x02"))
     monkeypatch.setitem(__import__("sys").modules, "pysam", None)
-    with pytest.raises(SequenceError, match=r"reading VCF needs the package pysam: pip install 'dnar2mae\[variants\]'"):
-        score_vcf(single, tmp_path / "x.vcf", tmp_path / "x.tsv", genome=fasta)
+    with pytest.raises(SequenceError, match=r"reading BCF needs the package pysam: pip install 'dnar2mae\[variants\]'"):
+        score_vcf(single, tmp_path / "x.bcf", tmp_path / "x.tsv", genome=fasta)
 
 
 def test_groups_are_told_apart(single, genome, fasta, tmp_path):

@@ -14,6 +14,7 @@ from dnar2mae.storage.remote import local_path
 
 _COLUMNS_10X = {None: "name", "gene_symbols": "name", "gene_ids": "id", "name": "name", "id": "id"}
 _EXPRESSION = "Gene Expression"
+_MATRIX_10X = {"barcodes", "data", "indices", "indptr", "shape"}
 
 
 class TenxH5File(Hdf5File):
@@ -34,16 +35,22 @@ class TenxH5File(Hdf5File):
 
     def __init__(self, path: Path, memory_mb: int, gene_names: str | None) -> None:
         super().__init__(path, memory_mb)
-        self.key, column = next(iter(self.handle), "matrix"), _column_10x(gene_names)
-        group = self.handle.get(self.key)
-        if not hasattr(group, "keys") or not {"barcodes", "data", "indices", "indptr", "shape"} <= set(group):
-            raise DataError(f"{path}: not a 10x file: no group with barcodes, data, indices, indptr and shape")
+        column = _column_10x(gene_names)
+        # Cell Ranger 2 names the group by the genome; CellBender writes other groups beside it
+        found = [key for key, group in self.handle.items() if hasattr(group, "keys") and set(group) >= _MATRIX_10X]
+        if len(found) != 1:
+            raise DataError(
+                f"{path}: expected one matrix of 10x, a group with {', '.join(sorted(_MATRIX_10X))}; "
+                + (f"got {', '.join(found)}: save one of them by itself" if found else "this is no 10x file")
+            )
+        self.key = found[0]
+        group = self.handle[self.key]
         features = group.get("features")
         names = group[{"name": "gene_names", "id": "genes"}[column]] if features is None else features[column]
-        self.genes = names.asstr()[:]
+        self.genes = self._texts(names)
         self.used = np.ones(len(self.genes), bool)
         if features is not None and "feature_type" in features:
-            self.used = features["feature_type"].asstr()[:] == _EXPRESSION
+            self.used = self._texts(features["feature_type"]) == _EXPRESSION
         self.num_cells = int(group["shape"][1])  # 10x matrices are genes by cells
         self.in_memory = group["data"].size * 8 <= memory_mb * 2**20
 
@@ -53,7 +60,12 @@ class TenxH5File(Hdf5File):
 
     def cell_names(self) -> np.ndarray:
         """Return the barcodes."""
-        return self.handle[self.key]["barcodes"].asstr()[:]
+        return self._texts(self.handle[self.key]["barcodes"])
+
+    def _texts(self, dataset: Any) -> np.ndarray:
+        """Read names: UTF-8, though strings of fixed length are declared as ASCII."""
+        with raising(DataError, f"{self.path}: {dataset.name} cannot be read", OSError, ValueError, TypeError):
+            return dataset.asstr("utf-8")[:]
 
 
 class TenxFolder(CellFile):
@@ -111,7 +123,7 @@ class TenxFolder(CellFile):
         with raising(DataError, f"{path}: cannot be read", *READ_ERRORS, UnicodeDecodeError):
             with open_maybe_gzip_text(path) as file:
                 text = file.read()
-        rows = [line.split("\t") for line in text.splitlines() if line]
+        rows = [line.split("\t") for line in text.split("\n") if line]
         if not rows:
             raise DataError(f"{path}: empty")
         return pd.DataFrame(rows)

@@ -226,7 +226,7 @@ def test_bad_files(tmp_path):
     tenx = write_10x(tmp_path / "c.h5", COUNTS)
     refused(r"c.h5ad: not an h5ad file: it has no obs and var, but matrix", tenx.rename(tmp_path / "c.h5ad"))
     h5ad = write_cells(tmp_path / "d.h5ad", COUNTS)
-    refused(r"d.h5: not a 10x file: no group with barcodes", h5ad.rename(tmp_path / "d.h5"))
+    refused(r"d.h5: expected one matrix of 10x, a group with barcodes", h5ad.rename(tmp_path / "d.h5"))
     folder = write_folder(tmp_path / "f", COUNTS)
     refused("--data.gene-names must be gene_symbols or gene_ids for 10x", folder, ConfigError, gene_names="symbol")
     refused(
@@ -288,3 +288,15 @@ def test_the_three_files_of_a_10x_folder_are_its_data(tmp_path):
         (folder / name).write_text(content + "\n")
         assert modality(folder).fingerprint() != before
         (folder / name).write_text(content)
+
+
+def test_groups_beside_the_matrix_of_10x(tmp_path):
+    path = write_10x(tmp_path / "c.h5", COUNTS)
+    with h5py.File(path, "r+") as file:
+        file.create_group("droplet_latents")  # of CellBender, before "matrix" in the order of names
+    np.testing.assert_array_equal(cells(path).rows(0, 20).toarray(), COUNTS)
+    path = write_10x(tmp_path / "two.h5", COUNTS, 2)
+    with h5py.File(path, "r+") as file:
+        file.copy("GRCh38", "mm10")
+    with pytest.raises(DataError, match="expected one matrix of 10x, .* got GRCh38, mm10: save one of them by itself"):
+        cells(path)

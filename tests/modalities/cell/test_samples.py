@@ -225,8 +225,9 @@ def test_embeddings_stand_beside_the_cells(run, tmp_path, capsys):
     before = anndata.read_h5ad(path)
     trained = load(run, device="cpu")
     expected = trained.embed(trained.modality.read(path))
-    for out in (tmp_path / "x" / "new.h5ad", path):
-        assert main(["embed", str(run), str(path), "--out", str(out), "--device", "cpu"]) == 0
+    new = tmp_path / "x" / "new.h5ad"
+    for source, out in ((path, new), (new, tmp_path / "again.h5ad")):
+        assert main(["embed", str(run), str(source), "--out", str(out), "--device", "cpu"]) == 0
         assert "9 rows of 32, by" in capsys.readouterr().out
         found = anndata.read_h5ad(out)
         np.testing.assert_array_equal(found.obsm["X_dnar2mae"], expected)
