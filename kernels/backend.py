@@ -25,7 +25,8 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
     tensor
         Any of the operator's inputs; its device decides.
     plan
-        Mask plan of an operator that draws masks. Only the PyTorch definition can place spans and words.
+        Mask plan of an operator that draws masks. Only the PyTorch definition can place spans and words, and spread
+        ratios evenly.
 
     Raises
     ------
@@ -34,11 +35,11 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
     """
     if backend not in ("auto", "reference", "triton"):
         raise ConfigError(f"backend must be auto, reference or triton, got {backend}")
-    independent = plan is None or plan.placement is None
+    independent = plan is None or plan.fits_kernels
     if backend != "triton":
         return backend == "auto" and tensor.is_cuda and independent
     if not independent:
-        raise ConfigError("backend triton draws each token's mask by itself; spans and words need auto or reference")
+        raise ConfigError("backend triton draws each token's mask by itself; other masks need auto or reference")
     if not (tensor.is_cuda or INTERPRETED):
         raise ConfigError(f"backend triton needs CUDA tensors (or TRITON_INTERPRET=1), got {tensor.device}")
     return True

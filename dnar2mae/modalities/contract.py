@@ -115,6 +115,10 @@ class Modality(ABC):
         """
         return {}
 
+    def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
+        """Return where held-out samples lie in the data, a row each; by default their numbers."""
+        return pd.DataFrame({"sample": sample_ids})
+
     def save(self, folder: Path) -> None:  # noqa: B027 - most modalities need nothing
         """Write the files that a trained model needs besides its weights (a vocabulary, a tokenizer)."""
 

@@ -17,11 +17,19 @@ _TYPICAL_RATIO = 0.15  # any constant would do: it keeps gradients of sums in th
 
 
 class TrainingStep:
-    """The training step of a model; the loss is the mean over the predicted tokens of the whole batch.
+    r"""The training step of a model; the loss is the mean over the predicted tokens of the whole batch.
 
     Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
     summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
     same divisor in every step of full samples, so that a step weighs by how many tokens it predicts.
+
+    Under ``mask.weighting = "bound"`` it is that of an unbiased estimate of the area under the curve of loss by mask
+    ratio. With k of a sample's L maskable tokens masked at a ratio r that the law draws with density q(r),
+
+    .. math:: \frac{L + 1}{L} \, \frac{1}{q(r)} \, \frac{1}{k} \sum_{i\ \mathrm{masked}} \ell_i
+
+    has that area as its expectation: under a uniform ratio every k from 0 to L is as likely as any other. Unlike
+    weights 1/r it is never large.
 
     Parameters
     ----------
@@ -80,13 +88,15 @@ class TrainingStep:
         """
         plan = self.masker.plan(step)
         scale = batch.tokens.numel() * _TYPICAL_RATIO
-        total, weight, units, maskable = self._accumulate(plan, batch, scale)
+        total, weight, units, maskable = self._accumulate(step, plan, batch, scale)
         self.ranks.all_sum_(total, weight, units, maskable)
         is_empty = weight == 0  # such a step must not divide by zero, though it is skipped below
         unscaled = self.ranks.size * scale * ~is_empty  # gradients are averaged over ranks
         factor = mean = unscaled / weight.clamp(min=1e-6)
         if self.config.mask.weighting == "token":
             factor = unscaled / (maskable.clamp(min=1e-6) * self.masker.expected_share)
+        elif self.config.mask.weighting == "bound":
+            factor = mean = unscaled / maskable.clamp(min=1e-6)
         norm, clipped = scale_and_clip(self.parameters, factor, self.config.optimizer.clip, mean=mean)
         rate, skipped = self._update(step, norm, is_empty)
         return {
@@ -100,21 +110,22 @@ class TrainingStep:
             "skipped": skipped,
         }
 
-    def _accumulate(self, plan: MaskPlan, batch: Batch, scale: float) -> Tensor:
+    def _accumulate(self, step: int, plan: MaskPlan, batch: Batch, scale: float) -> Tensor:
         """Return the sums of :meth:`_loss` over the micro-batches; accumulate the gradient of losses / ``scale``."""
         sums = []
         parts = batch.split(self.config.micro_batch or self.config.batch_size)
         for part in parts:
             with self.parallel.accumulate(part is parts[-1]):  # ranks exchange gradients once, after the last
-                loss, *counts = self._loss(plan, part)
-                (loss / scale).backward()
-            sums.append(torch.stack([loss.detach(), *counts]))
+                minimised, *counted = self._loss(step, plan, part)
+                (minimised / scale).backward()
+            sums.append(torch.stack(counted))
         return reduce(torch.add, sums)
 
-    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return a micro-batch's sums: weighted losses, these weights, the units they stand for, all maskable weights.
+    def _loss(self, step: int, plan: MaskPlan, part: Batch) -> tuple[Tensor, ...]:
+        """Return what is minimised, and a micro-batch's sums without gradient.
 
-        Weighting by token divides by the last, which is not computed otherwise.
+        The sums are of weighted losses, of these weights, of the units they stand for, and of all maskable weights:
+        the last, by which weighting by token or for the bound divides, is not computed otherwise.
         """
         part = part.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
@@ -123,9 +134,24 @@ class TrainingStep:
         predicted = units = maskable = weights.sum()
         if part.units is not None:
             units = (weights * part.units.flatten()[index]).sum()
-        if self.config.mask.weighting == "token":
+        losses = losses * weights
+        total = minimised = losses.sum()
+        if self.config.mask.weighting != "batch":
             maskable = (part.weight * part.maskable).sum()
-        return (losses * weights).sum(), predicted, units, maskable
+        if self.config.mask.weighting == "bound":
+            minimised = (losses * self._weights_of_bound(step, plan, part, index)).sum()
+        return minimised, total.detach(), predicted, units, maskable
+
+    def _weights_of_bound(self, step: int, plan: MaskPlan, part: Batch, index: Tensor) -> Tensor:
+        """Return by how much each predicted token's loss counts, so that their sum over a sample is L times the area.
+
+        Of overlapping tokens only anchors are predicted, so that L is the number of these.
+        """
+        row = index // part.tokens.shape[1]
+        anchors = part.maskable.sum(1).double() / plan.anchor_stride
+        masked = torch.zeros_like(anchors).index_add_(0, row, torch.ones_like(row, dtype=anchors.dtype))
+        of_sample = self.masker.importance(plan, step, part.sample_ids) * (anchors + 1) / masked.clamp(min=1)
+        return (of_sample * plan.anchor_stride)[row].float()
 
     def _update(self, step: int, norm: Tensor, is_empty: Tensor) -> tuple[float, Tensor]:
         """Let the optimizer step; return the learning rate and how many steps in a row were skipped."""

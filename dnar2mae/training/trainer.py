@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch.utils.data import DataLoader
 
-from dnar2mae.batch import Batch, FiniteSource, evenly_spaced
+from dnar2mae.batch import Batch, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local_shard
 from dnar2mae.errors import RunError
@@ -34,6 +34,7 @@ from dnar2mae.run.metrics import clipped_shares, rewind_metrics
 from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
 from dnar2mae.scoring.blocks import ratio_of_sums
+from dnar2mae.training.bound import Measure, report_bound
 from dnar2mae.training.build import build_model, compile_model
 from dnar2mae.training.loader import batches
 from dnar2mae.training.monitor import Monitor, Readings
@@ -41,7 +42,7 @@ from dnar2mae.training.optimizer import last_stable_step
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.validation import CURVE, masked_sums
+from dnar2mae.training.validation import CURVE, masked_sums, masked_tokens
 
 STABLE = "stable"
 """Checkpoint of the last step that is the same in a longer run, from which a finished run is lengthened."""
@@ -181,8 +182,8 @@ class Trainer:
         several = f" in {self.ranks.size} ranks ({self.config.parallel})" if self.ranks.size > 1 else ""
         triton = use_triton(self.config.kernels, self.parameters[0], self.masker.plan(0))
         kernels = "triton" if triton else "reference"
-        if self.masker.plan(0).placement is not None:
-            kernels += f" (the fused ones do not know --mask.placement {self.config.mask.placement})"
+        if flag := self.config.mask.beyond_kernels:
+            kernels += f" (the fused ones do not know {flag})"
         return (
             f"{count / 1e6:.2f} M parameters on {self.device}{several}, {self._dtype()}, "
             f"{attention}masking kernels {kernels}; writing to {self.directory.path}"
@@ -305,12 +306,14 @@ class Trainer:
         }
 
     def _summary(self, begun: float, stop: StopRequests) -> RunResult:
-        measure = partial(masked_sums, self.model, autocast=self.autocast, ranks=self.ranks, check=stop.check)
+        measure = partial(masked_tokens, self.model, autocast=self.autocast, ranks=self.ranks, check=stop.check)
         step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
-        num_samples = 2 * self.config.validation_windows
+        plan = self.masker.plan(self.step)
+        sample_ids = evenly_spaced(len(self.modality.validation), 2 * self.config.validation_windows)
         return RunResult(
             **self._progress(begun),
-            **final_validation(self.modality, self.masker.plan(self.step), num_samples, measure),
+            **final_validation(self.modality, plan, sample_ids, measure),
+            bound=report_bound(self.modality, self.model.head, self.config.mask, plan, sample_ids, measure=measure),
             finished=True,
             unit=self.modality.unit,
             untrained=self.history[0][1],
@@ -321,10 +324,7 @@ class Trainer:
 
 
 def final_validation(
-    modality: Modality,
-    plan: MaskPlan,
-    num_samples: int,
-    measure: Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Sums],
+    modality: Modality, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"], measure: Measure
 ) -> dict[str, Any]:
     """Score a model and the trivial models it is compared with.
 
@@ -334,10 +334,10 @@ def final_validation(
         Has the held-out samples and the trivial models.
     plan
         Any plan of the run: its ratio is replaced.
-    num_samples
-        Evenly spaced held-out samples to use, at most.
+    sample_ids
+        The held-out samples to use.
     measure
-        The model's :func:`dnar2mae.training.validation.masked_sums`.
+        The model's :func:`dnar2mae.training.validation.masked_tokens`.
 
     Returns
     -------
@@ -346,8 +346,7 @@ def final_validation(
     """
     plans = [fixed_masks(plan, ratio) for ratio in CURVE]
     source = modality.validation
-    sample_ids = evenly_spaced(len(source), num_samples)
-    losses = [measure(source, fixed, sample_ids) / [[modality.unit_size], [1]] for fixed in plans]
+    losses = [measure(source, fixed, sample_ids)[:2] / [[modality.unit_size], [1]] for fixed in plans]
     by_ratio = [ratio_of_sums(*sums) for sums in losses]
     at = CURVE.index(RATIO)
     held_out = by_ratio[at]

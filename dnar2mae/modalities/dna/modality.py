@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 
 from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
@@ -112,6 +113,17 @@ class DnaModality(Modality):
             If no window is left.
         """
         return FiniteDnaSource(TiledSource(self.genomes, self.parts.validation, self.config.data), self.tokenizer)
+
+    def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
+        """Return the sequence, start, end (0-based half-open) and strand of held-out windows."""
+        number, start, reverse = self.validation.windows.places(sample_ids)
+        rows = []
+        for genome, at in zip((self.genomes[i] for i in number), start.tolist(), strict=True):
+            sequence = int(genome.sequence_of(np.array([at]))[0])
+            first = at - int(genome.offsets[sequence])
+            rows.append((genome.names[sequence], first, first + self.config.data.window_bp))
+        table = pd.DataFrame(rows, columns=["name", "start", "end"])
+        return table.assign(strand=np.where(reverse, "-", "+"))
 
     def embedder(self) -> TokenEmbedder:
         """Build the table of token vectors."""
