@@ -14,6 +14,7 @@ from dnar2mae.models import MaskedModel
 from dnar2mae.random import Stream, draw
 from dnar2mae.tokenizers import Vocabulary
 
+_WIDE = 4  # a span of more than a quarter of the sequence depends on most of it
 Order = Literal["left-to-right", "random"]
 
 
@@ -56,7 +57,7 @@ def hide(model: MaskedModel, batch: Batch, hidden: Bool[Tensor, "B T"], predicte
         num_predicted=tuple(predicted.sum(1).tolist()),
         visible_lengths=visible_lengths,
         predicted=predicted,
-        shown=torch.where(hidden, torch.full_like(batch.tokens, model.embedder.vocabulary.mask_id), batch.tokens),  # type: ignore[union-attr]
+        shown=torch.where(hidden, torch.full_like(batch.tokens, model.vocabulary.mask_id), batch.tokens),
         visible=visible,
     )
     return replace(batch, masks=masks)
@@ -68,10 +69,10 @@ def encode_hidden(model: MaskedModel, plan: MaskPlan, batch: Batch, index: Int[T
     Where tokens lie near each other only what they depend on is computed, if the encoder can.
     """
     length = batch.tokens.shape[1]
-    if model.decoder is not None or batch.documents is not None:
+    row, position = index // length, index % length
+    start, end = int(position.min()), int(position.max()) + 1
+    if model.decoder is not None or batch.documents is not None or _WIDE * (end - start) > length:
         return model.decoded(plan, batch)[0].flatten(0, 1)[index]
     assert batch.masks is not None
     assert batch.masks.shown is not None
-    row, position = index // length, index % length
-    start, end = int(position.min()), int(position.max()) + 1
     return model.encoder.encode_span(model.embedder(batch.masks.shown), start, end)[row, position - start]

@@ -177,21 +177,13 @@ def _track(trained: TrainedModel, windows: Windows, bits: list[Float64[np.ndarra
     if not isinstance(tokenizer, KmerTokenizer) or windows.codes is None:
         return None
     parts = []
-    for row, values in zip(windows.table.itertuples(), bits, strict=True):
+    places = windows.table[["name", "start", "end", "strand"]].to_numpy().tolist()
+    for (name, first, end, strand), values in zip(places, bits, strict=True):
         known = np.flatnonzero(np.isfinite(values))
         offset = known * tokenizer.k
-        start = row.start + offset if row.strand == "+" else row.end - offset - tokenizer.k
-        parts.append(
-            pd.DataFrame(
-                {
-                    "name": row.name,
-                    "start": start,
-                    "end": start + tokenizer.k,
-                    "strand": row.strand,
-                    "bits": values[known],
-                }
-            )
-        )
+        start = first + offset if strand == "+" else end - offset - tokenizer.k
+        columns = {"name": name, "start": start, "end": start + tokenizer.k, "strand": strand, "bits": values[known]}
+        parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True).sort_values(["name", "start"], kind="stable", ignore_index=True)
 
 
