@@ -98,7 +98,7 @@ def _new(trained: TrainedModel, options: GenerateOptions, progress: bool) -> Ite
 
 def _redrawn(trained: TrainedModel, options: GenerateOptions, regions: Sequences, progress: bool) -> Iterator[Drawn]:
     """Draw regions anew, or a share of their bases."""
-    modality = _single_bases(trained)
+    modality = single_bases(trained, "--bed")
     assert regions.genome is not None
     pieces = []
     for number, row in enumerate(regions.table[["name", "start", "end", "strand"]].to_numpy().tolist()):
@@ -116,7 +116,7 @@ def _redrawn(trained: TrainedModel, options: GenerateOptions, regions: Sequences
 
 def _filled_genome(trained: TrainedModel, options: GenerateOptions, genome: Genome, progress: bool) -> Iterator[Drawn]:
     """Fill the runs of unknown bases of a genome; the other bases keep their case."""
-    modality = _single_bases(trained)
+    modality = single_bases(trained, "--fill-n")
     runs = genome.n_runs[genome.n_runs[:, 1] - genome.n_runs[:, 0] <= options.longest_bp]
     pieces: list[_Piece] = []
     for number, (start, end) in enumerate(runs.tolist()):
@@ -134,12 +134,13 @@ def _filled_genome(trained: TrainedModel, options: GenerateOptions, genome: Geno
         yield Drawn(name, decode(codes), sum(piece.end - piece.start for piece in inside))
 
 
-def _single_bases(trained: TrainedModel) -> DnaModality:
+def single_bases(trained: TrainedModel, flag: str) -> DnaModality:
+    """Return the modality of a model of single bases; raise a ``ConfigError`` that names the flag for any other."""
     modality = trained.modality
     if not isinstance(modality, DnaModality):
-        raise ConfigError(f"--bed and --fill-n need a model of DNA, got one of --modality {trained.config.modality}")
+        raise ConfigError(f"{flag} needs a model of DNA, got one of --modality {trained.config.modality}")
     if not isinstance(modality.tokenizer, KmerTokenizer) or modality.tokenizer.k > 1:
-        raise ConfigError(f"{trained.source}: --bed and --fill-n need a run on single bases (--tokenizer.k 1)")
+        raise ConfigError(f"{trained.source}: {flag} needs a run on single bases (--tokenizer.k 1)")
     return modality
 
 
