@@ -69,6 +69,6 @@ def drawn_sequences(
     return codes
 
 
-def best_order(bits: Float64[np.ndarray, "K S"]) -> int:
-    """Return the order that needs the fewest bits in all."""
-    return int(bits.sum(1).argmin())
+def best_order(counts: MarkovCounts, codes: UInt8[np.ndarray, "S L"]) -> int:
+    """Return the order that needs the fewest bits for windows."""
+    return int(window_bits(counts, list(codes), [codes.shape[1]] * len(codes)).sum(1).argmin())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from dnar2mae.density.counts import best_order, next_base, training_bases, window_bits
+from dnar2mae.density.counts import best_order, next_base, training_bases
 from dnar2mae.density.drawing import Sampler, Task, draw_tasks
 from dnar2mae.density.generate import single_bases
 from dnar2mae.density.likelihood import check_density
@@ -20,7 +20,9 @@ from dnar2mae.genome.two_sided import MAX_REACH, TwoSidedCounts
 from dnar2mae.inference import TrainedModel
 from dnar2mae.storage.progress import progress_bar
 
+_WINDOWS_RANKED = 512
 Codes = UInt8[np.ndarray, "N L"]
+Gaps = UInt8[np.ndarray, "N G"]
 
 
 def check_gaps(
@@ -70,7 +72,8 @@ def check_gaps(
         filled = {"model": _by_model(trained, true, gap, seed, bar.advance)}
     bases = training_bases(modality)
     counts = MarkovCounts(bases)
-    order = best_order(window_bits(counts, list(true), [true.shape[1]] * len(true)))
+    more = held_out_windows(trained, _WINDOWS_RANKED)  # on few windows a repeat would decide
+    order = best_order(counts, np.stack([windows.codes(int(sample)) for sample in more.sample_ids]))
     filled[f"Markov order {order}, the best"] = _from_the_left(counts, order, true, gap)
     filled["two-sided counts"] = _inwards(TwoSidedCounts(bases), true, gap)
     common = np.bincount(bases[bases < UNKNOWN], minlength=UNKNOWN).argmax()
@@ -93,7 +96,7 @@ def _error(shares: Float64[np.ndarray, " N"]) -> float:
     return float(shares.std(ddof=1) / math.sqrt(len(shares))) if len(shares) > 1 else math.nan
 
 
-def _by_model(trained: TrainedModel, true: Codes, gap: slice, seed: int, advance: Callable[[int], object]) -> Codes:
+def _by_model(trained: TrainedModel, true: Codes, gap: slice, seed: int, advance: Callable[[int], object]) -> Gaps:
     vocabulary = trained.modality.vocabulary
     first = vocabulary.first_real
     tasks = []
@@ -108,14 +111,14 @@ def _by_model(trained: TrainedModel, true: Codes, gap: slice, seed: int, advance
     return (np.stack([task.tokens[gap] for task in tasks]) - first).astype(np.uint8)
 
 
-def _from_the_left(counts: MarkovCounts, order: int, true: Codes, gap: slice) -> Codes:
+def _from_the_left(counts: MarkovCounts, order: int, true: Codes, gap: slice) -> Gaps:
     codes = true.copy()
     for at in range(gap.start, gap.stop):
         codes[:, at] = next_base(counts, codes[:, max(at - order, 0) : at], order).argmax(1)
     return codes[:, gap]
 
 
-def _inwards(counts: TwoSidedCounts, true: Codes, gap: slice) -> Codes:
+def _inwards(counts: TwoSidedCounts, true: Codes, gap: slice) -> Gaps:
     """Fill from both ends in turn, each base given those filled before."""
     codes = true.copy()
     codes[:, gap] = UNKNOWN

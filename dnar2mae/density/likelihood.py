@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from dnar2mae.density.chain_rule import token_bits
-from dnar2mae.density.counts import best_order, training_bases, window_bits
+from dnar2mae.density.counts import training_bases, window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.options import LikelihoodOptions
 from dnar2mae.density.windows import Windows, held_out_windows, windows_of
@@ -167,7 +167,7 @@ def _markov(modality: DnaModality, windows: Windows) -> tuple[int, Float64[np.nd
     if isinstance(tokenizer, KmerTokenizer):
         whole = [tokenizer.num_tokens(length) * tokenizer.k for length in whole]
     bits = window_bits(MarkovCounts(training_bases(modality)), codes, whole)
-    order = best_order(bits)
+    order = int(bits.sum(1).argmin())
     return order, bits[order]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8, UInt64
 
-from dnar2mae.density.counts import best_order, drawn_sequences, training_bases, window_bits
+from dnar2mae.batch import evenly_spaced
+from dnar2mae.density.counts import best_order, drawn_sequences, training_bases
 from dnar2mae.density.generate import Drawn
 from dnar2mae.density.spectra import (
     copied_share,
@@ -62,7 +63,7 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
     whole = np.stack([windows.codes(int(sample)) for sample in windows.sample_ids])
     bases = training_bases(modality)
     counts = MarkovCounts(bases)
-    order = best_order(window_bits(counts, list(whole), [whole.shape[1]] * len(whole)))
+    order = best_order(counts, whole)
     held_out = whole[:, : codes.shape[1]]
     reference, other = held_out[::2], held_out[1::2]
     markov = drawn_sequences(counts, order, len(codes), codes.shape[1], seed)
@@ -84,9 +85,9 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
 
 
 def _as_many(codes: Codes, rows: int, length: int) -> Codes:
-    """Return the first rows, cut to a length (sequences longer than a window are cut into several)."""
-    pieces = codes.shape[1] // length
-    return codes[:, : pieces * length].reshape(-1, length)[:rows]
+    """Return so many rows of a length, evenly spaced (sequences longer than a window are cut into several)."""
+    pieces = codes[:, : codes.shape[1] // length * length].reshape(-1, length)
+    return pieces[evenly_spaced(len(pieces), rows)]
 
 
 def _measured(codes: Codes, reference: Codes, words: UInt64[np.ndarray, " W"]) -> dict[str, float]:
