@@ -16,7 +16,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.genome.masked_bases import MaskedBases
-from dnar2mae.genome.two_sided import MAX_REACH, TwoSidedCounts
+from dnar2mae.genome.two_sided import TwoSidedCounts
 from dnar2mae.inference import TrainedModel
 from dnar2mae.storage.progress import progress_bar
 
@@ -120,10 +120,11 @@ def _from_the_left(counts: MarkovCounts, order: int, true: Codes, gap: slice) ->
 
 def _inwards(counts: TwoSidedCounts, true: Codes, gap: slice) -> Gaps:
     """Fill from both ends in turn, each base given those filled before."""
-    codes = true.copy()
-    codes[:, gap] = UNKNOWN
-    reach = min(counts.reach, MAX_REACH)
-    left, right = gap.start, gap.stop - 1
+    reach = counts.reach
+    codes = np.pad(true, ((0, 0), (reach, reach)), constant_values=UNKNOWN)  # a short window has short flanks
+    inside = slice(gap.start + reach, gap.stop + reach)
+    codes[:, inside] = UNKNOWN
+    left, right = inside.start, inside.stop - 1
     while left <= right:
         for at in dict.fromkeys((left, right)):
             near = np.repeat(codes[:, at - reach : at + reach + 1], UNKNOWN, axis=0)
@@ -133,4 +134,4 @@ def _inwards(counts: TwoSidedCounts, true: Codes, gap: slice) -> Gaps:
             bits = counts.bits(MaskedBases(letters, near, targets, np.zeros_like(targets)))[-1]
             codes[:, at] = bits.reshape(-1, UNKNOWN).argmin(1)
         left, right = left + 1, right - 1
-    return codes[:, gap]
+    return codes[:, inside]

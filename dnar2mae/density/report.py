@@ -67,12 +67,15 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
     held_out = whole[:, : codes.shape[1]]
     reference, other = held_out[::2], held_out[1::2]
     markov = drawn_sequences(counts, order, len(codes), codes.shape[1], seed)
-    samples = {"model": codes, "markov": markov, "held_out": other}
-    rows = min(sample.size for sample in samples.values()) // held_out.shape[1]
+    named = {"model": codes, "markov": markov, "held_out": other}
+    samples = {name: _cut(sample, held_out.shape[1]) for name, sample in named.items()}
+    rows = min(map(len, samples.values()))
     if rows < 1:
-        raise ConfigError("--report needs two held-out windows and a sequence as long as one of them")
+        raise ConfigError("--report needs two held-out windows or more")
     words = distinct_words(bases)
-    measured = {name: _measured(_as_many(x, rows, held_out.shape[1]), reference, words) for name, x in samples.items()}
+    measured = {
+        name: _measured(sample[evenly_spaced(len(sample), rows)], reference, words) for name, sample in samples.items()
+    }
     closer = [k for k in KMERS if measured["model"][f"js_{k}"] < measured["markov"][f"js_{k}"]]
     return {
         "sequences": len(codes),
@@ -84,10 +87,9 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
     }
 
 
-def _as_many(codes: Codes, rows: int, length: int) -> Codes:
-    """Return so many rows of a length, evenly spaced (sequences longer than a window are cut into several)."""
-    pieces = codes[:, : codes.shape[1] // length * length].reshape(-1, length)
-    return pieces[evenly_spaced(len(pieces), rows)]
+def _cut(codes: Codes, length: int) -> UInt8[np.ndarray, "M K"]:
+    """Return sequences that are longer than a window as pieces of its length."""
+    return codes[:, : codes.shape[1] // length * length].reshape(-1, length)
 
 
 def _measured(codes: Codes, reference: Codes, words: UInt64[np.ndarray, " W"]) -> dict[str, float]:
