@@ -92,7 +92,7 @@ def _cut(codes: Codes, length: int) -> UInt8[np.ndarray, "M K"]:
     return codes[:, : codes.shape[1] // length * length].reshape(-1, length)
 
 
-def _measured(codes: Codes, reference: Codes, words: UInt64[np.ndarray, " W"]) -> dict[str, float]:
+def _measured(codes: Codes, reference: UInt8[np.ndarray, "R L"], words: UInt64[np.ndarray, " W"]) -> dict[str, float]:
     frames, gc = longest_open_frames(codes), gc_shares(codes)
     by_k = {f"js_{k}": divergence(spectrum(codes, k), spectrum(reference, k)) for k in KMERS}
     return by_k | {

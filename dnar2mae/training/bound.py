@@ -18,11 +18,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
 
-from dnar2mae.batch import FiniteSource
+from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.config import MaskConfig
-from dnar2mae.masking import MaskPlan, fixed_masks, plans_of_bound
+from dnar2mae.masking import Masker, MaskPlan, fixed_masks, plans_of_bound
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.head import Head, TokenHead
 from dnar2mae.scoring.blocks import Estimate, ratio_of_sums
@@ -52,7 +54,7 @@ def extrapolated(mask: MaskConfig) -> str:
     return f"{law.name} never trains above {law.largest:g}" if law.largest < _FAR else ""
 
 
-def bound_of(mean_losses: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) -> Estimate:
+def bound_of(sums: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) -> Estimate:
     """Estimate the area from the sums of samples under plans of :func:`dnar2mae.masking.plans_of_bound`.
 
     A ratio that is uniform in (0, 1) masks each number of tokens equally often. So the mean loss of a sample's masked
@@ -60,7 +62,7 @@ def bound_of(mean_losses: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) 
 
     Parameters
     ----------
-    mean_losses
+    sums
         Rows of :func:`dnar2mae.training.validation.masked_tokens`, for each plan.
     unit_size
         See :class:`dnar2mae.modalities.contract.Modality`.
@@ -70,9 +72,39 @@ def bound_of(mean_losses: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) 
     Estimate
         In the modality's unit, with the standard error over blocks of samples.
     """
-    loss, _, masked, maskable, units = mean_losses.swapaxes(0, 1)
+    loss, _, masked, maskable, units = sums.swapaxes(0, 1)
     whole = loss / np.maximum(masked, 1) * maskable
     return ratio_of_sums(whole.sum(0) / unit_size, (units * (masked > 0)).sum(0))
+
+
+def weights_of_bound(
+    masker: Masker, plan: MaskPlan, step: int, batch: Batch, index: Int[Tensor, " M"]
+) -> Float[Tensor, " M"]:
+    r"""Return by how much the losses of a training step count, so that they sum to L times the area for each sample.
+
+    With k of a sample's L maskable tokens masked at a ratio r that the law draws with density q(r),
+
+    .. math:: \frac{L + 1}{L} \, \frac{1}{q(r)} \, \frac{1}{k} \sum_{i\ \mathrm{masked}} \ell_i
+
+    has the area as its expectation: under a uniform ratio every k from 0 to L is as likely as any other. Unlike weights
+    1/r it is never large. Of overlapping tokens only anchors are predicted, and L is the number of these.
+
+    Parameters
+    ----------
+    masker
+        Of the run.
+    plan, step
+        The step and its plan.
+    batch
+        Samples.
+    index
+        Predicted tokens, as positions in ``tokens.flatten()``.
+    """
+    row = index // batch.tokens.shape[1]
+    anchors = batch.maskable.sum(1).double() / plan.anchor_stride
+    masked = torch.zeros_like(anchors).index_add_(0, row, torch.ones_like(row, dtype=anchors.dtype))
+    of_sample = masker.importance(plan, step, batch.sample_ids) * (anchors + 1) / masked.clamp(min=1)
+    return (of_sample * plan.anchor_stride)[row].float()
 
 
 def sample_bounds(

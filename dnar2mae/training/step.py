@@ -11,25 +11,21 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import Ranks, local_shard, parallelise
 from dnar2mae.masking import Masker, MaskPlan, mean_drawn_ratio
 from dnar2mae.models import MaskedModel
+from dnar2mae.training.bound import weights_of_bound
 from dnar2mae.training.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
 
 _TYPICAL_RATIO = 0.15  # any constant would do: it keeps gradients of sums in the range of gradients of means
 
 
 class TrainingStep:
-    r"""The training step of a model; the loss is the mean over the predicted tokens of the whole batch.
+    """The training step of a model; the loss is the mean over the predicted tokens of the whole batch.
 
     Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
     summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
     same divisor in every step of full samples, so that a step weighs by how many tokens it predicts.
 
     Under ``mask.weighting = "bound"`` it is that of an unbiased estimate of the area under the curve of loss by mask
-    ratio. With k of a sample's L maskable tokens masked at a ratio r that the law draws with density q(r),
-
-    .. math:: \frac{L + 1}{L} \, \frac{1}{q(r)} \, \frac{1}{k} \sum_{i\ \mathrm{masked}} \ell_i
-
-    has that area as its expectation: under a uniform ratio every k from 0 to L is as likely as any other. Unlike
-    weights 1/r it is never large.
+    ratio: see :func:`dnar2mae.training.bound.weights_of_bound`.
 
     Parameters
     ----------
@@ -139,19 +135,8 @@ class TrainingStep:
         if self.config.mask.weighting != "batch":
             maskable = (part.weight * part.maskable).sum()
         if self.config.mask.weighting == "bound":
-            minimised = (losses * self._weights_of_bound(step, plan, part, index)).sum()
+            minimised = (losses * weights_of_bound(self.masker, plan, step, part, index)).sum()
         return minimised, total.detach(), predicted, units, maskable
-
-    def _weights_of_bound(self, step: int, plan: MaskPlan, part: Batch, index: Tensor) -> Tensor:
-        """Return by how much each predicted token's loss counts, so that their sum over a sample is L times the area.
-
-        Of overlapping tokens only anchors are predicted, so that L is the number of these.
-        """
-        row = index // part.tokens.shape[1]
-        anchors = part.maskable.sum(1).double() / plan.anchor_stride
-        masked = torch.zeros_like(anchors).index_add_(0, row, torch.ones_like(row, dtype=anchors.dtype))
-        of_sample = self.masker.importance(plan, step, part.sample_ids) * (anchors + 1) / masked.clamp(min=1)
-        return (of_sample * plan.anchor_stride)[row].float()
 
     def _update(self, step: int, norm: Tensor, is_empty: Tensor) -> tuple[float, Tensor]:
         """Let the optimizer step; return the learning rate and how many steps in a row were skipped."""

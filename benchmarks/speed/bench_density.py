@@ -1,0 +1,139 @@
+"""Noise and cost of a model's bound on bits per base.
+
+    python -m dnar2mae.benchmarks.speed.bench_density runs/ecoli
+
+Of a run on DNA: by how much spreading the ratios over a batch lowers the noise of a training step's estimate, by how much
+spread ratios and antithetic masks lower that of the report's, and what the report costs beside bare forward passes.
+Prints, and appends rows to ``benchmarks/results/density.csv``. One thread.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from dnar2mae.batch import evenly_spaced
+from dnar2mae.benchmarks.speed import rows
+from dnar2mae.config import MaskConfig
+from dnar2mae.density.hidden import evaluation_plan
+from dnar2mae.inference import TrainedModel, load
+from dnar2mae.masking import Masker, MaskPlan
+from dnar2mae.run.environment import environment
+from dnar2mae.training.bound import bound_of, sample_bounds, weights_of_bound
+from dnar2mae.training.validation import masked_tokens
+
+RESULTS = Path(__file__).parents[1] / "results" / "density.csv"
+_BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensitySettings:
+    """Measure the noise and cost of a run's bound."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    steps: int = 200
+    """Batches of 8 held-out windows, each estimated once with every way of drawing ratios."""
+    windows: int = 64
+    """Held-out windows of a report."""
+    reports: int = 40
+    """Reports of the same windows by other masks."""
+
+
+@torch.no_grad()
+def step_noise(trained: TrainedModel, steps: int) -> dict[str, float]:
+    """Return the standard deviation of steps' estimates about their windows' own mean, by how ratios are drawn.
+
+    Every way sees the same windows. Their own differences, which all ways share, are taken off.
+    """
+    source, found = trained.modality.validation, {}
+    plans = {per: _masker(trained, per, steps) for per in ("batch", "sample", "stratified")}
+    starts = evenly_spaced(len(source) - _BATCH, steps)
+    for per, masker in plans.items():
+        estimates = []
+        for step, start in enumerate(starts.tolist()):
+            batch = replace(
+                source.batch(np.arange(start, start + _BATCH)), sample_ids=torch.arange(_BATCH) + step * _BATCH
+            )
+            plan = masker.plan(step)
+            losses, index = trained.model.masked_losses(plan, batch)
+            weights = weights_of_bound(masker, plan, step, batch, index)
+            estimates.append(float((losses * weights).sum() / batch.maskable.sum()) / math.log(2))
+        found[per] = np.array(estimates)
+    # the best guess of a batch's own value: all ways together, the noisier the less
+    own = np.average([found[per] for per in found], axis=0, weights=[1 / x.var() for x in found.values()])
+    return {per: float((x - own).std()) for per, x in found.items()}
+
+
+def _masker(trained: TrainedModel, per: Any, steps: int) -> Masker:
+    mask = MaskConfig(low=0.0, high=1.0, per=per, weighting="bound", replace=(1.0, 0.0, 0.0))
+    return Masker(mask, trained.modality.vocabulary, 0, steps)
+
+
+def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str, float]:
+    """Return the standard deviation between reports of the same windows, two masks each, by how these are drawn."""
+    source, plan = trained.modality.validation, evaluation_plan(trained.modality.vocabulary)
+    ids = evenly_spaced(len(source), windows)
+    rng = np.random.default_rng(0)
+
+    def value(plans: list[MaskPlan]) -> float:
+        sums = np.stack([masked_tokens(trained.model, source, part, ids) for part in plans])
+        return bound_of(sums, trained.modality.unit_size).value
+
+    def drawn(seed: int) -> Iterator[MaskPlan]:
+        for twin in range(2):
+            yield replace(plan.over_all_ratios(0, 2 * seed + twin, mirrored=False), rotation=None)
+
+    def spread(seed: int) -> Iterator[MaskPlan]:
+        rotation = int(rng.integers(2**32))
+        for mirrored in (False, True):
+            yield plan.over_all_ratios(rotation, 10**6 + seed, mirrored=mirrored)
+
+    ways = {"drawn": drawn, "spread, antithetic": spread}
+    return {name: float(np.std([value(list(way(seed))) for seed in range(reports)])) for name, way in ways.items()}
+
+
+@torch.no_grad()
+def cost(trained: TrainedModel, windows: int) -> dict[str, float]:
+    """Return the CPU seconds of a bound of 8 masks a window, and of 8 bare forward passes over the same windows."""
+    source, plan = trained.modality.validation, evaluation_plan(trained.modality.vocabulary)
+    ids = evenly_spaced(len(source), windows)
+    measure = partial(masked_tokens, trained.model)
+    start = time.process_time()
+    sample_bounds(measure, source, plan, ids, 4)
+    middle = time.process_time()
+    for _ in range(8):
+        for part in np.array_split(ids, max(len(ids) // 16, 1)):
+            trained.model.encode(source.batch(part))
+    return {"bound": middle - start, "forward passes": time.process_time() - middle}
+
+
+def main(settings: DensitySettings) -> int:
+    """Measure, print, record."""
+    torch.set_num_threads(1)
+    trained = load(settings.run, device="cpu")
+    stamp = rows.stamp(environment()["commit"])
+    measured = {
+        "noise of a step": (step_noise(trained, settings.steps), "sample"),
+        "noise of a report": (report_noise(trained, settings.windows, settings.reports), "drawn"),
+        "CPU seconds": (cost(trained, settings.windows), "forward passes"),
+    }
+    for measure, (values, against) in measured.items():
+        for case, value in values.items():
+            row = {"run": settings.run.name, "measure": measure, "case": case, "value": round(value, 5)}
+            row["times"] = round(value / values[against], 3)
+            rows.append(RESULTS, row | {name: stamp[name] for name in ("commit", "device", "date")})
+            print(f"{measure}, {case}: {value:.4g}, {value / values[against]:.3f} times that of {against}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(DensitySettings)))
