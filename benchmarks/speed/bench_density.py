@@ -2,8 +2,8 @@
 
     python -m dnar2mae.benchmarks.speed.bench_density runs/ecoli
 
-Of a run on DNA: by how much spreading the ratios over a batch lowers the noise of a training step's estimate, by how much
-spread ratios and antithetic masks lower that of the report's, and what the report costs beside bare forward passes.
+Of a run on DNA: by how much ratios spread over a batch lower the noise of a training step's estimate, by how much spread
+ratios and antithetic masks lower that of the report's, and what the report costs beside bare forward passes.
 Prints, and appends rows to ``benchmarks/results/density.csv``. One thread.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -40,8 +40,8 @@ class DensitySettings:
 
     run: tyro.conf.Positional[Path]
     """Run directory."""
-    steps: int = 200
-    """Batches of 8 held-out windows, each estimated once with every way of drawing ratios."""
+    steps: int = 120
+    """Batches of 8 held-out windows, each estimated twice with every way of drawing ratios."""
     windows: int = 64
     """Held-out windows of a report."""
     reports: int = 40
@@ -50,32 +50,27 @@ class DensitySettings:
 
 @torch.no_grad()
 def step_noise(trained: TrainedModel, steps: int) -> dict[str, float]:
-    """Return the standard deviation of steps' estimates about their windows' own mean, by how ratios are drawn.
+    """Return the standard deviation of a step's estimate, its windows given, by how ratios are drawn.
 
-    Every way sees the same windows. Their own differences, which all ways share, are taken off.
+    Each step is estimated twice, by two seeds: half the mean square of the difference is the variance.
     """
     source, found = trained.modality.validation, {}
-    plans = {per: _masker(trained, per, steps) for per in ("batch", "sample", "stratified")}
     starts = evenly_spaced(len(source) - _BATCH, steps)
-    for per, masker in plans.items():
-        estimates = []
-        for step, start in enumerate(starts.tolist()):
-            batch = replace(
-                source.batch(np.arange(start, start + _BATCH)), sample_ids=torch.arange(_BATCH) + step * _BATCH
-            )
-            plan = masker.plan(step)
-            losses, index = trained.model.masked_losses(plan, batch)
-            weights = weights_of_bound(masker, plan, step, batch, index)
-            estimates.append(float((losses * weights).sum() / batch.maskable.sum()) / math.log(2))
-        found[per] = np.array(estimates)
-    # the best guess of a batch's own value: all ways together, the noisier the less
-    own = np.average([found[per] for per in found], axis=0, weights=[1 / x.var() for x in found.values()])
-    return {per: float((x - own).std()) for per, x in found.items()}
-
-
-def _masker(trained: TrainedModel, per: Any, steps: int) -> Masker:
-    mask = MaskConfig(low=0.0, high=1.0, per=per, weighting="bound", replace=(1.0, 0.0, 0.0))
-    return Masker(mask, trained.modality.vocabulary, 0, steps)
+    ways: tuple[Literal["batch", "sample", "stratified"], ...] = ("batch", "sample", "stratified")
+    for per in ways:
+        mask = MaskConfig(low=0.0, high=1.0, per=per, weighting="bound", replace=(1.0, 0.0, 0.0))
+        twins = []
+        for masker in (Masker(mask, trained.modality.vocabulary, seed, steps) for seed in range(2)):
+            estimates = []
+            for step, start in enumerate(starts.tolist()):
+                batch = source.batch(np.arange(start, start + _BATCH))
+                batch = replace(batch, sample_ids=torch.arange(_BATCH) + step * _BATCH)
+                losses, index = trained.model.masked_losses(masker.plan(step), batch)
+                weights = weights_of_bound(masker, masker.plan(step), step, batch, index)
+                estimates.append(float((losses * weights).sum() / batch.maskable.sum()) / math.log(2))
+            twins.append(np.array(estimates))
+        found[per] = float(np.sqrt(((twins[0] - twins[1]) ** 2).mean() / 2))
+    return found
 
 
 def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str, float]:
