@@ -2,8 +2,8 @@
 
     python -m dnar2mae.benchmarks.speed.bench_density runs/ecoli
 
-Of a run on DNA: by how much ratios spread over a batch lower the noise of a training step's estimate, by how much spread
-ratios and antithetic masks lower that of the report's, and what the report costs beside bare forward passes.
+Of a run on DNA: by how much ratios spread over a batch lower the noise of a training step's estimate, by how much
+spread ratios and antithetic masks lower that of the report's, and what the report costs beside bare forward passes.
 Prints, and appends rows to ``benchmarks/results/density.csv``. One thread.
 """
 
@@ -54,7 +54,8 @@ def step_noise(trained: TrainedModel, steps: int) -> dict[str, float]:
 
     Each step is estimated twice, by two seeds: half the mean square of the difference is the variance.
     """
-    source, found = trained.modality.validation, {}
+    source = trained.modality.validation
+    found: dict[str, float] = {}
     starts = evenly_spaced(len(source) - _BATCH, steps)
     ways: tuple[Literal["batch", "sample", "stratified"], ...] = ("batch", "sample", "stratified")
     for per in ways:
