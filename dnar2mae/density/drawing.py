@@ -34,7 +34,7 @@ class Sampler:
 
 
 @dataclass(kw_only=True, eq=False)
-class Task:
+class Unfinished:
     """A sequence of which some tokens are to be drawn."""
 
     number: int
@@ -60,7 +60,7 @@ class Task:
 @torch.inference_mode()
 def draw_tasks(
     model: MaskedModel,
-    tasks: Sequence[Task],
+    tasks: Sequence[Unfinished],
     window_tokens: int,
     sampler: Sampler,
     *,

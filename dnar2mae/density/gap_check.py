@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
 from dnar2mae.density.counts import best_order, next_base, training_bases
-from dnar2mae.density.drawing import Sampler, Task, draw_tasks
+from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
 from dnar2mae.density.generate import single_bases
 from dnar2mae.density.likelihood import check_density
 from dnar2mae.density.windows import held_out_windows
@@ -105,7 +105,7 @@ def _by_model(trained: TrainedModel, true: Codes, gap: slice, seed: int, advance
         hidden: Bool[np.ndarray, " L"] = np.zeros(len(row), bool)
         hidden[gap] = True
         row[gap] = vocabulary.unk_id
-        tasks.append(Task(number=number, tokens=row, hidden=hidden))
+        tasks.append(Unfinished(number=number, tokens=row, hidden=hidden))
     sampler = Sampler(steps=true.shape[1], temperature=0.0, seed=seed)
     draw_tasks(trained.model, tasks, true.shape[1], sampler, advance=advance)
     return (np.stack([task.tokens[gap] for task in tasks]) - first).astype(np.uint8)

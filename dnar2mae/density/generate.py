@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
-from dnar2mae.density.drawing import Sampler, Task, draw_tasks
+from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
 from dnar2mae.density.likelihood import check_density
 from dnar2mae.density.options import GenerateOptions
 from dnar2mae.errors import ConfigError
@@ -38,7 +38,7 @@ class Drawn(NamedTuple):
 class _Piece:
     """A stretch of a genome in which bases are drawn, and its place."""
 
-    task: Task
+    task: Unfinished
     sequence: str
     start: int
     """Of the part that is written, in the sequence."""
@@ -70,7 +70,7 @@ def generate(trained: TrainedModel, options: GenerateOptions, *, progress: bool 
     return _new(trained, options, progress)
 
 
-def _draw(trained: TrainedModel, tasks: list[Task], options: GenerateOptions, progress: bool) -> None:
+def _draw(trained: TrainedModel, tasks: list[Unfinished], options: GenerateOptions, progress: bool) -> None:
     sampler = Sampler(steps=options.steps, temperature=options.temperature, seed=options.seed)
     total = sum(int(task.hidden.sum()) for task in tasks)
     with progress_bar("drawing", total, show=progress) as bar:
@@ -90,7 +90,7 @@ def _new(trained: TrainedModel, options: GenerateOptions, progress: bool) -> Ite
     tokens = np.full(length, vocabulary.unk_id, np.int32)
     tokens[: len(prompt)] = prompt
     hidden = ~vocabulary.is_real(tokens)
-    tasks = [Task(number=i, tokens=tokens.copy(), hidden=hidden.copy()) for i in range(options.num)]
+    tasks = [Unfinished(number=i, tokens=tokens.copy(), hidden=hidden.copy()) for i in range(options.num)]
     _draw(trained, tasks, options, progress)
     for task in tasks:
         yield Drawn(f"drawn-{task.number + 1}", modality.text_of(task.tokens), int(hidden.sum()))
@@ -157,7 +157,7 @@ def _piece(modality: DnaModality, genome: Genome, number: int, place: tuple[str,
         codes, left = complement(codes[::-1]), last - end
     tokens: Int[np.ndarray, " L"] = modality.tokenizer.encode(codes)  # type: ignore[assignment]
     nothing: Bool[np.ndarray, " L"] = np.zeros(len(tokens), bool)
-    task = Task(number=number, tokens=tokens, hidden=nothing)
+    task = Unfinished(number=number, tokens=tokens, hidden=nothing)
     return _Piece(task=task, sequence=name, start=start, end=end, left=left, strand=strand)
 
 

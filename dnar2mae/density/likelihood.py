@@ -14,7 +14,7 @@ from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.counts import training_bases, window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.options import LikelihoodOptions
-from dnar2mae.density.windows import Windows, held_out_windows, windows_of
+from dnar2mae.density.windows import ScoredWindows, held_out_windows, windows_of
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
@@ -118,7 +118,7 @@ def _estimate(sums: Float64[np.ndarray, " S"], units: Float64[np.ndarray, " S"])
     return {"value": value.value, "standard_error": value.standard_error}
 
 
-def _units(trained: TrainedModel, windows: Windows) -> Float64[np.ndarray, " S"]:
+def _units(trained: TrainedModel, windows: ScoredWindows) -> Float64[np.ndarray, " S"]:
     """Return how many bases (or bytes) of each window are scored."""
     units = []
     for sample in windows.sample_ids:
@@ -129,7 +129,7 @@ def _units(trained: TrainedModel, windows: Windows) -> Float64[np.ndarray, " S"]
 
 
 def _exact(
-    trained: TrainedModel, windows: Windows, options: LikelihoodOptions, progress: bool
+    trained: TrainedModel, windows: ScoredWindows, options: LikelihoodOptions, progress: bool
 ) -> list[Float64[np.ndarray, " _"]]:
     assert options.order != "none"
     total = int(_units(trained, windows).sum()) // trained.modality.vocabulary.bases_per_token
@@ -145,7 +145,7 @@ def _exact(
     return bits
 
 
-def _bound(trained: TrainedModel, windows: Windows, pairs: int, progress: bool) -> dict[str, Any]:
+def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: bool) -> dict[str, Any]:
     mask = trained.config.mask
     if reason := why_no_bound(trained.model.head, mask):
         raise ConfigError(f"--bound: {trained.source}: {reason}")
@@ -158,7 +158,7 @@ def _bound(trained: TrainedModel, windows: Windows, pairs: int, progress: bool) 
     return {"what": what, "value": value, "standard_error": error, "extrapolated": extrapolated(mask)}
 
 
-def _markov(modality: DnaModality, windows: Windows) -> tuple[int, Float64[np.ndarray, " S"]]:
+def _markov(modality: DnaModality, windows: ScoredWindows) -> tuple[int, Float64[np.ndarray, " S"]]:
     """Return the order that is best on these windows, and its bits for each of them."""
     assert windows.codes is not None
     codes = [windows.codes(int(sample)) for sample in windows.sample_ids]
@@ -171,7 +171,7 @@ def _markov(modality: DnaModality, windows: Windows) -> tuple[int, Float64[np.nd
     return order, bits[order]
 
 
-def _track(trained: TrainedModel, windows: Windows, bits: list[Float64[np.ndarray, " _"]]) -> pd.DataFrame | None:
+def _track(trained: TrainedModel, windows: ScoredWindows, bits: list[Float64[np.ndarray, " _"]]) -> pd.DataFrame | None:
     """Return the bits of single tokens with their places; None where tokens have none."""
     tokenizer = getattr(trained.modality, "tokenizer", None)
     if not isinstance(tokenizer, KmerTokenizer) or windows.codes is None:

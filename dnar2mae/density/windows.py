@@ -20,7 +20,7 @@ Codes = UInt8[np.ndarray, " L"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class ScoredWindows:
     """Samples of a source."""
 
     source: FiniteSource
@@ -34,7 +34,7 @@ class Windows:
     """Base codes of a sample, 5' to 3' on its strand, without the soft-mask bit; None of other kinds of data."""
 
 
-def held_out_windows(trained: TrainedModel, number: int) -> Windows:
+def held_out_windows(trained: TrainedModel, number: int) -> ScoredWindows:
     """Return held-out samples of a run, evenly spaced; of DNA on the forward strand. 0 stands for all."""
     modality = trained.modality
     source = modality.validation
@@ -43,16 +43,16 @@ def held_out_windows(trained: TrainedModel, number: int) -> Windows:
     ids = forward[evenly_spaced(len(forward), number or len(forward))]
     table = everything.iloc[ids].reset_index(drop=True)
     if not isinstance(modality, DnaModality):
-        return Windows(source=source, sample_ids=ids, table=table, total=len(forward))
+        return ScoredWindows(source=source, sample_ids=ids, table=table, total=len(forward))
     windows = modality.validation.windows
 
     def codes(sample: int) -> Codes:
         return windows.codes(np.array([sample]))[0] & np.uint8(SOFT_MASK - 1)
 
-    return Windows(source=source, sample_ids=ids, table=table, total=len(forward), codes=codes)
+    return ScoredWindows(source=source, sample_ids=ids, table=table, total=len(forward), codes=codes)
 
 
-def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: int) -> Windows:
+def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: int) -> ScoredWindows:
     """Return windows that tile the regions of a BED file, or all of a genome; ``number`` evenly spaced ones, 0 all.
 
     Raises
@@ -71,7 +71,7 @@ def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: in
     ids = evenly_spaced(len(source), number or len(source))
     ids = ids[np.argsort(-tiles.lengths[ids], kind="stable")]  # the shorter last windows of sequences come last
     table = tiles.table.iloc[ids].reset_index(drop=True)
-    return Windows(
+    return ScoredWindows(
         source=source,
         sample_ids=ids,
         table=table,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dnar2mae.density.drawing import Sampler, Task, draw_tasks
+from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
 from tests.density.oracle import FIRST, START, TABLE, Oracle, exact_predictor, markov_bases, order_0
 
 UNKNOWN = 2  # [UNK]
@@ -9,7 +9,8 @@ UNKNOWN = 2  # [UNK]
 
 def tasks_of(number, length):
     return [
-        Task(number=i, tokens=np.full(length, UNKNOWN, np.int32), hidden=np.ones(length, bool)) for i in range(number)
+        Unfinished(number=i, tokens=np.full(length, UNKNOWN, np.int32), hidden=np.ones(length, bool))
+        for i in range(number)
     ]
 
 
@@ -73,7 +74,7 @@ def test_a_gap_is_drawn_with_both_flanks_in_view_and_nothing_else_changes():
         hidden[60:61] = True
         tokens = (row + FIRST).astype(np.int32)
         tokens[hidden] = UNKNOWN
-        tasks.append(Task(number=i, tokens=tokens, hidden=hidden))
+        tasks.append(Unfinished(number=i, tokens=tokens, hidden=hidden))
     assert tasks[0].next_window(16) == 53
     draw_tasks(Oracle(exact_predictor), tasks, 16, Sampler(temperature=0.0))
     found = np.stack([task.tokens for task in tasks]) - FIRST

@@ -3,6 +3,7 @@
 from dnar2mae.benchmarks.figures.figure import Figure, Listing
 from dnar2mae.benchmarks.figures.tables import (
     counts,
+    density,
     laws,
     modalities,
     probes,
@@ -41,6 +42,7 @@ _ALONE = (
     *probes.TABLES,
     *modalities.TABLES,
     *laws.TABLES,
+    *density.TABLES,
     *speed.TABLES,
     *stability.TABLES,
     *theory.TABLES,
