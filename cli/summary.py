@@ -29,7 +29,7 @@ def print_summary(result: RunResult) -> None:
         f"Over {used:,} of {total:,} held-out samples, the same for all but the untrained model; ± one standard error "
         "over blocks of them."
     )
-    for line in [scope, *verdicts(result.unit, result.margin), bound_line(result), *filter(None, [advice(result)])]:
+    for line in [scope, *verdicts(result.unit, result.margin), *filter(None, [bound_line(result), advice(result)])]:
         console.print(line, highlight=False, soft_wrap=True)
     if share := result.clipped.get("all"):
         console.print(f"The gradient was clipped in {share:.0%} of the steps (--optimizer.clip).", highlight=False)

@@ -175,12 +175,9 @@ class Masker:
         """Return 1 over the law's density at the ratio of each sample of a step."""
         drawn = draw_threshold(plan, sample_ids)
         intervals = self._law.intervals(step, self.total_steps)
-        # each interval has the same probability, so that a wide one has a low density; the last one has its end too
-        inside = [(drawn >= low) & (drawn <= low + span) for low, span in intervals]
-        spans = torch.zeros(len(drawn), dtype=torch.float64, device=drawn.device)
-        for (_, span), where in zip(intervals, inside, strict=True):
-            spans[where] = span
-        return spans * len(intervals) / 2**32
+        # each interval has the same probability, so that a wide one has a low density; none contains its end
+        spans = sum(((drawn >= low) & (drawn < low + span)) * span for low, span in intervals)
+        return (spans * len(intervals)).float() / 2**32
 
 
 def _below(probability: float) -> int:

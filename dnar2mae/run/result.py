@@ -74,10 +74,12 @@ def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]
     return lines
 
 
-def bound_line(result: RunResult) -> str:
-    """Return what is known of the model as a density, in a line."""
+def bound_line(result: RunResult) -> str | None:
+    """Return what is known of the model as a density, in a line; None of a result without."""
     bound = result.bound
-    if "value" not in bound:
+    if not bound:
+        return None
+    if "not_reported" in bound:
         return f"No bound on the model's {result.unit}: {bound['not_reported']}."
     flag = f"; extrapolated: {bound['extrapolated']}" if bound["extrapolated"] else ""
     error = f" ± {bound['standard_error']:.4f}" if math.isfinite(bound["standard_error"]) else ""

@@ -101,10 +101,10 @@ def weights_of_bound(
         Predicted tokens, as positions in ``tokens.flatten()``.
     """
     row = index // batch.tokens.shape[1]
-    anchors = batch.maskable.sum(1).double() / plan.anchor_stride
+    anchors = batch.maskable.sum(1) / plan.anchor_stride
     masked = torch.zeros_like(anchors).index_add_(0, row, torch.ones_like(row, dtype=anchors.dtype))
     of_sample = masker.importance(plan, step, batch.sample_ids) * (anchors + 1) / masked.clamp(min=1)
-    return (of_sample * plan.anchor_stride)[row].float()
+    return (of_sample * plan.anchor_stride)[row]
 
 
 def sample_bounds(

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from dnar2mae.config import MaskConfig
+from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.hidden import evaluation_plan
+from dnar2mae.errors import ConfigError
+from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import corrupt, draw_ratio, plans_of_bound
 from dnar2mae.models.head import TokenHead, ValueHead
 from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
@@ -85,6 +87,13 @@ def test_ratios_are_spread_evenly_and_masks_antithetic():
         assert one.double().mean() == pytest.approx(0.5, abs=0.01)
     offsets = [draw_ratio(plan, torch.zeros(1, dtype=torch.int64)).item() for plan in plans_of_bound(PLAN, 4)[::2]]
     assert np.diff(offsets) == pytest.approx(0.25)
+
+
+def test_the_definition_draws_the_masks_of_the_bound_under_every_backend():
+    plan = plans_of_bound(PLAN, 1)[0]
+    assert not any(use_triton(backend, torch.zeros(1), plan) for backend in ("auto", "reference", "triton"))
+    with pytest.raises(ConfigError, match="--kernels triton draws each token by itself; --mask.per stratified needs"):
+        PretrainConfig(kernels="triton", mask=MaskConfig(per="stratified"))
 
 
 def test_what_has_no_bound_and_what_extrapolates():
