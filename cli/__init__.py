@@ -16,6 +16,8 @@ COMMANDS = {
     "doctor": "Show the versions, devices and backends that a run would use on this machine.",
     "embed": "Embed the sequences of a FASTA, BED or CSV file.",
     "score-variants": "Score the variants of a VCF file.",
+    "likelihood": "Count the bits that a model needs for held-out bases, exactly and at most.",
+    "generate": "Draw sequences from a model, redraw regions, fill runs of N.",
     "plot": "Draw mutagenesis maps, embeddings and runs.",
     "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",

@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from dnar2mae.run.result import RunResult, advice, verdicts
+from dnar2mae.run.result import RunResult, advice, bound_line, verdicts
 
 
 def print_summary(result: RunResult) -> None:
@@ -20,7 +20,7 @@ def print_summary(result: RunResult) -> None:
         table.add_row(name, f"{value:.4f}")
     error = "" if math.isnan(result.standard_error) else f" ± {result.standard_error:.4f}"
     table.add_row("this model, mask ratio 0.15", f"{result.held_out:.4f}{error}", style="bold")
-    for ratio, value in result.curve.items():
+    for ratio, value in (result.curve | result.bound.get("curve", {})).items():
         if ratio != "0.15":
             table.add_row(f"this model, mask ratio {ratio}", f"{value:.4f}")
     console.print(table)
@@ -29,7 +29,7 @@ def print_summary(result: RunResult) -> None:
         f"Over {used:,} of {total:,} held-out samples, the same for all but the untrained model; ± one standard error "
         "over blocks of them."
     )
-    for line in [scope, *verdicts(result.unit, result.margin), *filter(None, [advice(result)])]:
+    for line in [scope, *verdicts(result.unit, result.margin), *filter(None, [bound_line(result), advice(result)])]:
         console.print(line, highlight=False, soft_wrap=True)
     if share := result.clipped.get("all"):
         console.print(f"The gradient was clipped in {share:.0%} of the steps (--optimizer.clip).", highlight=False)

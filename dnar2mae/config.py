@@ -144,49 +144,74 @@ class MaskConfig(Settings):
     """How much is masked and what the encoder sees instead."""
 
     law: LawName = "uniform"
-    """Ratio law: uniform(low, high) is R2MAE; fixed(ratio); choice(ratios); linear or cosine from low to high."""
+    """Ratio law: uniform(low, high) is R2MAE; fixed(ratio); choice(ratios); linear or cosine from low to high;
+    beta(a, b) and bell(centre, sd) between low and high. uniform from 0 to 1 trains a density, bits per base."""
     low: float = 0.05
-    """Lowest ratio (uniform) or first one (linear, cosine), in (0, 1)."""
+    """Lowest ratio (uniform, beta, bell) or first one (linear, cosine), in [0, 1]."""
     high: float = 0.5
-    """Highest ratio (uniform) or last one (linear, cosine), in (0, 1)."""
+    """Highest ratio (uniform, beta, bell) or last one (linear, cosine), in [0, 1]."""
+    a: float = 2.0
+    """beta: exponent of the ratio's distance from --mask.low, plus 1; at least 1."""
+    b: float = 2.0
+    """beta: exponent of its distance from --mask.high, plus 1; at least 1."""
+    centre: float = 0.275
+    """bell: ratio at which the density is highest."""
+    sd: float = 0.1
+    """bell: standard deviation before it is cut at --mask.low and --mask.high; at least 0.02."""
     ratio: float = 0.15
     """Ratio of the fixed law, in (0, 1)."""
     ratios: tuple[float, ...] = (0.15, 0.3, 0.5)
     """Ratios of the choice law, each in (0, 1)."""
-    per: Literal["batch", "sample"] = "batch"
-    """Draw one ratio for each batch (the paper) or for each sample."""
-    placement: Literal["independent", "spans", "pmi"] = "independent"
-    """Each token by itself; spans of geometric length (SpanBERT); words of high mutual information (GeneMask)."""
+    per: Literal["batch", "sample", "stratified"] = "batch"
+    """Draw one ratio for each batch (the paper) or for each sample; stratified: one for each sample too, but those of
+    a batch spread evenly over the law, which makes a step's loss less noisy."""
+    placement: Literal["independent", "spans", "pmi", "suffix"] = "independent"
+    """Each token by itself; spans of geometric length (SpanBERT); words of high mutual information (GeneMask); the end
+    of the sample (suffix), as a model sees it that reads from left to right."""
     span_mean: float = 3.0
     """spans: mean length in tokens, before it is cut at --mask.span-max; at least 1."""
     span_max: int = 10
     """spans: longest one, in tokens."""
     pmi_length: int = 6
     """pmi: bases (or tokens) of a word, two tokens or more."""
-    weighting: Literal["batch", "token"] = "batch"
+    weighting: Literal["batch", "token", "bound"] = "batch"
     """batch: a step's loss is its mean over masked tokens. token: its sum over the number that the law masks on
-    average, so that every masked token of the run weighs the same."""
+    average, so that every masked token of the run weighs the same. bound: the mean over each sample's masked tokens,
+    divided by the law's density at its ratio: what is minimised is the bound on bits per base, whatever the law (or
+    its part between --mask.low and --mask.high)."""
     replace: tuple[float, float, float] = (0.8, 0.1, 0.1)
     """Shares of masked tokens shown as [MASK], as a random real token, as they are; they sum to 1."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self, "mask.")
-        ranges = {"in (0, 1)": ["low", "high", "ratio"], "at least 1": ["span_mean", "span_max"]}
+        ranges = {"in [0, 1]": ["low", "high"], "in (0, 1)": ["ratio"], "at least 1": ["span_mean", "span_max"]}
         require_ranges(self, ranges | {"at least 2": ["pmi_length"]}, "mask.")
         ratios_ok = len(self.ratios) > 0 and all(0 < r < 1 for r in self.ratios)
         require(ratios_ok, "mask.ratios", "one or more numbers in (0, 1)", self.ratios)
         shares_ok = all(0 <= s <= 1 for s in self.replace) and abs(sum(self.replace) - 1) < 1e-6
         require(shares_ok, "mask.replace", "three shares that sum to 1", self.replace)
         try:
-            self.ratio_law()
+            law = self.ratio_law()
         except ConfigError as error:
             raise ConfigError(f"--mask.law {error}") from error
+        if self.weighting == "bound" and not (law.has_density and self.placement == "independent"):
+            raise ConfigError(
+                "--mask.weighting bound needs --mask.placement independent and a law with a density "
+                f"(uniform, beta, bell), got {self.placement} and {law.name}"
+            )
 
     def ratio_law(self) -> MaskLaw:
         """Return the law, with the numbers that it takes."""
         law = LAWS[self.law]
         return law(**{name: getattr(self, name) for name in law.settings()})
+
+    @property
+    def beyond_kernels(self) -> str:
+        """The flag whose masks the fused kernels cannot draw; empty where they can draw all."""
+        if self.placement != "independent":
+            return f"--mask.placement {self.placement}"
+        return "--mask.per stratified" if self.per == "stratified" and self.ratio_law().is_random else ""
 
     def with_law(self, law: MaskLaw) -> "MaskConfig":
         """Return the settings with another law; numbers that it does not take go back to their defaults."""
@@ -411,11 +436,9 @@ class PretrainConfig(Settings, Generic[Data]):
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
             require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
-        if self.kernels == "triton" and self.mask.placement != "independent":
-            raise ConfigError(
-                f"--kernels triton draws each token by itself; --mask.placement {self.mask.placement} "
-                "needs reference or auto"
-            )
+        flag = self.mask.beyond_kernels
+        if self.kernels == "triton" and flag:
+            raise ConfigError(f"--kernels triton draws each token by itself; {flag} needs reference or auto")
 
     def ignored(self) -> dict[str, str]:
         """Return the settings of all groups that have no effect, by the name of their flag."""

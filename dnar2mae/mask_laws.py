@@ -13,6 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from dnar2mae.errors import ConfigError
@@ -125,6 +126,11 @@ class MaskLaw(ABC):
         """Whether a training step draws its ratio, rather than being given it."""
         (_, span), *others = self.intervals(0, 1)
         return span > 0 or bool(others)
+
+    @property
+    def has_density(self) -> bool:
+        """Whether every ratio it draws has a density, by whose inverse a loss can be weighted."""
+        return all(span > 0 for _, span in self.intervals(0, 1))
 
     @property
     def control(self) -> "MaskLaw":
@@ -304,12 +310,37 @@ class Cosine(Linear):
 
 
 @dataclass(frozen=True)
-class Beta(_Range):
+class _Smooth(_Range):
+    """A law with a smooth density, drawn from as intervals of equal probability between its quantiles."""
+
+    # more, since the densities are no polynomials
+    num_nodes: ClassVar[int] = 64
+    _num_intervals: ClassVar[int] = 32
+    _num_cells: ClassVar[int] = 1 << 14
+
+    @cached_property
+    def _quantiles(self) -> Intervals:
+        """The intervals; their ends, quantiles of the density, by summing over fine cells."""
+        import numpy as np
+
+        edges = np.linspace(0, 1, self._num_cells + 1)
+        mass = np.array([self.density(share) for share in ((edges[1:] + edges[:-1]) / 2).tolist()])
+        upto = np.append(0, np.cumsum(mass)) / mass.sum()
+        shares = np.interp(np.linspace(0, 1, self._num_intervals + 1), upto, edges).tolist()
+        shares[0], shares[-1] = 0.0, 1.0
+        ratios = [self.at(share) for share in shares]
+        return tuple(interval(first, last) for first, last in pairwise(ratios))
+
+    def intervals(self, step: int, total_steps: int) -> Intervals:
+        """Return the intervals, in each of which the density is flat."""
+        return self._quantiles
+
+
+@dataclass(frozen=True)
+class Beta(_Smooth):
     """Density proportional to u^(a-1) (1-u)^(b-1) of u = (p - low) / (high - low), a and b at least 1."""
 
     form = "beta:A,B,LOW,HIGH"
-    # more, since fractional powers are no polynomials
-    num_nodes = 64
     a: float
     b: float
 
@@ -327,6 +358,31 @@ class Beta(_Range):
     def density(self, share: float) -> float:
         """Return the density of a share, unnormalised."""
         return share ** (self.a - 1) * (1 - share) ** (self.b - 1)
+
+
+@dataclass(frozen=True)
+class Bell(_Smooth):
+    """A normal density around a centre, cut to [low, high]: most steps near it, and some everywhere."""
+
+    form = "bell:CENTRE,SD,LOW,HIGH"
+    centre: float
+    sd: float
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        self.check(self.low < self.high, "low", f"below high ({self.high:g})")
+        self.check(self.low <= self.centre <= self.high, "centre", f"in [{self.low:g}, {self.high:g}]")
+        self.check(self.sd >= 0.02, "sd", "at least 0.02")
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Return the names of its numbers."""
+        return ("centre", "sd", "low", "high")
+
+    def density(self, share: float) -> float:
+        """Return the density of a share, unnormalised."""
+        return math.exp(-(((self.at(share) - self.centre) / self.sd) ** 2) / 2)
 
 
 def training_laws() -> tuple[str, ...]:

@@ -35,6 +35,8 @@ class Stream(IntEnum):
     AUGMENT = 8
     GENES = 9
     CONTROL = 10
+    ORDER = 11
+    DRAW = 12
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:

@@ -25,7 +25,8 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
     tensor
         Any of the operator's inputs; its device decides.
     plan
-        Mask plan of an operator that draws masks. Only the PyTorch definition can place spans and words.
+        Mask plan of an operator that draws masks. Only the PyTorch definition can place spans and words; it also draws
+        ratios that are spread evenly, as a report has them, under every backend.
 
     Raises
     ------
@@ -34,11 +35,12 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
     """
     if backend not in ("auto", "reference", "triton"):
         raise ConfigError(f"backend must be auto, reference or triton, got {backend}")
-    independent = plan is None or plan.placement is None
-    if backend != "triton":
-        return backend == "auto" and tensor.is_cuda and independent
-    if not independent:
+    if backend == "triton" and plan is not None and plan.placement is not None:
         raise ConfigError("backend triton draws each token's mask by itself; spans and words need auto or reference")
+    if plan is not None and not plan.fits_kernels:
+        return False
+    if backend != "triton":
+        return backend == "auto" and tensor.is_cuda
     if not (tensor.is_cuda or INTERPRETED):
         raise ConfigError(f"backend triton needs CUDA tensors (or TRITON_INTERPRET=1), got {tensor.device}")
     return True

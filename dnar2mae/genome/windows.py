@@ -33,8 +33,8 @@ class _Source(ABC):
         self._report = {str(genome.path): part.report for genome, part in zip(self.genomes, eligible, strict=True)}
 
     @abstractmethod
-    def _locate(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return genome, start in concatenated coordinates, and strand of each sample."""
+    def places(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the genome's number, the start in concatenated coordinates, and whether the strand is - ."""
 
     def report(self) -> dict[str, dict[str, int]]:
         """Return for each genome (by path) how many starts are possible, removed by each rule, and eligible."""
@@ -49,7 +49,7 @@ class _Source(ABC):
 
     def codes(self, sample_ids: Int64[np.ndarray, " B"]) -> UInt8[np.ndarray, "B L"]:
         """Return the codes of these samples' windows, reverse-complemented on strand ``-``."""
-        genome, start, reverse = self._locate(sample_ids)
+        genome, start, reverse = self.places(sample_ids)
         if len(self.genomes) == 1:
             codes = self.genomes[0].windows(start, self.window_bp)
         else:
@@ -92,7 +92,8 @@ class WindowSource(_Source):
         # divided by its own last number, the last is exactly 1: no draw falls beyond it
         self._upto = np.cumsum(weights) / np.cumsum(weights)[-1]
 
-    def _locate(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def places(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw the places of these windows."""
         words = draw(self._seed, Stream.WINDOW, sample_ids)
         genome = np.searchsorted(self._upto, unit(words[0], words[1]), side="right")
         share = unit(words[2], words[3])
@@ -141,7 +142,8 @@ class TiledSource(_Source):
         """Return the number of windows, both strands counted."""
         return len(self._start)
 
-    def _locate(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def places(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the places of these tiles."""
         return self._genome[sample_ids], self._start[sample_ids], self._reverse[sample_ids]
 
 

@@ -11,7 +11,9 @@ from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError, raising
 from dnar2mae.mask_laws import parse_law
 
-_MODIFIERS = "/sample, /spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH or /token"
+_MODIFIERS = "/sample or /stratified, /spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH or /suffix, /token or /bound"
+_PER = ("sample", "stratified")
+_WEIGHTINGS = ("token", "bound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,11 @@ class Law:
         if law.control is law:
             return self
         _, *modifiers = self.name.split("/")
-        name = "/".join([law.control.name, *(m for m in modifiers if m != "sample")])
-        return Law(name, replace(self.mask.with_law(law.control), per="batch"))
+        # a fixed ratio has no density: the bound's weights are those of the batch there
+        name = "/".join([law.control.name, *(m for m in modifiers if m not in (*_PER, "bound"))])
+        weighting = "batch" if self.mask.weighting == "bound" else self.mask.weighting
+        mask = replace(self.mask, weighting=weighting)
+        return Law(name, replace(mask.with_law(law.control), per="batch"))
 
 
 def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
@@ -59,12 +64,12 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
     values: dict[str, object] = {"per": "batch", "placement": "independent", "weighting": "batch"}
     name = [law.name]
     # One order of modifiers, so that a law has one name, by which finished runs are found.
-    for modifier in sorted(modifiers, key=lambda m: (m.startswith("token"), not m.startswith("sample"))):
+    for modifier in sorted(modifiers, key=lambda m: (m in _WEIGHTINGS, m not in _PER)):
         of_modifier, written = _modifier(modifier, text)
         name.append(written)
         values |= of_modifier
-    placed = [part for part in name[1:] if part not in ("sample", "token")]
-    if len(placed) > 1 or len(set(name)) < len(name):
+    kinds = ["per" if m in _PER else "weighting" if m in _WEIGHTINGS else "placement" for m in name[1:]]
+    if len(set(kinds)) < len(kinds):
         raise ConfigError(f"--laws {text}: a law has one placement, and each modifier once")
     with raising(ConfigError, f"--laws {text}", ConfigError):
         return Law("/".join(name), replace((base or MaskConfig()).with_law(law), **values))  # type: ignore[arg-type]
@@ -104,10 +109,12 @@ def _modifier(text: str, law: str) -> tuple[dict[str, object], str]:
         raise refused from None
     written = ":".join([name, *([",".join(f"{number:g}" for number in numbers)] if numbers else [])])
     match name, len(numbers):
-        case "sample", 0:
-            return {"per": "sample"}, written
-        case "token", 0:
-            return {"weighting": "token"}, written
+        case "sample" | "stratified", 0:
+            return {"per": name}, written
+        case "token" | "bound", 0:
+            return {"weighting": name}, written
+        case "suffix", 0:
+            return {"placement": "suffix"}, written
         case "spans", 1 | 2:
             longest = {"span_max": int(numbers[1])} if len(numbers) == 2 else {}
             return {"placement": "spans", "span_mean": numbers[0], **longest}, written

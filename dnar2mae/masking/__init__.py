@@ -4,6 +4,23 @@
 """
 
 from dnar2mae.masking.ahead import draw_masks
-from dnar2mae.masking.draw import Masker, MaskPlan, corrupt, draw_ratio, fixed_masks, mean_drawn_ratio
+from dnar2mae.masking.draw import (
+    Masker,
+    MaskPlan,
+    corrupt,
+    draw_ratio,
+    fixed_masks,
+    mean_drawn_ratio,
+    plans_of_bound,
+)
 
-__all__ = ["MaskPlan", "Masker", "corrupt", "draw_masks", "draw_ratio", "fixed_masks", "mean_drawn_ratio"]
+__all__ = [
+    "MaskPlan",
+    "Masker",
+    "corrupt",
+    "draw_masks",
+    "draw_ratio",
+    "fixed_masks",
+    "mean_drawn_ratio",
+    "plans_of_bound",
+]

@@ -23,14 +23,16 @@ from torch import Tensor
 from dnar2mae.batch import Source
 from dnar2mae.config import MaskConfig
 from dnar2mae.mask_laws import Intervals, interval
-from dnar2mae.masking.placement import Draw, Placement, Spans
-from dnar2mae.random import Stream, draw, scale, threshold
+from dnar2mae.masking.placement import Draw, Placement, Spans, Suffix
+from dnar2mae.random import MASK32, Stream, draw, scale, threshold
 from dnar2mae.tokenizers.vocabulary import Vocabulary
 
 RATIO = 0.15
 """Mask ratio of the validation loss."""
 # of the masks of every validation: not the run's seed, so that several runs are validated on the same masks
 _EVALUATION_SEED = 0x7A1DA7E
+# 2**32 over the golden ratio: of all steps the one whose multiples, modulo 1, lie apart most evenly
+_GOLDEN = 0x9E3779B9
 KEEP, RANDOM, MASK = 0, 1, 2
 """What happens to a masked token, weakest first: where two masked anchors touch a token the strongest wins."""
 
@@ -55,7 +57,17 @@ class MaskPlan:
     anchor_stride: int = 1
     """Distance between anchors in tokens; above 1 for overlapping tokens."""
     placement: Placement | None = None
-    """Spans or words; None: each token by itself, which is all that the GPU kernel knows."""
+    """Spans, words or suffixes; None: each token by itself, which is all that the GPU kernel knows."""
+    rotation: int | None = None
+    """Samples take ratios spread evenly over the intervals, instead of drawn ones: sample i the quantile
+    ``rotation / 2**32 + i / golden ratio`` modulo 1, so that any few neighbours cover the law. None: drawn."""
+    mirrored: bool = False
+    """Mask where ``2**32 - 1 - word 0`` is below the ratio: the antithetic twin of the same plan without."""
+
+    @property
+    def fits_kernels(self) -> bool:
+        """Whether the GPU kernels can draw it: each token by itself, at a ratio that is drawn or shared."""
+        return self.placement is None and self.rotation is None and not self.mirrored
 
     @property
     def shared_threshold(self) -> int | None:
@@ -65,13 +77,33 @@ class MaskPlan:
 
     def at_ratio(self, ratio: float, seed: int) -> "MaskPlan":
         """Return the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
-        fixed = (interval(ratio, ratio),)
-        return replace(self, seed=seed, intervals=fixed, placement=None, mask_below=2**32, random_below=2**32)
+        return self._evaluated((interval(ratio, ratio),), seed)
+
+    def over_all_ratios(self, rotation: int, seed: int, *, mirrored: bool) -> "MaskPlan":
+        """Return the plan at ratios that samples spread evenly over (0, 1), each token by itself."""
+        return replace(self._evaluated((interval(0.0, 1.0),), seed), rotation=rotation, mirrored=mirrored)
+
+    def _evaluated(self, intervals: Intervals, seed: int) -> "MaskPlan":
+        shown = replace(self, mask_below=2**32, random_below=2**32)
+        return replace(shown, seed=seed, intervals=intervals, placement=None, rotation=None, mirrored=False)
 
 
 def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
     """Return the plan of every validation at this ratio, whatever the run's law and seed."""
     return plan.at_ratio(ratio, _EVALUATION_SEED)
+
+
+def plans_of_bound(plan: MaskPlan, pairs: int) -> list[MaskPlan]:
+    """Return plans under which every sample has ``pairs`` ratios, evenly spaced in (0, 1), each with two masks.
+
+    The two are antithetic: what decides about a token is a uniform number u in one and 1 - u in the other, so that at
+    ratios up to 1/2 they have no token in common, and above together have all.
+    """
+    return [
+        plan.over_all_ratios((2 * pair + 1) * 2**31 // pairs, _EVALUATION_SEED + 1 + pair, mirrored=mirrored)
+        for pair in range(pairs)
+        for mirrored in (False, True)
+    ]
 
 
 class Masker:
@@ -105,6 +137,8 @@ class Masker:
         self._placement: Placement | None = None
         if config.placement == "spans":
             self._placement = Spans.geometric(config.span_mean, config.span_max)
+        elif config.placement == "suffix":
+            self._placement = Suffix()
         elif config.placement == "pmi":
             from dnar2mae.masking.words import words_by_information
 
@@ -120,11 +154,15 @@ class Masker:
         """Return the plan of a step (0-based); a ratio that the batch shares is drawn here, at the step's number."""
         to_mask, to_random, _ = self.config.replace
         intervals = self._law.intervals(step, self.total_steps)
+        rotation = None
         if self.config.per == "batch":
             intervals = ((_drawn_threshold(self.seed, intervals, step), 0),)
+        elif self.config.per == "stratified":
+            rotation = int(draw(self.seed, Stream.RATIO, step)[0])
         return MaskPlan(
             seed=self.seed,
             intervals=intervals,
+            rotation=rotation,
             mask_below=_below(to_mask),
             random_below=_below(to_mask + to_random),
             mask_id=self.vocabulary.mask_id,
@@ -132,6 +170,14 @@ class Masker:
             anchor_stride=self.vocabulary.anchor_stride,
             placement=self._placement,
         )
+
+    def importance(self, plan: MaskPlan, step: int, sample_ids: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+        """Return 1 over the law's density at the ratio of each sample of a step."""
+        drawn = draw_threshold(plan, sample_ids)
+        intervals = self._law.intervals(step, self.total_steps)
+        # each interval has the same probability, so that a wide one has a low density; none contains its end
+        spans = torch.stack([((drawn >= low) & (drawn < low + span)) * span for low, span in intervals]).sum(0)
+        return (spans * len(intervals)).float() / 2**32
 
 
 def _below(probability: float) -> int:
@@ -142,16 +188,30 @@ def _below(probability: float) -> int:
 def _drawn_threshold(seed: int, intervals: Intervals, where: Any) -> Any:
     """Draw a ratio in units of 2**-32 at a step or sample index: an integer, or an array or tensor of them."""
     within, which, _, _ = draw(seed, Stream.RATIO, where)
-    # a sum instead of an index: ``where`` may be a number, an array or a tensor, and only one term is not 0
-    chosen = scale(which, len(intervals))
+    return _threshold_in(intervals, scale(which, len(intervals)), within)
+
+
+def _threshold_in(intervals: Intervals, chosen: Any, within: Any) -> Any:
+    """Return the threshold at a 32-bit share ``within`` the chosen intervals."""
+    # a sum instead of an index: the choice may be a number, an array or a tensor, and only one term is not 0
     return sum((chosen == i) * (low + scale(within, span)) for i, (low, span) in enumerate(intervals))
+
+
+def _thresholds(plan: MaskPlan, where: Any) -> Any:
+    """Return the mask ratios of samples whose plan shares none, in units of 2**-32."""
+    if plan.rotation is None:
+        return _drawn_threshold(plan.seed, plan.intervals, where)
+    # 31 bits of the index, whose product with a 32-bit word fits a signed 64-bit one
+    quantile = (plan.rotation + (where & 0x7FFFFFFF) * _GOLDEN) & MASK32
+    number = len(plan.intervals)
+    return _threshold_in(plan.intervals, scale(quantile, number), quantile * number & MASK32)
 
 
 def draw_threshold(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
     """Return the mask ratio of each sample in units of 2**-32: a token is masked if its word 0 is below it."""
     if plan.shared_threshold is not None:
         return torch.full_like(sample_ids, plan.shared_threshold)
-    return _drawn_threshold(plan.seed, plan.intervals, sample_ids)
+    return _thresholds(plan, sample_ids)
 
 
 def draw_ratio(plan: MaskPlan, sample_ids: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
@@ -163,7 +223,7 @@ def mean_drawn_ratio(plan: MaskPlan, sample_ids: range) -> float:
     """Return the mean mask ratio of samples, without a tensor operation."""
     if plan.shared_threshold is not None:
         return plan.shared_threshold / 2**32
-    return float(_drawn_threshold(plan.seed, plan.intervals, np.array(sample_ids)).mean()) / 2**32
+    return float(_thresholds(plan, np.array(sample_ids)).mean()) / 2**32
 
 
 def corrupt(
@@ -191,6 +251,7 @@ def corrupt(
     """
     position = torch.arange(tokens.shape[1], device=tokens.device)
     choose, kind, pick, _ = draw(plan.seed, Stream.MASK, sample_ids[:, None], position)
+    choose = MASK32 - choose if plan.mirrored else choose
     if plan.placement is None:
         masked = (choose < draw_threshold(plan, sample_ids)[:, None]) & maskable
     else:

@@ -1,4 +1,4 @@
-"""Where masked tokens lie: together in spans, or on informative words, instead of each by itself.
+"""Where masked tokens lie: in spans, on informative words or at the end, instead of each by itself.
 
 A placement is independent of the law: the law draws a sample's ratio r, and the placement masks tokens so that a
 token's probability of being masked is r (spans: every token's; words: the sample's mean). Both are coverage
@@ -45,10 +45,6 @@ class Draw:
 class Placement(Protocol):
     """Rule that decides which tokens are masked at a given ratio."""
 
-    @property
-    def reach(self) -> int:
-        """Most tokens on either side whose masks depend on one another."""
-
     def masked(self, drawn: Draw) -> Bool[Tensor, "B T"]:
         """Choose the masked tokens; those that are not maskable are left out by the caller."""
 
@@ -94,6 +90,21 @@ class Spans:
         return masked
 
 
+@dataclass(frozen=True, slots=True)
+class Suffix:
+    """The end of a sample: with n maskable tokens the last ``n r`` of them, rounded up or down at random.
+
+    A token's own probability grows from 0 at the start to 1 at the end; the sample's mean is r.
+    """
+
+    def masked(self, drawn: Draw) -> Bool[Tensor, "B T"]:
+        """Mask the tokens from a position on."""
+        word = draw(drawn.seed, Stream.SPAN, drawn.sample_ids, 1)[0].double() / 2**32
+        number = drawn.maskable.sum(1)
+        kept = number - (number * drawn.ratio + word).long()
+        return drawn.maskable.cumsum(1) > kept[:, None]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
     """Words (runs of n tokens) of high pointwise mutual information, as GeneMask masks them.
@@ -115,11 +126,6 @@ class Words:
     first_real: int
     num_real: int
     """Ids of the real tokens."""
-
-    @property
-    def reach(self) -> int:
-        """Tokens between the farthest two that one centre decides."""
-        return 2 * (self.length - 1)
 
     def masked(self, drawn: Draw) -> Bool[Tensor, "B T"]:
         """Cover the tokens by the words of the centres."""

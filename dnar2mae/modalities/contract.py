@@ -115,6 +115,24 @@ class Modality(ABC):
         """
         return {}
 
+    def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
+        """Return where held-out samples lie in the data, a row each; by default their numbers."""
+        return pd.DataFrame({"sample": sample_ids})
+
+    def tokens_of(self, text: str) -> Int[np.ndarray, " T"]:
+        """Return the token ids of a text (of DNA its letters), as prompts are read.
+
+        Raises
+        ------
+        ConfigError
+            If tokens of this modality stand for no text.
+        """
+        raise ConfigError(f"{type(self).__name__}: its tokens stand for no text")
+
+    def text_of(self, ids: Int[np.ndarray, " T"]) -> str:
+        """Return the text that tokens stand for; raises as :meth:`tokens_of`."""
+        raise ConfigError(f"{type(self).__name__}: its tokens stand for no text")
+
     def save(self, folder: Path) -> None:  # noqa: B027 - most modalities need nothing
         """Write the files that a trained model needs besides its weights (a vocabulary, a tokenizer)."""
 

@@ -24,7 +24,7 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     run
         Run directory.
     summary
-        Its summary: ``unit``, ``yardstick``, ``curve``, ``yardstick_curve``, ``margin``.
+        Its summary: ``unit``, ``yardstick``, ``curve``, ``bound``, ``yardstick_curve``, ``margin``.
     path
         PNG, SVG or PDF to write.
     """
@@ -44,8 +44,9 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
         left.axhline(value, color="C3", lw=1, ls=style, label=f"{name}: {value:.3f}")
     left.set(xlabel="step", ylabel=summary["unit"], title="Loss")
     left.legend(fontsize=8, frameon=False)
-    ratios, losses = zip(*((float(r), v) for r, v in summary["curve"].items()), strict=True)
-    right.plot(ratios, losses, marker="o", ms=4, label="this model")
+    right.plot(*_whole_curve(summary), marker="o", ms=4, label="this model")
+    if value := summary.get("bound", {}).get("value"):
+        right.axhline(value, color="C0", lw=1, ls="-.", label=f"area below, a bound: {value:.3f}")
     for (name, curve), style in zip(summary["yardstick_curve"].items(), _STYLES, strict=False):
         right.plot([float(r) for r in curve], list(curve.values()), color="C3", lw=1, ls=style, label=name)
     right.legend(fontsize=8, frameon=False)
@@ -81,7 +82,7 @@ def plot_runs(runs: Sequence[Path], path: Path) -> None:
         left.plot(*zip(*held_out, strict=True), **look)
         if summary:
             units.add(summary["unit"])
-            right.plot([float(r) for r in summary["curve"]], list(summary["curve"].values()), **look)
+            right.plot(*_whole_curve(summary), **look)
             for name, value in sorted(summary["yardstick"].items(), key=lambda item: item[1])[:1]:
                 if (name, value) not in yardsticks:  # runs on the same data share it
                     left.axhline(value, color=look["color"], lw=1, ls="--", label=f"{name}: {value:.3f}")
@@ -92,6 +93,12 @@ def plot_runs(runs: Sequence[Path], path: Path) -> None:
     right.set(xlabel="mask ratio", ylabel="".join(units), title="Held-out loss of the last step by mask ratio")
     left.legend(fontsize=8, frameon=False)
     save_figure(figure, path)
+
+
+def _whole_curve(summary: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Return mask ratios and losses, those of the bound too."""
+    curve = summary["curve"] | summary.get("bound", {}).get("curve", {})
+    return [float(ratio) for ratio in curve], list(curve.values())
 
 
 def _losses(run: Path) -> tuple[list[tuple[int, float]], dict[str, Any]]:

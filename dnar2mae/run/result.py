@@ -39,6 +39,9 @@ class RunResult:
     """Lowest held-out loss of the periodic validations (``held_out``), its ``step``, and the ``last`` one."""
     curve: dict[str, float] = field(default_factory=dict)
     """Held-out loss by mask ratio."""
+    bound: dict[str, Any] = field(default_factory=dict)
+    """Upper bound on the model's own bits: ``value``, ``standard_error``, ``extrapolated`` (which ratios the law never
+    trains), ``curve`` (held-out loss at further ratios); or ``not_reported``, the reason."""
     yardstick: dict[str, float] = field(default_factory=dict)
     """Held-out loss of trivial models fitted on the same training data, at the same masks where these matter."""
     yardstick_curve: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -69,6 +72,21 @@ def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]
         else:
             lines.append(f"Level with {name}, {'below' if below > 0 else 'above'} it by {size} (within two errors).")
     return lines
+
+
+def bound_line(result: RunResult) -> str | None:
+    """Return what is known of the model as a density, in a line; None of a result without."""
+    bound = result.bound
+    if not bound:
+        return None
+    if "not_reported" in bound:
+        return f"No bound on the model's {result.unit}: {bound['not_reported']}."
+    flag = f"; extrapolated: {bound['extrapolated']}" if bound["extrapolated"] else ""
+    error = f" ± {bound['standard_error']:.4f}" if math.isfinite(bound["standard_error"]) else ""
+    return (
+        f"As a density the model needs at most {bound['value']:.4f}{error} {result.unit}, the area under its loss by "
+        f"mask ratio{flag}."
+    )
 
 
 def advice(result: RunResult) -> str | None:

@@ -11,6 +11,7 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import Ranks, local_shard, parallelise
 from dnar2mae.masking import Masker, MaskPlan, mean_drawn_ratio
 from dnar2mae.models import MaskedModel
+from dnar2mae.training.bound import weights_of_bound
 from dnar2mae.training.optimizer import StepGuard, build_optimizer, learning_rate, scale_and_clip
 
 _TYPICAL_RATIO = 0.15  # any constant would do: it keeps gradients of sums in the range of gradients of means
@@ -22,6 +23,9 @@ class TrainingStep:
     Under ``mask.weighting = "token"`` the gradient is that of the sum over the predicted tokens, divided by the
     summed weight of the batch's maskable tokens times the share of them that the law predicts on average: the
     same divisor in every step of full samples, so that a step weighs by how many tokens it predicts.
+
+    Under ``mask.weighting = "bound"`` it is that of an unbiased estimate of the area under the curve of loss by mask
+    ratio: see :func:`dnar2mae.training.bound.weights_of_bound`.
 
     Parameters
     ----------
@@ -80,13 +84,15 @@ class TrainingStep:
         """
         plan = self.masker.plan(step)
         scale = batch.tokens.numel() * _TYPICAL_RATIO
-        total, weight, units, maskable = self._accumulate(plan, batch, scale)
+        total, weight, units, maskable = self._accumulate(step, plan, batch, scale)
         self.ranks.all_sum_(total, weight, units, maskable)
         is_empty = weight == 0  # such a step must not divide by zero, though it is skipped below
         unscaled = self.ranks.size * scale * ~is_empty  # gradients are averaged over ranks
         factor = mean = unscaled / weight.clamp(min=1e-6)
         if self.config.mask.weighting == "token":
             factor = unscaled / (maskable.clamp(min=1e-6) * self.masker.expected_share)
+        elif self.config.mask.weighting == "bound":
+            factor = mean = unscaled / maskable.clamp(min=1e-6)
         norm, clipped = scale_and_clip(self.parameters, factor, self.config.optimizer.clip, mean=mean)
         rate, skipped = self._update(step, norm, is_empty)
         return {
@@ -100,21 +106,22 @@ class TrainingStep:
             "skipped": skipped,
         }
 
-    def _accumulate(self, plan: MaskPlan, batch: Batch, scale: float) -> Tensor:
+    def _accumulate(self, step: int, plan: MaskPlan, batch: Batch, scale: float) -> Tensor:
         """Return the sums of :meth:`_loss` over the micro-batches; accumulate the gradient of losses / ``scale``."""
         sums = []
         parts = batch.split(self.config.micro_batch or self.config.batch_size)
         for part in parts:
             with self.parallel.accumulate(part is parts[-1]):  # ranks exchange gradients once, after the last
-                loss, *counts = self._loss(plan, part)
-                (loss / scale).backward()
-            sums.append(torch.stack([loss.detach(), *counts]))
+                minimised, *counted = self._loss(step, plan, part)
+                (minimised / scale).backward()
+            sums.append(torch.stack(counted))
         return reduce(torch.add, sums)
 
-    def _loss(self, plan: MaskPlan, part: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return a micro-batch's sums: weighted losses, these weights, the units they stand for, all maskable weights.
+    def _loss(self, step: int, plan: MaskPlan, part: Batch) -> tuple[Tensor, ...]:
+        """Return what is minimised, and a micro-batch's sums without gradient.
 
-        Weighting by token divides by the last, which is not computed otherwise.
+        The sums are of weighted losses, of these weights, of the units they stand for, and of all maskable weights:
+        the last, by which weighting by token or for the bound divides, is not computed otherwise.
         """
         part = part.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
@@ -123,9 +130,13 @@ class TrainingStep:
         predicted = units = maskable = weights.sum()
         if part.units is not None:
             units = (weights * part.units.flatten()[index]).sum()
-        if self.config.mask.weighting == "token":
+        losses = losses * weights
+        total = minimised = losses.sum()
+        if self.config.mask.weighting != "batch":
             maskable = (part.weight * part.maskable).sum()
-        return (losses * weights).sum(), predicted, units, maskable
+        if self.config.mask.weighting == "bound":
+            minimised = (losses * weights_of_bound(self.masker, plan, step, part, index)).sum()
+        return minimised, total.detach(), predicted, units, maskable
 
     def _update(self, step: int, norm: Tensor, is_empty: Tensor) -> tuple[float, Tensor]:
         """Let the optimizer step; return the learning rate and how many steps in a row were skipped."""

@@ -33,6 +33,7 @@ from dnar2mae.run.metrics import clipped_shares, rewind_metrics
 from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
 from dnar2mae.scoring.blocks import ratio_of_sums
+from dnar2mae.training.bound import PASSES, Measure, report_bound, why_no_bound
 from dnar2mae.training.build import build_model, compile_model
 from dnar2mae.training.loader import batches
 from dnar2mae.training.monitor import Monitor, Readings
@@ -40,7 +41,7 @@ from dnar2mae.training.optimizer import last_stable_step
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.validation import CURVE, masked_sums
+from dnar2mae.training.validation import CURVE, masked_sums, masked_tokens
 
 STABLE = "stable"
 """Checkpoint of the last step that is the same in a longer run, from which a finished run is lengthened."""
@@ -183,8 +184,8 @@ class Trainer:
         several = f" in {self.ranks.size} ranks ({self.config.parallel})" if self.ranks.size > 1 else ""
         triton = use_triton(self.config.kernels, self.parameters[0], self.masker.plan(0))
         kernels = "triton" if triton else "reference"
-        if self.masker.plan(0).placement is not None:
-            kernels += f" (the fused ones do not know --mask.placement {self.config.mask.placement})"
+        if flag := self.config.mask.beyond_kernels:
+            kernels += f" (the fused ones do not know {flag})"
         return (
             f"{count / 1e6:.2f} M parameters on {self.device}{several}, {self._dtype()}, "
             f"{attention}masking kernels {kernels}; writing to {self.directory.path}"
@@ -308,20 +309,25 @@ class Trainer:
         }
 
     def _summary(self, begun: float, monitor: Monitor, stop: StopRequests) -> RunResult:
-        monitor.begin("last validation and trivial models", len(CURVE) + 1)
+        is_bounded = why_no_bound(self.model.head, self.config.mask) is None
+        monitor.begin("last validation and trivial models", len(CURVE) + is_bounded * PASSES + 1)
 
-        def measure(source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]) -> Sums:
-            sums = masked_sums(
+        def measure(
+            source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]
+        ) -> Float64[np.ndarray, "5 S"]:
+            sums = masked_tokens(
                 self.model, source, plan, sample_ids, autocast=self.autocast, ranks=self.ranks, check=stop.check
             )
             monitor.advance()
             return sums
 
         step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
-        num_samples = 2 * self.config.validation_windows
+        plan = self.masker.plan(self.step)
+        sample_ids = evenly_spaced(len(self.modality.validation), 2 * self.config.validation_windows)
         return RunResult(
             **self._progress(begun),
-            **final_validation(self.modality, self.masker.plan(self.step), num_samples, measure),
+            **final_validation(self.modality, plan, sample_ids, measure),
+            bound=report_bound(self.modality, self.model.head, self.config.mask, plan, sample_ids, measure=measure),
             finished=True,
             unit=self.modality.unit,
             untrained=self.history[0][1],
@@ -332,10 +338,7 @@ class Trainer:
 
 
 def final_validation(
-    modality: Modality,
-    plan: MaskPlan,
-    num_samples: int,
-    measure: Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Sums],
+    modality: Modality, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"], measure: Measure
 ) -> dict[str, Any]:
     """Score a model and the trivial models it is compared with.
 
@@ -345,10 +348,10 @@ def final_validation(
         Has the held-out samples and the trivial models.
     plan
         Any plan of the run: its ratio is replaced.
-    num_samples
-        Evenly spaced held-out samples to use, at most.
+    sample_ids
+        The held-out samples to use.
     measure
-        The model's :func:`dnar2mae.training.validation.masked_sums`.
+        The model's :func:`dnar2mae.training.validation.masked_tokens`.
 
     Returns
     -------
@@ -357,8 +360,7 @@ def final_validation(
     """
     plans = [fixed_masks(plan, ratio) for ratio in CURVE]
     source = modality.validation
-    sample_ids = evenly_spaced(len(source), num_samples)
-    losses = [measure(source, fixed, sample_ids) / [[modality.unit_size], [1]] for fixed in plans]
+    losses = [measure(source, fixed, sample_ids)[:2] / [[modality.unit_size], [1]] for fixed in plans]
     by_ratio = [ratio_of_sums(*sums) for sums in losses]
     at = CURVE.index(RATIO)
     held_out = by_ratio[at]

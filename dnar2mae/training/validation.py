@@ -20,7 +20,6 @@ CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
 _BATCH_TOKENS = 8192  # encoded at once
 
 
-@torch.no_grad()
 def masked_sums(
     model: MaskedModel,
     source: FiniteSource,
@@ -55,8 +54,23 @@ def masked_sums(
     array
         Losses and units (the tokens' ``Batch.units``, else one each), the same on all ranks.
     """
+    return masked_tokens(model, source, plan, sample_ids, autocast=autocast, ranks=ranks, check=check)[:2]
+
+
+@torch.no_grad()
+def masked_tokens(
+    model: MaskedModel,
+    source: FiniteSource,
+    plan: MaskPlan,
+    sample_ids: Int[np.ndarray, " S"],
+    *,
+    autocast: torch.dtype | None = None,
+    ranks: Ranks = ALONE,
+    check: Callable[[], object] = lambda: None,
+) -> Float64[np.ndarray, "5 S"]:
+    """Return the two rows of :func:`masked_sums`, the predicted and the maskable tokens, and the units of the last."""
     device = next(model.parameters()).device
-    sums = torch.zeros(2, len(sample_ids), dtype=torch.float64, device=device)
+    sums = torch.zeros(5, len(sample_ids), dtype=torch.float64, device=device)
     at = ranks.rank * _share(sample_ids, ranks)
     for ids, counts in _batches(source, sample_ids, ranks):
         check()
@@ -64,9 +78,12 @@ def masked_sums(
         with torch.autocast(device.type, autocast, enabled=autocast is not None):
             losses, index = model.masked_losses(plan, batch)
         if counts:
-            units = torch.ones_like(losses) if batch.units is None else batch.units.flatten()[index]
+            of_tokens = torch.ones_like(batch.weight) if batch.units is None else batch.units
+            units = of_tokens.flatten()[index]
             here = sums[:, at : at + len(ids)]
-            here.index_add_(1, index // batch.tokens.shape[1], torch.stack([losses, units]).double())
+            predicted = torch.stack([losses, units, torch.ones_like(losses)]).double()
+            here[:3].index_add_(1, index // batch.tokens.shape[1], predicted)
+            here[3], here[4] = batch.maskable.sum(1), (of_tokens * batch.maskable).double().sum(1)
             at += len(ids)
     ranks.all_sum_(sums)
     return sums.cpu().numpy()

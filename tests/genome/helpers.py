@@ -20,7 +20,7 @@ class Location(NamedTuple):
 
 
 def locate(source: WindowSource | TiledSource, sample_ids: np.ndarray) -> Location:
-    genome, start, reverse = source._locate(sample_ids)
+    genome, start, reverse = source.places(sample_ids)
     sequence, offset = np.empty_like(start), np.empty_like(start)
     for i, rows in ((i, genome == i) for i in np.unique(genome)):
         sequence[rows] = source.genomes[i].sequence_of(start[rows])

@@ -15,6 +15,11 @@ def test_laws_and_modifiers():
     assert parse_mask("choice:0.25,0.5,0.75").mask.ratios == (0.25, 0.5, 0.75)
     assert parse_mask("fixed:0.3/pmi:8").mask.pmi_length == 8
     assert parse_mask("cosine:0.5,0.1").mask.low == 0.5
+    density = parse_mask("beta:2,3,0,1/bound/stratified")
+    assert density.name == "beta:2,3,0,1/stratified/bound"
+    assert density.mask == MaskConfig(law="beta", a=2, b=3, low=0, high=1, per="stratified", weighting="bound")
+    assert density.control.mask == MaskConfig(law="fixed", ratio=0.4)
+    assert parse_mask("uniform:0,1/suffix").mask.placement == "suffix"
 
 
 def test_the_fixed_ratio_at_the_mean_is_always_there():
@@ -36,16 +41,21 @@ def test_the_fixed_ratio_at_the_mean_is_always_there():
         ("fixed", "--laws: a law must be one of .*; got fixed"),
         ("fixed:a", "a law must be one of .*; got fixed:a"),
         ("uniform:0.1", "a law must be one of .*; got uniform:0.1"),
-        ("fixed:0.1/pmi", "--laws fixed:0.1/pmi: after the ratio law may come /sample, .*, got /pmi"),
+        ("fixed:0.1/pmi", "--laws fixed:0.1/pmi: after the ratio law may come /sample or .*, got /pmi"),
         ("fixed:0.1/spans:x", "got /spans:x"),
-        ("beta:2,3,0.1,0.5", "--mask.law must be uniform, fixed, choice, linear or cosine, got beta"),
+        ("beta:0.5,3,0.1,0.5", "--laws: beta:0.5,3,0.1,0.5: A and B must be at least 1"),
+        ("bell:0.9,0.1,0,0.5", r"--laws: bell:0.9,0.1,0,0.5: centre must be in \[0, 0.5\]"),
+        ("fixed:0.3/bound", r"--mask.weighting bound needs .* a law with a density .*, got independent and fixed:0.3"),
+        ("uniform:0.1,0.5/spans:3/bound", "--mask.weighting bound needs --mask.placement independent .*, got spans"),
         ("fixed:0", r"--laws fixed:0: --mask.ratio must be in \(0, 1\), got 0.0"),
         ("fixed:1", r"--laws: fixed:1: ratio must be in \[0, 1\)"),
-        ("uniform:0.5,1", r"--mask.high must be in \(0, 1\), got 1.0"),
+        ("uniform:0.5,1.2", r"--laws: uniform:0.5,1.2: high must be in \[0, 1\]"),
         ("choice:0.5,1", r"--laws: choice:0.5,1: ratios must be numbers in \[0, 1\)"),
         ("uniform:0.6,0.5", r"--laws: uniform:0.6,0.5: low must be at most high \(0.5\)"),
         ("fixed:0.1/spans:3/pmi:6", "one placement, and each modifier once"),
         ("fixed:0.1/token/token", "each modifier once"),
+        ("uniform:0,1/token/bound", "each modifier once"),
+        ("uniform:0,1/sample/stratified", "each modifier once"),
     ],
 )
 @pytest.mark.usefixtures("any_type")

@@ -54,13 +54,13 @@ def test_schedules_run_from_low_to_high(law):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"high": 1.3}, r"--mask.high must be in \(0, 1\), got 1.3"),
-        ({"low": 0.0}, r"--mask.low must be in \(0, 1\), got 0.0"),
+        ({"high": 1.3}, r"--mask.high must be in \[0, 1\], got 1.3"),
+        ({"low": -0.1}, r"--mask.low must be in \[0, 1\], got -0.1"),
         ({"low": 0.6, "high": 0.5}, r"--mask.law uniform:0.6,0.5: low must be at most high \(0.5\)"),
-        ({"law": "zipf"}, "--mask.law must be uniform, fixed, choice, linear or cosine, got zipf"),
+        ({"law": "zipf"}, "--mask.law must be uniform, fixed, choice, linear, cosine, beta or bell, got zipf"),
         ({"ratios": ()}, "--mask.ratios must be one or more"),
         ({"replace": (0.8, 0.1, 0.2)}, "--mask.replace must be three shares"),
-        ({"per": "token"}, "--mask.per must be batch or sample"),
+        ({"per": "token"}, "--mask.per must be batch, sample or stratified"),
     ],
 )
 @pytest.mark.usefixtures("any_type")

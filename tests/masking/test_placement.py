@@ -96,6 +96,22 @@ def test_words_mask_the_drawn_share_of_a_sample(ratio, k, stride):
     assert not predicted[~maskable].any()
 
 
+@pytest.mark.parametrize("ratio", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize(("k", "stride"), [(1, None), (3, 1)])
+def test_a_suffix_is_the_end_of_a_sample_and_its_share_the_ratio(ratio, k, stride):
+    plan, source = setting(k, stride, 83, law="fixed", ratio=ratio, placement="suffix")
+    one = source.batch(np.zeros(1, np.int64))
+    tokens, maskable = one.tokens.expand(2000, -1), one.maskable.expand(2000, -1)
+    gone, predicted = hidden_tokens(plan, tokens, maskable, torch.arange(2000))
+    share = (gone & maskable).sum(1).double() / maskable.sum(1)
+    assert share.mean().item() == pytest.approx(ratio, abs=(0.002 if k == 1 else 0.03))
+    assert share.std() < 0.03
+    if k == 1:
+        assert torch.equal(gone & maskable, predicted)
+        for row, mask in zip(maskable, predicted, strict=True):
+            assert mask[row].diff().sum() <= 1  # from one place on
+
+
 def test_words_prefer_the_motif_and_cover_it_whole():
     plan, source = setting(law="fixed", ratio=0.15, placement="pmi")
     words = plan.placement
@@ -118,7 +134,7 @@ def test_information_of_words_that_are_independent_is_zero():
     assert npmi(np.array([4.0, 0, 0, 4.0]), np.array([8.0, 8.0])).tolist() == pytest.approx([1, -1, -1, 1])
 
 
-@pytest.mark.parametrize("placement", ["spans", "pmi"])
+@pytest.mark.parametrize("placement", ["spans", "pmi", "suffix"])
 @pytest.mark.parametrize(("k", "stride"), [(1, None), (3, 1), (2, 1)])
 def test_no_visible_token_contains_a_masked_base_and_the_batch_does_not_matter(placement, k, stride):
     plan, source = setting(k, stride, low=0.1, high=0.9, per="sample", placement=placement, replace=(1.0, 0.0, 0.0))
@@ -164,8 +180,8 @@ def test_only_the_definition_knows_placements():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"placement": "blocks"}, "--mask.placement must be independent, spans or pmi, got"),
-        ({"weighting": "sample"}, "--mask.weighting must be batch or token"),
+        ({"placement": "blocks"}, "--mask.placement must be independent, spans, pmi or suffix, got"),
+        ({"weighting": "sample"}, "--mask.weighting must be batch, token or bound"),
         ({"span_mean": 0.5}, "--mask.span-mean must be at least 1"),
         ({"span_max": 0}, "--mask.span-max must be at least 1"),
         ({"pmi_length": 1}, "--mask.pmi-length must be at least 2"),

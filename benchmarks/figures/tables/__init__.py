@@ -3,6 +3,7 @@
 from dnar2mae.benchmarks.figures.figure import Figure, Listing
 from dnar2mae.benchmarks.figures.tables import (
     counts,
+    density,
     laws,
     modalities,
     probes,
@@ -43,6 +44,7 @@ _ALONE = (
     *modalities.TABLES,
     *laws.TABLES,
     *scaling.TABLES,
+    *density.TABLES,
     *speed.TABLES,
     *stability.TABLES,
     *theory.TABLES,

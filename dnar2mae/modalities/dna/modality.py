@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Int
 
 from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.genome.alphabet import encode_text
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome, open_genomes
 from dnar2mae.genome.windows import TiledSource, WindowSource
@@ -113,6 +115,36 @@ class DnaModality(Modality):
             If no window is left.
         """
         return FiniteDnaSource(TiledSource(self.genomes, self.parts.validation, self.config.data), self.tokenizer)
+
+    def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
+        """Return the sequence, start, end (0-based half-open) and strand of held-out windows."""
+        number, start, reverse = self.validation.windows.places(sample_ids)
+        rows = []
+        for genome, at in zip((self.genomes[i] for i in number), start.tolist(), strict=True):
+            sequence = int(genome.sequence_of(np.array([at]))[0])
+            first = at - int(genome.offsets[sequence])
+            rows.append((genome.names[sequence], first, first + self.config.data.window_bp))
+        table = pd.DataFrame(rows, columns=["name", "start", "end"])
+        return table.assign(strand=np.where(reverse, "-", "+"))
+
+    def tokens_of(self, text: str) -> Int[np.ndarray, " T"]:
+        """Return the token ids of a DNA string; IUPAC codes read as N, in either case.
+
+        Raises
+        ------
+        SequenceError
+            If a letter is no nucleotide code.
+        """
+        codes = encode_text(text)
+        if isinstance(self.tokenizer, PieceTokenizer):
+            return self.tokenizer.encode(codes[None])[0].ids
+        return self.tokenizer.encode(codes)
+
+    def text_of(self, ids: Int[np.ndarray, " T"]) -> str:
+        """Return the letters of tokens, N for those that are unknown."""
+        if isinstance(self.tokenizer, PieceTokenizer):
+            return self.tokenizer.file.decode(ids).replace(" ", "")
+        return self.tokenizer.decode(ids)
 
     def embedder(self) -> TokenEmbedder:
         """Build the table of token vectors."""

@@ -143,6 +143,14 @@ class TextModality(Modality):
         if isinstance(self.tokenizer, FileTokenizer):
             self.tokenizer.save(folder)
 
+    def tokens_of(self, text: str) -> Int[np.ndarray, " T"]:
+        """Return the token ids of a text."""
+        return self.tokenizer.encode([text])[0].ids
+
+    def text_of(self, ids: Int[np.ndarray, " T"]) -> str:
+        """Return the text of tokens."""
+        return self.tokenizer.decode(ids)
+
     def read(self, path: Path) -> TextRows:
         """Return the lines of a text file, or the records of a .csv, .tsv or .jsonl file, as rows in their order.
 

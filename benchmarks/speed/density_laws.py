@@ -1,0 +1,118 @@
+"""Bits per base of models by mask law: the bound over all held-out bases, and exact values beside it.
+
+    python -m dnar2mae.benchmarks.speed.density_laws ecoli.fna.gz yeast.fa.gz --seeds 0 1 2 --out runs/density
+
+Trains a run of the preset ``tiny`` for each genome, law and seed, unless its folder has one that is finished; scores
+all held-out windows under the bound and a sample of them exactly, from left to right and in random orders, beside the
+best one-sided Markov model on the same bases; prints, and appends a row to ``benchmarks/results/density_laws.csv``.
+"""
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from dnar2mae.benchmarks.speed import rows
+from dnar2mae.config import DataConfig, PretrainConfig
+from dnar2mae.density.likelihood import likelihood
+from dnar2mae.density.options import LikelihoodOptions
+from dnar2mae.inference import load
+from dnar2mae.mask_laws import parse_law
+from dnar2mae.presets import tiny
+from dnar2mae.run.environment import environment
+from dnar2mae.training.pretrain import pretrain
+
+RESULTS = Path(__file__).parents[1] / "results" / "density_laws.csv"
+_LAWS = (
+    "uniform:0,1/stratified/bound",
+    "beta:1,2,0,1/stratified/bound",
+    "uniform:0,1/sample/batch",
+    "uniform:0.15,0.85/sample/batch",
+    "fixed:0.15/batch/batch",
+    "fixed:0.5/batch/batch",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawSettings:
+    """Train and score models by mask law."""
+
+    genomes: tyro.conf.Positional[tuple[Path, ...]]
+    """FASTA or GenBank files, each a genome of its own."""
+    out: Path = Path("runs/density")
+    """Folder of the runs: GENOME/LAW/SEED."""
+    laws: tuple[str, ...] = _LAWS
+    """LAW/PER/WEIGHTING, as ``--mask.law`` with its numbers, ``--mask.per`` and ``--mask.weighting``."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds of the runs."""
+    steps: int = tiny().steps
+    """Steps of a run."""
+    clip: float = tiny().optimizer.clip
+    """--optimizer.clip; 0 turns it off."""
+    pairs: int = 4
+    """Antithetic pairs of masks of each held-out window."""
+    exact_windows: int = 16
+    """Windows of the exact values, evenly spaced."""
+
+
+def trained_run(settings: LawSettings, genome: Path, law: str, seed: int) -> Path:
+    """Return the folder of a finished run, trained now if need be."""
+    head, per, weighting = law.split("/")
+    folder = settings.out / genome.name.split(".")[0] / law.translate(str.maketrans(":,/", "-_+")) / f"seed-{seed}"
+    if not (folder / "summary.json").is_file():
+        drawn: dict[str, Any] = {"per": per, "weighting": weighting}
+        # the law first: weighting for the bound refuses one without a density
+        mask = replace(tiny().mask.with_law(parse_law(head)), **drawn)
+        config: PretrainConfig[DataConfig] = replace(
+            tiny(),
+            data=DataConfig(genomes=(str(genome),)),
+            mask=mask,
+            optimizer=replace(tiny().optimizer, clip=settings.clip),
+            steps=settings.steps,
+            seed=seed,
+        )
+        pretrain(config, folder, resume=(folder / "checkpoints").is_dir())
+    return folder
+
+
+def scored(settings: LawSettings, folder: Path) -> dict[str, Any]:
+    """Return the bits per base of a run, all with their standard errors."""
+    trained = load(folder)
+    whole = likelihood(trained, LikelihoodOptions(order="none", bound=settings.pairs, num_windows=0), progress=True)
+    found = {"bound": whole.totals["bound"], "markov": whole.totals["markov"]}
+    orders: tuple[Literal["left-to-right", "random"], ...] = ("left-to-right", "random")
+    for order in orders:
+        options = LikelihoodOptions(order=order, bound=settings.pairs, num_windows=settings.exact_windows)
+        some = likelihood(trained, options, progress=True)
+        found[order] = some.totals["exact"]
+    found["bound of these windows"], found["markov of these windows"] = some.totals["bound"], some.totals["markov"]
+    numbers = {name: round(value["value"], 4) for name, value in found.items()}
+    return numbers | {f"{name}, error": round(value["standard_error"], 4) for name, value in found.items()}
+
+
+def main(settings: LawSettings) -> int:
+    """Train, score, print, record."""
+    stamp = rows.stamp(environment()["commit"])
+    for seed in settings.seeds:
+        for genome in settings.genomes:
+            for law in settings.laws:
+                folder = trained_run(settings, genome, law, seed)
+                summary = json.loads((folder / "summary.json").read_text())
+                about = {
+                    "genome": genome.name,
+                    "law": law,
+                    "seed": seed,
+                    "steps": settings.steps,
+                    "clip": settings.clip,
+                }
+                row = about | {"held_out": round(summary["held_out"], 4)} | scored(settings, folder)
+                rows.append(RESULTS, row | {name: stamp[name] for name in ("commit", "device", "date")})
+                print(row, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(LawSettings)))

@@ -1,0 +1,52 @@
+"""``dnar2mae likelihood``."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from dnar2mae.cli.parse import parse
+from dnar2mae.density.options import LikelihoodOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodCommand:
+    """Count the bits that a model needs for bases it was not trained on: exactly, and at most.
+
+    Example: dnar2mae likelihood runs/first --out bits.tsv
+
+    By the chain rule one base after the other, from left to right or in a random order: exact for that order. --bound 8
+    adds the upper bound of the run's report for the same windows, and --order none --bound 8 --num-windows 0 computes
+    only that, over all held-out bases. Beside them stands the best one-sided Markov model fitted on the training bases.
+
+    dnar2mae likelihood runs/first --genome other.fa --bed genes.bed --track bits.bedgraph --out bits.tsv
+    """
+
+    model: Positional[Path]
+    """Run directory, checkpoint, or exported folder."""
+    out: Path
+    """X.tsv or X.csv: a row a window, with its bits."""
+    track: Path | None = None
+    """X.bedgraph, or X.tsv with the strand: the bits of every base."""
+    json: bool = False
+    """Print the totals as JSON."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+    options: OmitArgPrefixes[LikelihoodOptions] = field(default_factory=LikelihoodOptions)
+    """Which bases, which order."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse, score, write the table, print the totals."""
+    command = parse(LikelihoodCommand, argv, prog="dnar2mae likelihood")
+    from dnar2mae.density.likelihood import likelihood, write_likelihood
+    from dnar2mae.inference import load
+
+    found = likelihood(load(command.model, device=command.device), command.options, progress=True)
+    write_likelihood(found, command.out, command.track)
+    if command.json:
+        print(json.dumps(found.totals, indent=1))
+    else:
+        print("\n".join([*found.lines(), f"Wrote {command.out}"]))
+    return 0

@@ -1,0 +1,213 @@
+"""How many bits a model needs for given bases: exactly in a stated order, and at most (the bound)."""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from dnar2mae.density.chain_rule import token_bits
+from dnar2mae.density.counts import training_bases, window_bits
+from dnar2mae.density.hidden import evaluation_plan
+from dnar2mae.density.options import LikelihoodOptions
+from dnar2mae.density.windows import ScoredWindows, held_out_windows, windows_of
+from dnar2mae.errors import ConfigError
+from dnar2mae.genome.markov import MarkovCounts
+from dnar2mae.inference import TrainedModel
+from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.models.head import TokenHead
+from dnar2mae.scoring.blocks import Estimate, ratio_of_sums
+from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.safe_files import output_file
+from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
+from dnar2mae.training.validation import masked_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """Bits of windows."""
+
+    table: pd.DataFrame
+    """A row for each window: where it lies, ``units`` scored, ``bits``, ``bits_per_unit``, and ``markov_bits``."""
+    track: pd.DataFrame | None
+    """``name``, ``start``, ``end``, ``strand``, ``bits`` of every token; None without fixed tokens or an order."""
+    totals: dict[str, Any] = field(default_factory=dict)
+    """Sums, values per unit with standard errors over blocks of windows, and the rival's."""
+
+    def lines(self) -> list[str]:
+        """Return the totals in words."""
+        t = self.totals
+        lines = [f"{t['windows']:,} of {t['all_windows']:,} windows, {t['units']:,.0f} bases or bytes scored"]
+        for name in ("exact", "bound", "markov"):
+            if name in t:
+                error = f" ± {t[name]['standard_error']:.4f}" if math.isfinite(t[name]["standard_error"]) else ""
+                flag = f"; extrapolated: {t[name]['extrapolated']}" if t[name].get("extrapolated") else ""
+                lines.append(f"{t[name]['what']}: {t[name]['value']:.4f}{error} {t['unit']}{flag}")
+        if "exact" in t:
+            lines.append(f"in all {t['exact']['bits']:,.1f} bits")
+        return lines
+
+
+def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: bool = False) -> Likelihood:
+    """Score windows exactly in an order, and under the bound; beside them the best one-sided Markov model.
+
+    Parameters
+    ----------
+    trained
+        A model whose head has probabilities of tokens.
+    options
+        Which windows, which order.
+    progress
+        Show progress bars on a terminal.
+
+    Raises
+    ------
+    ConfigError
+        If the model has no such head, or its tokens overlap.
+    """
+    check_density(trained)
+    if options.genome is None:
+        windows = held_out_windows(trained, options.num_windows)
+    else:
+        windows = windows_of(trained, options.genome, options.bed, options.num_windows)
+    units = _units(trained, windows)
+    totals: dict[str, Any] = {
+        "model": trained.source,
+        "unit": trained.modality.unit,
+        "windows": len(units),
+        "all_windows": windows.total,
+        "units": float(units.sum()),
+    }
+    table, track = windows.table.assign(units=units), None
+    if options.order != "none":
+        bits = _exact(trained, windows, options, progress)
+        sums = np.array([np.nansum(part) for part in bits])
+        table = table.assign(bits=sums, bits_per_unit=sums / units)
+        what = f"exact, {options.order}"
+        totals["exact"] = {"what": what, "bits": sums.sum(), "order": options.order, **_estimate(sums, units)}
+        track = _track(trained, windows, bits)
+    if options.bound:
+        totals["bound"] = _bound(trained, windows, options.bound, progress)
+    if isinstance(trained.modality, DnaModality) and trained.config.data.genomes and windows.codes is not None:
+        order, rival = _markov(trained.modality, windows)
+        table = table.assign(markov_bits=rival)
+        totals["markov"] = {"what": f"Markov order {order}, one-sided, the best", "order": order} | _estimate(
+            rival, units
+        )
+    return Likelihood(table=table, track=track, totals=totals)
+
+
+def check_density(trained: TrainedModel) -> None:
+    """Raise a ``ConfigError`` if a model's predictions make no density."""
+    if not isinstance(trained.model.head, TokenHead):
+        raise ConfigError(
+            f"{trained.source}: a density needs a head with probabilities of tokens (dna, text), got a model of "
+            f"--modality {trained.config.modality}, which predicts numbers"
+        )
+    if trained.modality.vocabulary.anchor_stride > 1:
+        raise ConfigError(f"{trained.source}: the tokens overlap (--tokenizer.stride below --tokenizer.k): no density")
+
+
+def _estimate(sums: Float64[np.ndarray, " S"], units: Float64[np.ndarray, " S"]) -> dict[str, float]:
+    value: Estimate = ratio_of_sums(sums, units)
+    return {"value": value.value, "standard_error": value.standard_error}
+
+
+def _units(trained: TrainedModel, windows: ScoredWindows) -> Float64[np.ndarray, " S"]:
+    """Return how many bases (or bytes) of each window are scored."""
+    units = []
+    for sample in windows.sample_ids:
+        batch = windows.source.batch(np.array([sample]))
+        of_tokens = batch.weight * 0 + 1 if batch.units is None else batch.units
+        units.append(float((of_tokens * batch.maskable).sum()) * trained.modality.vocabulary.bases_per_token)
+    return np.array(units)
+
+
+def _exact(
+    trained: TrainedModel, windows: ScoredWindows, options: LikelihoodOptions, progress: bool
+) -> list[Float64[np.ndarray, " _"]]:
+    assert options.order != "none"
+    total = int(_units(trained, windows).sum()) // trained.modality.vocabulary.bases_per_token
+    bits: list[np.ndarray] = []
+    with progress_bar(f"scoring {options.order}", total, show=progress) as bar:
+        # windows of one length at a time: padding would cost time, and keep the encoder from computing parts alone
+        lengths = np.array([windows.source.batch(np.array([i])).tokens.shape[1] for i in windows.sample_ids])
+        for length in dict.fromkeys(lengths.tolist()):
+            ids = windows.sample_ids[lengths == length]
+            bits += token_bits(
+                trained.model, windows.source, ids, options.order, seed=options.seed, advance=bar.advance
+            )
+    return bits
+
+
+def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: bool) -> dict[str, Any]:
+    mask = trained.config.mask
+    if reason := why_no_bound(trained.model.head, mask):
+        raise ConfigError(f"--bound: {trained.source}: {reason}")
+    with progress_bar("bound", None, show=progress) as bar:
+        measure = partial(masked_tokens, trained.model, check=bar.advance)
+        plan = evaluation_plan(trained.modality.vocabulary)
+        sums = sample_bounds(measure, windows.source, plan, windows.sample_ids, pairs)
+    value, error = bound_of(sums, trained.modality.unit_size)
+    what = f"bound, {2 * pairs} masks a window"
+    return {"what": what, "value": value, "standard_error": error, "extrapolated": extrapolated(mask)}
+
+
+def _markov(modality: DnaModality, windows: ScoredWindows) -> tuple[int, Float64[np.ndarray, " S"]]:
+    """Return the order that is best on these windows, and its bits for each of them."""
+    assert windows.codes is not None
+    codes = [windows.codes(int(sample)) for sample in windows.sample_ids]
+    tokenizer = modality.tokenizer
+    whole = [len(window) for window in codes]
+    if isinstance(tokenizer, KmerTokenizer):
+        whole = [tokenizer.num_tokens(length) * tokenizer.k for length in whole]
+    bits = window_bits(MarkovCounts(training_bases(modality)), codes, whole)
+    order = int(bits.sum(1).argmin())
+    return order, bits[order]
+
+
+def _track(trained: TrainedModel, windows: ScoredWindows, bits: list[Float64[np.ndarray, " _"]]) -> pd.DataFrame | None:
+    """Return the bits of single tokens with their places; None where tokens have none."""
+    tokenizer = getattr(trained.modality, "tokenizer", None)
+    if not isinstance(tokenizer, KmerTokenizer) or windows.codes is None:
+        return None
+    parts = []
+    places = windows.table[["name", "start", "end", "strand"]].to_numpy().tolist()
+    for (name, first, end, strand), values in zip(places, bits, strict=True):
+        known = np.flatnonzero(np.isfinite(values))
+        offset = known * tokenizer.k
+        start = first + offset if strand == "+" else end - offset - tokenizer.k
+        columns = {"name": name, "start": start, "end": start + tokenizer.k, "strand": strand, "bits": values[known]}
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True).sort_values(["name", "start"], kind="stable", ignore_index=True)
+
+
+def write_likelihood(found: Likelihood, out: Path, track: Path | None) -> None:
+    """Write the table of windows and the track of bases.
+
+    Raises
+    ------
+    ConfigError
+        If a suffix is none of those that are written, there is nothing to track, or a file cannot be written.
+    """
+    if out.suffix not in _SEPARATORS:
+        raise ConfigError(f"--out must end in .tsv or .csv, got {out}")
+    if track is not None and track.suffix not in (".bedgraph", ".tsv"):
+        raise ConfigError(f"--track must end in .bedgraph or .tsv, got {track}")
+    if track is not None and found.track is None:
+        raise ConfigError("--track needs an --order, and a model of DNA by single bases or k-mers")
+    with output_file(out) as partial:
+        found.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
+    if track is not None and found.track is not None:
+        is_graph = track.suffix == ".bedgraph"
+        rows = found.track.drop(columns="strand") if is_graph else found.track
+        with output_file(track) as partial:
+            rows.to_csv(partial, sep="\t", index=False, header=not is_graph, float_format="%.4f")
+
+
+_SEPARATORS = {".tsv": "\t", ".csv": ","}

@@ -1,0 +1,156 @@
+"""Are drawn sequences like the genome? Spectra, open frames, copies, beside held-out DNA and a Markov model's draws."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8, UInt64
+
+from dnar2mae.batch import evenly_spaced
+from dnar2mae.density.counts import best_order, drawn_sequences, training_bases
+from dnar2mae.density.generate import Drawn
+from dnar2mae.density.spectra import (
+    copied_share,
+    distinct_share,
+    distinct_words,
+    divergence,
+    gc_shares,
+    longest_open_frames,
+    spectrum,
+)
+from dnar2mae.density.windows import held_out_windows
+from dnar2mae.errors import ConfigError
+from dnar2mae.genome.alphabet import encode
+from dnar2mae.genome.markov import MarkovCounts
+from dnar2mae.inference import TrainedModel
+from dnar2mae.modalities.dna.modality import DnaModality
+from dnar2mae.plots.figure import new_figure, save_figure
+from dnar2mae.storage.safe_files import write_whole
+
+KMERS = range(1, 9)
+_OPEN_CODONS = 100
+Codes = UInt8[np.ndarray, "N L"]
+
+
+def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> dict[str, Any]:
+    """Compare drawn sequences with held-out DNA, and with draws of the best one-sided Markov model.
+
+    Held-out windows, cut to the sequences' length, are parted into every other one: one half is the reference of all
+    spectra, the other is what perfect draws would look like. The three samples have as many bases, since a divergence
+    between samples is larger the smaller they are.
+
+    Returns
+    -------
+    dict
+        ``sequences``, ``length_bp``, ``markov_order``, and by sample (``model``, ``markov``, ``held_out``) the
+        divergences ``js_1`` to ``js_8`` and shares; ``closer``: the k at which the model beats the Markov model.
+
+    Raises
+    ------
+    ConfigError
+        If the model is not one of DNA, or sequences differ in length.
+    """
+    modality = trained.modality
+    lengths = {len(one.text) for one in drawn}
+    if not isinstance(modality, DnaModality) or len(lengths) != 1:
+        raise ConfigError("--report needs sequences of DNA of one length")
+    codes = np.stack([encode(one.text.encode()) for one in drawn])
+    windows = held_out_windows(trained, 0)
+    assert windows.codes is not None
+    whole = np.stack([windows.codes(int(sample)) for sample in windows.sample_ids])
+    bases = training_bases(modality)
+    counts = MarkovCounts(bases)
+    order = best_order(counts, whole)
+    held_out = whole[:, : codes.shape[1]]
+    reference, other = held_out[::2], held_out[1::2]
+    markov = drawn_sequences(counts, order, len(codes), codes.shape[1], seed)
+    named = {"model": codes, "markov": markov, "held_out": other}
+    samples = {name: _cut(sample, held_out.shape[1]) for name, sample in named.items()}
+    rows = min(map(len, samples.values()))
+    if rows < 1:
+        raise ConfigError("--report needs two held-out windows or more")
+    words = distinct_words(bases)
+    measured = {
+        name: _measured(sample[evenly_spaced(len(sample), rows)], reference, words) for name, sample in samples.items()
+    }
+    closer = [k for k in KMERS if measured["model"][f"js_{k}"] < measured["markov"][f"js_{k}"]]
+    return {
+        "sequences": len(codes),
+        "length_bp": codes.shape[1],
+        "compared_bp": rows * held_out.shape[1],
+        "markov_order": order,
+        "samples": measured,
+        "closer": closer,
+    }
+
+
+def _cut(codes: Codes, length: int) -> UInt8[np.ndarray, "M K"]:
+    """Return sequences that are longer than a window as pieces of its length."""
+    return codes[:, : codes.shape[1] // length * length].reshape(-1, length)
+
+
+def _measured(codes: Codes, reference: UInt8[np.ndarray, "R L"], words: UInt64[np.ndarray, " W"]) -> dict[str, float]:
+    frames, gc = longest_open_frames(codes), gc_shares(codes)
+    by_k = {f"js_{k}": divergence(spectrum(codes, k), spectrum(reference, k)) for k in KMERS}
+    return by_k | {
+        "gc_mean": float(gc.mean()),
+        "gc_sd": float(gc.std()),
+        "longest_open_codons": float(frames.mean()),
+        f"open_{_OPEN_CODONS}_codons": float((frames >= _OPEN_CODONS).mean()),
+        "copied_32mers": copied_share(codes, words),
+        "distinct_32mers": distinct_share(codes),
+    }
+
+
+def report_lines(report: dict[str, Any]) -> list[str]:
+    """Return the report in words."""
+    samples = report["samples"]
+    names = {"model": "drawn", "markov": f"Markov order {report['markov_order']}", "held_out": "held out"}
+
+    def row(measure: str, digits: int) -> str:
+        return "; ".join(f"{title} {samples[name][measure]:.{digits}f}" for name, title in names.items())
+
+    closer = ", ".join(map(str, report["closer"])) or "no k"
+    return [
+        f"Over {report['compared_bp']:,} bases of each. Jensen-Shannon divergence of 6-mers from held-out DNA, bits: "
+        f"{row('js_6', 5)}.",
+        f"Closer to held-out DNA than the Markov model's draws at k = {closer} (of 1 to {KMERS[-1]}).",
+        f"GC, mean over sequences: {row('gc_mean', 3)}; standard deviation: {row('gc_sd', 3)}.",
+        f"Longest open frame, codons: {row('longest_open_codons', 1)}.",
+        f"32-mers copied from the training genome: {row('copied_32mers', 4)}; distinct: {row('distinct_32mers', 4)}.",
+    ]
+
+
+def write_report(report: dict[str, Any], out: Path) -> list[Path]:
+    """Write a report as JSON, CSV and a plot beside the sequences, and return the paths."""
+    paths = [out.with_suffix(suffix) for suffix in (".report.json", ".report.csv", ".report.png")]
+    write_whole(paths[0], json.dumps(report, indent=1))
+    table = pd.DataFrame(report["samples"]).rename_axis("measure")
+    write_whole(paths[1], table.to_csv())
+    _plot(report, paths[2])
+    return paths
+
+
+def _plot(report: dict[str, Any], path: Path) -> None:
+    looks = {
+        "model": ("drawn from the model", "C0", "-"),
+        "markov": (f"drawn from Markov order {report['markov_order']}", "C3", "--"),
+        "held_out": ("held-out DNA", "0.4", ":"),
+    }
+    figure = new_figure(10.0, 4.0)
+    spectra, frames, copies = figure.subplots(1, 3, width_ratios=(2, 1, 1))
+    for place, (name, (label, colour, style)) in enumerate(looks.items()):
+        values = report["samples"][name]
+        spectra.plot(KMERS, [values[f"js_{k}"] for k in KMERS], color=colour, ls=style, marker="o", ms=4, label=label)
+        frames.bar(place, values["longest_open_codons"], color=colour)
+        copies.bar(place, values["copied_32mers"], color=colour)
+    spectra.set(xlabel="k", ylabel="divergence from held-out DNA, bits", yscale="log", title="k-mer spectra")
+    spectra.legend(fontsize=8, frameon=False)
+    frames.set(title="Longest open frame", ylabel="codons")
+    copies.set(title="32-mers copied", ylabel="share in the training genome")
+    for axis in (frames, copies):
+        axis.set_xticks(range(len(looks)), ["model", "Markov", "held out"])
+    save_figure(figure, path)

@@ -1,0 +1,88 @@
+"""What sequences look like, one set beside another: k-mer spectra, open frames, copies and repeats."""
+
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
+
+from dnar2mae.genome.alphabet import UNKNOWN
+
+COPIED_BP = 32
+"""Length of a stretch that counts as copied: 2 bits a base fill a 64-bit word."""
+_STOPS = [48 + 0, 48 + 2, 48 + 8]  # TAA, TAG, TGA as numbers of three digits to the base 4
+Codes = UInt8[np.ndarray, "N L"]
+
+
+def kmers(codes: Codes, k: int) -> tuple[UInt64[np.ndarray, "N P"], Bool[np.ndarray, "N P"]]:
+    """Return the number of each k-mer (first base the highest digit), and whether all its bases are known."""
+    length = codes.shape[1] - k + 1
+    numbers = np.zeros((len(codes), max(length, 0)), np.uint64)
+    known = np.ones(numbers.shape, bool)
+    for offset in range(k):
+        column = codes[:, offset : offset + length]
+        numbers = (numbers << np.uint64(2)) | (column & 3)
+        known &= column < UNKNOWN
+    return numbers, known
+
+
+def spectrum(codes: Codes, k: int) -> Float64[np.ndarray, " K"]:
+    """Return the frequencies of all k-mers, both strands counted; they sum to 1."""
+    numbers, known = kmers(codes, k)
+    counts = np.bincount(numbers[known].astype(np.int64), minlength=4**k).astype(float)
+    # the reverse complement: digits backwards, each d as 3 - d
+    tensor = counts.reshape((4,) * k)
+    counts += np.flip(tensor.transpose(*range(k)[::-1]), axis=tuple(range(k))).reshape(-1)
+    return counts / max(counts.sum(), 1)
+
+
+def divergence(p: Float64[np.ndarray, " K"], q: Float64[np.ndarray, " K"]) -> float:
+    """Return the Jensen-Shannon divergence of two distributions, in bits: 0 if equal, 1 if nothing is shared."""
+    middle = (p + q) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(x > 0, x * np.log2(x / middle), 0.0).sum() / 2 for x in (p, q)]
+    return float(sum(parts))
+
+
+def gc_shares(codes: Codes) -> Float64[np.ndarray, " N"]:
+    """Return the share of G and C among the known bases of each sequence."""
+    known = codes < UNKNOWN
+    return ((codes == 1) | (codes == 2)).sum(1) / np.maximum(known.sum(1), 1)
+
+
+def longest_open_frames(codes: Codes) -> Int64[np.ndarray, " N"]:
+    """Return the longest run of codons without a stop in any of the six frames of each sequence.
+
+    A codon with an unknown base ends a run.
+    """
+    from dnar2mae.genome.alphabet import complement
+
+    best = np.zeros(len(codes), np.int64)
+    for strand, frame in product((codes, complement(codes[:, ::-1])), range(3)):
+        numbers, known = kmers(strand[:, frame:], 3)
+        closed = (np.isin(numbers.astype(np.int64), _STOPS) | ~known)[:, ::3]
+        run = np.zeros(len(codes), np.int64)
+        for column in closed.T:
+            run = np.where(column, 0, run + 1)
+            best = np.maximum(best, run)
+    return best
+
+
+def distinct_words(bases: UInt8[np.ndarray, " F"]) -> UInt64[np.ndarray, " W"]:
+    """Return the different words of 32 known bases, sorted."""
+    numbers, known = kmers(bases[None], COPIED_BP)
+    return np.unique(numbers[known])
+
+
+def copied_share(codes: Codes, words: UInt64[np.ndarray, " W"]) -> float:
+    """Return the share of the 32-mers of sequences that are among sorted words."""
+    numbers, known = kmers(codes, COPIED_BP)
+    found = numbers[known]
+    at = np.searchsorted(words, found).clip(max=max(len(words) - 1, 0))
+    return float((words[at] == found).mean()) if len(found) and len(words) else 0.0
+
+
+def distinct_share(codes: Codes) -> float:
+    """Return the share of different ones among the 32-mers of sequences: 1 where none repeats."""
+    numbers, known = kmers(codes, COPIED_BP)
+    found = numbers[known]
+    return len(np.unique(found)) / len(found) if len(found) else 1.0

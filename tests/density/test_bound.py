@@ -1,0 +1,106 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dnar2mae.config import MaskConfig, PretrainConfig
+from dnar2mae.density.chain_rule import token_bits
+from dnar2mae.density.hidden import evaluation_plan
+from dnar2mae.errors import ConfigError
+from dnar2mae.kernels.backend import use_triton
+from dnar2mae.masking import corrupt, draw_ratio, plans_of_bound
+from dnar2mae.models.head import TokenHead, ValueHead
+from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
+from dnar2mae.training.validation import masked_tokens
+from tests.density.oracle import (
+    START,
+    VOCABULARY,
+    Bases,
+    Oracle,
+    exact_bits,
+    exact_predictor,
+    markov_bases,
+    order_0,
+    short_sighted,
+)
+
+PLAN = evaluation_plan(VOCABULARY)
+
+
+def bound(predict, bases, pairs=4):
+    model, source = Oracle(predict), Bases(bases)
+
+    def measure(source, plan, ids):
+        return masked_tokens(model, source, plan, ids)
+
+    return bound_of(sample_bounds(measure, source, PLAN, np.arange(len(bases)), pairs), math.log(2))
+
+
+def test_the_bound_of_an_order_0_model_is_its_entropy():
+    drawn = np.random.default_rng(0).choice(4, (600, 50), p=START)
+    estimate = bound(order_0, drawn)
+    entropy = -(START * np.log2(START)).sum()
+    assert estimate.value == pytest.approx(entropy, abs=3 * estimate.standard_error)
+    assert estimate.standard_error < 0.01
+    flat = bound(lambda bases, visible: torch.full((*bases.shape, 4), 0.25, dtype=torch.float64), drawn)
+    assert flat.value == pytest.approx(2, abs=1e-12)  # whatever is masked
+
+
+def test_the_bound_of_exact_conditionals_is_the_exact_value_in_any_order():
+    bases = markov_bases(400, 40)
+    exact = exact_bits(bases)
+    model, ids = Oracle(exact_predictor), np.arange(len(bases))
+    for order in ("left-to-right", "random"):
+        bits = np.stack(token_bits(model, Bases(bases), ids[:48], order))
+        assert bits.sum(1) == pytest.approx(exact[:48], abs=1e-9)
+    estimate = bound(exact_predictor, bases)
+    assert estimate.value == pytest.approx(exact.sum() / bases.size, abs=3 * estimate.standard_error)
+
+
+def test_the_bound_of_other_conditionals_is_above_and_their_mean_over_random_orders():
+    bases = markov_bases(480, 24, seed=3)
+    ids, model = np.arange(len(bases)), Oracle(short_sighted)
+    estimate = bound(short_sighted, bases, pairs=16)
+    orders = [np.stack(token_bits(model, Bases(bases), ids, "random", seed=seed)).sum(1) for seed in range(4)]
+    each = np.mean(orders, axis=0) / bases.shape[1]
+    groups = each.reshape(-1, 16).mean(1)  # that share their orders
+    error = math.hypot(estimate.standard_error, groups.std(ddof=1) / math.sqrt(len(groups)))
+    assert abs(estimate.value - each.mean()) < 3 * error
+    assert error < 0.02
+    assert estimate.value > exact_bits(bases).sum() / bases.size + 5 * error
+
+
+def test_ratios_are_spread_evenly_and_masks_antithetic():
+    tokens = torch.full((500, 200), VOCABULARY.first_real)
+    everything = torch.ones_like(tokens, dtype=torch.bool)
+    for first in (0, 977):
+        ids = torch.arange(first, first + 500)
+        plain, mirrored = plans_of_bound(PLAN, 1)
+        ratio = draw_ratio(plain, ids)
+        assert torch.equal(ratio, draw_ratio(mirrored, ids))
+        gaps = ratio.sort().values.diff()
+        assert gaps.max() < 2.7 / 500  # drawn ones leave gaps of about 7 / 500
+        one, other = (corrupt(plan, tokens, everything, ids)[1] for plan in (plain, mirrored))
+        assert not (one & other)[ratio < 0.499].any()
+        assert (one | other)[ratio > 0.501].all()
+        assert one.double().mean() == pytest.approx(0.5, abs=0.01)
+    offsets = [draw_ratio(plan, torch.zeros(1, dtype=torch.int64)).item() for plan in plans_of_bound(PLAN, 4)[::2]]
+    assert np.diff(offsets) == pytest.approx(0.25)
+
+
+def test_the_definition_draws_the_masks_of_the_bound_under_every_backend():
+    plan = plans_of_bound(PLAN, 1)[0]
+    assert not any(use_triton(backend, torch.zeros(1), plan) for backend in ("auto", "reference", "triton"))
+    with pytest.raises(ConfigError, match="--kernels triton draws each token by itself; --mask.per stratified needs"):
+        PretrainConfig(kernels="triton", mask=MaskConfig(per="stratified"))
+
+
+def test_what_has_no_bound_and_what_extrapolates():
+    head = TokenHead(VOCABULARY, 8)
+    assert why_no_bound(head, MaskConfig()) is None
+    assert "--mask.placement spans" in why_no_bound(head, MaskConfig(placement="spans"))
+    assert "predicts numbers" in why_no_bound(ValueHead(8, 2, lambda a, b: a), MaskConfig())
+    assert extrapolated(MaskConfig()) == "uniform:0.05,0.5 never trains above 0.5"
+    assert extrapolated(MaskConfig(law="fixed", ratio=0.15)) == "fixed:0.15 never trains above 0.15"
+    assert extrapolated(MaskConfig(low=0.0, high=1.0)) == ""

@@ -1,0 +1,146 @@
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dnar2mae.cli import main
+from dnar2mae.density.counts import next_base, training_bases, window_bits
+from dnar2mae.density.likelihood import likelihood
+from dnar2mae.density.options import LikelihoodOptions
+from dnar2mae.errors import ConfigError
+from dnar2mae.genome.markov import MarkovCounts
+from dnar2mae.inference import load
+from dnar2mae.inference.predictions import masked_log_probabilities
+
+FOUR = LikelihoodOptions(num_windows=4, bound=2)
+
+
+def test_the_report_of_a_run_has_the_bound_and_the_printed_one_too(run_of, capsys):
+    from dnar2mae.cli.summary import print_summary
+
+    folder, result = run_of("dna")
+    bound = json.loads((folder / "summary.json").read_text())["bound"]
+    assert bound["value"] == pytest.approx(result.curve["0.5"], abs=0.1)
+    assert 0 < bound["standard_error"] < 0.1
+    assert bound["extrapolated"] == "uniform:0.05,0.5 never trains above 0.5"
+    assert set(bound["curve"]) == {"0.85", "0.95"}
+    assert set(result.curve) == {"0.05", "0.15", "0.3", "0.5", "0.7"}
+    print_summary(result)
+    printed = capsys.readouterr().out
+    assert f"needs at most {bound['value']:.4f}" in printed
+    assert "extrapolated: uniform:0.05,0.5 never trains above 0.5" in printed
+    assert "mask ratio 0.95" in printed
+
+
+@pytest.mark.parametrize("kind", ["text", "text bpe", "dna bpe", "dna 3-mers"])
+def test_the_bound_of_other_tokens_is_near_their_losses(run_of, kind):
+    _, result = run_of(kind)
+    low, high = min(result.curve.values()), max(*result.curve.values(), *result.bound["curve"].values())
+    assert 0.9 * low < result.bound["value"] < 1.1 * high
+
+
+def test_what_predicts_numbers_has_no_bound(run_of, capsys):
+    _, result = run_of("image")
+    assert result.bound == {"not_reported": "its head predicts numbers, not probabilities of tokens"}
+    with pytest.raises(ConfigError, match="a density needs a head with probabilities of tokens .* --modality image"):
+        likelihood(load(run_of("image")[0], device="cpu"), FOUR)
+
+
+def test_left_to_right_bits_are_those_of_one_masked_prediction_after_the_other(trained):
+    found = likelihood(trained, FOUR)
+    windows = trained.modality.validation
+    codes = windows.windows.codes(np.array([0]))[0]
+    ids = trained.modality.tokenizer.encode(codes)
+    rows = [np.where(np.arange(len(ids)) < at, ids, 1) for at in range(len(ids))]
+    each = masked_log_probabilities(trained.model, rows, [np.array([at]) for at in range(len(ids))])
+    bits = [-float(p[0, base]) / math.log(2) for p, base in zip(each, codes, strict=True)]
+    first = found.table.iloc[0]
+    assert first["bits"] == pytest.approx(sum(bits), abs=1e-3)
+    assert first["units"] == 64
+    track = found.track[(found.track["name"] == first["name"]) & (found.track["start"] >= first["start"])].iloc[:64]
+    assert track["bits"].to_numpy() == pytest.approx(bits, abs=1e-4)
+    total = found.totals
+    assert total["exact"]["bits"] == pytest.approx(found.table["bits"].sum())
+    assert total["exact"]["value"] == pytest.approx(found.table["bits"].sum() / 256)
+    assert total["bound"]["value"] == pytest.approx(total["exact"]["value"], abs=0.1)
+
+
+def test_the_rival_is_the_best_markov_model_on_the_same_bases(trained):
+    found = likelihood(trained, LikelihoodOptions(order="none", num_windows=0, bound=1))
+    counts = MarkovCounts(training_bases(trained.modality))
+    source = trained.modality.validation.windows
+    forward = np.arange(0, len(source), 2)
+    codes = list(source.codes(forward))
+    bits = window_bits(counts, codes, [64] * len(codes))
+    order = found.totals["markov"]["order"]
+    assert bits.sum(1).min() == bits[order].sum()
+    assert found.table["markov_bits"].to_numpy() == pytest.approx(bits[order])
+    assert "bits" not in found.table
+    assert found.totals["windows"] == found.totals["all_windows"] == len(forward)
+    row, by_hand = codes[3], 0.0
+    for at in range(64):
+        chance = next_base(counts, row[None, :at], order)[0]
+        assert chance.sum() == pytest.approx(1)
+        by_hand -= math.log2(chance[row[at]])
+    assert bits[order][3] == pytest.approx(by_hand)
+
+
+def test_regions_of_a_genome_on_both_strands(trained, genome, tmp_path):
+    bed = tmp_path / "r.bed"
+    bed.write_text("one\t480\t580\ta\t0\t+\none\t3000\t3064\tb\t0\t-\n")
+    options = LikelihoodOptions(genome=genome, bed=bed, num_windows=0, order="random", bound=1)
+    found = likelihood(trained, options)
+    assert found.table[["start", "end", "strand", "units"]].to_numpy().tolist() == [
+        [480, 544, "+", 57],
+        [3000, 3064, "-", 64],
+        [544, 580, "+", 36],
+    ]
+    assert len(found.track) == 157  # no bits of unknown bases
+    assert not found.track["start"].between(500, 506).any()
+    assert found.track["start"].iloc[-64:].tolist() == list(range(3000, 3064))
+    again = likelihood(trained, options)
+    assert again.table.equals(found.table)
+
+
+def test_the_command_writes_a_table_and_a_track(run_of, tmp_path, capsys):
+    folder, _ = run_of("dna")
+    line = ["likelihood", str(folder), "--num-windows", "2", "--out", str(tmp_path / "t.tsv")]
+    assert main([*line, "--track", str(tmp_path / "t.bedgraph"), "--bound", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "exact, left-to-right: " in printed
+    assert "extrapolated: uniform:0.05,0.5 never trains above 0.5" in printed
+    assert len(pd.read_csv(tmp_path / "t.tsv", sep="\t")) == 2
+    assert len((tmp_path / "t.bedgraph").read_text().splitlines()) == 128
+    assert main([*line, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["exact"]["order"] == "left-to-right"
+
+
+def test_text_has_exact_bits_too(run_of):
+    found = likelihood(load(run_of("text")[0], device="cpu"), LikelihoodOptions(num_windows=3, bound=2))
+    assert found.totals["unit"] == "bits per byte"
+    assert found.track is None
+    assert "markov" not in found.totals
+    assert found.totals["exact"]["value"] == pytest.approx(found.totals["bound"]["value"], rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--order", "none"], "--bound must be at least 1 with --order none, got 0"),
+        (["--bed", "x.bed"], "--bed needs --genome"),
+        (["--num-windows", "-1"], "--num-windows must be at least 0, got -1"),
+        (["--num-windows", "1", "--track", "x.wig"], "--track must end in .bedgraph or .tsv"),
+        (["--order", "none", "--bound", "1", "--num-windows", "1", "--track", "x.tsv"], "--track needs an --order"),
+        (["--num-windows", "1", "--out", "x.npy"], "--out must end in .tsv or .csv"),
+        (["--genome", "no.fa"], "no.fa: no such file"),
+    ],
+)
+def test_bad_input_is_one_line(run_of, tmp_path, monkeypatch, capsys, more, message):
+    monkeypatch.chdir(tmp_path)
+    out = [] if "--out" in more else ["--out", "x.tsv"]
+    assert main(["likelihood", str(run_of("dna")[0]), *out, *more]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
