@@ -76,7 +76,7 @@ TABLES = (
                 "compared with": "{library}",
                 "files": "{files:,}",
                 "corrected": "{corrected}",
-                "inputs fuzzed": "{fuzzed:,}",
+                "inputs fuzzed": "{fuzzed}",
                 "differences that remain": "{remains}",
             }
         ),
