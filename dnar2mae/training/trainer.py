@@ -162,8 +162,8 @@ class Trainer:
             first_step=self.step,
             tensorboard=self.directory.path / "tensorboard" if self.config.tensorboard else None,
             validate_every=self.config.validate_every,
-            # twice the samples, at every ratio; the trivial models count as one ratio more
-            final_validations=2 * (len(CURVE) + 1),
+            # twice the samples in each pass
+            final_validations=2 * self._final_passes(),
         )
 
     def _stopped(self, request: StopRequested, monitor: Monitor, begun: float) -> RunResult:
@@ -308,9 +308,13 @@ class Trainer:
             "seconds": time.monotonic() - begun,
         }
 
-    def _summary(self, begun: float, monitor: Monitor, stop: StopRequests) -> RunResult:
+    def _final_passes(self) -> int:
+        """Return the passes of the last validation: a ratio each, those of the bound, and the trivial models as one."""
         is_bounded = why_no_bound(self.model.head, self.config.mask) is None
-        monitor.begin("last validation and trivial models", len(CURVE) + is_bounded * PASSES + 1)
+        return len(CURVE) + is_bounded * PASSES + 1
+
+    def _summary(self, begun: float, monitor: Monitor, stop: StopRequests) -> RunResult:
+        monitor.begin("last validation and trivial models", self._final_passes())
 
         def measure(
             source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]
