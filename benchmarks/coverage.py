@@ -58,14 +58,7 @@ def truth(scene: Scene, effect: float) -> dict[str, float]:
 def coverage(scene: Scene, draws: int, seed: int = 0) -> dict[str, float]:
     """Return the share of intervals that hold the truth: by metric, and of the paired difference of two MCCs.
 
-    Parameters
-    ----------
-    scene
-        What is drawn.
-    draws
-        Number of test sets; such without two rows of each class are drawn again.
-    seed
-        Seed of the draws.
+    Of ``draws`` test sets; such without two rows of each class are drawn again.
     """
     rng = np.random.default_rng(seed)
     effects = scene.effect, _SECOND * scene.effect
@@ -79,7 +72,7 @@ def coverage(scene: Scene, draws: int, seed: int = 0) -> dict[str, float]:
         for name in METRICS:
             hits[name].append(_holds(first[name].interval(), true[name]))
         hits["mcc, difference"].append(_holds(difference(first["mcc"], second["mcc"]), true["mcc"] - other["mcc"]))
-    return {name: float(np.mean(found)) for name, found in hits.items()}
+    return {name: float(np.mean(of_metric)) for name, of_metric in hits.items()}
 
 
 def _scores(labels: np.ndarray, rng: np.random.Generator, share: float, effect: float) -> dict[str, Score]:

@@ -41,8 +41,8 @@ COMMANDS = {
 def lowest_simulated(risk: pd.DataFrame) -> Iterator[str]:
     """Return lines that tell, by d/n and kind of law, where the simulated risk, and a probe's, are lowest."""
     for column, error in (("simulation", "standard_error"), ("probe", "probe_standard_error")):
-        found = risk.dropna(subset=[column])
-        for (aspect, kind), part in found.groupby(["aspect", found["law"].str.split(":").str[0]], sort=False):
+        known = risk.dropna(subset=[column])
+        for (aspect, kind), part in known.groupby(["aspect", known["law"].str.split(":").str[0]], sort=False):
             lowest = part[column].idxmin()
             value, deviation, law = (part[name].to_dict()[lowest] for name in (column, error, "law"))
             interval = "" if isnan(deviation) else f" ± {deviation:.2g}"

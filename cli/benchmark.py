@@ -155,17 +155,10 @@ class ListCommand:
         rows = []
         for task in suite.tasks:
             sizes = "/".join(str(size) for size in task.sizes.values())
-            state = [] if self.data is None else ["found" if find_task(suite, task, self.data) else "missing"]
+            state = [] if self.data is None else ["present" if find_task(suite, task, self.data) else "missing"]
             rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *state])
-        columns = [
-            "task",
-            "metric",
-            "classes",
-            "length (bp)",
-            "official rows",
-            *([] if self.data is None else ["data"]),
-        ]
-        print_table(suite.title, columns, rows)
+        columns = ["task", "metric", "classes", "length (bp)", "official rows", "data"]
+        print_table(suite.title, columns[: 5 + (self.data is not None)], rows)
         print(f"Source: {suite.source}")
         return 0
 

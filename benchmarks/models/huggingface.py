@@ -21,13 +21,7 @@ _NO_LIMIT = 1_000_000  # tokenizers without a limit have a model_max_length of 1
 
 
 class HiddenStates(nn.Module):
-    """A Hugging Face model as ``(ids, valid) -> last hidden state``.
-
-    Parameters
-    ----------
-    model
-        The network; its attention mask is used where its ``forward`` takes one.
-    """
+    """A Hugging Face model as ``(ids, valid) -> last hidden state``; a ``forward`` without a mask gets none."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -63,16 +57,7 @@ class HiddenStates(nn.Module):
 def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remote_code: bool = False) -> Encoder:
     """Read a local folder of ``config.json``, safetensors weights and tokenizer files; nothing is downloaded.
 
-    Parameters
-    ----------
-    name
-        Name in reports.
-    path
-        The folder.
-    device
-        As in :class:`dnar2mae.config.PretrainConfig`.
-    trust_remote_code
-        Run the Python files that the folder brings, for architectures that transformers does not have.
+    ``trust_remote_code`` runs the folder's Python files, for architectures that transformers does not have.
 
     Raises
     ------

@@ -44,18 +44,9 @@ class TrainingTask(NamedTuple):
 
 
 class PooledClassifier(nn.Module):
-    """An encoder with a linear head on the mean over tokens.
+    """An encoder ``(ids, valid) -> [B, T, width]`` with a linear head on the mean over tokens, which is in fp32.
 
-    Parameters
-    ----------
-    encoder
-        ``encoder(ids, valid) -> [B, T, D]``.
-    width
-        Its D.
-    num_classes
-        Number of logits.
-    precision
-        Of the encoder, as in :class:`dnar2mae.benchmarks.models.encoder.Encoder`; the head is in fp32.
+    ``precision`` is the encoder's, as in :class:`dnar2mae.benchmarks.models.encoder.Encoder`.
     """
 
     def __init__(self, encoder: nn.Module, width: int, num_classes: int, precision: str = "fp32") -> None:
@@ -79,8 +70,6 @@ def tunable(encoder: Encoder, num_classes: int, settings: FitSettings, *, lora: 
     ----------
     encoder
         Is not changed.
-    num_classes
-        Number of logits.
     settings
         Rank, scale, dropout and targets of LoRA.
     lora
@@ -106,18 +95,8 @@ def fit(
 ) -> Predicted:
     """Train a classifier, keep its best state on dev, predict the test rows once.
 
-    Parameters
-    ----------
-    make
-        Returns the classifier of a seed: ``classifier(*collated) -> logits``.
-    problem
-        Rows and what decides on dev.
-    settings
-        Of the protocol.
-    seed
-        Of the fresh weights, the order of rows and dropout.
-    lr
-        Peak learning rate.
+    ``make`` builds the classifier ``(*collated) -> logits`` of a seed. The seed is that of fresh weights, order of rows
+    and dropout, ``lr`` the peak learning rate.
     """
     classifier = make(seed)
     num_batches = math.ceil(len(problem.train.labels) / settings.batch_size)

@@ -109,14 +109,14 @@ def main(settings: VariantBenchSettings) -> int:
         fasta, vcf = write_inputs(Path(folder), settings.snvs)
         Genome.open(fasta, progress=False)
         for number, ((backbone, positions), model) in itertools.product(range(settings.rounds + 1), models.items()):
-            found = score(model, vcf, fasta, options)
+            rates = score(model, vcf, fasta, options)
             if number:
                 what = {"what": "score-variants", "backbone": backbone, "positions": positions}
                 machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
-                rows.append(RESULTS, what | found | about | machine | stamp)
+                rows.append(RESULTS, what | rates | about | machine | stamp)
                 print(
-                    f"{backbone}, {positions} positions: {int(found['snvs_per_minute']):,} SNVs a minute, "
-                    f"{found['cpu_seconds_per_1000']} processor seconds per 1,000, {stamp['device']}",
+                    f"{backbone}, {positions} positions: {int(rates['snvs_per_minute']):,} SNVs a minute, "
+                    f"{rates['cpu_seconds_per_1000']} processor seconds per 1,000, {stamp['device']}",
                     flush=True,
                 )
     return 0

@@ -127,15 +127,8 @@ def values(table: pd.DataFrame, law: Law, measure: str) -> pd.DataFrame:
 def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
     """Return the mean difference of two laws over the seeds that both have, with 95 % bootstrap intervals.
 
-    Parameters
-    ----------
-    first, second
-        As :func:`values` returns them; the difference is first minus second.
-
-    Returns
-    -------
-    dict
-        By mask ratio or task: seeds are resampled. For the mean over tasks, tasks are resampled as well.
+    The differences are first minus second, by mask ratio or task: seeds are resampled. For the mean over tasks, tasks
+    are resampled as well.
     """
     seeds = first.index.intersection(second.index)
     difference = first.loc[seeds] - second.loc[seeds]
@@ -177,21 +170,7 @@ def _percentiles(value: float, resampled: Float[np.ndarray, " R"]) -> Interval:
 def write_report(
     table: pd.DataFrame, laws: Sequence[Law], added: Sequence[Law], about: Sequence[str], out: Path
 ) -> None:
-    """Write ``report.md`` and ``compare.png``.
-
-    Parameters
-    ----------
-    table
-        The tidy table.
-    laws
-        All laws.
-    added
-        Controls that were added.
-    about
-        Lines that describe the runs.
-    out
-        Folder.
-    """
+    """Write ``report.md``, with lines ``about`` the runs and the names of the laws ``added``, and ``compare.png``."""
     lines = ["# Mask laws compared", "", *about, ""]
     if added:
         lines += [f"Added as controls, the fixed ratio at a law's mean: {', '.join(f'`{law.name}`' for law in added)}."]

@@ -15,11 +15,7 @@ from dnar2mae.models.mlp import Mlp
 
 @torch.inference_mode()
 def hidden_states(
-    module: MaskedModel,
-    tokens: Sequence[Int[np.ndarray, " _"]],
-    *,
-    layer: int = -1,
-    batch_tokens: int | None = None,
+    module: MaskedModel, tokens: Sequence[Int[np.ndarray, " _"]], *, layer: int = -1, batch_tokens: int | None = None
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B T D"]]]:
     """Encode sequences of token ids in batches of similar length.
 

@@ -79,10 +79,7 @@ def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) ->
     layer_types = [
         "full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)
     ]
-    thetas = {
-        "full_attention": config.global_rope_theta,
-        "sliding_attention": config.local_rope_theta,
-    }
+    thetas = {"full_attention": config.global_rope_theta, "sliding_attention": config.local_rope_theta}
     vocabulary = tokenizer.vocabulary
     return {
         "architectures": ["ModernBertForMaskedLM"],

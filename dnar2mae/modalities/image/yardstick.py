@@ -18,14 +18,12 @@ _MOST = 10_000  # images of which the mean is taken, at most
 def pixel_yardstick(
     train: ImageSource, held_out: ImageSource, samples: np.ndarray, masks: MaskPlan, target: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:
-    """Return the mean squared error per pixel of predictions that need no learning.
+    """Return the mean squared error per pixel of predictions that need no learning, at the patches that the masks hide.
 
     Parameters
     ----------
     train
         Images of which the mean is taken, not augmented.
-    held_out, samples, masks
-        The patches that these masks hide in these samples are scored.
     target
         Turns patches into the target of the loss.
 
