@@ -94,13 +94,8 @@ def local_device(name: str) -> str:
 def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]:
     """Join the process group that torchrun's environment describes; a single process needs none.
 
-    Parameters
-    ----------
-    config
-        ``timeout_s`` is how long a collective may take before a rank counts as hung; ``parallel`` and ``batch_size``
-        are checked.
-    device
-        Device of this process; its ranks exchange by NCCL on CUDA, by gloo elsewhere.
+    Ranks exchange by NCCL on CUDA, by gloo elsewhere. Of the configuration ``timeout_s`` is how long a collective may
+    take before a rank counts as hung; ``parallel`` and ``batch_size`` are checked.
 
     Raises
     ------
@@ -193,14 +188,7 @@ class _Losses(nn.Module):
 def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
     """Spread a model over the ranks.
 
-    Parameters
-    ----------
-    model
-        A :class:`dnar2mae.models.MaskedModel` on its device; with ``--parallel fsdp`` one that :func:`shard` has cut.
-    config
-        ``parallel``, ``reduce`` and the objective.
-    ranks
-        The group.
+    It is on its device; with ``--parallel fsdp`` :func:`shard` has cut it.
     """
     # FSDP exchanges gradients in every micro-batch: else each rank would keep whole ones
     if ranks.size == 1 or config.parallel == "fsdp":
