@@ -14,7 +14,6 @@ import numpy as np
 from scipy.stats import norm
 
 from dnar2mae.benchmarks.speed.rows import append, stamp
-from dnar2mae.run.environment import environment
 from dnar2mae.scoring.intervals import Interval, Score, difference, score_ranks, score_rows
 from dnar2mae.scoring.scores import COUNT_SCORES
 
@@ -97,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, report: Callable[[str], None] =
     parser.add_argument("--draws", type=int, default=4000)
     parser.add_argument("--out", type=Path, default=ROWS)
     options = parser.parse_args(arguments)
-    about = stamp(environment()["commit"])
+    about = stamp()
     for scene in SCENES:
         for metric, share in coverage(scene, options.draws).items():
             row = {"rows": scene.num_rows, "share_positive": scene.share, "effect": scene.effect, "metric": metric}

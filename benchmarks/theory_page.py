@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from dnar2mae.benchmarks.speed.rows import append, stamp
-from dnar2mae.run.environment import environment
 
 ROWS = Path(__file__).parent / "results" / "theory.csv"
 _LEVELS = "--covariance levels:500x0.02,20x0.3,1x0.68 --alignment 1"
@@ -51,7 +50,7 @@ def lowest_simulated(risk: pd.DataFrame) -> Iterator[str]:
 
 def main() -> int:
     """Run, print, record."""
-    about = {name: value for name, value in stamp(environment()["commit"]).items() if name != "torch"}
+    about = {name: value for name, value in stamp().items() if name != "torch"}
     for figure, arguments in COMMANDS.items():
         with tempfile.TemporaryDirectory() as folder:
             command = ["dnar2mae", "theory", *arguments.split()]

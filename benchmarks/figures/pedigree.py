@@ -74,7 +74,11 @@ def record(figure: Figure, before: Pedigree | None, equal: str = "") -> Pedigree
         A commit is not in this repository.
     """
     rows = figure.rows()
-    commits = sorted({row["commit"].removesuffix("-dirty") for row in rows}, key=_time)
+    commits = sorted(
+        {row["commit"].removesuffix("-dirty") for row in rows},
+        key=lambda commit: int(_git("show", "-s", "--format=%ct", commit)),
+    )
+    dates = sorted({row["date"][:10] for row in rows})
     judged = equal or commits[0]
     listing = _git("ls-tree", "-r", "--name-only", judged).decode().splitlines()
     files = {
@@ -85,7 +89,7 @@ def record(figure: Figure, before: Pedigree | None, equal: str = "") -> Pedigree
         command=figure.command,
         commit=_listed(row["commit"] for row in rows),
         machine=_listed(row["device"] for row in rows),
-        date=_span(sorted({row["date"][:10] for row in rows})),
+        date=" to ".join(dict.fromkeys((dates[0], dates[-1]))),
         rows=rows_digest(rows),
         files=files,
         equal=equal,
@@ -167,13 +171,5 @@ def _git(*words: str) -> bytes:
     return done.stdout
 
 
-def _time(commit: str) -> int:
-    return int(_git("show", "-s", "--format=%ct", commit))
-
-
 def _listed(words: Any) -> str:
     return ", ".join(dict.fromkeys(words))
-
-
-def _span(dates: list[str]) -> str:
-    return dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"

@@ -15,7 +15,7 @@ from dnar2mae.benchmarks.models.cnn import TokenVectors
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast, mean_pool
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import needing
 
 _SHUFFLE = 0xD1CE  # keeps the order of rows apart from all else that a seed draws
 _EVALUATION_ROWS = 64
@@ -159,14 +159,11 @@ def _step(
 
 def _order(num_rows: int, batch_size: int, seed: int, num_steps: int) -> Iterator[np.ndarray]:
     """Yield the rows of each step; every epoch is a fresh permutation, a function of seed and epoch."""
-    epoch = 0
-    while num_steps > 0:
-        order = np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(num_rows)
-        for start in range(0, num_rows, batch_size):
-            if num_steps > 0:
-                yield order[start : start + batch_size]
-            num_steps -= 1
-        epoch += 1
+    for step in range(num_steps):
+        epoch, batch = divmod(step, math.ceil(num_rows / batch_size))
+        if batch == 0:
+            order = np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(num_rows)
+        yield order[batch * batch_size : (batch + 1) * batch_size]
 
 
 def _adamw(classifier: nn.Module, settings: FitSettings, lr: float) -> torch.optim.AdamW:
@@ -188,10 +185,8 @@ def _factor(schedule: str, warmup: int, num_steps: int) -> Callable[[int], float
 
 
 def _add_lora(module: nn.Module, settings: FitSettings) -> None:
-    try:
+    with needing("method lora", "peft", "dnar2mae[hf]"):
         from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ConfigError("method lora needs peft: pip install 'dnar2mae[hf]'") from error
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     wanted = [name for name in linear if name.rpartition(".")[2] in settings.lora_targets]
     config = LoraConfig(

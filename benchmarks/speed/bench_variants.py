@@ -27,7 +27,6 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model, TrainedModel
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.presets import PRESETS
-from dnar2mae.run.directory import environment
 from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
 from dnar2mae.variants import ScoreOptions, score_vcf
@@ -103,7 +102,7 @@ def main(settings: VariantBenchSettings) -> int:
         for backbone in settings.backbones
         for whole in (False, True)[: 1 + settings.whole]
     }
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
     with tempfile.TemporaryDirectory() as folder:
         fasta, vcf = write_inputs(Path(folder), settings.snvs)

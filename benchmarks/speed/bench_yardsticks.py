@@ -29,7 +29,6 @@ from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.masking.draw import corrupt
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.run.environment import environment
 from dnar2mae.scoring.blocks import ratio_of_sums
 from dnar2mae.training.validation import CURVE
 
@@ -88,7 +87,7 @@ def _bits(sums: Float64[np.ndarray, "R S"], masked: Int64[np.ndarray, "R S"]) ->
 
 def main(settings: YardstickSettings) -> int:
     """Measure, print, record."""
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     stamp["device"] += ", one thread"
     for genome in settings.genomes:
         counted: set[int] = set()
