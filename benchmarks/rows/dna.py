@@ -22,8 +22,8 @@ _MOST_SHOWN = 8
 def find_split(folder: Path, split: str) -> list[Path]:
     """Return the files of a split, or its folder of class folders; empty where there is none.
 
-    ``train.csv`` (or .tsv, .parquet, .fna, ..., also ``.gz``), ``train/CLASS/*.txt``, and the
-    ``data/train-*.parquet`` of the Hugging Face hub count. ``dev`` may also be called valid or validation.
+    Names are ``train.csv`` (or .tsv, .parquet, .fna, ..., also ``.gz``), ``train/CLASS/*.txt``, and the
+    ``data/train-*.parquet`` of the Hugging Face hub. ``dev`` may also be called valid or validation.
     """
     for name in _SPLIT_NAMES[split]:
         for suffix in _SUFFIXES:

@@ -109,7 +109,7 @@ def _about(cells: Sequence[PlannedRun], options: CompareOptions, sample_tokens: 
 
 
 def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Callable[[PlannedRun], object]) -> bool:
-    """Run all cells that are not finished, in so many processes, each with a share of the cores.
+    """Run all cells that are not finished, in ``num_workers`` processes, each with a share of the cores.
 
     Returns
     -------

@@ -257,8 +257,8 @@ def draw(table: pd.DataFrame, laws: Sequence[Law], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     reference = reference_of(laws)
     base = values(table, reference, "loss")
-    ratios = [float(name) for name in base.columns if name != MEAN]
     names = [name for name in base.columns if name != MEAN]
+    ratios = np.array(names, float)
     width = 0.006  # of mask ratio between two laws, so that their error bars do not hide one another
     for number, law in enumerate(laws):
         wide = values(table, law, "loss")
@@ -269,7 +269,7 @@ def draw(table: pd.DataFrame, laws: Sequence[Law], path: Path) -> None:
         differences = [paired(wide, base)[name] for name in names]
         middle = np.array([d.value for d in differences])
         spread = np.abs(np.array([[d.low, d.high] for d in differences]).T - middle)
-        shifted = np.array(ratios) + width * (number - len(laws) / 2)
+        shifted = ratios + width * (number - len(laws) / 2)
         right.errorbar(shifted, middle, None if np.isnan(spread).any() else spread, capsize=2, **look)
     right.axhline(0, color="0.5", lw=0.8)
     unit = table["unit"].iloc[0]

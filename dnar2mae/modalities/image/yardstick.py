@@ -65,10 +65,6 @@ def nearest_visible(hidden: Bool[Tensor, "B T"], axes: tuple[int, ...]) -> Tenso
 
 
 def _mean_target(train: ImageSource, target: Callable[[Tensor], Tensor]) -> Float[Tensor, "T P"]:
-    total: Tensor | None = None
     samples = evenly_spaced(len(train), _MOST)
-    for batch in batches_of(train, samples, _CHUNK):
-        part = target(values_of(batch)).double().sum(0)
-        total = part if total is None else total + part
-    assert total is not None, "a split has training images"
-    return (total / len(samples)).float()
+    parts = (target(values_of(batch)).double().sum(0) for batch in batches_of(train, samples, _CHUNK))
+    return (sum(parts, torch.zeros(())) / len(samples)).float()
