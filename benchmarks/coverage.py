@@ -14,7 +14,6 @@ import numpy as np
 from scipy.stats import norm
 
 from dnar2mae.benchmarks.speed.rows import append, stamp
-from dnar2mae.run.environment import environment
 from dnar2mae.scoring.intervals import Interval, Score, difference, score_ranks, score_rows
 from dnar2mae.scoring.scores import COUNT_SCORES
 
@@ -58,14 +57,7 @@ def truth(scene: Scene, effect: float) -> dict[str, float]:
 def coverage(scene: Scene, draws: int, seed: int = 0) -> dict[str, float]:
     """Return the share of intervals that hold the truth: by metric, and of the paired difference of two MCCs.
 
-    Parameters
-    ----------
-    scene
-        What is drawn.
-    draws
-        Number of test sets; such without two rows of each class are drawn again.
-    seed
-        Seed of the draws.
+    Of ``draws`` test sets; such without two rows of each class are drawn again.
     """
     rng = np.random.default_rng(seed)
     effects = scene.effect, _SECOND * scene.effect
@@ -79,7 +71,7 @@ def coverage(scene: Scene, draws: int, seed: int = 0) -> dict[str, float]:
         for name in METRICS:
             hits[name].append(_holds(first[name].interval(), true[name]))
         hits["mcc, difference"].append(_holds(difference(first["mcc"], second["mcc"]), true["mcc"] - other["mcc"]))
-    return {name: float(np.mean(found)) for name, found in hits.items()}
+    return {name: float(np.mean(of_metric)) for name, of_metric in hits.items()}
 
 
 def _scores(labels: np.ndarray, rng: np.random.Generator, share: float, effect: float) -> dict[str, Score]:
@@ -104,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, report: Callable[[str], None] =
     parser.add_argument("--draws", type=int, default=4000)
     parser.add_argument("--out", type=Path, default=ROWS)
     options = parser.parse_args(arguments)
-    about = stamp(environment()["commit"])
+    about = stamp()
     for scene in SCENES:
         for metric, share in coverage(scene, options.draws).items():
             row = {"rows": scene.num_rows, "share_positive": scene.share, "effect": scene.effect, "metric": metric}

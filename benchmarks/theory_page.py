@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from dnar2mae.benchmarks.speed.rows import append, stamp
-from dnar2mae.run.environment import environment
 
 ROWS = Path(__file__).parent / "results" / "theory.csv"
 _LEVELS = "--covariance levels:500x0.02,20x0.3,1x0.68 --alignment 1"
@@ -41,8 +40,8 @@ COMMANDS = {
 def lowest_simulated(risk: pd.DataFrame) -> Iterator[str]:
     """Return lines that tell, by d/n and kind of law, where the simulated risk, and a probe's, are lowest."""
     for column, error in (("simulation", "standard_error"), ("probe", "probe_standard_error")):
-        found = risk.dropna(subset=[column])
-        for (aspect, kind), part in found.groupby(["aspect", found["law"].str.split(":").str[0]], sort=False):
+        known = risk.dropna(subset=[column])
+        for (aspect, kind), part in known.groupby(["aspect", known["law"].str.split(":").str[0]], sort=False):
             lowest = part[column].idxmin()
             value, deviation, law = (part[name].to_dict()[lowest] for name in (column, error, "law"))
             interval = "" if isnan(deviation) else f" ± {deviation:.2g}"
@@ -51,7 +50,7 @@ def lowest_simulated(risk: pd.DataFrame) -> Iterator[str]:
 
 def main() -> int:
     """Run, print, record."""
-    about = {name: value for name, value in stamp(environment()["commit"]).items() if name != "torch"}
+    about = {name: value for name, value in stamp().items() if name != "torch"}
     for figure, arguments in COMMANDS.items():
         with tempfile.TemporaryDirectory() as folder:
             command = ["dnar2mae", "theory", *arguments.split()]

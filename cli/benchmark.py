@@ -147,27 +147,23 @@ class ListCommand:
         from dnar2mae.benchmarks.tasks.suite import load_suite, packaged_suites
 
         if self.suite is None:
-            suites = [[s.name, str(len(s.tasks)), s.title, s.source] for s in map(load_suite, packaged_suites())]
-            print_table("Suites", ["name", "tasks", "title", "source"], suites)
-            protocols = map(load_protocol, packaged_protocols())
-            rows = [[p.name, ", ".join(p.methods), str(len(p.seeds)), p.source] for p in protocols]
-            print_table("Protocols", ["name", "methods", "seeds", "source"], rows)
+            suites = map(load_suite, packaged_suites())
+            about = [{"name": s.name, "tasks": str(len(s.tasks)), "title": s.title, "source": s.source} for s in suites]
+            print_table("Suites", about)
+            rows = [
+                {"name": p.name, "methods": ", ".join(p.methods), "seeds": str(len(p.seeds)), "source": p.source}
+                for p in map(load_protocol, packaged_protocols())
+            ]
+            print_table("Protocols", rows)
             return 0
-        suite = load_suite(self.suite)
-        rows = []
+        suite, rows = load_suite(self.suite), []
         for task in suite.tasks:
-            sizes = "/".join(str(size) for size in task.sizes.values())
-            state = [] if self.data is None else ["found" if find_task(suite, task, self.data) else "missing"]
-            rows.append([task.name, task.metric, str(len(task.classes)), str(task.length_bp or ""), sizes, *state])
-        columns = [
-            "task",
-            "metric",
-            "classes",
-            "length (bp)",
-            "official rows",
-            *([] if self.data is None else ["data"]),
-        ]
-        print_table(suite.title, columns, rows)
+            row = {"task": task.name, "metric": task.metric, "classes": str(len(task.classes))}
+            row |= {"length (bp)": str(task.length_bp or ""), "official rows": "/".join(map(str, task.sizes.values()))}
+            if self.data is not None:
+                row["data"] = "present" if find_task(suite, task, self.data) else "missing"
+            rows.append(row)
+        print_table(suite.title, rows)
         print(f"Source: {suite.source}")
         return 0
 
@@ -200,11 +196,11 @@ class BuildCommand:
         with progress_bar("Building", None, at_once=True):
             built = build_suite(self.genome, self.annotation, self.out, self.config, overwrite=self.overwrite)
         rows = [
-            [task, name, *(f"{counts[split]:,}" for split in ("train", "dev", "test"))]
+            {"task": task, "class": name, **{split: f"{counts[split]:,}" for split in ("train", "dev", "test")}}
             for task, classes in built.counts.items()
             for name, counts in classes.items()
         ]
-        print_table("Examples", ["task", "class", "train", "dev", "test"], rows)
+        print_table("Examples", rows)
         for name, why in built.left_out.items():
             print(f"Left out {name}: {why}")
         print(f"{self.annotation} was {built.annotated}.")

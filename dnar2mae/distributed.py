@@ -94,13 +94,8 @@ def local_device(name: str) -> str:
 def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]:
     """Join the process group that torchrun's environment describes; a single process needs none.
 
-    Parameters
-    ----------
-    config
-        ``timeout_s`` is how long a collective may take before a rank counts as hung; ``parallel`` and ``batch_size``
-        are checked.
-    device
-        Device of this process; its ranks exchange by NCCL on CUDA, by gloo elsewhere.
+    Ranks exchange by NCCL on CUDA, by gloo elsewhere. Of the configuration ``timeout_s`` is how long a collective may
+    take before a rank counts as hung; ``parallel`` and ``batch_size`` are checked.
 
     Raises
     ------
@@ -109,7 +104,7 @@ def start_ranks(config: PretrainConfig, device: torch.device) -> Iterator[Ranks]
     RunError
         If ranks no longer answer; it names them.
     """
-    size, restarts = (int(os.environ.get(name, fallback)) for name, fallback in _ENVIRONMENT)
+    size, restarts = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     if size == 1:
         yield Ranks(restarted=restarts > 0)
         return
@@ -166,7 +161,6 @@ _SHARED_STORE_WARNING = (
     "several nodes: export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun, or they may not find each other again "
     "after a restart"
 )
-_ENVIRONMENT = (("WORLD_SIZE", "1"), ("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +187,7 @@ class _Losses(nn.Module):
 def parallelise(model: Any, config: PretrainConfig, ranks: Ranks) -> Parallel:
     """Spread a model over the ranks.
 
-    Parameters
-    ----------
-    model
-        A :class:`dnar2mae.models.MaskedModel` on its device; with ``--parallel fsdp`` one that :func:`shard` has cut.
-    config
-        ``parallel``, ``reduce`` and the objective.
-    ranks
-        The group.
+    ``model`` is on its device; with ``--parallel fsdp`` :func:`shard` has cut it.
     """
     # FSDP exchanges gradients in every micro-batch: else each rank would keep whole ones
     if ranks.size == 1 or config.parallel == "fsdp":

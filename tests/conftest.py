@@ -33,7 +33,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 @pytest.fixture(autouse=True)
 def _seed_and_poison():
-    """Fix the seed; fresh memory reads as NaN, so that a kernel that forgets to write is found out."""
+    """Fix the seed; fresh memory reads as NaN, so that a kernel that forgets to write is noticed."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
@@ -82,7 +82,7 @@ def device():
 def data():
     """Folder of real data sets; tests that need one skip where it is absent."""
     if not DATA.is_dir():
-        pytest.skip(f"real data not found at {DATA}")
+        pytest.skip(f"no real data at {DATA}")
     return DATA
 
 

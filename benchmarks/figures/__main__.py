@@ -19,14 +19,14 @@ from dnar2mae.errors import ConfigError, Dnar2maeError
 def check() -> list[str]:
     """Return what is wrong with the figures and the pages, a line each."""
     pedigrees = pedigree.load()
-    found = [line for name, figure in FIGURES.items() for line in pedigree.problems(figure, pedigrees.get(name))]
+    faults = [line for name, figure in FIGURES.items() for line in pedigree.problems(figure, pedigrees.get(name))]
     if not FIGURES.keys() <= pedigrees.keys():
-        return found
+        return faults
     for page in pages.pages():
         text = page.read_text()
         if pages.written(text, FIGURES, LISTINGS, pedigrees) != text:
-            found.append(f"{page.relative_to(pages.ROOT)}: differs from its rows; run make figures")
-    return found
+            faults.append(f"{page.relative_to(pages.ROOT)}: differs from its rows; run make figures")
+    return faults
 
 
 def write() -> None:
@@ -70,16 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.action == "mark" and not options.why:
             raise ConfigError("mark needs --why: what has changed since, in a few words")
         if options.action == "record":
-            record(options.names, options.equal)
-        elif options.action == "mark":
-            mark(options.names, options.why)
-        elif options.action == "write":
+            return record(options.names, options.equal)
+        if options.action == "mark":
+            return mark(options.names, options.why)
+        if options.action == "write":
             write()
-        found = check() if options.action in ("write", "check") else []
+        faults = check()
     except Dnar2maeError as error:
         sys.exit(f"error: {error}")
-    if found:
-        sys.exit("\n".join(found))
+    if faults:
+        sys.exit("\n".join(faults))
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def where(**equal: Any) -> Callable[[Row], bool]:
 
 
 def clear(text: str, low: float, high: float) -> str:
-    """Return a text, bold where its interval does not hold 0: the only way for a figure to be bold."""
+    """Return a text, bold where its interval does not hold 0: nothing else makes a figure bold."""
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
@@ -106,13 +106,7 @@ Cell = str | Callable[[Row], str]
 
 
 def lines(columns: Mapping[str, Cell]) -> Callable[[list[Row]], str]:
-    """Return a way to show rows as a Markdown table with a line for each.
-
-    Parameters
-    ----------
-    columns
-        Title to cell.
-    """
+    """Return a function that shows rows as a Markdown table with a line for each; ``columns`` are cells by title."""
 
     def show(rows: list[Row]) -> str:
         return markdown(list(columns), [[_fill(cell, row) for cell in columns.values()] for row in rows])
@@ -121,24 +115,24 @@ def lines(columns: Mapping[str, Cell]) -> Callable[[list[Row]], str]:
 
 
 def pivot(corner: str, line: str, column: str, cell: Cell, titles: Mapping[Any, str]) -> Callable[[list[Row]], str]:
-    """Return a way to show rows as a Markdown table: a line for each value of one column, a column for each of another.
+    """Return a function that shows rows as a Markdown table: a line a value of one column, a column a value of another.
 
     Parameters
     ----------
     corner
         Title of the first column.
     line, column
-        Names of the columns whose values make lines and columns; of equal places the last row counts.
+        Names of the columns whose values make lines and columns; of rows for one cell the last counts.
     cell
-        What stands at a place; where there is no row, a dash.
+        Text of a cell; where there is no row, a dash.
     titles
         Values of ``column`` in the order to show, with their titles.
     """
 
     def show(rows: list[Row]) -> str:
-        found = {(row[line], row[column]): _fill(cell, row) for row in rows}
+        cells = {(row[line], row[column]): _fill(cell, row) for row in rows}
         names = dict.fromkeys(row[line] for row in rows)
-        table = [[str(name), *(found.get((name, value), "-") for value in titles)] for name in names]
+        table = [[str(name), *(cells.get((name, value), "-") for value in titles)] for name in names]
         return markdown([corner, *titles.values()], table)
 
     return show

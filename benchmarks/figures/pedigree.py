@@ -66,14 +66,7 @@ def save(pedigrees: dict[str, Pedigree]) -> None:
 def record(figure: Figure, before: Pedigree | None, equal: str = "") -> Pedigree:
     """Return the pedigree of a figure's rows as they are now; the mark of an older one is kept while it is older.
 
-    Parameters
-    ----------
-    figure
-        Whose rows.
-    before
-        Its pedigree until now.
-    equal
-        A later commit with the same numbers; see :class:`Pedigree`.
+    ``before`` is the pedigree until now, ``equal`` a later commit with the same numbers; see :class:`Pedigree`.
 
     Raises
     ------
@@ -81,23 +74,27 @@ def record(figure: Figure, before: Pedigree | None, equal: str = "") -> Pedigree
         A commit is not in this repository.
     """
     rows = figure.rows()
-    commits = sorted({row["commit"].removesuffix("-dirty") for row in rows}, key=_time)
+    commits = sorted(
+        {row["commit"].removesuffix("-dirty") for row in rows},
+        key=lambda commit: int(_git("show", "-s", "--format=%ct", commit)),
+    )
+    dates = sorted({row["date"][:10] for row in rows})
     judged = equal or commits[0]
     listing = _git("ls-tree", "-r", "--name-only", judged).decode().splitlines()
     files = {
         pattern: _digest(fnmatch.filter(listing, pattern), lambda path: _git("show", f"{judged}:{path}"))
         for pattern in figure.files
     }
-    found = Pedigree(
+    now = Pedigree(
         command=figure.command,
         commit=_listed(row["commit"] for row in rows),
         machine=_listed(row["device"] for row in rows),
-        date=_span(sorted({row["date"][:10] for row in rows})),
+        date=" to ".join(dict.fromkeys((dates[0], dates[-1]))),
         rows=rows_digest(rows),
         files=files,
         equal=equal,
     )
-    return replace(found, older=before.older) if before and newer_files(figure, found) else found
+    return replace(now, older=before.older) if before and newer_files(figure, now) else now
 
 
 def newer_files(figure: Figure, pedigree: Pedigree) -> list[str]:
@@ -109,14 +106,14 @@ def problems(figure: Figure, pedigree: Pedigree | None) -> list[str]:
     """Return what is wrong with a figure's pedigree, a line each."""
     if pedigree is None:
         return [f"{figure.name}: no pedigree; run python -m dnar2mae.benchmarks.figures record {figure.name}"]
-    found = []
+    faults = []
     if pedigree.rows != rows_digest(figure.rows()) or pedigree.command != figure.command:
-        found.append(f"{figure.name}: rows or command differ from the recorded ones; record {figure.name}")
+        faults.append(f"{figure.name}: rows or command differ from the recorded ones; record {figure.name}")
     newer = newer_files(figure, pedigree)
     if newer and not pedigree.older:
         remedy = f'measure and record again, or mark {figure.name} "what has changed since"'
-        found.append(f"{figure.name}: older than {', '.join(newer)}; {remedy}")
-    return found
+        faults.append(f"{figure.name}: older than {', '.join(newer)}; {remedy}")
+    return faults
 
 
 def tree_digest(pattern: str) -> str:
@@ -128,8 +125,8 @@ def tree_digest(pattern: str) -> str:
         There is no such file.
     """
     top = ROOT / pattern.split("*", maxsplit=1)[0].rpartition("/")[0]
-    found = top.rglob("*") if "*" in pattern else [ROOT / pattern]
-    chosen = fnmatch.filter([path.relative_to(ROOT).as_posix() for path in found if path.is_file()], pattern)
+    paths = top.rglob("*") if "*" in pattern else [ROOT / pattern]
+    chosen = fnmatch.filter([path.relative_to(ROOT).as_posix() for path in paths if path.is_file()], pattern)
     if not chosen:
         raise ConfigError(f"no file is named {pattern}")
     return _digest(chosen, lambda path: (ROOT / path).read_bytes())
@@ -174,13 +171,5 @@ def _git(*words: str) -> bytes:
     return done.stdout
 
 
-def _time(commit: str) -> int:
-    return int(_git("show", "-s", "--format=%ct", commit))
-
-
 def _listed(words: Any) -> str:
     return ", ".join(dict.fromkeys(words))
-
-
-def _span(dates: list[str]) -> str:
-    return dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"

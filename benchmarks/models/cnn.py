@@ -31,15 +31,7 @@ _MOST_BYTES = 8 * 2**30
 
 
 class SmallCnn(nn.Module):
-    """Class logits from base codes.
-
-    Parameters
-    ----------
-    length_bp
-        Longest sequence; shorter ones are padded to it.
-    num_classes
-        Number of logits.
-    """
+    """Class logits from the base codes of sequences, padded or cut to ``length_bp``."""
 
     def __init__(self, length_bp: int, num_classes: int) -> None:
         super().__init__()
@@ -95,15 +87,7 @@ class TokenVectors(NamedTuple):
 
 
 class CnnHead(nn.Module):
-    """Class logits from vectors of tokens: norm, 1 x 1 and 9-tap convolutions, mean and maximum, a linear layer.
-
-    Parameters
-    ----------
-    width
-        Size D of a token's vector.
-    num_classes
-        Number of logits.
-    """
+    """Class logits from vectors of tokens: norm, 1 x 1 and 9-tap convolutions, mean and maximum, a linear layer."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()

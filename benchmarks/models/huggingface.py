@@ -14,20 +14,14 @@ from dnar2mae.benchmarks.models.checkpoint import digest
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
 from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.errors import RunError, needing, raising
 from dnar2mae.training.device import choose_device
 
 _NO_LIMIT = 1_000_000  # tokenizers without a limit have a model_max_length of 1e30
 
 
 class HiddenStates(nn.Module):
-    """A Hugging Face model as ``(ids, valid) -> last hidden state``.
-
-    Parameters
-    ----------
-    model
-        The network; its attention mask is used where its ``forward`` takes one.
-    """
+    """A Hugging Face model as ``(ids, valid) -> last hidden state``; a ``forward`` without a mask gets none."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -63,16 +57,7 @@ class HiddenStates(nn.Module):
 def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remote_code: bool = False) -> Encoder:
     """Read a local folder of ``config.json``, safetensors weights and tokenizer files; nothing is downloaded.
 
-    Parameters
-    ----------
-    name
-        Name in reports.
-    path
-        The folder.
-    device
-        As in :class:`dnar2mae.config.PretrainConfig`.
-    trust_remote_code
-        Run the Python files that the folder brings, for architectures that transformers does not have.
+    ``trust_remote_code`` runs the folder's Python files, for architectures that transformers does not have.
 
     Raises
     ------
@@ -81,15 +66,11 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
     ConfigError
         transformers is not installed.
     """
-    try:
+    with needing(f"{path}: a Hugging Face model", "transformers", "dnar2mae[hf]"):
         from transformers import AutoConfig, AutoModel, AutoTokenizer
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    except ImportError as error:
-        raise ConfigError(f"{path}: Hugging Face models need pip install 'dnar2mae[hf]'") from error
-    try:
+    with raising(RunError, f"{path / 'config.json'}: cannot be read", OSError, ValueError):
         content = json.loads((path / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path / 'config.json'}: cannot be read: {error}") from error
     if content.get("model_type") not in CONFIG_MAPPING and not trust_remote_code:
         code = ", ".join(sorted(file.name for file in path.glob("*.py"))) or "code of another repository"
         raise RunError(
@@ -97,12 +78,10 @@ def from_huggingface(name: str, path: Path, device: str = "auto", *, trust_remot
             "read that code, then give --trust-remote-code"
         )
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
-    try:
+    with raising(RunError, f"{path}: transformers cannot read this folder", OSError, ValueError, KeyError, ImportError):
         config = AutoConfig.from_pretrained(path, **options)
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
         model = AutoModel.from_pretrained(path, use_safetensors=True, dtype=torch.float32, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise RunError(f"{path}: transformers cannot read this folder: {' '.join(str(error).split())}") from error
     target, _ = choose_device(PretrainConfig(device=device))
     module = HiddenStates(model).to(target).eval()
 

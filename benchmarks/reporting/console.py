@@ -43,12 +43,17 @@ def print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
     summary = summarise(store, rows)
     if summary.empty:
         return
-    table = []
-    for row in summary.to_dict("records"):
-        filtered = f"{row['filtered']:.3f}" if row["num_duplicates"] else "="
-        task = row["task"] + ("*" if row["flags"] else "")
-        table.append([task, contestant(row), row["metric"], cell_text(row), filtered])
-    print_table("Scores", ["task", "model", "metric", "score, sd, 95 % interval", "without duplicates"], table)
+    table = [
+        {
+            "task": row["task"] + ("*" if row["flags"] else ""),
+            "model": contestant(row),
+            "metric": row["metric"],
+            "score, sd, 95 % interval": cell_text(row),
+            "without duplicates": f"{row['filtered']:.3f}" if row["num_duplicates"] else "=",
+        }
+        for row in summary.to_dict("records")
+    ]
+    print_table("Scores", table)
     for row in summary[summary["flags"] != ""].drop_duplicates("task").to_dict("records"):
         print(f"* {row['task']}: {row['flags']}; not comparable with published scores")
     for remark in remarks(summary):
@@ -58,15 +63,14 @@ def print_scores(store: Any, rows: list[dict[str, Any]]) -> None:
         print("Mean rank: " + ", ".join(f"{name} {rank:.2f}" for name, rank in rank_of.items()))
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table to the terminal, or 140 columns wide to a file or a pipe."""
+def print_table(title: str, rows: list[dict[str, str]]) -> None:
+    """Print rows of texts by column to the terminal, or 140 columns wide to a file or a pipe."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    columns = [Column(name, overflow="fold") for name in rows[0]] if rows else []
+    table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row.values())
     width = None if sys.stdout.isatty() else _PIPE_COLUMNS
     Console(highlight=False, markup=False, width=width).print(table)

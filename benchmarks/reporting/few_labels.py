@@ -11,16 +11,6 @@ from dnar2mae.scoring.intervals import SMALL_CLASS, SMALL_CLASS_NOTE
 from dnar2mae.storage.safe_files import written_whole
 
 FILE = "few_labels.csv"
-_COLUMNS = (
-    "labels a class",
-    "features",
-    "score, 95 % interval",
-    "sd",
-    "difference to raw",
-    "C",
-    "at edge",
-    "unconverged",
-)
 
 
 def compare_and_print(
@@ -35,11 +25,11 @@ def compare_and_print(
     from dnar2mae.benchmarks.tasks.suite import load_suite
 
     suite, root = load_suite(suite_name).select(tasks), data or Path(suite_name)
-    specs, found = model_specs(models, may_repeat=True), []
+    specs, rows_of_all = model_specs(models, may_repeat=True), []
     for task in suite.tasks:
         folder = find_task(suite, task, root)
         if folder is None:
-            print(f"Skipped {task.name}: not found below {root}")
+            print(f"Skipped {task.name}: not in {root}")
             continue
         rows, features = feature_sets(task, folder, specs, options.num_random)
         table = compare_few_labels(features, rows, task.metric, options)
@@ -48,30 +38,30 @@ def compare_and_print(
             print(
                 f"{task.name}: {smallest} test rows of the rarest class, fewer than {SMALL_CLASS}: {SMALL_CLASS_NOTE}"
             )
-        print_table(f"{task.name}: {task.metric}", list(_COLUMNS), [_cells(row) for row in table])
-        found += [{"suite": suite.name, "task": task.name, **row} for row in table]
-    if not found:
+        print_table(f"{task.name}: {task.metric}", list(map(_cells, table)))
+        rows_of_all += [{"suite": suite.name, "task": task.name, **row} for row in table]
+    if not rows_of_all:
         raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
     print("Intervals: over test rows, of means over draws and models. sd: over draws and models.")
     print("Differences are paired, to the raw features that are best at that number of labels on the test rows.")
     out.mkdir(parents=True, exist_ok=True)
     with written_whole(out / FILE) as partial:
-        pd.DataFrame(found).to_csv(partial, index=False, float_format="%.6g")
+        pd.DataFrame(rows_of_all).to_csv(partial, index=False, float_format="%.6g")
     print(f"Wrote {out / FILE}")
     return 0
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any]) -> dict[str, str]:
     difference = "best raw"
     if "difference" in row:
         difference = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
-    return [
-        str(row["labels_per_class"]),
-        row["features"],
-        f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
-        f"{row['sd_draws']:.3f}",
-        difference,
-        f"{row['c']:g}",
-        f"{row['at_edge']}/{row['fits']}",
-        f"{row['not_converged']}/{row['fits']}",
-    ]
+    return {
+        "labels a class": str(row["labels_per_class"]),
+        "features": row["features"],
+        "score, 95 % interval": f"{row['score']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+        "sd": f"{row['sd_draws']:.3f}",
+        "difference to raw": difference,
+        "C": f"{row['c']:g}",
+        "at edge": f"{row['at_edge']}/{row['fits']}",
+        "unconverged": f"{row['not_converged']}/{row['fits']}",
+    }

@@ -43,18 +43,11 @@ _MARGIN = 0.05
 def write_report(folder: Path) -> list[Path]:
     """Write ``report.md``, ``report.html``, ``results.csv``, ``summary.csv``, ``comparisons.csv`` and ``plots/``.
 
-    Returns
-    -------
-    list of Path
-        What was written.
-
     Raises
     ------
     RunError
         The folder has no result.
     """
-    from dnar2mae.benchmarks.reporting.report import plot_suite
-
     store = Store(folder)
     rows = store.rows()
     summary = summarise(store, rows)
@@ -181,14 +174,7 @@ def _html(sections: Sections, folder: Path) -> str:
 def plot_suite(summary: pd.DataFrame, numbers: pd.DataFrame, path: Path) -> Path:
     """Draw one panel a task: a bar a model with its 95 % interval, dashed lines for the best published scores.
 
-    Parameters
-    ----------
-    summary
-        Of one suite, as :func:`dnar2mae.benchmarks.reporting.summary.summarise` returns it.
-    numbers
-        Published scores; shown where the data are the official ones, each with its protocol.
-    path
-        PNG, SVG or PDF to write.
+    ``summary`` is of one suite. Published scores are shown where the data are the official ones, with their protocol.
     """
     from matplotlib.figure import Figure
 

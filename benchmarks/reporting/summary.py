@@ -28,14 +28,7 @@ _GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
 
 
 def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return one row for each task, model and method.
-
-    Parameters
-    ----------
-    store
-        Where the predictions are.
-    rows
-        Finished cells; failed ones are left out.
+    """Return one row for each task, model and method of the finished cells; failed ones are left out.
 
     Returns
     -------
@@ -145,17 +138,8 @@ def compare_models(
 ) -> dict[str, ModelDifference]:
     """Compare two models on the same test rows: on each task that both have, and over all of these.
 
-    Parameters
-    ----------
-    store, rows
-        Where results are.
-    first, second
-        Names as :func:`contestant` returns them; the difference is first minus second.
-
-    Returns
-    -------
-    dict
-        By task, that over all of them last as ``ALL_TASKS``; empty where there is none.
+    The models are named as :func:`contestant` names them; the difference is first minus second. The comparison over all
+    tasks comes last, as ``ALL_TASKS``; there is none where no task is common.
     """
     cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:

@@ -59,7 +59,7 @@ class LayerEmbedder(RowEmbedder, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledData:
-    """How labelled rows of one modality are found, read, compared and embedded."""
+    """How labelled rows of one modality are looked for, read, compared and embedded."""
 
     find: Callable[["SuiteTask", Path], bool]
     """Whether a folder has the task's test rows."""

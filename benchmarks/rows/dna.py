@@ -22,8 +22,8 @@ _MOST_SHOWN = 8
 def find_split(folder: Path, split: str) -> list[Path]:
     """Return the files of a split, or its folder of class folders; empty where there is none.
 
-    ``train.csv`` (or .tsv, .parquet, .fna, ..., also ``.gz``), ``train/CLASS/*.txt``, and the
-    ``data/train-*.parquet`` of the Hugging Face hub are found. ``dev`` may also be called valid or validation.
+    Names are ``train.csv`` (or .tsv, .parquet, .fna, ..., also ``.gz``), ``train/CLASS/*.txt``, and the
+    ``data/train-*.parquet`` of the Hugging Face hub. ``dev`` may also be called valid or validation.
     """
     for name in _SPLIT_NAMES[split]:
         for suffix in _SUFFIXES:
@@ -42,12 +42,8 @@ def read_split(paths: list[Path], label_map: Mapping[str, int]) -> tuple[list[st
 
     Returns
     -------
-    sequences
-        Upper-case A, C, G, T, N.
-    labels
-        Class ids.
-    notes
-        Number of rows with lower case and with letters other than A, C, G, T, where there are any.
+    sequences, labels, notes
+        Upper-case A, C, G, T, N; class ids; numbers of rows with lower case and with other letters than these, if any.
 
     Raises
     ------

@@ -85,10 +85,8 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
 
     Returns
     -------
-    row
-        Scores, the value and setting chosen on dev, notes and seconds.
-    probabilities
-        ``[N, C]`` class probabilities of the test rows.
+    row, probabilities
+        Scores, the value and setting chosen on dev, notes and seconds; ``[N, C]`` class probabilities of the test rows.
 
     Raises
     ------
@@ -96,7 +94,6 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
         The model cannot be read or does not fit the data.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
-    num_classes = len(data.task.classes)
     encoder = _encoder(cell, data) if cell.model.path else None
     predicted, parameters = _scratch(cell, data) if cell.model.kind == "cnn" else _judged(encoder, cell, data)
     labels, probabilities = data.test.labels, predicted.probabilities
@@ -116,7 +113,7 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
         "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(time.process_time() - cpu_start, 2),
     }
-    assert probabilities.shape == (len(labels), num_classes)
+    assert probabilities.shape == (len(labels), len(data.task.classes))
     return row, probabilities
 
 
@@ -166,12 +163,12 @@ def _task(cell: BenchmarkCell, data: TaskData, method: str) -> tuple[Any, int, A
 
 
 def _vectors(encoder: RowEmbedder, wanted: Sequence[str], cell: BenchmarkCell, data: TaskData) -> dict[str, Features]:
-    found = network_vectors(encoder, wanted, data, cell.options, cell.seed)
-    for name, features in found.items():
+    vectors = network_vectors(encoder, wanted, data, cell.options, cell.seed)
+    for name, features in vectors.items():
         # a sum has no array of its own beside vectors of gigabytes
         if not all(np.isfinite(part.sum(dtype=np.float64)) for part in features):
             raise RunError(f"{cell.model.name}: its vectors ({name}) are not finite: its training has diverged")
-    return found
+    return vectors
 
 
 def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
@@ -187,9 +184,9 @@ def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Pred
     name = own.setting.get("features", next(iter(vectors)))
     penalties = alone.setting["c"], own.setting["c"]
     blocks = list(zip((_raw(cell, data), vectors[name]), penalties, strict=True))
-    found = probe_together(blocks, *task)
-    return found._replace(
-        setting={"features": name, "c": found.setting["c"], "c_raw": penalties[0], "c_vectors": penalties[1]}
+    together = probe_together(blocks, *task)
+    return together._replace(
+        setting={"features": name, "c": together.setting["c"], "c_raw": penalties[0], "c_vectors": penalties[1]}
     )
 
 

@@ -18,14 +18,8 @@ def feature_sets(
 ) -> tuple[TaskRows, list[FeatureSet]]:
     """Read a task and embed its rows, train and dev first, test last.
 
-    Parameters
-    ----------
-    task, folder
-        What the suite says, and where the task's files are.
-    models
-        Models of one name are runs of one recipe: their scores are averaged.
-    num_random
-        Models with random weights in the architecture of each recipe's first run.
+    Models of one name are runs of one recipe, whose scores are averaged; beside each recipe stand ``num_random`` models
+    with random weights in the architecture of its first run.
 
     Raises
     ------

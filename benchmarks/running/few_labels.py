@@ -47,16 +47,10 @@ class Answers(NamedTuple):
 def compare_few_labels(
     features: Sequence[FeatureSet], rows: TaskRows, metric: str, options: FewLabels
 ) -> list[dict[str, Any]]:
-    """Score every feature set at every number of labels, beside the raw features that are best there.
+    """Score every feature set at every number of labels, a row each, beside the raw features that are best there.
 
     Intervals are over test rows, the same rows for both sides of a difference, of scores that are means over draws and
-    models. The best raw features are those with the highest score on the test rows themselves,
-    which favours them.
-
-    Returns
-    -------
-    list
-        A row for each number of labels and feature set.
+    models. The best raw features are those with the highest score on the test rows themselves, which favours them.
 
     Raises
     ------
@@ -70,13 +64,13 @@ def compare_few_labels(
     for number in (*options.labels_per_class, None):
         answers = [_answers(item, rows, number, options) for item in features]
         truth, classes = rows.labels[tested], int(rows.labels.max()) + 1
-        scores = [score_rows(metric, truth, list(found.predicted[:, tested]), classes) for found in answers]
+        scores = [score_rows(metric, truth, list(answer.predicted[:, tested]), classes) for answer in answers]
         raw = [i for i, item in enumerate(features) if item.kind == "raw"]
         best = max(raw, key=lambda i: scores[i].value)
         table += [
-            _row(item, number, found, score, None if i == best else difference(score, scores[best]))
+            _row(item, number, answer, score, None if i == best else difference(score, scores[best]))
             | {"best_raw": features[best].name, "metric": metric}
-            for i, (item, found, score) in enumerate(zip(features, answers, scores, strict=True))
+            for i, (item, answer, score) in enumerate(zip(features, answers, scores, strict=True))
         ]
     return table
 
@@ -101,7 +95,7 @@ def _divisions(rows: TaskRows, number: int | None, options: FewLabels) -> Iterat
     from sklearn.model_selection import StratifiedGroupKFold
 
     if options.folds is None:
-        yield from [[rows.is_test]] * (1 if number is None else options.draws)  # all labels are drawn in one way
+        yield from [[rows.is_test]] * (1 if number is None else options.draws)  # of all labels there is one draw
         return
     for index in range(options.draws):
         division = StratifiedGroupKFold(options.folds, shuffle=True, random_state=index)
@@ -116,7 +110,7 @@ def _labelled(
     return np.sort(np.concatenate([rng.permutation(of_class)[:number] for of_class in members]))
 
 
-def _row(item: FeatureSet, number: int | None, found: Answers, score: Score, gain: Interval | None) -> dict[str, Any]:
+def _row(item: FeatureSet, number: int | None, answers: Answers, score: Score, gain: Interval | None) -> dict[str, Any]:
     bounds = score.interval()
     row = {
         "features": item.name,
@@ -127,12 +121,12 @@ def _row(item: FeatureSet, number: int | None, found: Answers, score: Score, gai
         "high": bounds.high,
         "sd_draws": float(np.std(score.parts)),
         "num_models": len(item.runs),
-        "num_draws": len(found.predicted),
-        "c": float(np.median([setting.c for setting in found.settings])),
-        "scaled_by_column": float(np.mean([setting.scaling == "columns" for setting in found.settings])),
-        "at_edge": sum(setting.is_at_edge for setting in found.settings),
-        "not_converged": sum(not setting.converged for setting in found.settings),
-        "fits": len(found.settings),
+        "num_draws": len(answers.predicted),
+        "c": float(np.median([setting.c for setting in answers.settings])),
+        "scaled_by_column": float(np.mean([setting.scaling == "columns" for setting in answers.settings])),
+        "at_edge": sum(setting.is_at_edge for setting in answers.settings),
+        "not_converged": sum(not setting.converged for setting in answers.settings),
+        "fits": len(answers.settings),
     }
     if gain is not None:
         row |= {"difference": gain.value, "difference_low": gain.low, "difference_high": gain.high}

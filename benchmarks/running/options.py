@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from tyro.conf import arg
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, require, require_ranges
 
 Method = Literal["probe", "knn", "cnn-head", "finetune", "lora"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -51,8 +51,7 @@ class SuiteOptions:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if self.num_workers < 1:
-            raise ConfigError(f"--workers must be at least 1, got {self.num_workers}")
+        require(self.num_workers >= 1, "workers", "at least 1", self.num_workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,8 +73,4 @@ class FewLabels:
         """Check ranges."""
         if min(self.labels_per_class, default=INNER_FOLDS) < INNER_FOLDS:
             raise ConfigError(f"--labels-per-class must be at least {INNER_FOLDS}, got {min(self.labels_per_class)}")
-        for name, value, least in (("draws", self.draws, 1), ("num-random", self.num_random, 1)):
-            if value < least:
-                raise ConfigError(f"--{name} must be at least {least}, got {value}")
-        if self.folds is not None and self.folds < 2:
-            raise ConfigError(f"--folds must be at least 2, got {self.folds}")
+        require_ranges(self, {"at least 1": ["draws", "num_random"], "at least 2": ["folds"]})

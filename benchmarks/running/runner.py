@@ -75,19 +75,17 @@ def run_suite(
         Data folder.
     models
         Checkpoints and Hugging Face folders.
-    protocol
-        How to judge.
+    protocol, options
+        How to judge, and what else to run.
     store
         Where results go; finished cells on the same data, weights and settings are read from it.
-    options
-        What else to run, and how.
     advance
         Progress.
 
     Raises
     ------
     Dnar2maeError
-        The data or a model breaks a rule, or no task is found. An error in a single cell is kept in its row.
+        The data or a model breaks a rule, or there is no task. An error in a single cell is kept in its row.
     """
     options = options or SuiteOptions()
     _LOADED.clear()
@@ -107,7 +105,7 @@ def run_suite(
     for task in suite.tasks:
         folder = find_task(suite, task, root)
         if folder is None:
-            skipped[task.name] = f"not found below {root}"
+            skipped[task.name] = f"not in {root}"
             continue
         rows = _task_data(task, folder, protocol.dev_share)
         about, digest = _about(rows), rows.digest
@@ -133,7 +131,7 @@ def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) 
     with _workers(num_workers, store.folder) as execute:
         for follows in (False, True):
             wave = [job for job in waiting if _follows(job) == follows]
-            ready = [_at_found_rate(job, rows) for job in wave] if follows else wave
+            ready = [_at_chosen_rate(job, rows) for job in wave] if follows else wave
             for row in execute([job for job in ready if job is not None]):
                 store.append(row)
                 rows.append(row)
@@ -146,7 +144,7 @@ def _follows(job: Job) -> bool:
     return "lr" in job.identity["settings"] and job.cell.seed != job.cell.protocol.seeds[0]
 
 
-def _at_found_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
+def _at_chosen_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
     """Return the job with the learning rate that the first seed has chosen; None where that cell failed."""
     row = finished(rows, job.identity | {"seed": job.cell.protocol.seeds[0]})
     return None if row is None else replace(job, cell=replace(job.cell, lr=row["chosen"]["lr"]))
@@ -154,7 +152,7 @@ def _at_found_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
 
 @contextmanager
 def _workers(num_workers: int, folder: Path) -> Iterator[Callable[[Sequence[Job]], Iterator[dict[str, Any]]]]:
-    """Give a function that runs jobs and yields their rows as they finish."""
+    """Yield a function that runs jobs and yields their rows as they finish."""
     if num_workers == 1:
         yield lambda jobs: (run_job(job, folder) for job in jobs)
         return
@@ -255,14 +253,8 @@ def plan_cells(
 ) -> list[BenchmarkCell]:
     """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.
 
-    Parameters
-    ----------
-    models, protocol
-        Who is judged, and how.
-    methods, baselines, num_seeds
-        As in :class:`dnar2mae.benchmarks.running.options.SuiteOptions`.
-    raw_names
-        Raw features that the task has; each is a row, and one more beside each model's vectors.
+    ``methods``, ``baselines`` and ``num_seeds`` are as in :class:`dnar2mae.benchmarks.running.options.SuiteOptions`.
+    Each of the task's raw features is a row, and one more beside each model's vectors.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from dnar2mae.benchmarks.models.cnn import TokenVectors
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast, mean_pool
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import needing
 
 _SHUFFLE = 0xD1CE  # keeps the order of rows apart from all else that a seed draws
 _EVALUATION_ROWS = 64
@@ -44,18 +44,9 @@ class TrainingTask(NamedTuple):
 
 
 class PooledClassifier(nn.Module):
-    """An encoder with a linear head on the mean over tokens.
+    """An encoder ``(ids, valid) -> [B, T, width]`` with a linear head on the mean over tokens, which is in fp32.
 
-    Parameters
-    ----------
-    encoder
-        ``encoder(ids, valid) -> [B, T, D]``.
-    width
-        Its D.
-    num_classes
-        Number of logits.
-    precision
-        Of the encoder, as in :class:`dnar2mae.benchmarks.models.encoder.Encoder`; the head is in fp32.
+    ``precision`` is the encoder's, as in :class:`dnar2mae.benchmarks.models.encoder.Encoder`.
     """
 
     def __init__(self, encoder: nn.Module, width: int, num_classes: int, precision: str = "fp32") -> None:
@@ -79,8 +70,6 @@ def tunable(encoder: Encoder, num_classes: int, settings: FitSettings, *, lora: 
     ----------
     encoder
         Is not changed.
-    num_classes
-        Number of logits.
     settings
         Rank, scale, dropout and targets of LoRA.
     lora
@@ -106,18 +95,8 @@ def fit(
 ) -> Predicted:
     """Train a classifier, keep its best state on dev, predict the test rows once.
 
-    Parameters
-    ----------
-    make
-        Returns the classifier of a seed: ``classifier(*collated) -> logits``.
-    problem
-        Rows and what decides on dev.
-    settings
-        Of the protocol.
-    seed
-        Of the fresh weights, the order of rows and dropout.
-    lr
-        Peak learning rate.
+    ``make`` builds the classifier ``(*collated) -> logits`` of a seed. The seed is that of fresh weights, order of rows
+    and dropout, ``lr`` the peak learning rate.
     """
     classifier = make(seed)
     num_batches = math.ceil(len(problem.train.labels) / settings.batch_size)
@@ -180,14 +159,11 @@ def _step(
 
 def _order(num_rows: int, batch_size: int, seed: int, num_steps: int) -> Iterator[np.ndarray]:
     """Yield the rows of each step; every epoch is a fresh permutation, a function of seed and epoch."""
-    epoch = 0
-    while num_steps > 0:
-        order = np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(num_rows)
-        for start in range(0, num_rows, batch_size):
-            if num_steps > 0:
-                yield order[start : start + batch_size]
-            num_steps -= 1
-        epoch += 1
+    for step in range(num_steps):
+        epoch, batch = divmod(step, math.ceil(num_rows / batch_size))
+        if batch == 0:
+            order = np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(num_rows)
+        yield order[batch * batch_size : (batch + 1) * batch_size]
 
 
 def _adamw(classifier: nn.Module, settings: FitSettings, lr: float) -> torch.optim.AdamW:
@@ -209,10 +185,8 @@ def _factor(schedule: str, warmup: int, num_steps: int) -> Callable[[int], float
 
 
 def _add_lora(module: nn.Module, settings: FitSettings) -> None:
-    try:
+    with needing("method lora", "peft", "dnar2mae[hf]"):
         from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ConfigError("method lora needs peft: pip install 'dnar2mae[hf]'") from error
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     wanted = [name for name in linear if name.rpartition(".")[2] in settings.lora_targets]
     config = LoraConfig(

@@ -23,7 +23,6 @@ from dnar2mae.benchmarks.speed.bench_genome import peak_rss_mb, seconds
 from dnar2mae.config import PretrainConfig
 from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.run.environment import environment
 
 RESULTS = Path(__file__).parents[1] / "results" / "cells.csv"
 _PART = 5_000
@@ -74,7 +73,7 @@ def write_cells(path: Path, settings: CellBenchSettings) -> None:
 
 def main(settings: CellBenchSettings) -> int:
     """Write, read, print, record."""
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     about = {"cells": settings.cells, "genes": settings.genes, "counts_per_cell": settings.expressed}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cells.h5ad"

@@ -21,7 +21,6 @@ from dnar2mae.benchmarks.speed.rows import stamp
 from dnar2mae.models import MaskedModel
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.checkpoint import Snapshot, load_checkpoint
-from dnar2mae.run.directory import environment
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.training.optimizer import build_optimizer
 
@@ -68,7 +67,7 @@ def main(settings: CheckpointBenchSettings) -> int:
         snapshot = Snapshot.take(model, optimizer, state)
         times["write, checksums, flush"] = (seconds(lambda: snapshot.write(path)), plain)
         times["check and read"] = (seconds(lambda: load_checkpoint(path, model, optimizer)), copied)
-    about = stamp(environment()["commit"])
+    about = stamp()
     rows = [
         {
             "what": what,

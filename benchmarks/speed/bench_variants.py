@@ -27,7 +27,6 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model, TrainedModel
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.presets import PRESETS
-from dnar2mae.run.directory import environment
 from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
 from dnar2mae.variants import ScoreOptions, score_vcf
@@ -103,20 +102,20 @@ def main(settings: VariantBenchSettings) -> int:
         for backbone in settings.backbones
         for whole in (False, True)[: 1 + settings.whole]
     }
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
     with tempfile.TemporaryDirectory() as folder:
         fasta, vcf = write_inputs(Path(folder), settings.snvs)
         Genome.open(fasta, progress=False)
         for number, ((backbone, positions), model) in itertools.product(range(settings.rounds + 1), models.items()):
-            found = score(model, vcf, fasta, options)
+            rates = score(model, vcf, fasta, options)
             if number:
                 what = {"what": "score-variants", "backbone": backbone, "positions": positions}
                 machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
-                rows.append(RESULTS, what | found | about | machine | stamp)
+                rows.append(RESULTS, what | rates | about | machine | stamp)
                 print(
-                    f"{backbone}, {positions} positions: {int(found['snvs_per_minute']):,} SNVs a minute, "
-                    f"{found['cpu_seconds_per_1000']} processor seconds per 1,000, {stamp['device']}",
+                    f"{backbone}, {positions} positions: {int(rates['snvs_per_minute']):,} SNVs a minute, "
+                    f"{rates['cpu_seconds_per_1000']} processor seconds per 1,000, {stamp['device']}",
                     flush=True,
                 )
     return 0

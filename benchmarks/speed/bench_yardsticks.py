@@ -29,7 +29,6 @@ from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.masking.draw import corrupt
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.run.environment import environment
 from dnar2mae.scoring.blocks import ratio_of_sums
 from dnar2mae.training.validation import CURVE
 
@@ -88,20 +87,20 @@ def _bits(sums: Float64[np.ndarray, "R S"], masked: Int64[np.ndarray, "R S"]) ->
 
 def main(settings: YardstickSettings) -> int:
     """Measure, print, record."""
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     stamp["device"] += ", one thread"
     for genome in settings.genomes:
         counted: set[int] = set()
         for windows in settings.windows:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                found = pool.apply(measured, (genome, windows))
-            if found[0]["windows"] in counted:  # a small genome has no more windows
+                models = pool.apply(measured, (genome, windows))
+            if models[0]["windows"] in counted:  # a small genome has no more windows
                 continue
-            counted.add(found[0]["windows"])
-            for row in found:
+            counted.add(models[0]["windows"])
+            for row in models:
                 rows.append(RESULTS, row | {name: stamp[name] for name in ("commit", "device", "date")})
-            for family in dict.fromkeys(row["family"] for row in found):
-                best = min((row for row in found if row["family"] == family), key=lambda row: row["bits_0.15"])
+            for family in dict.fromkeys(row["family"] for row in models):
+                best = min((row for row in models if row["family"] == family), key=lambda row: row["bits_0.15"])
                 bits, error = best["bits_0.15"], best["standard_error"]
                 print(f"{genome.name}, {best['windows']} windows: {best['model']} {bits:.4f} ± {error:.4f}", flush=True)
     return 0

@@ -19,19 +19,9 @@ _SHOWN = 2.02  # bits per base: beyond 2 a model is worse than one that knows no
 
 
 def cost_of(run: pd.DataFrame, target: float) -> pd.Series:
-    """Return what a run had cost when its loss first reached a target, on straight lines between validations.
+    """Return ``COSTS`` when a run's loss first reached a target in bits per base, on lines between validations.
 
-    Parameters
-    ----------
-    run
-        Validations of one run in their order.
-    target
-        Bits per base.
-
-    Returns
-    -------
-    Series
-        ``COSTS``; NaN if the target was never reached.
+    NaN if the target was never reached.
     """
     losses, costs = run["held_out"].to_numpy(), run[COSTS].astype(float).reset_index(drop=True)
     reached = np.flatnonzero(losses <= target)
@@ -70,14 +60,8 @@ def end_table(frame: pd.DataFrame) -> str:
 def target_table(frame: pd.DataFrame, targets: Sequence[float], against: str) -> str:
     """Return what each recipe takes to reach each target: means over the seeds that do, and lowest and highest seconds.
 
-    Parameters
-    ----------
-    frame
-        Validations of all runs.
-    targets
-        Bits per base.
-    against
-        Recipe whose seconds are divided by the others'; nothing is if it was not run.
+    ``frame`` has the validations of all runs, targets are in bits per base. The seconds of the recipe ``against``, if
+    it was run, are divided by the others'.
     """
     lines = []
     for (genome, recipe), runs in frame.groupby(["genome", "recipe"], sort=False):
@@ -118,14 +102,7 @@ def times_as_fast(runs: pd.DataFrame, others: pd.DataFrame, target: float) -> st
 def plot_losses(frame: pd.DataFrame, targets: Sequence[float], path: Path) -> None:
     """Draw the loss at mask ratio 0.15 against wall seconds: means over seeds, in a band from lowest to highest.
 
-    Parameters
-    ----------
-    frame
-        Validations of all runs.
-    targets
-        Losses to mark.
-    path
-        PNG, SVG or PDF to write.
+    Dotted lines are the targets.
     """
     genomes = list(frame.groupby("genome", sort=False))
     figure = new_figure(7.0 * len(genomes), 4.5)

@@ -164,17 +164,7 @@ def synchronise() -> None:
 
 
 def measure(settings: EndToEndSettings, side: str, genome: Path, folder: Path) -> dict[str, Any]:
-    """Run one side once; return its row.
-
-    Parameters
-    ----------
-    settings
-        Sizes, steps, objective.
-    side
-        ``dnar2mae`` or ``hugging face``; under the ``mae`` objective ``mae`` or ``mlm``.
-    genome, folder
-        Sequence to train on, and where both sides may write.
-    """
+    """Run one side once (dnar2mae or hugging face; under the objective ``mae`` mae or mlm); return its row."""
     config = run_config(settings, genome, "mae" if side == "mae" else "mlm")
     device, autocast = choose_device(config)
     gc.collect()  # the model of the run before, which reference cycles of a Trainer keep in memory

@@ -20,12 +20,7 @@ IGNORED = -100  # the label that torch's cross-entropy leaves out
 class GpnBlock(nn.Module):
     """A dilated convolution and a feed-forward block, each normalised before and added to its input.
 
-    Parameters
-    ----------
-    width
-        Channels.
-    dilation
-        Bases from one tap of the convolution to the next.
+    ``dilation`` is the distance of two taps of the convolution in bases.
     """
 
     def __init__(self, width: int, dilation: int) -> None:
@@ -45,17 +40,7 @@ class GpnBlock(nn.Module):
 
 
 class GpnNet(nn.Module):
-    """One-hot input, blocks of dilated convolutions, and a head over the vocabulary.
-
-    Parameters
-    ----------
-    vocabulary
-        Number of tokens.
-    width
-        Channels; at least ``vocabulary``.
-    depth
-        Blocks.
-    """
+    """One-hot input, ``depth`` blocks of dilated convolutions of ``width >= vocabulary`` channels, and a head."""
 
     def __init__(self, vocabulary: int, width: int, depth: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What can be trained and timed in one way: our Trainer, ``transformers``' ModernBERT, and a GPN-like network.
+"""What can be trained and timed alike: our Trainer, ``transformers``' ModernBERT, and a GPN-like network.
 
 All read the same windows of a genome, and are judged at the same masks of the same held-out windows.
 """
@@ -63,14 +63,9 @@ class HeldOut:
 
 
 class Learner(ABC):
-    """A model about to be trained on single bases.
+    """A model about to be trained on single bases; it may write to ``folder``.
 
-    Parameters
-    ----------
-    config
-        Data, sizes, steps, batch, learning rate, precision, seed.
-    folder
-        Where it may write.
+    Of the configuration data, sizes, steps, batch, learning rate, precision and seed count.
     """
 
     model: nn.Module
@@ -176,8 +171,8 @@ class GpnLearner(OutsideLearner):
         """Do all steps: AdamW, a linear warm-up, a cosine decay."""
         size, steps = self.config.batch_size, self.config.steps
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=self.config.optimizer.lr, weight_decay=0.01)
-        shares = replace(self.config.optimizer, lr=1.0, schedule="cosine", final_lr_share=0.0)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps, shares))
+        relative = replace(self.config.optimizer, lr=1.0, schedule="cosine", final_lr_share=0.0)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps, relative))
         after_step(0)
         for step in range(steps):
             tokens = self.modality.train.batch(np.arange(step * size, (step + 1) * size)).tokens

@@ -98,11 +98,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = tenths(watch(settings, Path(folder)), settings.steps)
     print(table.to_string(index=False))
-    about = environment()
-    rows = table.assign(started=about["started"], commit=about["commit"], torch=torch.__version__)
+    about, started = stamp(), environment()["started"]
+    rows = table.assign(started=started, commit=about["commit"], torch=about["torch"])
     rows = rows.assign(objective=settings.objective, threads=torch.get_num_threads())
     rows = rows.assign(window_bp=settings.window_bp, batch=settings.batch, workers=settings.workers)
-    rows = rows.assign(device=stamp(None)["device"], date=str(about["started"])[:10])
+    rows = rows.assign(device=about["device"], date=started[:10])
     rows.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
 
 

@@ -69,19 +69,7 @@ def area_under(ratios: tuple[float, ...], losses: list[float]) -> float:
 
 
 def follow(learner: Learner, held_out: HeldOut, number: int, flops: float) -> list[Reading]:
-    """Train a model to its last step; return its validations.
-
-    Parameters
-    ----------
-    learner
-        What to train.
-    held_out
-        What to validate on.
-    number
-        Validations.
-    flops
-        Operations of a step.
-    """
+    """Train a model to its last step; return its ``number`` validations. A step takes ``flops`` operations."""
     due = validation_steps(learner.config.steps, number)
     with_area = due[::-1][::_AREA_EVERY]
     tokens = learner.config.batch_size * learner.config.data.window_bp

@@ -37,16 +37,9 @@ RECIPES: dict[str, tuple[type[Learner], str]] = {
 
 
 def recipe_config(name: str, genome: Path, **settings: Any) -> PretrainConfig:
-    """Return the configuration of a recipe on a genome.
+    """Return the configuration of a recipe on a genome, a FASTA or GenBank file.
 
-    Parameters
-    ----------
-    name
-        One of ``RECIPES``.
-    genome
-        FASTA or GenBank file.
-    settings
-        Fields of :class:`dnar2mae.config.PretrainConfig` to set besides, such as ``seed`` and ``steps``.
+    ``settings`` are fields of :class:`dnar2mae.config.PretrainConfig` to set besides, such as ``seed`` and ``steps``.
     """
     config = _parsed(RECIPES[name][1])
     return replace(config, data=replace(config.data, genomes=(str(genome),)), **settings)

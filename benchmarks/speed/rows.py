@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from dnar2mae.run.environment import environment
+
 
 def append(path: Path, row: Mapping[str, Any]) -> None:
     """Append a row to a CSV file, which is begun with a header if it is missing.
@@ -29,8 +31,13 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
         writer.writerow(row)
 
 
-def stamp(commit: str | None) -> dict[str, str]:
-    """Return the last columns of every row: device, torch, commit, date."""
+def stamp(commit: str = "") -> dict[str, str]:
+    """Return the last columns of every row: device, torch, commit (by default that of this tree), date."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x{torch.get_num_threads()}"
     today = datetime.date.today().isoformat()
-    return {"device": name, "torch": torch.__version__, "commit": commit or "unknown", "date": today}
+    return {
+        "device": name,
+        "torch": torch.__version__,
+        "commit": commit or environment()["commit"] or "unknown",
+        "date": today,
+    }

@@ -33,7 +33,6 @@ from dnar2mae.benchmarks.speed.readings import follow
 from dnar2mae.benchmarks.speed.recipes import RECIPES, recipe_config
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, require_ranges
-from dnar2mae.run.directory import environment
 
 RESULTS = Path(__file__).parents[1] / "results"
 NAME = "time_to_loss"
@@ -131,7 +130,7 @@ def compare(settings: TimeToLossSettings, genome: Path) -> Iterator[list[dict[st
 def main(settings: TimeToLossSettings) -> int:
     """Compare, print, draw, record."""
     warnings.filterwarnings("ignore")
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     done: list[dict[str, Any]] = []
     for genome in settings.genomes:
         for run in compare(settings, genome):

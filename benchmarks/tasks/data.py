@@ -91,18 +91,9 @@ def find_task(suite: Suite, task: SuiteTask, root: Path) -> Path | None:
 def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData:
     """Read a task, make the splits that are missing, find duplicates and deviations from official sizes.
 
-    Without a dev split ``dev_share`` of the training rows is held out; without a training split (a partial copy)
-    the dev rows are learned from and ``dev_share`` of them held out. Rows go by a hash of their content, so that
+    Without a dev split ``dev_share`` of the training rows, in (0, 1), is held out; without a training split (a partial
+    copy) the dev rows are learned from and ``dev_share`` of them held out. Rows go by a hash of their content, so that
     equal rows, and a sequence and its reverse complement, stay together, in any order of the file.
-
-    Parameters
-    ----------
-    task
-        What the suite says.
-    folder
-        Its folder.
-    dev_share
-        Share of rows held out where a split is missing, in (0, 1).
 
     Raises
     ------
@@ -118,7 +109,7 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
         splits[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64))
         notes += [f"{name}: {count} rows with {what}" for what, count in read.remarks.items()]
     if "test" not in splits or len(splits) == 1:
-        raise ConfigError(f"{folder}: needs a test split and a train or dev split, found {', '.join(splits) or 'none'}")
+        raise ConfigError(f"{folder}: needs a test split and a train or dev split, got {', '.join(splits) or 'none'}")
     flags = [
         f"{name}: {len(splits.get(name, ())):,} rows, official {official:,}"
         for name, official in task.sizes.items()

@@ -9,14 +9,7 @@ _TO_ACGTN = str.maketrans(dict.fromkeys(AMBIGUOUS, "N"))
 
 
 def clean(sequence: object, where: str) -> str:
-    """Upper-case a sequence, read U as T and other IUPAC letters as N.
-
-    Parameters
-    ----------
-    sequence
-        A value as a file has it.
-    where
-        File and row, for the message.
+    """Upper-case a sequence, read U as T and other IUPAC letters as N; messages begin with ``where``, file and row.
 
     Raises
     ------

@@ -110,16 +110,7 @@ def _about(cells: Sequence[PlannedRun], options: CompareOptions, sample_tokens: 
 
 
 def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Callable[[PlannedRun], object]) -> bool:
-    """Run all cells that are not finished.
-
-    Parameters
-    ----------
-    cells
-        The plan.
-    num_workers
-        Processes; each takes a share of the cores.
-    advance
-        Progress.
+    """Run all cells that are not finished, in ``num_workers`` processes, each with a share of the cores.
 
     Returns
     -------

@@ -168,12 +168,7 @@ def draw(opinions: Sequence[Opinion], title: str, path: Path) -> None:
 def read_array(path: Path, most_rows: int) -> Float[np.ndarray, "N d"]:
     """Read samples by features: ``.npy``, ``.npz`` (sparse, or its one array), ``.h5ad`` or IDX (also gzip).
 
-    Parameters
-    ----------
-    path
-        The file. Axes after the first are flattened.
-    most_rows
-        Evenly spaced rows to take, at most.
+    Axes after the first are flattened; of more than ``most_rows`` samples evenly spaced ones are taken.
 
     Raises
     ------
@@ -245,7 +240,7 @@ def _load(path: Path) -> Any:  # an array, dense or sparse
                 if "format" in file:
                     return load_npz(path).tocsr()
                 if len(file.files) != 1:
-                    raise ValueError(f"expected one array, found {', '.join(file.files)}")
+                    raise ValueError(f"expected one array, got {', '.join(file.files)}")
                 return file[file.files[0]]
         case ".h5ad":
             from anndata import read_h5ad

@@ -44,14 +44,9 @@ class Law:
 
 
 def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
-    """Read a law from its name.
+    """Read a law from its name, as ``uniform:0.05,0.5/sample`` or ``fixed:0.15/spans:3/token``.
 
-    Parameters
-    ----------
-    text
-        ``NAME:NUMBERS`` and modifiers, as ``uniform:0.05,0.5/sample`` or ``fixed:0.15/spans:3/token``.
-    base
-        Settings that a name leaves open (the shares of replaced tokens).
+    ``base`` has the settings that a name leaves open (how masked tokens are replaced).
 
     Raises
     ------
@@ -63,7 +58,7 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
         law = parse_law(head)
     values: dict[str, object] = {"per": "batch", "placement": "independent", "weighting": "batch"}
     name = [law.name]
-    # One order of modifiers, so that a law has one name, by which finished runs are found.
+    # One order of modifiers, so that a law has one name: finished runs are recognised by it.
     for modifier in sorted(modifiers, key=lambda m: (m in _WEIGHTINGS, m not in _PER)):
         of_modifier, written = _modifier(modifier, text)
         name.append(written)
@@ -78,12 +73,7 @@ def parse_mask(text: str, base: MaskConfig | None = None) -> Law:
 def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
     """Add the fixed ratio at the mean of every law whose ratio varies.
 
-    Returns
-    -------
-    laws
-        All of them, the given ones first.
-    added
-        The fixed ratios that were added.
+    Return all laws, the given ones first, and those that were added.
 
     Raises
     ------
@@ -183,18 +173,13 @@ def plan_cells(
 ) -> list[PlannedRun]:
     """Plan the runs, seed by seed, so that an unfinished comparison is one with fewer seeds.
 
-    Runs of one seed share windows, strands and initial weights; they differ in what is masked and in nothing else.
+    Runs of one seed share windows, strands and initial weights; they differ in what is masked and in nothing else. Mask
+    law and seed of ``config`` are replaced.
 
     Parameters
     ----------
-    config
-        The run; its mask law and seed are replaced.
-    laws
-        Laws to compare, each with every seed.
-    out
-        Folder of the comparison.
-    options
-        Seeds, and the budget that is equal.
+    config, laws, out, options
+        As in :func:`dnar2mae.laboratory.compare.compare`.
     sample_tokens
         Tokens of a sample.
     anchor_stride

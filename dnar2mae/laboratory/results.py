@@ -127,15 +127,8 @@ def values(table: pd.DataFrame, law: Law, measure: str) -> pd.DataFrame:
 def paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Interval]:
     """Return the mean difference of two laws over the seeds that both have, with 95 % bootstrap intervals.
 
-    Parameters
-    ----------
-    first, second
-        As :func:`values` returns them; the difference is first minus second.
-
-    Returns
-    -------
-    dict
-        By mask ratio or task: seeds are resampled. For the mean over tasks, tasks are resampled as well.
+    The differences are first minus second, by mask ratio or task: seeds are resampled. For the mean over tasks, tasks
+    are resampled as well.
     """
     seeds = first.index.intersection(second.index)
     difference = first.loc[seeds] - second.loc[seeds]
@@ -177,21 +170,7 @@ def _percentiles(value: float, resampled: Float[np.ndarray, " R"]) -> Interval:
 def write_report(
     table: pd.DataFrame, laws: Sequence[Law], added: Sequence[Law], about: Sequence[str], out: Path
 ) -> None:
-    """Write ``report.md`` and ``compare.png``.
-
-    Parameters
-    ----------
-    table
-        The tidy table.
-    laws
-        All laws.
-    added
-        Controls that were added.
-    about
-        Lines that describe the runs.
-    out
-        Folder.
-    """
+    """Write ``report.md``, with lines ``about`` the runs and the names of the laws ``added``, and ``compare.png``."""
     lines = ["# Mask laws compared", "", *about, ""]
     if added:
         lines += [f"Added as controls, the fixed ratio at a law's mean: {', '.join(f'`{law.name}`' for law in added)}."]
@@ -278,8 +257,8 @@ def draw(table: pd.DataFrame, laws: Sequence[Law], path: Path) -> None:
     left, right = figure.subplots(1, 2)
     reference = reference_of(laws)
     base = values(table, reference, "loss")
-    ratios = [float(name) for name in base.columns if name != MEAN]
     names = [name for name in base.columns if name != MEAN]
+    ratios = np.array(names, float)
     width = 0.006  # of mask ratio between two laws, so that their error bars do not hide one another
     for number, law in enumerate(laws):
         wide = values(table, law, "loss")
@@ -290,7 +269,7 @@ def draw(table: pd.DataFrame, laws: Sequence[Law], path: Path) -> None:
         differences = [paired(wide, base)[name] for name in names]
         middle = np.array([d.value for d in differences])
         spread = np.abs(np.array([[d.low, d.high] for d in differences]).T - middle)
-        shifted = np.array(ratios) + width * (number - len(laws) / 2)
+        shifted = ratios + width * (number - len(laws) / 2)
         right.errorbar(shifted, middle, None if np.isnan(spread).any() else spread, capsize=2, **look)
     right.axhline(0, color="0.5", lw=0.8)
     unit = table["unit"].iloc[0]

@@ -22,14 +22,7 @@ class Backbone(nn.Module):
     """An encoder: ``layers``, each of which adds to the residual stream, and a final norm.
 
     Weights whose names end in ``attention_out.weight``, ``mlp_out.weight`` or ``conv.weight`` are what a layer adds,
-    and start out smaller in deep models.
-
-    Parameters
-    ----------
-    config
-        Its sizes.
-    layout
-        How the tokens lie; a layout that :meth:`why_unsuited` gives no reason against.
+    and start out smaller in deep models. :meth:`why_unsuited` must give no reason against the layout.
     """
 
     takes_packed: ClassVar[bool] = False
@@ -53,14 +46,9 @@ class Backbone(nn.Module):
         return None
 
     def prepare_initial(self, name: str, value: Tensor) -> None:
-        """Change drawn initial weights in place; by default not at all.
+        """Change drawn initial weights, on the CPU, in place; by default not at all.
 
-        Parameters
-        ----------
-        name
-            Name of the parameter in the :class:`dnar2mae.models.MaskedModel`.
-        value
-            Its initial value, on the CPU.
+        ``name`` is the parameter's in the :class:`dnar2mae.models.MaskedModel`.
         """
 
     @abstractmethod
@@ -88,10 +76,7 @@ class Backbone(nn.Module):
     def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
         """Return the layers as :func:`~.partial.encode_partly` takes them; None if it cannot take them.
 
-        Parameters
-        ----------
-        x
-            Embeddings of sequences of one length, without padding.
+        ``x`` are embeddings of sequences of one length, without padding.
         """
         return None
 
@@ -126,18 +111,7 @@ class Backbone(nn.Module):
 def build_encoder(
     config: ModelConfig, layout: Layout, *, gradient_checkpointing: bool = False, attention: Backend = "auto"
 ) -> Backbone:
-    """Build the encoder of a model.
-
-    Parameters
-    ----------
-    config
-        ``backbone`` and its sizes.
-    layout
-        How the tokens lie.
-    gradient_checkpointing
-        Recompute each layer in the backward pass.
-    attention
-        Backend of attention, for encoders that have it.
+    """Build the encoder that ``config.backbone`` names; ``attention`` is the backend of one that has attention.
 
     Raises
     ------
@@ -154,10 +128,10 @@ def build_encoder(
 
 def why_unsupported(config: ModelConfig, layout: Layout) -> str | None:
     """Return why a backbone does not fit a layout or an objective; None if it does."""
-    found = _class_of(config)
-    if config.objective == "mae" and not found.takes_packed:
+    encoder = _class_of(config)
+    if config.objective == "mae" and not encoder.takes_packed:
         return "only --model.backbone transformer leaves masked tokens out; take --model.objective mlm"
-    return found.why_unsuited(layout)
+    return encoder.why_unsuited(layout)
 
 
 def _class_of(config: ModelConfig) -> type[Backbone]:

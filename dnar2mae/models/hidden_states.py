@@ -14,20 +14,12 @@ from dnar2mae.models.mlp import Mlp
 
 
 def hidden_states(
-    module: MaskedModel,
-    tokens: Sequence[Int[np.ndarray, " _"]],
-    *,
-    layer: int = -1,
-    batch_tokens: int | None = None,
+    module: MaskedModel, tokens: Sequence[Int[np.ndarray, " _"]], *, layer: int = -1, batch_tokens: int | None = None
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B T D"]]]:
     """Encode sequences of token ids in batches of similar length.
 
     Parameters
     ----------
-    module
-        The network.
-    tokens
-        Ids of each sequence, one or more.
     layer
         0 is the normalised embedding, i the output of the i-th layer, and the depth (or -1) that of the final norm.
     batch_tokens
@@ -78,40 +70,23 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[Int[np.ndarr
 def layer_outputs(
     module: MaskedModel, tokens: Int[Tensor, "B T"], valid: Bool[Tensor, "B T"] | None, layers: Sequence[int]
 ) -> list[Tensor]:
-    """Encode tokens, and return the vectors at some depths.
+    """Encode tokens as :meth:`.MaskedModel.forward`, and return the vectors at some depths, which ascend.
 
-    Parameters
-    ----------
-    module, tokens, valid
-        As for :meth:`.MaskedModel.forward`.
-    layers
-        Depths, ascending: 0 is the normalised embedding, i the output of the i-th layer, and the model's depth that of
-        the final norm.
+    0 is the normalised embedding, i the output of the i-th layer, and the model's depth that of the final norm.
     """
     depth = module.config.depth
     if tuple(layers) == (0,):
         return [module.embedder(tokens)]
     outputs, last = _run(module, lambda: module(tokens, valid), [layer for layer in layers if 0 < layer < depth])
-    found = [_padded(hidden, valid) for hidden in outputs]
-    if 0 in layers:
-        found.insert(0, module.embedder(tokens))
-    return [*found, last] if depth in layers else found
+    first = [module.embedder(tokens)] if 0 in layers else []
+    return [*first, *(_padded(hidden, valid) for hidden in outputs), *([last] if depth in layers else [])]
 
 
 def sample_layers(module: MaskedModel, batch: Batch, layers: Sequence[int]) -> list[Tensor]:
-    """Encode unmasked samples of one document each, and return the vectors at some depths.
+    """Encode unmasked samples of one document each as :meth:`.MaskedModel.encode`; return the vectors at some depths.
 
-    Parameters
-    ----------
-    module, batch
-        As for :meth:`.MaskedModel.encode`.
-    layers
-        Depths from 1 on, ascending, as for :func:`layer_outputs`; the last one is the model's depth.
-
-    Returns
-    -------
-    list
-        ``[B, T, D]`` each; of a perceptron, which has one vector a sample, ``[B, W]``.
+    Depths are from 1 on, as for :func:`layer_outputs`; the last one is the model's depth. Vectors are ``[B, T, D]``; of
+    a perceptron, which has one a sample, ``[B, W]``.
     """
     if isinstance(module.encoder, Mlp):
         outputs, last = _run(module, lambda: module.pooled(batch), layers[:-1])

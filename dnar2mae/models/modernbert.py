@@ -65,24 +65,14 @@ def from_modernbert(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tens
 
 
 def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) -> dict[str, Any]:
-    """Return the ``config.json`` of a ``ModernBertForMaskedLM``.
+    """Return the ``config.json`` of a ``ModernBertForMaskedLM`` trained on windows of ``max_tokens`` at most.
 
     Rotary bases and layer types are written under the names of transformers 5 and under those of 4.48 to 4.57.
-
-    Parameters
-    ----------
-    config, tokenizer
-        Those of the model.
-    max_tokens
-        Tokens of the longest window it was trained on.
     """
     layer_types = [
         "full_attention" if i % config.global_every == 0 else "sliding_attention" for i in range(config.depth)
     ]
-    thetas = {
-        "full_attention": config.global_rope_theta,
-        "sliding_attention": config.local_rope_theta,
-    }
+    thetas = {"full_attention": config.global_rope_theta, "sliding_attention": config.local_rope_theta}
     vocabulary = tokenizer.vocabulary
     return {
         "architectures": ["ModernBertForMaskedLM"],
@@ -118,14 +108,7 @@ def to_config(config: ModelConfig, tokenizer: KmerTokenizer, max_tokens: int) ->
 
 
 def from_config(content: Mapping[str, Any], where: str) -> ModelConfig:
-    """Read the sizes in a ModernBERT ``config.json`` of any version.
-
-    Parameters
-    ----------
-    content
-        The parsed file.
-    where
-        Name of the file, for messages.
+    """Read the sizes in a ModernBERT ``config.json`` of any version; messages begin with ``where``.
 
     Raises
     ------

@@ -158,8 +158,8 @@ def _pca(vectors: np.ndarray) -> tuple[np.ndarray, list[str]]:
     values, axes = np.linalg.eigh(centred.T @ centred)
     order = np.argsort(values)[::-1][:2]
     # all vectors may be equal
-    shares = values[order] / max(values.sum(), 1e-30)
-    return centred @ axes[:, order], [f"component {i + 1} ({share:.0%} of variance)" for i, share in enumerate(shares)]
+    parts = values[order] / max(values.sum(), 1e-30)
+    return centred @ axes[:, order], [f"component {i + 1} ({share:.0%} of variance)" for i, share in enumerate(parts)]
 
 
 def _umap(vectors: np.ndarray) -> tuple[np.ndarray, list[str]]:

@@ -176,12 +176,8 @@ def load_newest(
 ) -> tuple[Path, dict[str, Any]] | None:
     """Read the last undamaged checkpoint of a run; a warning names each damaged one after it.
 
-    The first rank chooses; the others read the same one, or end the run.
-
-    Returns
-    -------
-    (Path, dict) or None
-        Its folder and the saved state; None where the run has no undamaged checkpoint.
+    The first rank chooses; the others read the same one, or end the run. Return its folder and the saved state; None
+    where the run has no undamaged checkpoint.
 
     Raises
     ------
@@ -245,14 +241,7 @@ def find_checkpoint(path: Path) -> tuple[Path, Path] | None:
 def prune(run: Path, keep: int, *, newest: str | None = None) -> None:
     """Keep the last ``keep`` checkpoints; what cannot be removed now is hidden, for :func:`recover` to remove.
 
-    Parameters
-    ----------
-    run
-        Run directory.
-    keep
-        How many.
-    newest
-        Name of the one just written: later ones are removed too, since the run found them damaged and went back.
+    Checkpoints after ``newest``, the one just written, are removed too: the run met them damaged and went back.
     """
     present = checkpoints(run)
     last = [folder.name for folder in present].index(newest) + 1 if newest else len(present)

@@ -11,14 +11,8 @@ class CheckpointWriter:
     """A context manager that writes the checkpoints of one run in a thread of its own, one at a time.
 
     Leaving the context waits for the last checkpoint. An error of the thread is raised in the loop: by the next
-    :meth:`save`, :meth:`check` or, at the latest, on leaving the context (where an earlier error goes first).
-
-    Parameters
-    ----------
-    run
-        Run directory.
-    keep
-        How many of the last checkpoints to keep, besides the named ones (``best``, ``stable``, ``ema``).
+    :meth:`save`, :meth:`check` or, at the latest, on leaving the context (where an earlier error goes first). The last
+    ``keep`` checkpoints are kept, besides the named ones (``best``, ``stable``, ``ema``).
     """
 
     def __init__(self, run: Path, keep: int) -> None:

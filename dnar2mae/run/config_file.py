@@ -22,15 +22,8 @@ _CONVERTER = make_converter(forbid_extra_keys=True)
 def read_config(path: Path, default: PretrainConfig | None = None, *, whole: bool = False) -> PretrainConfig:
     """Read a configuration; settings it leaves out keep those of ``default``.
 
-    Parameters
-    ----------
-    path
-        The file. Values must have the type of their setting; text stands for a number where Python's ``float`` reads
-        it, since YAML takes ``1e-3`` for text.
-    default
-        Settings that the file overrides.
-    whole
-        The file is a run's own: it must end as :func:`write_config` ends it.
+    Values must have the type of their setting; text stands for a number where Python's ``float`` reads it, since YAML
+    takes ``1e-3`` for text. A file that is ``whole``, a run's own, must end as :func:`write_config` ends it.
 
     Raises
     ------

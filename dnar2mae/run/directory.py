@@ -51,13 +51,7 @@ _WRITTEN = (
 
 
 class RunDirectory:
-    """The files of one run, and the rules for writing them.
-
-    Parameters
-    ----------
-    path
-        The folder; created by :meth:`hold`.
-    """
+    """The files of one run, and the rules for writing them; :meth:`hold` makes the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -144,12 +138,8 @@ class RunDirectory:
     def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:
         """Make the folder and lock it against other processes; the system releases the lock however this process ends.
 
-        Parameters
-        ----------
-        config, resume, overwrite
-            See :meth:`check`.
-        data
-            Fingerprint of the data, which a resumed run must have begun with; empty where it is not known.
+        See :meth:`check` for the settings. ``data`` is the fingerprint of the data, which a resumed run must have begun
+        with; empty where it is not known.
 
         Raises
         ------

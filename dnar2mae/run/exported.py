@@ -49,14 +49,7 @@ def to_weights(config: ModelConfig, weights: Mapping[str, Tensor]) -> dict[str, 
 
 
 def from_config(content: Mapping[str, Any], where: str) -> tuple[ModelConfig, Vocabulary]:
-    """Read the settings and the vocabulary in a ``config.json`` of ``model_type`` "dnar2mae".
-
-    Parameters
-    ----------
-    content
-        The parsed file.
-    where
-        Name of the file, for messages.
+    """Read the settings and the vocabulary in a ``config.json`` of ``model_type`` "dnar2mae"; ``where`` is its name.
 
     Raises
     ------
@@ -79,12 +72,9 @@ def read_exported(folder: Path) -> tuple[ModelConfig, KmerTokenizer, dict[str, T
 
     Returns
     -------
-    model, tokenizer
-        Sizes of the encoder; what turns bases into ids.
-    weights
-        By name in :class:`dnar2mae.models.MaskedModel`, fp32.
-    max_tokens
-        Tokens of the longest window that the model was trained on.
+    model, tokenizer, weights, max_tokens
+        Sizes of the encoder; what turns bases into ids; fp32 weights by name in :class:`dnar2mae.models.MaskedModel`;
+        tokens of the longest window that the model was trained on.
 
     Raises
     ------

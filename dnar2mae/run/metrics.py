@@ -17,13 +17,7 @@ _LIMIT = 64 << 20  # bytes of a file, about 250,000 steps
 
 
 class MetricsLog:
-    """The open metrics file of a run.
-
-    Parameters
-    ----------
-    run
-        Run directory.
-    """
+    """The open metrics file of a run."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
@@ -75,14 +69,8 @@ def clipped_shares(run: Path) -> dict[str, float]:
 def rewind_metrics(run: Path, step: int, *, validated: bool) -> None:
     """Drop the rows of steps that a resumed run will do again, and lines that were cut.
 
-    Parameters
-    ----------
-    run
-        Run directory.
-    step
-        Step of the checkpoint that the run goes on from; -1 drops all.
-    validated
-        Whether that checkpoint has the validation of its step, if there was one.
+    ``step`` is that of the checkpoint that the run goes on from; -1 drops all. ``validated`` tells whether that
+    checkpoint has the validation of its step, if there was one.
     """
     parts = [part for part in _parts(run) if part.name == NAME or int(part.stem.partition("-")[2]) >= step]
     kept = {  # keyed, since a process killed below leaves rows in two files

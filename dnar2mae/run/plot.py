@@ -17,17 +17,7 @@ _STYLES = ("--", ":")  # one for the best trivial model of each family
 
 
 def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
-    """Draw training and held-out loss by step, and the held-out loss by mask ratio.
-
-    Parameters
-    ----------
-    run
-        Run directory.
-    summary
-        Its summary: ``unit``, ``yardstick``, ``curve``, ``bound``, ``yardstick_curve``, ``margin``.
-    path
-        PNG, SVG or PDF to write.
-    """
+    """Draw training and held-out loss by step, and the held-out loss by mask ratio, of a run with this summary."""
     rows, unit = read_metrics(run), summary["unit"].replace(" ", "_")
     train = [(r["step"], r[unit]) for r in rows if r["event"] == "train" and r[unit] is not None]
     held_out = [(r["step"], r["held_out"]) for r in rows if r["event"] == "validation"]
@@ -58,14 +48,8 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
 def plot_runs(runs: Sequence[Path], path: Path) -> None:
     """Draw the held-out loss of several runs by step, and by mask ratio, side by side.
 
-    Held-out losses are computed under the same masks for every mask law, so that runs on the same data compare.
-
-    Parameters
-    ----------
-    runs
-        Run directories; one that is not finished has no curve by mask ratio.
-    path
-        PNG, SVG or PDF to write.
+    Held-out losses are computed under the same masks for every mask law, so that runs on the same data compare. A run
+    that is not finished has no curve by mask ratio.
 
     Raises
     ------

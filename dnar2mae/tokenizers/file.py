@@ -29,22 +29,13 @@ _MARKS = ("##", "▁", "Ġ")
 
 
 class FileTokenizer:
-    """A tokenizer read from a ``tokenizer.json``.
+    """A tokenizer read from the ``content`` of a ``tokenizer.json``; ``name`` is that of the file, for messages.
 
     The model wants its real tokens in one range of ids, so ids are numbered anew: [PAD], [MASK] and [UNK], the other
     special tokens, then the real ones, each in the order of the file. The numbering is a function of the file, which
     a run directory keeps. Special tokens that the file marks as such, or that have one of the usual names, are never
-    masked, predicted or drawn as replacements. What is missing of the first three is added.
-
-    Parameters
-    ----------
-    content
-        Text of the file.
-    name
-        Its name in errors.
-    letters
-        Real tokens are those made of these letters alone (``"ACGT"`` for DNA), others count as special; by default
-        every token that is not special is real.
+    masked, predicted or drawn as replacements. What is missing of the first three is added. With ``letters``, such as
+    ``"ACGT"``, real tokens are those made of these alone and others count as special.
 
     Raises
     ------

@@ -1,5 +1,7 @@
 """Single-base and k-mer tokenizers, vectorised over whole batches of windows."""
 
+from itertools import product
+
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
@@ -60,18 +62,7 @@ class KmerTokenizer:
         return max((length_bp - self.k) // self.stride + 1, 0)
 
     def encode(self, codes: UInt8[np.ndarray, "... L"]) -> Int[np.ndarray, "... T"]:
-        """Return the token ids of base codes.
-
-        Parameters
-        ----------
-        codes
-            Genome codes: A, C, G, T, N = 0..4, plus 8 for lower case.
-
-        Returns
-        -------
-        array
-            ``int32`` ids.
-        """
+        """Return the ``int32`` token ids of base codes: A, C, G, T, N = 0..4, plus 8 for lower case."""
         if self.k == 1:
             # codes are below 16, so none wraps: with this mode NumPy does not check each of them
             return self._single.take(codes, mode="wrap")
@@ -100,13 +91,7 @@ class KmerTokenizer:
         return self.encode(encode_text(sequence))
 
     def decode(self, ids: Int[np.ndarray, " T"]) -> str:
-        """Return the sequence that the tokens cover; bases that no real token covers are N.
-
-        Returns
-        -------
-        str
-            ``(T - 1) * stride + k`` upper-case letters. Equal to the covered part of what was encoded.
-        """
+        """Return the ``(T - 1) * stride + k`` upper-case letters that the tokens cover; N where no real token does."""
         ids = np.asarray(ids, np.int64)
         if ids.size == 0:
             return ""
@@ -124,10 +109,7 @@ class KmerTokenizer:
 
     def tokens(self) -> list[str]:
         """Return every token's text, in the order of the ids."""
-        kmers = [""]
-        for _ in range(self.k):
-            kmers = [left + base for left in kmers for base in "ACGT"]
-        named = [*SPECIAL_TOKENS, *kmers]
+        named = [*SPECIAL_TOKENS, *map("".join, product("ACGT", repeat=self.k))]
         return [*named, *(f"[unused{i}]" for i in range(self.vocabulary.size - len(named)))]
 
     def _column(self, x: np.ndarray, offset: int, num_tokens: int) -> np.ndarray:

@@ -16,14 +16,7 @@ _PROBE = "ACGTTGCAAGGCTTAACCGTATCGGATTACAGNCATGCTAGGTCAACTGGAATTCCGCGATATAGC"
 def write_tokenizer(tokenizer: KmerTokenizer, folder: Path, max_tokens: int) -> None:
     """Write ``tokenizer.json``, ``tokenizer_config.json`` and ``special_tokens_map.json``.
 
-    Parameters
-    ----------
-    tokenizer
-        Any k and stride.
-    folder
-        Folder to write them into.
-    max_tokens
-        Longest input the model was trained on; ``transformers`` warns about longer ones.
+    ``max_tokens`` is the longest input the model was trained on; ``transformers`` warns about longer ones.
     """
     names = {f"{t.strip('[]').lower()}_token": t for t in SPECIAL_TOKENS}
     settings = {

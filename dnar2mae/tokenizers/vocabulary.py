@@ -28,7 +28,7 @@ class Vocabulary:
     num_real: int
     """Number of real tokens."""
     anchor_stride: int = 1
-    """Tokens from one anchor to the next that shares no base with it (``ceil(k / stride)``)."""
+    """Tokens from one anchor to the next that has no base of it (``ceil(k / stride)``)."""
     bases_per_token: int = 1
     """Base pairs that one predicted token stands for, by which losses become bits per base."""
 
@@ -69,9 +69,7 @@ class ByteTokenizer:
     added: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self.vocabulary = Vocabulary(
-            size=264, pad_id=0, mask_id=1, unk_id=2, first_real=_FIRST_REAL, num_real=256, anchor_stride=1
-        )
+        self.vocabulary = Vocabulary(size=264, pad_id=0, mask_id=1, unk_id=2, first_real=_FIRST_REAL, num_real=256)
 
     def encode(self, texts: Sequence[str]) -> list[Encoded]:
         """Return the token ids of each text."""

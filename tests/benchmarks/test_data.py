@@ -123,7 +123,7 @@ def test_missing_splits(tmp_path):
     partial = load_task(TASK, make(tmp_path / "b", dev=motif_rows(400, 0), test=motif_rows(10, 2)))
     assert partial.flags == ("no train split: learned from dev",)
     assert partial.dev.rows == data.dev.rows
-    with pytest.raises(ConfigError, match="needs a test split and a train or dev split, found test"):
+    with pytest.raises(ConfigError, match="needs a test split and a train or dev split, got test"):
         load_task(TASK, make(tmp_path / "c", test=motif_rows(10, 2)))
     one_class = [row for row in motif_rows(40, 0) if row[1] == 0]
     with pytest.raises(ConfigError, match="no training row of class yes"):

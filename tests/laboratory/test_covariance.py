@@ -99,7 +99,7 @@ def test_arrays_that_are_no_samples(tmp_path):
         with pytest.raises(ConfigError, match=message):
             read_array(tmp_path / f"{name}.npy", 9)
     np.savez(tmp_path / "two.npz", a=np.ones(2), b=np.ones(2))
-    with pytest.raises(ConfigError, match="expected one array, found a, b"):
+    with pytest.raises(ConfigError, match="expected one array, got a, b"):
         read_array(tmp_path / "two.npz", 9)
 
 

@@ -269,7 +269,7 @@ def test_a_trained_run_needs_neither_its_text_nor_its_tokenizer_file(tmp_path):
 
 BAD = {
     "empty.txt": (b"", "empty.txt: no document is left: the file is empty"),
-    "blank.txt": (b"\n \n\t\n", "blank.txt: no document is left: 3 found, all without a token"),
+    "blank.txt": (b"\n \n\t\n", "blank.txt: no document is left: 3 read, all without a token"),
     "latin.txt": (b"one\ncaf\xe9\n", "latin.txt: text must be UTF-8, got byte 0xe9 at 7"),
     "not.jsonl": (b'{"text": "a"}\nhello\n', "not.jsonl:2: expected a JSON object, got 'hello'"),
     "other.jsonl": (

@@ -84,10 +84,10 @@ def score(case: dict[str, Any]) -> Numbers:
 
     model = Model.from_pretrained(case["run"], device="cpu")
     sites = [Variant(name, start, ref, (alt,)) for name, start, ref, alt in case["variants"]]
-    found = score_variants(model, Genome.open(case["genome"]), sites, ScoreOptions(**case["options"]))
-    numbers = {"scores": [to_text(value) for scores in found for value in scores.ratio]}
+    scored = score_variants(model, Genome.open(case["genome"]), sites, ScoreOptions(**case["options"]))
+    numbers = {"scores": [to_text(value) for scores in scored for value in scores.ratio]}
     if case["options"].get("distance"):
-        numbers["distances"] = [to_text(value) for scores in found for value in scores.distance]
+        numbers["distances"] = [to_text(value) for scores in scored for value in scores.distance]
     return numbers
 
 

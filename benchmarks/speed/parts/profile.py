@@ -58,12 +58,7 @@ def run(context: Context) -> None:
 def longest_gaps(events: Iterable[dict], count: int = 10) -> list[tuple[float, str, str]]:
     """Return the longest stretches in which none of the events runs: microseconds, and the events before and after.
 
-    Parameters
-    ----------
-    events
-        Complete events of a chrome trace: ``ts`` and ``dur`` in microseconds, and ``name``.
-    count
-        How many to return, longest first.
+    Events are complete ones of a chrome trace: ``ts`` and ``dur`` in microseconds, and ``name``.
     """
     ordered = sorted(events, key=lambda event: event["ts"])
     gaps, end, last = [], ordered[0]["ts"], ""

@@ -22,7 +22,7 @@ class ImageConfig(Settings):
     normalise_patches: bool = True
     """Predict each patch with its own mean taken off and divided by its own standard deviation, as MAE does."""
     shift: int = 0
-    """Augmentation: move each image by up to this many pixels each way, its edge repeated."""
+    """Augmentation: move each image by up to this many pixels to any side, its edge repeated."""
     flip: bool = False
     """Augmentation: show each image or its mirror image (left and right), drawn at random."""
     validation_share: float = 0.1

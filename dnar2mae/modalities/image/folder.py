@@ -23,13 +23,6 @@ def read_folder(folder: Path, config: ImageConfig) -> Images:
     are sorted by name, files by path. Transparency is dropped, palettes are resolved, of an animation the first
     frame is taken.
 
-    Parameters
-    ----------
-    folder
-        The folder.
-    config
-        ``size``, ``channels`` and ``memory_mb`` are used.
-
     Raises
     ------
     DataError

@@ -34,16 +34,9 @@ class Images(ABC):
 
 
 class ArrayImages(Images):
-    """Images of one array, in memory or memory-mapped.
+    """Images of one array, in memory or memory-mapped; messages begin with ``name``.
 
-    Parameters
-    ----------
-    name
-        Source of the images, for messages.
-    array
-        [N, H, W] or [N, H, W, C], uint8 or floating point in [0, 1].
-    channels
-        1 or 3; None keeps those of the array.
+    The array is [N, H, W] or [N, H, W, C], uint8 or floating point in [0, 1]; ``channels`` is 1 or 3, None for its own.
 
     Raises
     ------
@@ -103,12 +96,7 @@ class ArrayImages(Images):
 
 
 class JoinedImages(Images):
-    """Several sets of images of one size, one after the other; without labels.
-
-    Parameters
-    ----------
-    parts
-        The sets, and the name of each.
+    """Several sets of images of one size, each with its name, one after the other; without labels.
 
     Raises
     ------

@@ -39,12 +39,8 @@ _SHAPE_FILE = "image.json"
 class ImageModality(Modality):
     """Images as patches.
 
-    Parameters
-    ----------
-    config
-        ``data``, ``model.width``, ``mask``, ``seed`` and ``validation_windows`` are used.
-    saved
-        Run directory with the shape of the images that the model was trained on.
+    ``data``, ``model.width``, ``mask``, ``seed`` and ``validation_windows`` of the configuration are used. The run
+    directory ``saved`` has the shape of the images that the model was trained on.
 
     Raises
     ------

@@ -56,12 +56,7 @@ class GridPlaces(nn.Module):
 
     .. math:: \sin(i \, \omega_k), \; \cos(i \, \omega_k), \quad \omega_k = 10000^{-4k/D}, \; k < D/4
 
-    Parameters
-    ----------
-    axes
-        Rows and columns of the grid.
-    width
-        D, a multiple of 4.
+    ``axes`` are rows and columns of the grid; the width D is a multiple of 4.
     """
 
     def __init__(self, axes: tuple[int, int], width: int) -> None:
@@ -86,22 +81,13 @@ class GridPlaces(nn.Module):
 
 
 class PatchProjection(nn.Module):
-    """Linear map of a patch's pixels, scaled from [0, 1] to mean 0 and to the size of the positional vectors first.
-
-    Parameters
-    ----------
-    num_values
-        P.
-    width
-        D.
-    """
+    """Linear map of a patch's pixels, scaled from [0, 1] to mean 0 and to the size of the positional vectors first."""
 
     def __init__(self, num_values: int, width: int) -> None:
         super().__init__()
         self.linear = nn.Linear(num_values, width)
-        self.gain = 50.0 / math.sqrt(
-            num_values
-        )  # +-0.5 becomes vectors of rms 0.5 at width 768, larger in narrower models
+        # +-0.5 becomes vectors of rms 0.5 at width 768, larger in narrower models
+        self.gain = 50.0 / math.sqrt(num_values)
 
     def forward(self, values: Float[Tensor, "*B P"]) -> Float[Tensor, "*B D"]:
         """Project the scaled pixels."""

@@ -27,16 +27,10 @@ _GAP_PIXELS = 2
 def reconstruct(
     model: MaskedModel, batch: Batch, masks: MaskPlan, *, normalised: bool
 ) -> tuple[Float[Tensor, "B T P"], Float[Tensor, "B T P"]]:
-    """Hide patches and return the model's reconstruction.
+    """Hide patches of images on the CPU and return the model's reconstruction.
 
     Parameters
     ----------
-    model
-        The model.
-    batch
-        Images, on the CPU.
-    masks
-        The masks that hide patches.
     normalised
         Whether the model predicts patches without their mean and contrast. These are then taken from the visible
         patches, weighted by the inverse square of their distance; never from the hidden ones.
@@ -65,16 +59,8 @@ def draw_reconstructions(
 ) -> None:
     """Write a PNG with originals, their visible patches, and reconstructions, one row below the other.
 
-    Parameters
-    ----------
-    rows
-        Patches of each, [N, T, P].
-    shape, patch
-        Height, width and channels of an image; side of a patch.
-    note
-        Second line of the title.
-    path
-        Without suffix.
+    ``rows`` are the patches of each, [N, T, P]; ``shape`` is height, width and channels of an image. ``note`` is the
+    second line of the title, and ``path`` has no suffix.
     """
     pictures = [to_pixels(row.numpy(), shape, patch) for row in rows]
     margin = ((0, 0), (0, _GAP_PIXELS), (0, _GAP_PIXELS), (0, 0))

@@ -17,17 +17,7 @@ _CHUNK = 512
 
 
 class ImageSource:
-    """Some of the images, in a fixed order.
-
-    Parameters
-    ----------
-    images
-        All images.
-    index
-        Indices of those in this source, in its order.
-    patch
-        Side of a patch in pixels.
-    """
+    """Some of the images, by ``index`` and in its order, cut into patches of ``patch`` pixels a side."""
 
     def __init__(self, images: Images, index: Int[np.ndarray, " N"], patch: int) -> None:
         self.images, self.index, self.patch = images, index, patch
@@ -46,14 +36,7 @@ class ImageSource:
 class ShuffledSource:
     """Epochs of images, each in a new order, shifted and mirrored by draws from the sample's index.
 
-    Parameters
-    ----------
-    source
-        The images.
-    seed
-        Seed of the run.
-    shift, flip
-        Augmentation; see :class:`dnar2mae.modalities.image.config.ImageConfig`.
+    ``shift`` and ``flip`` are as in :class:`dnar2mae.modalities.image.config.ImageConfig`.
     """
 
     def __init__(self, source: ImageSource, *, seed: int, shift: int = 0, flip: bool = False) -> None:

@@ -18,14 +18,12 @@ _MOST = 10_000  # images of which the mean is taken, at most
 def pixel_yardstick(
     train: ImageSource, held_out: ImageSource, samples: np.ndarray, masks: MaskPlan, target: Callable[[Tensor], Tensor]
 ) -> dict[str, float]:
-    """Return the mean squared error per pixel of predictions that need no learning.
+    """Return the mean squared error per pixel of predictions that need no learning, at the patches that the masks hide.
 
     Parameters
     ----------
     train
         Images of which the mean is taken, not augmented.
-    held_out, samples, masks
-        The patches that these masks hide in these samples are scored.
     target
         Turns patches into the target of the loss.
 
@@ -67,10 +65,6 @@ def nearest_visible(hidden: Bool[Tensor, "B T"], axes: tuple[int, ...]) -> Tenso
 
 
 def _mean_target(train: ImageSource, target: Callable[[Tensor], Tensor]) -> Float[Tensor, "T P"]:
-    total: Tensor | None = None
     samples = evenly_spaced(len(train), _MOST)
-    for batch in batches_of(train, samples, _CHUNK):
-        part = target(values_of(batch)).double().sum(0)
-        total = part if total is None else total + part
-    assert total is not None, "a split has training images"
-    return (total / len(samples)).float()
+    parts = (target(values_of(batch)).double().sum(0) for batch in batches_of(train, samples, _CHUNK))
+    return (sum(parts, torch.zeros(())) / len(samples)).float()

@@ -141,7 +141,7 @@ class _CorpusPass:
     def _why_empty(self) -> str:
         if sum(size for _, size, _ in self.index.files) == 0:
             return "the file is empty" if len(self.index.files) == 1 else "the files are empty"
-        return f"{self.index.empty} found, all without a token"
+        return f"{self.index.empty} read, all without a token"
 
     def _batches(self) -> Iterator[list[str]]:
         batch: list[str] = []

@@ -30,12 +30,8 @@ _LONGEST = 3  # tokens of an n-gram among the raw features
 class TextModality(Modality):
     """Documents as rows of tokens.
 
-    Parameters
-    ----------
-    config
-        ``data``, ``tokenizer`` and ``seed`` are used.
-    saved
-        Run directory whose ``tokenizer.json`` replaces the file of ``--tokenizer.file``.
+    ``data``, ``tokenizer`` and ``seed`` of the configuration are used; the ``tokenizer.json`` of the run directory
+    ``saved`` replaces the file of ``--tokenizer.file``.
 
     Raises
     ------

@@ -29,17 +29,7 @@ class StreamPiece(NamedTuple):
 class TokenStream:
     """Tokens of chosen documents, one document after the other; the corpora stay on the disk.
 
-    Parameters
-    ----------
-    corpora
-        The corpora.
-    chosen
-        For each corpus, which of its documents are in the stream.
-
-    Attributes
-    ----------
-    num_documents, num_tokens : int
-        Numbers of documents and tokens.
+    For each corpus, ``chosen`` marks the documents in the stream. It has ``num_documents`` and ``num_tokens``.
     """
 
     def __init__(self, corpora: Sequence[Corpus], chosen: Sequence[Bool[np.ndarray, " _"]]) -> None:
@@ -239,16 +229,9 @@ class TiledRows(_Rows):
 
 
 class TextRows:
-    """Texts to embed, one per row, in their order; a text longer than a row is cut to its beginning.
+    """Texts to embed, one per row, in their order; a text longer than ``window`` tokens is cut to its beginning.
 
-    Parameters
-    ----------
-    texts
-        The texts; the row of one without a token is all padding.
-    tokenizer
-        The model's.
-    window
-        Tokens of a row.
+    The row of a text without a token is all padding.
     """
 
     def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, window: int) -> None:

@@ -13,7 +13,7 @@ _STRETCH, _STRETCHES = 1 << 16, 256  # tokens of a stretch, and how many are use
 
 
 def markov_bits(training: TokenStream, held_out: TokenStream, vocabulary: Vocabulary) -> list[float]:
-    r"""Return the held-out bits per byte of Markov models over tokens, of order 0 (unigram) to 3.
+    r"""Return the held-out bits per byte of Markov models over tokens, of order 0 (unigram) to 3, by order.
 
     .. math::
         p_m(x|c) = \frac{n(c, x) + t(c)\, p_{m-1}(x|c')}{n(c) + t(c)}, \qquad
@@ -21,19 +21,8 @@ def markov_bits(training: TokenStream, held_out: TokenStream, vocabulary: Vocabu
 
     (Witten-Bell), with the counts n of the training documents, t the number of different tokens after a context c of m
     tokens, c' the context without its first token, and V real tokens. A token with fewer than m before it in its
-    document is predicted from those. Special tokens are not scored.
-
-    Parameters
-    ----------
-    training, held_out
-        Of more than 16 M tokens, 256 evenly spaced stretches of 65,536 are used.
-    vocabulary
-        Which tokens are real. Orders whose contexts do not fit 63 bits are left out.
-
-    Returns
-    -------
-    list of float
-        Bits per byte, by order.
+    document is predicted from those. Special tokens are not scored, and orders whose contexts do not fit 63 bits are
+    left out. Of more than 16 M tokens, 256 evenly spaced stretches of 65,536 are used.
     """
     fitted, scored = _sample(training), _sample(held_out)
     first, size = vocabulary.first_real, vocabulary.size
