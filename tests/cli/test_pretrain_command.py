@@ -95,7 +95,7 @@ def test_unknown_sequences(fasta, tmp_path, capsys):
     ("flags", "message"),
     [
         (["--mask.low", "0.6", "--mask.high", "0.5"], "--mask.law uniform:0.6,0.5: low must be at most high (0.5)"),
-        (["--mask.high", "1.0"], "--mask.high must be in (0, 1), got 1.0"),
+        (["--mask.high", "1.5"], "--mask.high must be in [0, 1], got 1.5"),
         (["--mask.law", "fixed", "--mask.ratio", "0"], "--mask.ratio must be in (0, 1), got 0.0"),
         (["--micro-batch", "3"], "--micro-batch must be a divisor"),
         (["--tokenizer.k", "9"], "--tokenizer.k must be in 1..8, got 9"),
