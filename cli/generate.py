@@ -72,9 +72,9 @@ def _check(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
     from dnar2mae.storage.safe_files import write_whole
 
     seed = command.options.seed
-    found = check_gaps(trained, command.fill_check, command.gap_bp, seed=seed, progress=True)
-    write_whole(command.out, json.dumps(found, indent=1))
-    return gap_lines(found)
+    report = check_gaps(trained, command.fill_check, command.gap_bp, seed=seed, progress=True)
+    write_whole(command.out, json.dumps(report, indent=1))
+    return gap_lines(report)
 
 
 def _draw(command: GenerateCommand, trained: "TrainedModel") -> list[str]:

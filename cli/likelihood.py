@@ -43,10 +43,10 @@ def run(argv: list[str]) -> int:
     from dnar2mae.density.likelihood import likelihood, write_likelihood
     from dnar2mae.inference import load
 
-    found = likelihood(load(command.model, device=command.device), command.options, progress=True)
-    write_likelihood(found, command.out, command.track)
+    report = likelihood(load(command.model, device=command.device), command.options, progress=True)
+    write_likelihood(report, command.out, command.track)
     if command.json:
-        print(json.dumps(found.totals, indent=1))
+        print(json.dumps(report.totals, indent=1))
     else:
-        print("\n".join([*found.lines(), f"Wrote {command.out}"]))
+        print("\n".join([*report.lines(), f"Wrote {command.out}"]))
     return 0

@@ -26,7 +26,6 @@ from dnar2mae.config import MaskConfig
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.inference import TrainedModel, load
 from dnar2mae.masking import Masker, MaskPlan
-from dnar2mae.run.environment import environment
 from dnar2mae.training.bound import bound_of, sample_bounds, weights_of_bound
 from dnar2mae.training.validation import masked_tokens
 
@@ -41,7 +40,7 @@ class DensitySettings:
     run: tyro.conf.Positional[Path]
     """Run directory."""
     steps: int = 120
-    """Batches of 8 held-out windows, each estimated twice with every way of drawing ratios."""
+    """Batches of 8 held-out windows, each estimated twice by every rule of drawing ratios."""
     windows: int = 64
     """Held-out windows of a report."""
     reports: int = 40
@@ -55,10 +54,10 @@ def step_noise(trained: TrainedModel, steps: int) -> dict[str, float]:
     Each step is estimated twice, by two seeds: half the mean square of the difference is the variance.
     """
     source = trained.modality.validation
-    found: dict[str, float] = {}
+    noise: dict[str, float] = {}
     starts = evenly_spaced(len(source) - _BATCH, steps)
-    ways: tuple[Literal["batch", "sample", "stratified"], ...] = ("batch", "sample", "stratified")
-    for per in ways:
+    rules: tuple[Literal["batch", "sample", "stratified"], ...] = ("batch", "sample", "stratified")
+    for per in rules:
         mask = MaskConfig(low=0.0, high=1.0, per=per, weighting="bound", replace=(1.0, 0.0, 0.0))
         twins = []
         for masker in (Masker(mask, trained.modality.vocabulary, seed, steps) for seed in range(2)):
@@ -70,8 +69,8 @@ def step_noise(trained: TrainedModel, steps: int) -> dict[str, float]:
                 weights = weights_of_bound(masker, masker.plan(step), step, batch, index)
                 estimates.append(float((losses * weights).sum() / batch.maskable.sum()) / math.log(2))
             twins.append(np.array(estimates))
-        found[per] = float(np.sqrt(((twins[0] - twins[1]) ** 2).mean() / 2))
-    return found
+        noise[per] = float(np.sqrt(((twins[0] - twins[1]) ** 2).mean() / 2))
+    return noise
 
 
 def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str, float]:
@@ -93,8 +92,8 @@ def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str,
         for mirrored in (False, True):
             yield plan.over_all_ratios(rotation, 10**6 + seed, mirrored=mirrored)
 
-    ways = {"drawn": drawn, "spread, antithetic": spread}
-    return {name: float(np.std([value(list(way(seed))) for seed in range(reports)])) for name, way in ways.items()}
+    rules = {"drawn": drawn, "spread, antithetic": spread}
+    return {name: float(np.std([value(list(plans(seed))) for seed in range(reports)])) for name, plans in rules.items()}
 
 
 @torch.no_grad()
@@ -116,7 +115,7 @@ def main(settings: DensitySettings) -> int:
     """Measure, print, record."""
     torch.set_num_threads(1)
     trained = load(settings.run, device="cpu")
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     measured = {
         "noise of a step": (step_noise(trained, settings.steps), "sample"),
         "noise of a report": (report_noise(trained, settings.windows, settings.reports), "drawn"),

@@ -22,7 +22,6 @@ from dnar2mae.density.options import LikelihoodOptions
 from dnar2mae.inference import load
 from dnar2mae.mask_laws import parse_law
 from dnar2mae.presets import tiny
-from dnar2mae.run.environment import environment
 from dnar2mae.training.pretrain import pretrain
 
 RESULTS = Path(__file__).parents[1] / "results" / "density_laws.csv"
@@ -82,20 +81,20 @@ def scored(settings: LawSettings, folder: Path) -> dict[str, Any]:
     """Return the bits per base of a run, all with their standard errors."""
     trained = load(folder)
     whole = likelihood(trained, LikelihoodOptions(order="none", bound=settings.pairs, num_windows=0), progress=True)
-    found = {"bound": whole.totals["bound"], "markov": whole.totals["markov"]}
+    totals = {"bound": whole.totals["bound"], "markov": whole.totals["markov"]}
     orders: tuple[Literal["left-to-right", "random"], ...] = ("left-to-right", "random")
     for order in orders:
         options = LikelihoodOptions(order=order, bound=settings.pairs, num_windows=settings.exact_windows)
         some = likelihood(trained, options, progress=True)
-        found[order] = some.totals["exact"]
-    found["bound of these windows"], found["markov of these windows"] = some.totals["bound"], some.totals["markov"]
-    numbers = {name: round(value["value"], 4) for name, value in found.items()}
-    return numbers | {f"{name}, error": round(value["standard_error"], 4) for name, value in found.items()}
+        totals[order] = some.totals["exact"]
+    totals["bound of these windows"], totals["markov of these windows"] = some.totals["bound"], some.totals["markov"]
+    numbers = {name: round(value["value"], 4) for name, value in totals.items()}
+    return numbers | {f"{name}, error": round(value["standard_error"], 4) for name, value in totals.items()}
 
 
 def main(settings: LawSettings) -> int:
     """Train, score, print, record."""
-    stamp = rows.stamp(environment()["commit"])
+    stamp = rows.stamp()
     for seed in settings.seeds:
         for genome in settings.genomes:
             for law in settings.laws:
