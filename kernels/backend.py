@@ -26,7 +26,7 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
         Any of the operator's inputs; its device decides.
     plan
         Mask plan of an operator that draws masks. Only the PyTorch definition can place spans and words; it also draws
-        ratios that are spread evenly, as a report has them, under every backend.
+        ratios that are spread evenly, and complements of masks, under every backend.
 
     Raises
     ------
