@@ -78,9 +78,9 @@ def _check(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
 
 
 def _draw(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
-    from dnar2mae.density.generate import generate, write_drawn
+    from dnar2mae.density.generate import write_drawn
 
-    drawn = write_drawn(trained, generate(trained, command.options, progress=True), command.out)
+    drawn = write_drawn(trained, command.options, command.out, progress=True)
     lines = [f"{len(drawn):,} sequences, {sum(one.drawn for one in drawn):,} bases or tokens drawn"]
     window = trained.modality.layout.tokens * trained.modality.vocabulary.bases_per_token
     if not (command.options.bed or command.options.fill_n) and max(len(one.text) for one in drawn) > window:

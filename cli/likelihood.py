@@ -40,9 +40,10 @@ class LikelihoodCommand:
 def run(argv: list[str]) -> int:
     """Parse, score, write the table, print the totals."""
     command = parse(LikelihoodCommand, argv, prog="dnar2mae likelihood")
-    from dnar2mae.density.likelihood import likelihood, write_likelihood
+    from dnar2mae.density.likelihood import check_outputs, likelihood, write_likelihood
     from dnar2mae.inference import load
 
+    check_outputs(command.out, command.track, command.options)
     report = likelihood(load(command.model, device=command.device), command.options, progress=True)
     write_likelihood(report, command.out, command.track)
     if command.json:

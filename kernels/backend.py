@@ -19,7 +19,7 @@ def use_triton(backend: str, tensor: Tensor, plan: MaskPlan | None = None) -> bo
     """Return whether the Triton kernels run for a tensor, any of the operator's inputs: its device decides.
 
     Of an operator that draws masks, only the PyTorch definition can place spans and words, which ``plan`` may ask for;
-    it also draws ratios that are spread evenly, as a report has them, under every backend.
+    it also draws ratios that are spread evenly, and complements of masks, under every backend.
 
     Raises
     ------

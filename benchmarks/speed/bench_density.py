@@ -3,14 +3,13 @@
     python -m dnar2mae.benchmarks.speed.bench_density runs/ecoli
 
 Of a run on DNA: by how much ratios spread over a batch lower the noise of a training step's estimate, by how much
-spread ratios and antithetic masks lower that of the report's, and what the report costs beside bare forward passes.
+antithetic pairs of masks lower that of the report's, and what the report costs beside bare forward passes.
 Prints, and appends rows to ``benchmarks/results/density.csv``. One thread.
 """
 
 import math
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from dnar2mae.benchmarks.speed import rows
 from dnar2mae.config import MaskConfig
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.inference import TrainedModel, load
-from dnar2mae.masking import Masker, MaskPlan
+from dnar2mae.masking import Masker, MaskPlan, plans_of_bound
 from dnar2mae.training.bound import bound_of, sample_bounds, weights_of_bound
 from dnar2mae.training.validation import masked_tokens
 
@@ -77,23 +76,19 @@ def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str,
     """Return the standard deviation between reports of the same windows, two masks each, by how these are drawn."""
     source, plan = trained.modality.validation, evaluation_plan(trained.modality.vocabulary)
     ids = evenly_spaced(len(source), windows)
-    rng = np.random.default_rng(0)
 
     def value(plans: list[MaskPlan]) -> float:
         sums = np.stack([masked_tokens(trained.model, source, part, ids) for part in plans])
         return bound_of(sums, trained.modality.unit_size).value
 
-    def drawn(seed: int) -> Iterator[MaskPlan]:
-        for twin in range(2):
-            yield replace(plan.over_all_ratios(0, 2 * seed + twin, mirrored=False), rotation=None)
+    def drawn(seed: int) -> list[MaskPlan]:
+        return [plan.between(0, 1, 2 * seed), plan.between(0, 1, 2 * seed + 1)]
 
-    def spread(seed: int) -> Iterator[MaskPlan]:
-        rotation = int(rng.integers(2**32))
-        for mirrored in (False, True):
-            yield plan.over_all_ratios(rotation, 10**6 + seed, mirrored=mirrored)
+    def antithetic(seed: int) -> list[MaskPlan]:
+        return [replace(part, seed=10**6 + seed) for part in plans_of_bound(plan, 1)]
 
-    rules = {"drawn": drawn, "spread, antithetic": spread}
-    return {name: float(np.std([value(list(plans(seed))) for seed in range(reports)])) for name, plans in rules.items()}
+    rules = {"drawn": drawn, "antithetic pairs": antithetic}
+    return {name: float(np.std([value(rule(seed)) for seed in range(reports)])) for name, rule in rules.items()}
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
 from dnar2mae.random import Stream, draw, threshold
 from dnar2mae.storage.progress import progress_bar
-from dnar2mae.storage.safe_files import output_file
+from dnar2mae.storage.safe_files import output_file, refuse_inputs
 from dnar2mae.tokenizers import KmerTokenizer
 
 _LINE = 80
@@ -161,13 +161,13 @@ def _piece(modality: DnaModality, genome: Genome, number: int, place: tuple[str,
     return _Piece(task=task, sequence=name, start=start, end=end, left=left, strand=strand)
 
 
-def write_drawn(trained: TrainedModel, drawn: Iterator[Drawn], out: Path) -> list[Drawn]:
-    """Write sequences as FASTA, or texts as JSON lines, and return them.
+def write_drawn(trained: TrainedModel, options: GenerateOptions, out: Path, *, progress: bool = False) -> list[Drawn]:
+    """Draw sequences, write them as FASTA, or texts as JSON lines, and return them.
 
     Raises
     ------
-    ConfigError
-        If the suffix does not fit the kind of data, or the file cannot be written.
+    Dnar2maeError
+        As :func:`generate`; or if the suffix does not fit the kind of data, or the file cannot be written.
     """
     import json
 
@@ -175,9 +175,10 @@ def write_drawn(trained: TrainedModel, drawn: Iterator[Drawn], out: Path) -> lis
     suffixes = (".fa", ".fasta", ".fna") if is_dna else (".jsonl",)
     if out.suffix not in suffixes:
         raise ConfigError(f"--out must end in {', '.join(suffixes)}, got {out}")
+    refuse_inputs(out, (options.genome, options.bed, options.fill_n))
     written = []
     with output_file(out) as partial, partial.open("w", encoding="utf-8") as file:
-        for one in drawn:
+        for one in generate(trained, options, progress=progress):
             written.append(one)
             if is_dna:
                 lines = (one.text[at : at + _LINE] for at in range(0, len(one.text), _LINE))

@@ -22,10 +22,13 @@ from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.models.head import TokenHead
 from dnar2mae.scoring.blocks import Estimate, ratio_of_sums
 from dnar2mae.storage.progress import progress_bar
-from dnar2mae.storage.safe_files import output_file
+from dnar2mae.storage.safe_files import output_file, refuse_inputs
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
 from dnar2mae.training.validation import masked_tokens
+
+_BOUND_AT_ONCE = 64  # windows
+_SEPARATORS = {".tsv": "\t", ".csv": ","}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +152,14 @@ def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: 
     mask = trained.config.mask
     if reason := why_no_bound(trained.model.head, mask):
         raise ConfigError(f"--bound: {trained.source}: {reason}")
-    with progress_bar("bound", None, show=progress) as bar:
-        measure = partial(masked_tokens, trained.model, check=bar.advance)
-        plan = evaluation_plan(trained.modality.vocabulary)
-        sums = sample_bounds(measure, windows.source, plan, windows.sample_ids, pairs)
-    value, error = bound_of(sums, trained.modality.unit_size)
+    plan, ids = evaluation_plan(trained.modality.vocabulary), windows.sample_ids
+    parts = np.array_split(ids, -(-len(ids) // _BOUND_AT_ONCE))  # in order, so that the bar moves
+    with progress_bar("bound: windows", len(ids), show=progress) as bar:
+        sums = []
+        for part in parts:
+            sums.append(sample_bounds(partial(masked_tokens, trained.model), windows.source, plan, part, pairs))
+            bar.advance(len(part))
+    value, error = bound_of(np.concatenate(sums, axis=2), trained.modality.unit_size)
     what = f"bound, {2 * pairs} masks a window"
     return {"what": what, "value": value, "standard_error": error, "extrapolated": extrapolated(mask)}
 
@@ -187,20 +193,30 @@ def _track(trained: TrainedModel, windows: ScoredWindows, bits: list[Float64[np.
     return pd.concat(parts, ignore_index=True).sort_values(["name", "start"], kind="stable", ignore_index=True)
 
 
+def check_outputs(out: Path, track: Path | None, options: LikelihoodOptions) -> None:
+    """Raise a ``ConfigError`` if what is asked for cannot be written, before hours of work."""
+    if out.suffix not in _SEPARATORS:
+        raise ConfigError(f"--out must end in .tsv or .csv, got {out}")
+    refuse_inputs(out, (options.genome, options.bed))
+    if track is None:
+        return
+    if track.suffix not in (".bedgraph", ".tsv"):
+        raise ConfigError(f"--track must end in .bedgraph or .tsv, got {track}")
+    if options.order == "none":
+        raise ConfigError("--track needs an --order: the bound has no bits of single bases")
+    refuse_inputs(track, (options.genome, options.bed, out), "--track")
+
+
 def write_likelihood(found: Likelihood, out: Path, track: Path | None) -> None:
     """Write the table of windows and the track of bases.
 
     Raises
     ------
     ConfigError
-        If a suffix is none of those that are written, there is nothing to track, or a file cannot be written.
+        If there is nothing to track, or a file cannot be written.
     """
-    if out.suffix not in _SEPARATORS:
-        raise ConfigError(f"--out must end in .tsv or .csv, got {out}")
-    if track is not None and track.suffix not in (".bedgraph", ".tsv"):
-        raise ConfigError(f"--track must end in .bedgraph or .tsv, got {track}")
     if track is not None and found.track is None:
-        raise ConfigError("--track needs an --order, and a model of DNA by single bases or k-mers")
+        raise ConfigError("--track needs a model of DNA by single bases or k-mers")
     with output_file(out) as partial:
         found.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
     if track is not None and found.track is not None:
@@ -208,6 +224,3 @@ def write_likelihood(found: Likelihood, out: Path, track: Path | None) -> None:
         rows = found.track.drop(columns="strand") if is_graph else found.track
         with output_file(track) as partial:
             rows.to_csv(partial, sep="\t", index=False, header=not is_graph, float_format="%.4f")
-
-
-_SEPARATORS = {".tsv": "\t", ".csv": ","}

@@ -61,13 +61,13 @@ class MaskPlan:
     rotation: int | None = None
     """Samples take ratios spread evenly over the intervals, instead of drawn ones: sample i the quantile
     ``rotation / 2**32 + i / golden ratio`` modulo 1, so that any few neighbours cover the law. None: drawn."""
-    mirrored: bool = False
-    """Mask where ``2**32 - 1 - word 0`` is below the ratio: the antithetic twin of the same plan without."""
+    complement: bool = False
+    """Mask exactly what the plan without this leaves visible: its antithetic twin, at 1 minus the ratio."""
 
     @property
     def fits_kernels(self) -> bool:
         """Whether the GPU kernels can draw it: each token by itself, at a ratio that is drawn or shared."""
-        return self.placement is None and self.rotation is None and not self.mirrored
+        return self.placement is None and self.rotation is None and not self.complement
 
     @property
     def shared_threshold(self) -> int | None:
@@ -79,13 +79,13 @@ class MaskPlan:
         """Return the plan at one fixed ratio under another seed, each token by itself, as evaluation uses it."""
         return self._evaluated((interval(ratio, ratio),), seed)
 
-    def over_all_ratios(self, rotation: int, seed: int, *, mirrored: bool) -> "MaskPlan":
-        """Return the plan at ratios that samples spread evenly over (0, 1), each token by itself."""
-        return replace(self._evaluated((interval(0.0, 1.0),), seed), rotation=rotation, mirrored=mirrored)
+    def between(self, low: float, high: float, seed: int) -> "MaskPlan":
+        """Return the plan at a ratio that each sample draws between two, each token by itself."""
+        return self._evaluated((interval(low, high),), seed)
 
     def _evaluated(self, intervals: Intervals, seed: int) -> "MaskPlan":
         shown = replace(self, mask_below=2**32, random_below=2**32)
-        return replace(shown, seed=seed, intervals=intervals, placement=None, rotation=None, mirrored=False)
+        return replace(shown, seed=seed, intervals=intervals, placement=None, rotation=None, complement=False)
 
 
 def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
@@ -94,16 +94,15 @@ def fixed_masks(plan: MaskPlan, ratio: float = RATIO) -> MaskPlan:
 
 
 def plans_of_bound(plan: MaskPlan, pairs: int) -> list[MaskPlan]:
-    """Return plans under which every sample has ``pairs`` ratios, evenly spaced in (0, 1), each with two masks.
+    """Return plans under which each sample has ``pairs`` pairs of masks, a ratio in each of 2 ``pairs`` equal strata.
 
-    The two are antithetic: what decides about a token is a uniform number u in one and 1 - u in the other, so that at
-    ratios up to 1/2 they have no token in common, and above together have all.
+    The masks of a pair are antithetic: one masks the tokens whose uniform number u is below a ratio r, the other those
+    with 1 - u below 1 - r, which are all others. Each token is masked exactly once in a pair, and where one ratio is
+    high the other is low. Ratios and masks depend on the sample alone.
     """
-    return [
-        plan.over_all_ratios((2 * pair + 1) * 2**31 // pairs, _EVALUATION_SEED + 1 + pair, mirrored=mirrored)
-        for pair in range(pairs)
-        for mirrored in (False, True)
-    ]
+    strata = [(pair / (2 * pairs), (pair + 1) / (2 * pairs), _EVALUATION_SEED + 1 + pair) for pair in range(pairs)]
+    lower = [plan.between(*stratum) for stratum in strata]
+    return [part for low in lower for part in (low, replace(low, complement=True))]
 
 
 class Masker:
@@ -251,9 +250,8 @@ def corrupt(
     """
     position = torch.arange(tokens.shape[1], device=tokens.device)
     choose, kind, pick, _ = draw(plan.seed, Stream.MASK, sample_ids[:, None], position)
-    choose = MASK32 - choose if plan.mirrored else choose
     if plan.placement is None:
-        masked = (choose < draw_threshold(plan, sample_ids)[:, None]) & maskable
+        masked = ((choose < draw_threshold(plan, sample_ids)[:, None]) ^ plan.complement) & maskable
     else:
         ratio = draw_ratio(plan, sample_ids)
         drawn = Draw(

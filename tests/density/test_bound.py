@@ -9,7 +9,7 @@ from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.masking import corrupt, draw_ratio, plans_of_bound
+from dnar2mae.masking import Masker, corrupt, draw_ratio, plans_of_bound
 from dnar2mae.models.head import TokenHead, ValueHead
 from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
 from dnar2mae.training.validation import masked_tokens
@@ -71,26 +71,34 @@ def test_the_bound_of_other_conditionals_is_above_and_their_mean_over_random_ord
     assert estimate.value > exact_bits(bases).sum() / bases.size + 5 * error
 
 
-def test_ratios_are_spread_evenly_and_masks_antithetic():
+def test_ratios_are_stratified_and_masks_antithetic():
     tokens = torch.full((500, 200), VOCABULARY.first_real)
-    everything = torch.ones_like(tokens, dtype=torch.bool)
-    for first in (0, 977):
-        ids = torch.arange(first, first + 500)
-        plain, mirrored = plans_of_bound(PLAN, 1)
-        ratio = draw_ratio(plain, ids)
-        assert torch.equal(ratio, draw_ratio(mirrored, ids))
-        gaps = ratio.sort().values.diff()
-        assert gaps.max() < 2.7 / 500  # drawn ones leave gaps of about 7 / 500
-        one, other = (corrupt(plan, tokens, everything, ids)[1] for plan in (plain, mirrored))
-        assert not (one & other)[ratio < 0.499].any()
-        assert (one | other)[ratio > 0.501].all()
-        assert one.double().mean() == pytest.approx(0.5, abs=0.01)
-    offsets = [draw_ratio(plan, torch.zeros(1, dtype=torch.int64)).item() for plan in plans_of_bound(PLAN, 4)[::2]]
-    assert np.diff(offsets) == pytest.approx(0.25)
+    everything, ids = torch.ones_like(tokens, dtype=torch.bool), torch.arange(0, 500 * 55, 55)
+    for pair, (plan, twin) in enumerate(zip(*[iter(plans_of_bound(PLAN, 4))] * 2, strict=True)):
+        ratio = draw_ratio(plan, ids)
+        assert pair / 8 <= ratio.min() < ratio.max() < (pair + 1) / 8
+        assert ratio.std() * 12**0.5 * 8 == pytest.approx(1, abs=0.1)  # uniform in its stratum
+        one, other = (corrupt(part, tokens, everything, ids)[1] for part in (plan, twin))
+        assert (one ^ other).all()
+        assert one.double().mean().item() == pytest.approx((pair + 0.5) / 8, abs=0.01)
+        inputs, predicted = corrupt(twin, tokens, everything, ids)
+        assert torch.equal(inputs == VOCABULARY.mask_id, predicted)
+
+
+def test_the_ratios_of_a_stratified_batch_lie_apart():
+    masker = Masker(MaskConfig(low=0.0, high=1.0, per="stratified"), VOCABULARY, 0, 100)
+    for step in range(100):
+        ratio = draw_ratio(masker.plan(step), torch.arange(step * 8, step * 8 + 8)).sort().values
+        around = torch.cat([ratio, ratio[:1] + 1]).diff()
+        assert 0.09 < around.min()
+        assert around.max() < 0.24
+    ids = torch.arange(8 * 4000).view(-1, 8)
+    first = torch.stack([draw_ratio(masker.plan(step), row)[3] for step, row in enumerate(ids[:600])])
+    assert first.mean().item() == pytest.approx(0.5, abs=0.05)  # each alone follows the law
 
 
 def test_the_definition_draws_the_masks_of_the_bound_under_every_backend():
-    plan = plans_of_bound(PLAN, 1)[0]
+    plan = plans_of_bound(PLAN, 1)[1]
     assert not any(use_triton(backend, torch.zeros(1), plan) for backend in ("auto", "reference", "triton"))
     with pytest.raises(ConfigError, match="--kernels triton draws each token by itself; --mask.per stratified needs"):
         PretrainConfig(kernels="triton", mask=MaskConfig(per="stratified"))

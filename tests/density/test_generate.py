@@ -40,8 +40,8 @@ def test_drawn_sequences_have_the_letters_of_the_model(trained):
 def test_a_prompt_is_kept_and_its_unknown_bases_are_drawn(trained):
     found = texts(trained, prompt="acgtNNrACGT")
     assert all(text[:4] == "ACGT" and text[7:11] == "ACGT" and set(text) <= set("ACGT") for text in found)
-    with pytest.raises(SequenceError, match="position 3: expected a nucleotide letter, got 'X'"):
-        texts(trained, prompt="ACX")
+    with pytest.raises(SequenceError, match="position 3: expected a nucleotide letter, got '!'"):
+        texts(trained, prompt="AC!")
     with pytest.raises(ConfigError, match=r"--length-bp must be at least .* the --prompt \(41\), got 40"):
         texts(trained, prompt="A" * 41)
 
@@ -141,6 +141,7 @@ def test_gaps_of_a_source_that_counts_know(trained):
         (["--temperature", "-1"], "--temperature must be at least 0, got -1"),
         (["--num", "0"], "--num must be at least 1, got 0"),
         (["--out", "x.txt"], "--out must end in .fa, .fasta, .fna, got x.txt"),
+        (["--fill-n", "same.fa", "--out", "same.fa"], "--out must not write over an input: same.fa"),
         (["--fill-check", "5"], "--fill-check needs two windows or more, a gap, and --out X.json, got x.fa"),
         (["--fill-n", "g.fa", "--report"], "--report is for whole sequences"),
         (["--fill-check", "5", "--gap-bp", "40", "--out", "x.json"], "--gap-bp must be at most half a window (32)"),

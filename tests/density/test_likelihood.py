@@ -133,6 +133,7 @@ def test_text_has_exact_bits_too(run_of):
         (["--num-windows", "-1"], "--num-windows must be at least 0, got -1"),
         (["--num-windows", "1", "--track", "x.wig"], "--track must end in .bedgraph or .tsv"),
         (["--order", "none", "--bound", "1", "--num-windows", "1", "--track", "x.tsv"], "--track needs an --order"),
+        (["--genome", "same.tsv", "--out", "same.tsv"], "--out must not write over an input: same.tsv"),
         (["--num-windows", "1", "--out", "x.npy"], "--out must end in .tsv or .csv"),
         (["--genome", "no.fa"], "no.fa: no such file"),
     ],
