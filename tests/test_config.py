@@ -33,7 +33,7 @@ def test_a_partial_file_is_laid_over_the_preset(tmp_path):
     [
         ("mask:\n  lowest: 0.1\n", r"unknown key lowest @ \$.mask"),
         ("stepz: 3\n", "unknown key stepz"),
-        ("mask:\n  high: 1.3\n", r"--mask.high must be in \(0, 1\), got 1.3"),
+        ("mask:\n  high: 1.3\n", r"--mask.high must be in \[0, 1\], got 1.3"),
         ("mask:\n  law: zipf\n", "law"),
         ("steps: many\n", r"expected a whole number, got 'many' @ \$.steps"),
         ("steps: '12'\n", "expected a whole number, got '12'"),
