@@ -112,7 +112,7 @@ def test_bad_settings(fasta, tmp_path, capsys):
     assert "--laws must name at least one law" in refused()
     assert "--seeds must be one or more, all different, got 1 2 1" in refused("--laws", "fixed:0.3", "--seeds", *"121")
     assert "--seeds must be one or more" in refused("--laws", "fixed:0.3", "--seeds", "0")
-    assert "in (0, 1), got 1.0" in refused("--laws", "uniform:0.5,1")
+    assert "must be in [0, 1]" in refused("--laws", "uniform:0.5,1.5")
     assert "--mask: the masks are set by --laws" in refused("--laws", "fixed:0.3", "--mask.ratio", "0.4")
     assert "at least one step (256 tokens)" in refused("--laws", "fixed:0.3", "--budget-tokens", "100")
     assert "--workers must be at least 1" in refused("--laws", "fixed:0.3", "--workers", "0")
