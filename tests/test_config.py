@@ -194,7 +194,8 @@ def test_settings_with_an_effect_are_not_called_ignored():
     model = ModelConfig(global_every=3, objective="mae")
     config = PretrainConfig(mask=mask, model=model, optimizer=OptimizerConfig(schedule="wsd"))
     assert config.ignored().keys() == {
-        *("mask.ratio", "mask.ratios", "mask.pmi_length", "model.conv_kernel", "model.mlp_channels"),
+        *("mask.ratio", "mask.ratios", "mask.a", "mask.b", "mask.centre", "mask.sd", "mask.pmi_length"),
+        *("model.conv_kernel", "model.mlp_channels"),
         *("parallel", "reduce", "timeout_s"),
     }
 
