@@ -156,7 +156,10 @@ def test_a_tokenizer_file_excludes_k_mers():
         (lambda: PretrainConfig(attention="flash"), "--attention must be auto, flash_attn, varlen or sdpa, got flash"),
         (lambda: PretrainConfig(precision="fp16"), "--precision must be auto, fp32 or bf16, got fp16"),
         (lambda: PretrainConfig(parallel="tp"), "--parallel must be ddp or fsdp, got tp"),
-        (lambda: MaskConfig(placement="words"), "--mask.placement must be independent, spans, pmi or suffix, got words"),
+        (
+            lambda: MaskConfig(placement="words"),
+            "--mask.placement must be independent, spans, pmi or suffix, got words",
+        ),
         (lambda: ModelConfig(backbone="rnn"), "--model.backbone must be transformer, hybrid, cnn or mlp, got rnn"),
         (lambda: OptimizerConfig(schedule="step"), "--optimizer.schedule must be cosine, wsd or constant, got step"),
         (lambda: TextConfig(split="page"), "--data.split must be paragraph, line or file, got page"),
