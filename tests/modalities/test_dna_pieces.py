@@ -67,7 +67,7 @@ def test_sequences_of_any_length_are_embedded_by_windows_on_both_strands(tmp_pat
     for strand in (forward, forward[::-1].translate(str.maketrans("ACGT", "TGCA"))):
         for start in range(0, 644, 64) if strand is forward else range(644 - 64, -64, -64):
             ids = trained.modality.tokenizer.encode(encode(strand[max(start, 0) : start + 64].encode())[None])[0].ids
-            hidden = trained.model(torch.from_numpy(ids)[None])[0].numpy()
+            hidden = trained.model(torch.from_numpy(ids)[None])[0].detach().numpy()
             states.append(hidden[ids >= trained.modality.vocabulary.first_real])
     np.testing.assert_allclose(whole[0], np.concatenate(states).mean(0), atol=2e-6)
     monkeypatch.setattr("dnar2mae.modalities.dna.embedding._BLOCK_TOKENS", 100)
