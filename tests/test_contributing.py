@@ -107,7 +107,7 @@ def test_a_benchmark_suite(tree):
             lines = ["sequence,label", *(f"{row},{i % 2}" for i, row in enumerate(rows))]
             (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
     printed = walk(tree, "A benchmark suite")
-    assert printed.count("found") == 2
+    assert printed.count("present") == 2
     with (tree / "results/summary.csv").open(newline="") as handle:
         assert all(float(row["score"]) > 0.5 for row in csv.DictReader(handle))
 
