@@ -42,12 +42,13 @@ def run(argv: list[str]) -> int:
     command = parse(LikelihoodCommand, argv, prog="dnar2mae likelihood")
     from dnar2mae.density.likelihood import check_outputs, likelihood, write_likelihood
     from dnar2mae.inference import load
+    from dnar2mae.run.result import finite
 
     check_outputs(command.out, command.track, command.options)
     report = likelihood(load(command.model, device=command.device), command.options, progress=True)
     write_likelihood(report, command.out, command.track)
     if command.json:
-        print(json.dumps(report.totals, indent=1))
+        print(json.dumps(finite(report.totals), indent=1, allow_nan=False))
     else:
         print("\n".join([*report.lines(), f"Wrote {command.out}"]))
     return 0

@@ -110,12 +110,14 @@ def run(argv: list[str]) -> int:
 
 def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> list[str]:
     from dnar2mae.genome.store import open_genomes
+    from dnar2mae.storage.safe_files import refuse_inputs
     from dnar2mae.variants import Labels, score_vcf
 
     labels = None
     if command.evaluate:
         labels = Labels(field=command.evaluate, positive=command.positive, negative=command.negative)
     assert command.vcf is not None
+    refuse_inputs(command.out, (command.vcf, command.genome, command.assembly_report))
     (genome,) = open_genomes([command.genome], command.assembly_report)
     report = score_vcf(
         model,

@@ -77,7 +77,7 @@ def build_suite(
     """
     if out.exists() and not (overwrite and (out / CUSTOM_FILE).is_file()):
         raise ConfigError(f"--out {out} exists; --overwrite replaces a suite")
-    refuse_inputs(out, (genome_path, annotation_path))
+    refuse_inputs(out, (genome_path, annotation_path, config.assembly_report))
     (genome,) = open_genomes([genome_path], config.assembly_report)
     annotation = read_annotation(annotation_path, genome)
     regions = partition(genome, config)

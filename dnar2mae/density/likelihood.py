@@ -15,7 +15,7 @@ from dnar2mae.density.counts import training_bases, window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.options import LikelihoodOptions
 from dnar2mae.density.windows import ScoredWindows, held_out_windows, windows_of
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
 from dnar2mae.modalities.dna.modality import DnaModality
@@ -72,6 +72,8 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
     ------
     ConfigError
         If the model has no such head, or its tokens overlap.
+    SequenceError
+        If no base of the windows is known.
     """
     check_density(trained)
     if options.genome is None:
@@ -79,6 +81,8 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
     else:
         windows = windows_of(trained, options.genome, options.bed, options.num_windows)
     units = _units(trained, windows)
+    if not units.sum():
+        raise SequenceError(f"{options.genome or trained.source}: no known base in these windows; nothing to score")
     totals: dict[str, Any] = {
         "model": trained.source,
         "unit": trained.modality.unit,
@@ -221,6 +225,7 @@ def write_likelihood(found: Likelihood, out: Path, track: Path | None) -> None:
         found.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
     if track is not None and found.track is not None:
         is_graph = track.suffix == ".bedgraph"
-        rows = found.track.drop(columns="strand") if is_graph else found.track
+        # bedGraph has one value a base: where windows overlap, the mean
+        rows = found.track.groupby(["name", "start", "end"], as_index=False)["bits"].mean() if is_graph else found.track
         with output_file(track) as partial:
             rows.to_csv(partial, sep="\t", index=False, header=not is_graph, float_format="%.4f")

@@ -51,7 +51,8 @@ class GenerateOptions:
     mask: float = 1.0
     """--bed: share of a region's bases that are drawn anew, in (0, 1]; the others stay."""
     fill_n: Path | None = None
-    """Sequence file whose runs of N are filled; all of it is written."""
+    """Sequence file whose runs of N are filled, all of it written; letters that stand for several bases (R, Y) count as
+    N."""
     longest_bp: int = 10_000
     """--fill-n: longer runs of N stay."""
     steps: int = 64

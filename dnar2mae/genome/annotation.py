@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from dnar2mae.errors import SequenceError
@@ -172,7 +173,29 @@ def _place(lines: Iterable[AnnotationLine], genome: Genome) -> tuple[list[Annota
             span = f"{line.start}-{line.end} (0-based) of {length} bp"
             raise SequenceError(f"{line.where}: outside sequence {name}: {span}; is this its assembly?")
         placed.append(line._replace(name=name))
-    return placed, unplaced
+    return _over_origin(placed, {name for own in circular if (name := names[own])}, genome), unplaced
+
+
+def _over_origin(lines: list[AnnotationLine], circular: set[str], genome: Genome) -> list[AnnotationLine]:
+    """Count on beyond the end of a circular sequence for features in several lines that go over its origin.
+
+    These are the ones with a line that ends at the sequence's end and one that starts at its beginning. The widest gap
+    between their lines is where they begin and end.
+    """
+    features: dict[tuple[object, ...], list[int]] = {}
+    for number, line in enumerate(lines):
+        if line.name in circular and (of := line.parents if line.type in ("exon", "CDS") and line.parents else line.id):
+            features.setdefault((line.name, line.strand, line.type, of), []).append(number)
+    for (name, *_), numbers in features.items():
+        length = _length(genome, str(name))
+        parts = sorted((lines[number].start, lines[number].end, number) for number in numbers)
+        if len(parts) < 2 or parts[0][0] != 0 or parts[-1][1] != length:
+            continue
+        gaps = [after[0] - before[1] for before, after in pairwise(parts)]
+        for _, _, number in parts[: gaps.index(max(gaps)) + 1]:
+            line = lines[number]
+            lines[number] = line._replace(start=line.start + length, end=line.end + length)
+    return lines
 
 
 def _length(genome: Genome, name: str) -> int:

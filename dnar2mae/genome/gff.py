@@ -90,7 +90,9 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
                 # no sequence's name may begin with >: some programs leave the pragma before sequences out
                 if text.startswith(("##FASTA", ">")):
                     return
-                if text.strip() and text.split(maxsplit=1)[0] not in ("track", "browser"):
+                # a line of a browser, unless it has the columns of a sequence of that name
+                is_browsers = text.count("\t") < 7 and text.split(maxsplit=1)[:1] in (["track"], ["browser"])
+                if text.strip() and not is_browsers:
                     yield f"{path}:{number}", text
 
 

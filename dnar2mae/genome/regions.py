@@ -18,9 +18,9 @@ _RULE = "a region is NAME, NAME:START- or NAME:START-END, from 1 and with its en
 _SPAN = re.compile(r"(?P<name>.+):(?P<start>\d+)-(?P<end>\d*)")
 # the rest of a number with thousands separators, which samtools takes, too
 _THOUSANDS = re.compile(r"\d{3}(-\d*)?")
-_FORMATS = r"(?:fa|fna|fasta|ffn|gb|gbk|gbff|embl|2bit)(?:\.gz|\.bgz|\.zst)?"
+_FORMATS = r"(?:fa|fna|fas|fsa|fasta|ffn|gb|gbk|gbff|embl|2bit)(?:\.gz|\.bgz|\.zst)?"
 # an address has colons of its own: a region stands behind the name of a sequence file only
-_ADDRESS = re.compile(rf"(.*\.{_FORMATS}(?:#\w+=\w+)?):(.*)")
+_ADDRESS = re.compile(rf"(.*\.{_FORMATS}):(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,10 @@ def split_regions(path: str | Path) -> tuple[str, list[SequenceRegion]] | None:
     if ":" not in text:
         return None
     if is_remote(text):
-        found = _ADDRESS.fullmatch(text)
-        return (found[1], _parsed(text, found[2])) if found else None
+        address, mark, pin = text.partition("#")  # the checksum is of the file, wherever it stands
+        pin, between, region = pin.partition(":")
+        match = _ADDRESS.fullmatch(address + between + region)
+        return (match[1] + mark + pin, _parsed(text, match[2])) if match else None
     if Path(text).exists():
         return None
     for colon in reversed([match.start() for match in re.finditer(":", text)]):

@@ -71,9 +71,8 @@ def embed(
     """
     path, out = Path(path), Path(out)
     _check_output(out)
-    refuse_inputs(
-        (out, out.with_suffix(".tsv")) if out.suffix == ".npy" else out, (path, getattr(options, "genome", None))
-    )
+    beside = (getattr(options, name, None) for name in ("genome", "assembly_report"))
+    refuse_inputs((out, out.with_suffix(".tsv")) if out.suffix == ".npy" else out, (path, *beside))
     trained = model if isinstance(model, TrainedModel) else load(model, device=device)
     fitting = _fitting(options or EmbedOptions(), trained)
     source = trained.modality.read_with(path, fitting)

@@ -55,7 +55,7 @@ class RunResult:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, in which numbers that are not finite are null."""
-        write_whole(path, json.dumps(_finite(asdict(self)), indent=1, allow_nan=False))
+        write_whole(path, json.dumps(finite(asdict(self)), indent=1, allow_nan=False))
 
 
 def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]:
@@ -101,9 +101,10 @@ def advice(result: RunResult) -> str | None:
     return "Train longer, or on more data." if above else None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return nested values with None in place of numbers that are not finite, which JSON does not have."""
     if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
+        return {name: finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

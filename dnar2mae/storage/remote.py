@@ -178,11 +178,19 @@ def _downloaded(source: _RemoteFile, expected: str | None) -> Path:
 
 def _is_current(source: _RemoteFile, index: DownloadIndex) -> bool:
     try:
-        return source.state == index.state
+        is_same = source.state == index.state
     except DataError as error:
         warnings.warn(f"{error}; using the copy of {index.date}", stacklevel=7)
         source.state = index.state  # not to ask, and warn, again
         return True
+    if is_same and not source.state.keys() - {"size"}:
+        pin = f"#sha256={index.sha256}"
+        warnings.warn(
+            f"{source.url}: the server names no version; using the copy of {index.date}. Put {pin} behind the address "
+            "to pin it, or remove the copy to read it anew",
+            stacklevel=7,
+        )
+    return is_same
 
 
 def _download(source: _RemoteFile, expected: str | None, partial: Path, scratch: Path) -> DownloadIndex:

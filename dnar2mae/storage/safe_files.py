@@ -62,6 +62,14 @@ def output_file(out: Path) -> Iterator[Path]:
             yield partial
 
 
+def _file_of(given: str | Path) -> Path:
+    """Return the file that a path names, without the regions that may stand behind it."""
+    text = str(given)
+    while ":" in text and not Path(text).exists():
+        text = text.rpartition(":")[0]
+    return Path(text) if Path(text).exists() else Path(given)
+
+
 def refuse_inputs(outputs: Path | Iterable[Path], inputs: Iterable[str | Path | None], flag: str = "--out") -> None:
     """Refuse to write over what is read, by whatever path or link it is reached.
 
@@ -83,7 +91,7 @@ def refuse_inputs(outputs: Path | Iterable[Path], inputs: Iterable[str | Path | 
         for given in inputs:
             if given is None:
                 continue
-            path, target = Path(given).resolve(), output.resolve()
+            path, target = _file_of(given).resolve(), output.resolve()
             # hard links have a path of their own
             if path.is_relative_to(target) or (path.exists() and target.exists() and path.samefile(target)):
                 raise ConfigError(f"{flag} must not write over an input: {output} is {given} or holds it")

@@ -10,6 +10,7 @@ References
 """
 
 import re
+from numbers import Integral
 from os.path import commonprefix
 from typing import NamedTuple
 
@@ -98,6 +99,12 @@ def judge_strictly(genome: Genome, variant: Variant, longest_bp: int) -> Site:
     SequenceError
         If an allele can neither be scored nor is the reference itself.
     """
+    if not isinstance(variant, Variant) or not isinstance(variant.alts, tuple | list):
+        raise SequenceError(f"expected Variant(name, start, ref, alts) with a tuple of alleles, got {variant!r}")
+    if not all(isinstance(text, str) for text in (variant.name, variant.ref, *variant.alts)):
+        raise SequenceError(f"expected text as name and alleles, got {variant!r}")
+    if not isinstance(variant.start, Integral):
+        raise SequenceError(f"expected a whole number as start, got {variant!r}")
     site = judge(genome, variant, longest_bp)
     wrong = [(a, s) for a, s in zip(variant.alts, site.statuses, strict=True) if s not in (SCORED, ALT_IS_REF)]
     if not wrong:

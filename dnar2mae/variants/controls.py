@@ -144,7 +144,7 @@ def score_controls(
     started, out = time.monotonic(), Path(out)
     score, options = score or ScoreOptions(), options or ControlOptions()
     require(out.suffix == ".csv", "out", "a file whose name ends in .csv", out)
-    refuse_inputs((out, out.with_suffix(".json")), (genome, annotation, matrices))
+    refuse_inputs((out, out.with_suffix(".json")), (genome, annotation, matrices, options.assembly_report))
     if model.module.decoder is not None:
         raise RunError(f"{model.source}: scoring variants needs a model of --model.objective mlm, got mae")
     modality, number, is_of_run = _division(model, Path(genome))

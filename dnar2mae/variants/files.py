@@ -146,7 +146,15 @@ class VariantTable:
             raising(SequenceError, f"{self.path}: cannot be read as a table", *damage),
             open_maybe_gzip_text(self.path, newline="") as text,
         ):
-            yield csv.reader(_without_mark(text), delimiter=self.delimiter)
+            yield self._single(csv.reader(_without_mark(text), delimiter=self.delimiter, strict=True))
+
+    def _single(self, rows: Iterable[list[str]]) -> Iterator[list[str]]:
+        """Refuse a cell of several lines: its quote was never meant as one, and it would swallow the rows below."""
+        for row in rows:
+            if any("\n" in cell for cell in row):
+                first = next(cell for cell in row if "\n" in cell).splitlines()[0]
+                raise SequenceError(f"{self.path}: a cell goes over several lines, from a quote in {first[:60]!r} on")
+            yield row
 
 
 class _TableWriter:

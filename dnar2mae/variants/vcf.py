@@ -118,7 +118,7 @@ def score_vcf(
     """
     options, vcf, out = options or ScoreOptions(), local_path(vcf), Path(out)
     opened = genome if isinstance(genome, Genome) else Genome.open(genome)
-    refuse_inputs(out, (vcf, opened.path))
+    refuse_inputs(out, (vcf, opened.path, opened.report.path if opened.report else None))
     longest = longest_allele(model, options)
     is_table = without_compression(vcf.name).lower().endswith(SUFFIXES)
     variants: Variants = VariantTable(vcf) if is_table else VcfFile(vcf)

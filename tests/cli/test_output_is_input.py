@@ -50,6 +50,16 @@ def test_embed_and_the_table_beside_its_output(refused, tmp_path):
     assert RULE in refused(*bed, files=["r.bed", "g.parquet"])
 
 
+def test_a_region_of_a_file_is_that_file(refused):
+    fill = ["generate", "run", "--fill-n", "g.fa:chr2:1-5", "--out", "g.fa"]
+    assert f"{RULE}: g.fa is g.fa:chr2:1-5" in refused(*fill, files=["g.fa"])
+
+
+def test_an_assembly_report_is_an_input(refused):
+    command = ["score-variants", "run", "--genome", "g.fa", "--vcf", "in.vcf", "--assembly-report", "r.tsv"]
+    assert RULE in refused(*command, "--out", "r.tsv", files=["in.vcf", "r.tsv"])
+
+
 def test_tokenizer_train(refused):
     argv = ["tokenizer", "train", "a.txt", "b.txt", "--out", "b.txt", "--overwrite"]
     assert RULE in refused(*argv, files=["a.txt", "b.txt"])

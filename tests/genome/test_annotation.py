@@ -262,6 +262,7 @@ class TestFeatureTables:
 
 
 class TestCircularGff3:
+    PARTS = ((1, 40), (951, 1000))
     ROWS = (("gene", 951, 1040, "ID=g"), ("CDS", 951, 1040, "ID=c;Parent=g"))
 
     @pytest.mark.parametrize("strand", "+-")
@@ -275,6 +276,18 @@ class TestCircularGff3:
             assert transcript.phases == ((1, None) if strand == "+" else (None, 1))
             assert set(found.genic) == {("one", 950, 1000), ("one", 0, 40)}
             assert not found.unplaced
+
+    def test_lines_of_one_feature_go_on_beyond_the_origin(self, genome):
+        region = ("region", 1, LENGTH, "ID=r;Is_circular=true")
+        lines = [(kind, *span, of) for kind, of in (("gene", "ID=g"), ("CDS", "ID=c;Parent=g")) for span in self.PARTS]
+        (transcript,) = read(genome, gff(region, *lines)).transcripts
+        assert transcript.spans == transcript.coding == ((950, 1000), (0, 40))
+        (linear,) = read(genome, gff(*lines)).transcripts
+        assert linear.coding == ((0, 40), (950, 1000))
+
+    def test_a_contig_may_be_called_track(self, genome):
+        text = gff(("gene", 1, 90, "ID=g")) + gff(("gene", 1, 90, "ID=h")).replace("one\t", "track\t")
+        assert read(genome, text).unplaced == {"track": 1}
 
     def test_it_is_left_out_where_nothing_says_that_the_sequence_is_circular(self, genome):
         found = read(genome, gff(*self.ROWS, ("gene", 1, 90, "ID=h")))

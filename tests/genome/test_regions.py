@@ -169,7 +169,10 @@ def test_addresses_have_colons_of_their_own():
     assert split("https://host:80/a/b:c?d=e:f") is None
     file, (region,) = split("https:/host:80/g.fa.gz:chr1:5-9")
     assert (file, region.name, region.start, region.end) == ("https:/host:80/g.fa.gz", "chr1", 4, 9)
-    assert split(f"s3://b/g.2bit#sha256={'0' * 64}:1")[0] == f"s3://b/g.2bit#sha256={'0' * 64}"
+    for text in (f"s3://b/g.2bit#sha256={'0' * 64}:1", f"s3://b/g.2bit:1#sha256={'0' * 64}"):
+        file, (region,) = split(text)
+        assert (file, region.name) == (f"s3://b/g.2bit#sha256={'0' * 64}", "1")
+    assert split("https://host/g.fas:1")[0] == "https://host/g.fas"
 
 
 def test_a_region_is_a_genome_like_any_other(genome, tmp_path):

@@ -108,6 +108,13 @@ def test_another_version_on_the_server_is_downloaded(server):
     assert path.read_bytes() == CONTENT[::-1]
 
 
+def test_a_server_without_versions_is_named(server):
+    server.etag = None
+    local_path(address(server))
+    with pytest.warns(UserWarning, match=f"names no version; using the copy of .*#sha256={SHA256} behind"):
+        local_path(address(server))
+
+
 def test_one_that_changes_meanwhile_is_refused(server, monkeypatch):
     run = remote._Transfer.run
 

@@ -118,6 +118,8 @@ def test_bad_tables(model, fasta, tmp_path):
         "d.csv": ("chrom,pos,ref,alt\n", "no record in this file"),
         "e.csv": (None, "cannot be read as a table: No such file"),
         "f.tsv": ("", "expected a column chrom"),
+        "q.tsv": ('chrom\tpos\tref\talt\tx\none\t5\tA\tC\t"5 prime\none\t6\tA\tC\ty\n', "cannot be read as a table"),
+        "r.tsv": ('chrom\tpos\tref\talt\tx\none\t5\tA\tC\t"a\none\t6\tA\tC\ty"\n', "over several lines, from .* 'a'"),
     }
     for name, (content, match) in cases.items():
         if content is not None:

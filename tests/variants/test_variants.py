@@ -261,6 +261,9 @@ def test_what_cannot_be_scored_is_refused_by_name(single, genome):
     for match, (start, before, after) in wrong.items():
         with pytest.raises(SequenceError, match=match):
             score_variants(single, genome, [Variant("one", start, before, (after,))])
+    for odd in (Variant("one", 5, "A", "TG"), Variant("one", 5.0, "A", ("C",)), Variant("one", 5, None, ("C",))):
+        with pytest.raises(SequenceError, match="expected .*one.*5"):
+            score_variants(single, genome, [odd])
     with pytest.raises(SequenceError, match="no sequence 'nine'; it has one, two"):
         score_variants(single, genome, [Variant("nine", 19, ref, (other[0],))])
 
