@@ -233,8 +233,8 @@ def test_weights_that_are_not_finite_are_never_saved(config, tmp_path, monkeypat
 def test_a_bad_gradient_costs_its_step_and_nothing_else(config, tmp_path, monkeypatch, bad, spike):
     real = TrainingStep._loss
 
-    def disturbed(self, plan, part):
-        loss, *counts = real(self, plan, part)
+    def disturbed(self, step, plan, part):
+        loss, *counts = real(self, step, plan, part)
         return loss * (bad if plan == self.masker.plan(7) else 1.0), *counts
 
     monkeypatch.setattr(TrainingStep, "_loss", disturbed)
@@ -252,8 +252,8 @@ def test_a_bad_gradient_costs_its_step_and_nothing_else(config, tmp_path, monkey
 def test_a_run_with_a_step_that_was_left_out_ends_with_a_plot(config, tmp_path, monkeypatch, plots):
     real = TrainingStep._loss
 
-    def disturbed(self, plan, part):
-        loss, *counts = real(self, plan, part)
+    def disturbed(self, step, plan, part):
+        loss, *counts = real(self, step, plan, part)
         return loss * (math.nan if plan == self.masker.plan(7) else 1.0), *counts
 
     monkeypatch.setattr(TrainingStep, "_loss", disturbed)
