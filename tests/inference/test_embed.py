@@ -206,6 +206,13 @@ def test_bed_regions_and_strands(single, fasta, tmp_path):
     )
 
 
+def test_columns_of_a_table_stay_as_they_were_written(single, tmp_path):
+    (tmp_path / "t.csv").write_text("sequence,label,id,count\nACGT,NA,00123,1\nACGA,1.10,00124,2\n")
+    embed(single.trained, tmp_path / "t.csv", tmp_path / "x.npy", options=DnaEmbedOptions())
+    rows = [line.split("\t")[-3:] for line in (tmp_path / "x.tsv").read_text().splitlines()]
+    assert rows == [["label", "id", "count"], ["NA", "00123", "1"], ["1.10", "00124", "2"]]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_tables_keep_their_columns(single, texts, tmp_path):
     pd.DataFrame({"sequence": texts, "label": [0, 1, 0, 1, 1], "name": list("abcde")}).to_csv(tmp_path / "t.csv")

@@ -106,12 +106,12 @@ def _from_table(path: Path) -> Sequences:
     separator = "\t" if ".tsv" in file_name(path).lower() else ","
     with raising(SequenceError, f"{path}: cannot be read as a table", *READ_ERRORS, ValueError):
         with open_maybe_gzip(local_path(path)) as file:
-            table = pd.read_csv(file, sep=separator)
+            table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False).fillna("").apply(_numbers)
     if "sequence" not in table.columns:
         raise SequenceError(f"{path}: expected a column named sequence, got {', '.join(map(str, table.columns))}")
     if table.empty:
         raise SequenceError(f"{path}: no row in this table")
-    texts = tuple(table["sequence"].fillna("").astype(str))
+    texts = tuple(table["sequence"].astype(str))
     for row, text in enumerate(texts, 1):
         bad = np.flatnonzero(encode(text.encode("latin-1", "replace")) == 255)
         if bad.size:
@@ -120,3 +120,9 @@ def _from_table(path: Path) -> Sequences:
             )
     lengths = np.array([len(text) for text in texts], np.int64)
     return Sequences(table=table.drop(columns="sequence"), lengths=lengths, texts=texts)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """Return a column of text as numbers where these are written the same way: not 007, 1.10 or NA."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if (numbers.astype(str) == column).all() else column
