@@ -60,11 +60,11 @@ def inside(regions: Intervals, start: Int64[np.ndarray, " N"], length_bp: int) -
 def _by_sequence(genome: Genome, config: BuildConfig) -> dict[str, Intervals]:
     chosen = {}
     for name in ("dev", "test"):
-        found = {sequence: genome.find(sequence) for sequence in getattr(config, name)}
-        unknown = [sequence for sequence, own in found.items() if own is None]
+        own_names = {sequence: genome.find(sequence) for sequence in getattr(config, name)}
+        unknown = [sequence for sequence, own in own_names.items() if own is None]
         if unknown:
             raise ConfigError(f"--{name}: {genome.unknown(unknown[0])}")
-        chosen[name] = {genome.index[own] for own in found.values() if own is not None}
+        chosen[name] = {genome.index[own] for own in own_names.values() if own is not None}
     chosen["train"] = set(range(len(genome))) - chosen["dev"] - chosen["test"]
     if not chosen["train"]:
         raise ConfigError(f"--dev and --test name every sequence of {genome.path}; nothing is left to train on")

@@ -94,10 +94,10 @@ def probe_best(
 
     The setting has their name where there is a choice.
     """
-    found = {name: probe(item, labels, num_classes, settings, select) for name, item in candidates.items()}
-    name = max(found, key=lambda name: found[name].dev)
-    named = {"features": name} if len(found) > 1 else {}
-    return found[name]._replace(setting=named | found[name].setting)
+    fits = {name: probe(item, labels, num_classes, settings, select) for name, item in candidates.items()}
+    name = max(fits, key=lambda name: fits[name].dev)
+    named = {"features": name} if len(fits) > 1 else {}
+    return fits[name]._replace(setting=named | fits[name].setting)
 
 
 def probe_together(

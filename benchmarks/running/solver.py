@@ -85,10 +85,10 @@ def penalty_path(train: Any, labels: Int[np.ndarray, " N"], penalties: Sequence[
         options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": _SMALL_STEP}
         options |= {"maxcor": 20}
         start = (weights / objective.scale).ravel()
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-        weights = found.x.reshape(weights.shape) * objective.scale
-        converged = bool(found.jac @ found.jac <= _LEFT)  # rounding may end a search before its tolerance
-        yield Fit(c, objective.classes, back(weights[:-1]), weights[-1], converged, float(found.fun))
+        optimum = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+        weights = optimum.x.reshape(weights.shape) * objective.scale
+        converged = bool(optimum.jac @ optimum.jac <= _LEFT)  # rounding may end a search before its tolerance
+        yield Fit(c, objective.classes, back(weights[:-1]), weights[-1], converged, float(optimum.fun))
 
 
 def short_path(

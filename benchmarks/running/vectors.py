@@ -33,22 +33,22 @@ def network_vectors(
     seed
         Of random weights.
     """
-    found = _kept(_VECTORS, (data.digest, encoder.digest, encoder.kind, seed, options))
+    kept = _kept(_VECTORS, (data.digest, encoder.digest, encoder.kind, seed, options))
     flags = {name: True for name in ("both_strands", "allow_truncation") if getattr(options, name)}
     splits = (data.train, data.dev, data.test)
-    if set(wanted) - {VECTOR} - found.keys() and isinstance(encoder, LayerEmbedder):
+    if set(wanted) - {VECTOR} - kept.keys() and isinstance(encoder, LayerEmbedder):
         parts = [encoder.poolings(split.rows, **flags) for split in splits]
-        found |= {name: Features(*(part[name] for part in parts)) for name in parts[0]}
-    usable = [name for name in wanted if name == VECTOR or name in found] or [VECTOR]
-    if VECTOR in usable and VECTOR not in found:
-        found[VECTOR] = Features(*(encoder.embed(split.rows, **flags) for split in splits))
-    return {name: found[name] for name in usable}
+        kept |= {name: Features(*(part[name] for part in parts)) for name in parts[0]}
+    usable = [name for name in wanted if name == VECTOR or name in kept] or [VECTOR]
+    if VECTOR in usable and VECTOR not in kept:
+        kept[VECTOR] = Features(*(encoder.embed(split.rows, **flags) for split in splits))
+    return {name: kept[name] for name in usable}
 
 
 def raw_features(data: TaskData, *, both_strands: bool = False) -> dict[str, Features]:
     """Return the raw features of a task by name; averaged with those of the other strand if asked for."""
-    found = _kept(_RAW, (data.digest, both_strands))
-    if not found:
+    kept = _kept(_RAW, (data.digest, both_strands))
+    if not kept:
         reader, splits = labelled_data(data.task.modality), (data.train, data.dev, data.test)
         rows = [row for split in splits for row in split.rows]
         features: Mapping[str, Any] = reader.raw(data.task, data.folder, rows)
@@ -56,11 +56,11 @@ def raw_features(data: TaskData, *, both_strands: bool = False) -> dict[str, Fea
             back = reader.raw(data.task, data.folder, [reader.reverse(row) for row in rows])
             features = {name: (features[name] + back[name]) / 2 for name in features}
         ends = np.cumsum([len(split) for split in splits])
-        found |= {
+        kept |= {
             name: Features(*(item[end - len(split) : end] for end, split in zip(ends, splits, strict=True)))
             for name, item in features.items()
         }
-    return found
+    return kept
 
 
 def raw_names(data: TaskData) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.inference import TrainedModel, load
 from dnar2mae.masking import Masker, MaskPlan, plans_of_bound
 from dnar2mae.training.bound import bound_of, sample_bounds, weights_of_bound
-from dnar2mae.training.validation import masked_tokens
+from dnar2mae.training.validation import masked_sums
 
 RESULTS = Path(__file__).parents[1] / "results" / "density.csv"
 _BATCH = 8
@@ -78,7 +78,7 @@ def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str,
     ids = evenly_spaced(len(source), windows)
 
     def value(plans: list[MaskPlan]) -> float:
-        sums = np.stack([masked_tokens(trained.model, source, part, ids) for part in plans])
+        sums = np.stack([masked_sums(trained.model, source, part, ids) for part in plans])
         return bound_of(sums, trained.modality.unit_size).value
 
     def drawn(seed: int) -> list[MaskPlan]:
@@ -96,7 +96,7 @@ def cost(trained: TrainedModel, windows: int) -> dict[str, float]:
     """Return the CPU seconds of a bound of 8 masks a window, and of 8 bare forward passes over the same windows."""
     source, plan = trained.modality.validation, evaluation_plan(trained.modality.vocabulary)
     ids = evenly_spaced(len(source), windows)
-    measure = partial(masked_tokens, trained.model)
+    measure = partial(masked_sums, trained.model)
     start = time.process_time()
     sample_bounds(measure, source, plan, ids, 4)
     middle = time.process_time()

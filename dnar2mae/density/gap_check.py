@@ -78,7 +78,7 @@ def check_gaps(
     filled["two-sided counts"] = _inwards(TwoSidedCounts(bases), true, gap)
     common = np.bincount(bases[bases < UNKNOWN], minlength=UNKNOWN).argmax()
     filled["the most frequent base"] = np.full((len(true), gap_bp), common, np.uint8)
-    shares = {name: (found == true[:, gap]).mean(1) for name, found in filled.items()}
+    shares = {name: (bases == true[:, gap]).mean(1) for name, bases in filled.items()}
     return {
         "gaps": len(true),
         "gap_bp": gap_bp,

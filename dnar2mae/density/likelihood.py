@@ -25,7 +25,7 @@ from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
 from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
-from dnar2mae.training.validation import masked_tokens
+from dnar2mae.training.validation import masked_sums
 
 _BOUND_AT_ONCE = 64  # windows
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
@@ -94,7 +94,7 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
     if options.order != "none":
         bits = _exact(trained, windows, options, progress)
         sums = np.array([np.nansum(part) for part in bits])
-        table = table.assign(bits=sums, bits_per_unit=sums / units)
+        table = table.assign(bits=sums, bits_per_unit=sums / np.where(units > 0, units, np.nan))
         what = f"exact, {options.order}"
         totals["exact"] = {"what": what, "bits": sums.sum(), "order": options.order, **_estimate(sums, units)}
         track = _track(trained, windows, bits)
@@ -161,7 +161,7 @@ def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: 
     with progress_bar("bound: windows", len(ids), show=progress) as bar:
         sums = []
         for part in parts:
-            sums.append(sample_bounds(partial(masked_tokens, trained.model), windows.source, plan, part, pairs))
+            sums.append(sample_bounds(partial(masked_sums, trained.model), windows.source, plan, part, pairs))
             bar.advance(len(part))
     value, error = bound_of(np.concatenate(sums, axis=2), trained.modality.unit_size)
     what = f"bound, {2 * pairs} masks a window"
@@ -211,7 +211,7 @@ def check_outputs(out: Path, track: Path | None, options: LikelihoodOptions) -> 
     refuse_inputs(track, (options.genome, options.bed, out), "--track")
 
 
-def write_likelihood(found: Likelihood, out: Path, track: Path | None) -> None:
+def write_likelihood(scores: Likelihood, out: Path, track: Path | None) -> None:
     """Write the table of windows and the track of bases.
 
     Raises
@@ -219,13 +219,13 @@ def write_likelihood(found: Likelihood, out: Path, track: Path | None) -> None:
     ConfigError
         If there is nothing to track, or a file cannot be written.
     """
-    if track is not None and found.track is None:
+    if track is not None and scores.track is None:
         raise ConfigError("--track needs a model of DNA by single bases or k-mers")
     with output_file(out) as partial:
-        found.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
-    if track is not None and found.track is not None:
-        is_graph = track.suffix == ".bedgraph"
-        # bedGraph has one value a base: where windows overlap, the mean
-        rows = found.track.groupby(["name", "start", "end"], as_index=False)["bits"].mean() if is_graph else found.track
+        scores.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
+    if track is not None and scores.track is not None:
+        is_graph, rows = track.suffix == ".bedgraph", scores.track
+        if is_graph:  # it has one value a base: where windows overlap, the mean
+            rows = rows.groupby(["name", "start", "end"], as_index=False)["bits"].mean()
         with output_file(track) as partial:
             rows.to_csv(partial, sep="\t", index=False, header=not is_graph, float_format="%.4f")

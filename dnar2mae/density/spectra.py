@@ -76,13 +76,13 @@ def distinct_words(bases: UInt8[np.ndarray, " F"]) -> UInt64[np.ndarray, " W"]:
 def copied_share(codes: Codes, words: UInt64[np.ndarray, " W"]) -> float:
     """Return the share of the 32-mers of sequences that are among sorted words."""
     numbers, known = kmers(codes, COPIED_BP)
-    found = numbers[known]
-    at = np.searchsorted(words, found).clip(max=max(len(words) - 1, 0))
-    return float((words[at] == found).mean()) if len(found) and len(words) else 0.0
+    drawn = numbers[known]
+    at = np.searchsorted(words, drawn).clip(max=max(len(words) - 1, 0))
+    return float((words[at] == drawn).mean()) if len(drawn) and len(words) else 0.0
 
 
 def distinct_share(codes: Codes) -> float:
     """Return the share of different ones among the 32-mers of sequences: 1 where none repeats."""
     numbers, known = kmers(codes, COPIED_BP)
-    found = numbers[known]
-    return len(np.unique(found)) / len(found) if len(found) else 1.0
+    drawn = numbers[known]
+    return len(np.unique(drawn)) / len(drawn) if len(drawn) else 1.0

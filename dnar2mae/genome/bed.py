@@ -113,14 +113,14 @@ def read_bed(path: str | Path, genomes: Sequence[Genome]) -> tuple[Intervals, ..
     """Read a BED file onto genomes.
 
     Columns after the third are not used. A sequence that the file calls by another usual name (``1`` for ``chr1``,
-    ``MT`` for ``chrM``) is found; see :meth:`dnar2mae.genome.store.Genome.find`.
+    ``MT`` for ``chrM``) is known; see :meth:`dnar2mae.genome.store.Genome.find`.
 
     Parameters
     ----------
     path
         BED file: name, start, end; 0-based half-open.
     genomes
-        Where the names are looked up. A name found in several of them must be written ``genome:name``.
+        Where the names are looked up. A name that several of them have must be written ``genome:name``.
 
     Returns
     -------

@@ -89,7 +89,7 @@ class AssemblyReport:
 def other_names(name: str, report: AssemblyReport | None) -> tuple[str, ...]:
     """Return every name under which a sequence may be known, its own first."""
     usual = aliases(name)
-    listed = [found for alias in usual for found in (report.names(alias) if report else ())]
+    listed = [other for alias in usual for other in (report.names(alias) if report else ())]
     return tuple(dict.fromkeys(itertools.chain(usual, listed, *map(aliases, listed))))
 
 

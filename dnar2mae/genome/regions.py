@@ -13,6 +13,7 @@ from dnar2mae.genome.names import aliases, unknown_name
 from dnar2mae.genome.readers import Piece, SequenceFile
 from dnar2mae.genome.twobit import TwoBitFile
 from dnar2mae.storage.remote import is_remote, local_path
+from dnar2mae.storage.safe_files import split_at_file
 
 _RULE = "a region is NAME, NAME:START- or NAME:START-END, from 1 and with its end (several with commas between)"
 _SPAN = re.compile(r"(?P<name>.+):(?P<start>\d+)-(?P<end>\d*)")
@@ -85,12 +86,8 @@ def split_regions(path: str | Path) -> tuple[str, list[SequenceRegion]] | None:
         pin, between, region = pin.partition(":")
         match = _ADDRESS.fullmatch(address + between + region)
         return (match[1] + mark + pin, _parsed(text, match[2])) if match else None
-    if Path(text).exists():
-        return None
-    for colon in reversed([match.start() for match in re.finditer(":", text)]):
-        if Path(text[:colon]).is_file():
-            return text[:colon], _parsed(text, text[colon + 1 :])
-    return None
+    file, written = split_at_file(text)
+    return None if written is None else (file, _parsed(text, written))
 
 
 def _parsed(path: str, text: str) -> list[SequenceRegion]:

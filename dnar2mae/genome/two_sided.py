@@ -9,7 +9,7 @@ from dnar2mae.genome.masked_bases import MaskedBases
 
 MAX_REACH = GAP_BP
 _LETTERS = UNKNOWN + 1
-# found by trial: with fewer, 5 + 5 was worse than 4 + 4 on E. coli (8) and yeast (21)
+# by trial: with fewer, 5 + 5 was worse than 4 + 4 on E. coli (8) and yeast (21)
 _BASES_PER_CONTEXT = 32
 _CHUNK_BP = 1 << 18
 

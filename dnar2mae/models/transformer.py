@@ -25,7 +25,7 @@ from dnar2mae.models.partial import PartialLayer
 NORM_EPS = 1e-5
 _GRID_THETA = 100.0  # far below a sequence's, since a grid has few rows and columns
 _OFFSETS = 8  # tokens to either side that heads look at in the beginning
-_CONSTANT, _PULL = 0.08, 0.4  # found by trial: the constant in the embeddings, and the weights that read it
+_CONSTANT, _PULL = 0.08, 0.4  # by trial: the constant in the embeddings, and the weights that read it
 
 
 def layer_norm(width: int) -> nn.LayerNorm:

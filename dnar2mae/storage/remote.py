@@ -74,7 +74,7 @@ def local_path(path: str | Path) -> Path:
     Warns
     -----
     UserWarning
-        The server cannot be reached, and the copy of an earlier download is used.
+        The server cannot be reached or names no version, and the copy of an earlier download is used.
     """
     address = _ADDRESS.match(str(path))
     if address is None:

@@ -1,7 +1,7 @@
 """Files to rely on: written whole or not at all, checked against damage, and of this user.
 
 ``SHA256SUMS`` in a folder has the format of coreutils: ``sha256sum --check SHA256SUMS`` does the same there as
-:func:`find_damage`. A damaged ``SHA256SUMS`` matches no file, so it is found too.
+:func:`find_damage`. A damaged ``SHA256SUMS`` matches no file, so it shows too.
 """
 
 import hashlib
@@ -62,12 +62,17 @@ def output_file(out: Path) -> Iterator[Path]:
             yield partial
 
 
-def _file_of(given: str | Path) -> Path:
-    """Return the file that a path names, without the regions that may stand behind it."""
-    text = str(given)
-    while ":" in text and not Path(text).exists():
-        text = text.rpartition(":")[0]
-    return Path(text) if Path(text).exists() else Path(given)
+def split_at_file(path: str | Path) -> tuple[str, str | None]:
+    """Divide ``FILE:REST``, as regions of a file are written; the rest is None where the whole text names the file.
+
+    A file whose name has a colon is a file: the longest part of the text that is one counts.
+    """
+    text = str(path)
+    colons = [] if Path(text).exists() else [at for at, letter in enumerate(text) if letter == ":"]
+    for colon in reversed(colons):
+        if Path(text[:colon]).is_file():
+            return text[:colon], text[colon + 1 :]
+    return text, None
 
 
 def refuse_inputs(outputs: Path | Iterable[Path], inputs: Iterable[str | Path | None], flag: str = "--out") -> None:
@@ -91,7 +96,7 @@ def refuse_inputs(outputs: Path | Iterable[Path], inputs: Iterable[str | Path | 
         for given in inputs:
             if given is None:
                 continue
-            path, target = _file_of(given).resolve(), output.resolve()
+            path, target = Path(split_at_file(given)[0]).resolve(), output.resolve()
             # hard links have a path of their own
             if path.is_relative_to(target) or (path.exists() and target.exists() and path.samefile(target)):
                 raise ConfigError(f"{flag} must not write over an input: {output} is {given} or holds it")

@@ -46,7 +46,7 @@ Aspects = float | Sequence[float] | Float[np.ndarray, " G"]
 
 
 class ConvergenceError(Dnar2maeError, ArithmeticError):
-    """A fixed point was not found."""
+    """No fixed point: the iteration did not converge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,7 @@ def risk_equivalent(task: Task, laws: Sequence[MaskLaw], aspects: Aspects, maski
         If an aspect ratio is not positive, a law can mask every feature, or ratio 0 meets a singular
         covariance.
     ConvergenceError
-        If a fixed point was not found.
+        If the iteration for a fixed point does not converge.
 
     Notes
     -----

@@ -38,7 +38,7 @@ PASSES = 2 * PAIRS + len(FAR_CURVE)
 _FAR = FAR_CURVE[-1]  # a law that ends below it leaves part of the area untrained
 
 Measure = Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Float64[np.ndarray, "5 S"]]
-"""The model's :func:`dnar2mae.training.validation.masked_tokens`."""
+"""The model's :func:`dnar2mae.training.validation.masked_sums`."""
 
 
 def why_no_bound(head: Head, mask: MaskConfig) -> str | None:
@@ -65,7 +65,7 @@ def bound_of(sums: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) -> Esti
     Parameters
     ----------
     sums
-        Rows of :func:`dnar2mae.training.validation.masked_tokens`, for each plan.
+        Rows of :func:`dnar2mae.training.validation.masked_sums`, for each plan.
     unit_size
         See :class:`dnar2mae.modalities.contract.Modality`.
 

@@ -42,10 +42,10 @@ def extra_report() -> Rows:
     rows = []
     for extra, (package, purpose) in _EXTRAS.items():
         try:
-            found = version(package)
+            state = version(package)
         except PackageNotFoundError:
-            found = f"not installed: pip install 'dnar2mae[{extra}]'"
-        rows.append((f"{extra} ({package})", f"{purpose}; {found}"))
+            state = f"not installed: pip install 'dnar2mae[{extra}]'"
+        rows.append((f"{extra} ({package})", f"{purpose}; {state}"))
     return rows
 
 

@@ -41,7 +41,7 @@ from dnar2mae.training.optimizer import last_stable_step
 from dnar2mae.training.start import InitialWeights
 from dnar2mae.training.step import TrainingStep
 from dnar2mae.training.stopping import StopRequested, StopRequests
-from dnar2mae.training.validation import CURVE, masked_sums, masked_tokens
+from dnar2mae.training.validation import CURVE, masked_sums
 
 STABLE = "stable"
 """Checkpoint of the last step that is the same in a longer run, from which a finished run is lengthened."""
@@ -255,7 +255,7 @@ class Trainer:
         ids = evenly_spaced(len(source), num_samples)
         sums = masked_sums(self.model, source, plan, ids, autocast=self.autocast, ranks=self.ranks, check=check)
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
-            loss, units = sums.sum(axis=1)
+            loss, units = sums[:2].sum(axis=1)
             return float(loss / units) / self.modality.unit_size
 
     def _validate(self, monitor: Monitor, stop: StopRequests) -> None:
@@ -319,7 +319,7 @@ class Trainer:
         def measure(
             source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]
         ) -> Float64[np.ndarray, "5 S"]:
-            sums = masked_tokens(
+            sums = masked_sums(
                 self.model, source, plan, sample_ids, autocast=self.autocast, ranks=self.ranks, check=stop.check
             )
             monitor.advance()
@@ -355,7 +355,7 @@ def final_validation(
     sample_ids
         The held-out samples to use.
     measure
-        The model's :func:`dnar2mae.training.validation.masked_tokens`.
+        The model's :func:`dnar2mae.training.validation.masked_sums`.
 
     Returns
     -------

@@ -20,6 +20,7 @@ CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
 _BATCH_TOKENS = 8192  # encoded at once
 
 
+@torch.no_grad()
 def masked_sums(
     model: MaskedModel,
     source: FiniteSource,
@@ -29,8 +30,8 @@ def masked_sums(
     autocast: torch.dtype | None = None,
     ranks: Ranks = ALONE,
     check: Callable[[], object] = lambda: None,
-) -> Float64[np.ndarray, "2 S"]:
-    """Return the summed losses of each sample's predicted tokens, and the units that these stand for.
+) -> Float64[np.ndarray, "5 S"]:
+    """Return sums over each sample's tokens: losses of the predicted ones, their units, both numbers.
 
     Parameters
     ----------
@@ -52,23 +53,9 @@ def masked_sums(
     Returns
     -------
     array
-        Losses and units (the tokens' ``Batch.units``, else one each), the same on all ranks.
+        Losses of the predicted tokens and the units that these stand for (``Batch.units``, else one each); the numbers
+        of predicted and of maskable tokens; the units of the maskable ones. The same on all ranks.
     """
-    return masked_tokens(model, source, plan, sample_ids, autocast=autocast, ranks=ranks, check=check)[:2]
-
-
-@torch.no_grad()
-def masked_tokens(
-    model: MaskedModel,
-    source: FiniteSource,
-    plan: MaskPlan,
-    sample_ids: Int[np.ndarray, " S"],
-    *,
-    autocast: torch.dtype | None = None,
-    ranks: Ranks = ALONE,
-    check: Callable[[], object] = lambda: None,
-) -> Float64[np.ndarray, "5 S"]:
-    """Return the two rows of :func:`masked_sums`, the predicted and the maskable tokens, and the units of the last."""
     device = next(model.parameters()).device
     sums = torch.zeros(5, len(sample_ids), dtype=torch.float64, device=device)
     at = ranks.rank * _share(sample_ids, ranks)

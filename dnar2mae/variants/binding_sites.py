@@ -59,11 +59,11 @@ class BindingSites:
             and line.end <= genome.lengths[genome.index[line.name]]  # none over an origin
         ]
         if not self._sites:
-            wanted, found = (
+            wanted, present = (
                 ", ".join(list(names)[:3]) for names in (motifs.matrices, {line.label: 0 for line in lines})
             )
             rule = f"a site has a matrix's name ({wanted}), its length and a strand"
-            raise SequenceError(f"{annotation}: no site of a matrix: {rule}; got names {found or 'none'}")
+            raise SequenceError(f"{annotation}: no site of a matrix: {rule}; got names {present or 'none'}")
         self._near = np.zeros(genome.total_bp, bool)
         for start, _, matrix in self._sites:
             self._near[max(start - CLEARANCE_BP, 0) : start + len(matrix) + CLEARANCE_BP] = True

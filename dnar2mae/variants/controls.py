@@ -203,8 +203,8 @@ def _annotated(
     if matrices:
         sites = BindingSites(genome, annotation, read_motifs(matrices), region)
         return sites, sites.format
-    found = read_annotation(annotation, genome)
-    return AnnotatedBases(genome, found.transcripts, region), found.format
+    read = read_annotation(annotation, genome)
+    return AnnotatedBases(genome, read.transcripts, region), read.format
 
 
 def _nothing_drawn(annotation: str | Path, bases: AnnotatedBases | BindingSites, options: ControlOptions) -> str:

@@ -237,8 +237,8 @@ class VcfFile:
 
     def label(self, record: Record, name: str, allele: int) -> str | None:
         """Return the value of an INFO field, the allele's own for Number=A; a flag is 1 where it is set and 0 else."""
-        found = dict(item.partition("=")[::2] for item in record.columns[7].split(";"))
-        number, value = self._number(name), found.get(name)
+        fields = dict(item.partition("=")[::2] for item in record.columns[7].split(";"))
+        number, value = self._number(name), fields.get(name)
         if number == "0":
             return str(int(value is not None))
         if number == "A" and value is not None:

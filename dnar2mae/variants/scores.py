@@ -102,13 +102,13 @@ def score_variants(
     options = options or ScoreOptions()
     sites = [judge_strictly(genome, v, longest_allele(model, options)) for v in variants]
     scored = score_alleles(model, genome, [site.alleles for site in sites], options)
-    found = [spread(site, scores) for site, scores in zip(sites, scored, strict=True)]
-    for site, (ratio, distance) in zip(sites, found, strict=True):
+    spreads = [spread(site, scores) for site, scores in zip(sites, scored, strict=True)]
+    for site, (ratio, distance) in zip(sites, spreads, strict=True):
         same = np.array([status == ALT_IS_REF for status in site.statuses], bool)
         ratio[same] = 0
         if options.distance:
             distance[same] = 0
-    return found
+    return spreads
 
 
 def score_alleles(

@@ -133,17 +133,12 @@ def score_vcf(
         variants.writer(out, distance=options.distance, source=model.source) as writer,
         progress_bar("scoring variants", total, at_once=True) as bar,
     ):
-        for block in _blocks(variants.records()):
-            sites = [_judge(record, opened, longest) for record in block]
-            scored = score_alleles(model, opened, [site.alleles for site in sites], options)
-            for record, site, own in zip(block, sites, scored, strict=True):
-                scores = spread(site, own)
-                statuses = _with_no_context(site.statuses, scores)
-                writer.write(record, scores, statuses)
-                alleles.update(statuses or ["no_alt"])
-                if labels:
-                    _collect(groups, labels, variants, record, scores.ratio)
-            bar.advance(len(block))
+        for record, scores, statuses in _scored(model, opened, variants.records(), options):
+            writer.write(record, scores, statuses)
+            alleles.update(statuses or ["no_alt"])
+            if labels:
+                _collect(groups, labels, variants, record, scores.ratio)
+            bar.advance()
     return VcfReport(
         records=total,
         mismatches=mismatches,
@@ -152,6 +147,19 @@ def score_vcf(
         metrics=_metrics(groups, labels) if labels else {},
         groups=(len(groups[True]), len(groups[False])),
     )
+
+
+def _scored(
+    model: Model, genome: Genome, records: Iterator[Record], options: ScoreOptions
+) -> Iterator[tuple[Record, Scores, list[str]]]:
+    """Yield records in order, with the scores and the status of each of their alternative alleles."""
+    longest = longest_allele(model, options)
+    for block in _blocks(records):
+        sites = [_judge(record, genome, longest) for record in block]
+        scored = score_alleles(model, genome, [site.alleles for site in sites], options)
+        for record, site, own in zip(block, sites, scored, strict=True):
+            scores = spread(site, own)
+            yield record, scores, _with_no_context(site.statuses, scores)
 
 
 def _survey(

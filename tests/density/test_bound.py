@@ -12,7 +12,7 @@ from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import Masker, corrupt, draw_ratio, plans_of_bound
 from dnar2mae.models.head import TokenHead, ValueHead
 from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
-from dnar2mae.training.validation import masked_tokens
+from dnar2mae.training.validation import masked_sums
 from tests.density.oracle import (
     START,
     VOCABULARY,
@@ -32,7 +32,7 @@ def bound(predict, bases, pairs=4):
     model, source = Oracle(predict), Bases(bases)
 
     def measure(source, plan, ids):
-        return masked_tokens(model, source, plan, ids)
+        return masked_sums(model, source, plan, ids)
 
     return bound_of(sample_bounds(measure, source, PLAN, np.arange(len(bases)), pairs), math.log(2))
 

@@ -224,7 +224,7 @@ def test_the_yardstick_is_the_loss_of_a_model_that_predicts_it(tmp_path, normali
 
     model.head.loss = flat
     ids = evenly_spaced(len(modality.validation), 400)
-    loss, units = masked_sums(model, modality.validation, fixed_masks(modality._plan()), ids).sum(1)
+    loss, units, *_ = masked_sums(model, modality.validation, fixed_masks(modality._plan()), ids).sum(1)
     assert yardstick["patch mean"] == pytest.approx(loss / units, rel=1e-5)
     batch = modality.validation.batch(np.arange(len(modality.validation)))
     hidden = hidden_patches(fixed_masks(modality._plan()), batch)

@@ -14,13 +14,13 @@ _END_TO_END = (*_STEP, *code.TRANSFORMER, "benchmarks/speed/end_to_end.py")
 
 def _kernels(rows: list[Row]) -> str:
     """Show the forward pass, and times as long as others take, at one shape; "owed" where a row is missing."""
-    found = {(row["op"], row["vocabulary"], row["backend"], row["mode"]): row for row in rows}
+    by_place = {(row["op"], row["vocabulary"], row["backend"], row["mode"]): row for row in rows}
     table = []
     for op, vocabulary in sorted({(row["op"], row["vocabulary"]) for row in rows}):
-        ours = found.get((op, vocabulary, "triton", "forward"))
+        ours = by_place.get((op, vocabulary, "triton", "forward"))
         compared = (("eager", "forward"), ("compiled", "forward"), ("eager", "forward+backward"))
         times = [
-            _times(found.get((op, vocabulary, "triton", mode)), found.get((op, vocabulary, rival, mode)))
+            _times(by_place.get((op, vocabulary, "triton", mode)), by_place.get((op, vocabulary, rival, mode)))
             for rival, mode in compared
         ]
         share = f"{ours['gb_per_s'] / ours['copy_gb_per_s']:.0%}" if ours else "owed"

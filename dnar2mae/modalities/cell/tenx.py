@@ -37,13 +37,13 @@ class TenxH5File(Hdf5File):
         super().__init__(path, memory_mb)
         column = _column_10x(gene_names)
         # Cell Ranger 2 names the group by the genome; CellBender writes other groups beside it
-        found = [key for key, group in self.handle.items() if hasattr(group, "keys") and set(group) >= _MATRIX_10X]
-        if len(found) != 1:
+        groups = [key for key, group in self.handle.items() if hasattr(group, "keys") and set(group) >= _MATRIX_10X]
+        if len(groups) != 1:
             raise DataError(
                 f"{path}: expected one matrix of 10x, a group with {', '.join(sorted(_MATRIX_10X))}; "
-                + (f"got {', '.join(found)}: save one of them by itself" if found else "this is no 10x file")
+                + (f"got {', '.join(groups)}: save one of them by itself" if groups else "this is no 10x file")
             )
-        self.key = found[0]
+        self.key = groups[0]
         group = self.handle[self.key]
         features = group.get("features")
         names = group[{"name": "gene_names", "id": "genes"}[column]] if features is None else features[column]
