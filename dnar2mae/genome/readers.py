@@ -108,13 +108,14 @@ class SequenceFile:
     def _detect(self) -> str:
         with self._stream_errors():
             head = b""
-            mark = BOM_UTF8 if (chunk := self._stream.read(4096)).startswith(BOM_UTF8) else b""
+            first = chunk = self._stream.read(4096)
+            mark = BOM_UTF8 if first.startswith(BOM_UTF8) else b""
             chunk = chunk.removeprefix(mark)
             while chunk and not (head := chunk.lstrip()):
                 chunk = self._stream.read(4096)
         if not head:
             raise SequenceError(f"{self.path}: the file is empty; give a FASTA or GenBank file")
-        if is_twobit(head):
+        if is_twobit(first):  # not behind white space, which only text may begin with
             if self.is_compressed:
                 raise SequenceError(f"{self.path}: a .2bit file within {self._compression}: unpack it first")
             return "twobit"

@@ -59,6 +59,9 @@ def test_damage_is_one_line(tmp_path):
     path.write_bytes(whole.replace(run, (1003).to_bytes(4, "little"), 1))
     with pytest.raises(SequenceError, match="g.2bit: damaged: a run of chr1 goes beyond its 1003 bp"):
         Genome.open(path)
+    path.write_bytes(b"\n" + whole)
+    with pytest.raises(SequenceError, match="g.2bit: not a sequence file"):
+        Genome.open(path)
     path.write_bytes(gzip.compress(whole))
     with pytest.raises(SequenceError, match="g.2bit: a .2bit file within gzip: unpack it first"):
         Genome.open(path)
