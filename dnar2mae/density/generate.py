@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
 from dnar2mae.density.likelihood import check_density
 from dnar2mae.density.options import GenerateOptions
+from dnar2mae.density.windows import dna_of
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import complement, decode, encode
 from dnar2mae.genome.store import Genome
@@ -81,7 +82,7 @@ def _new(trained: TrainedModel, options: GenerateOptions, progress: bool) -> Ite
     """Draw whole sequences, after the prompt if there is one."""
     modality, vocabulary = trained.modality, trained.modality.vocabulary
     length = options.length_bp // vocabulary.bases_per_token
-    prompt = modality.tokens_of(options.prompt or "")[:]
+    prompt = modality.tokens_of(options.prompt or "")
     if length < 1 or len(prompt) > length:
         raise ConfigError(
             f"--length-bp must be at least a token ({vocabulary.bases_per_token}) and the --prompt "
@@ -136,9 +137,7 @@ def _filled_genome(trained: TrainedModel, options: GenerateOptions, genome: Geno
 
 def single_bases(trained: TrainedModel, flag: str) -> DnaModality:
     """Return the modality of a model of single bases; raise a ``ConfigError`` that names the flag for any other."""
-    modality = trained.modality
-    if not isinstance(modality, DnaModality):
-        raise ConfigError(f"{flag} needs a model of DNA, got one of --modality {trained.config.modality}")
+    modality = dna_of(trained, flag)
     if not isinstance(modality.tokenizer, KmerTokenizer) or modality.tokenizer.k > 1:
         raise ConfigError(f"{trained.source}: {flag} needs a run on single bases (--tokenizer.k 1)")
     return modality

@@ -226,6 +226,6 @@ def write_likelihood(scores: Likelihood, out: Path, track: Path | None) -> None:
     if track is not None and scores.track is not None:
         is_graph, rows = track.suffix == ".bedgraph", scores.track
         if is_graph:  # it has one value a base: where windows overlap, the mean
-            rows = rows.groupby(["name", "start", "end"], as_index=False)["bits"].mean()
+            rows = rows.groupby(["name", "start", "end"], as_index=False)[["bits"]].mean()
         with output_file(track) as partial:
             rows.to_csv(partial, sep="\t", index=False, header=not is_graph, float_format="%.4f")

@@ -21,12 +21,11 @@ from dnar2mae.density.spectra import (
     longest_open_frames,
     spectrum,
 )
-from dnar2mae.density.windows import held_out_windows
+from dnar2mae.density.windows import dna_of, held_out_windows
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import encode
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
-from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.storage.safe_files import write_whole
 
@@ -53,10 +52,9 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
     ConfigError
         If the model is not one of DNA, or sequences differ in length.
     """
-    modality = trained.modality
-    lengths = {len(one.text) for one in drawn}
-    if not isinstance(modality, DnaModality) or len(lengths) != 1:
-        raise ConfigError("--report needs sequences of DNA of one length")
+    modality = dna_of(trained, "--report")
+    if len({len(one.text) for one in drawn}) != 1:
+        raise ConfigError("--report needs sequences of one length")
     codes = np.stack([encode(one.text.encode()) for one in drawn])
     windows = held_out_windows(trained, 0)
     assert windows.codes is not None

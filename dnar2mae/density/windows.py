@@ -52,6 +52,13 @@ def held_out_windows(trained: TrainedModel, number: int) -> ScoredWindows:
     return ScoredWindows(source=source, sample_ids=ids, table=table, total=len(forward), codes=codes)
 
 
+def dna_of(trained: TrainedModel, asking: str) -> DnaModality:
+    """Return the modality of a model of DNA; raise a ``ConfigError`` that names what asks for one, for any other."""
+    if not isinstance(trained.modality, DnaModality):
+        raise ConfigError(f"{asking} needs a model of DNA, got one of --modality {trained.config.modality}")
+    return trained.modality
+
+
 def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: int) -> ScoredWindows:
     """Return windows that tile the regions of a BED file, or all of a genome; ``number`` evenly spaced ones, 0 all.
 
@@ -62,9 +69,7 @@ def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: in
     SequenceError
         If a file cannot be used.
     """
-    modality = trained.modality
-    if not isinstance(modality, DnaModality):
-        raise ConfigError(f"--genome and --bed need a model of DNA, got one of --modality {trained.config.modality}")
+    modality = dna_of(trained, "--genome")
     sequences = read_sequences(genome) if bed is None else read_sequences(bed, genome=genome)
     tiles = _tiled(sequences, modality.config.data.window_bp)
     source = SequenceSource(tiles, modality.tokenizer, bed or genome)
