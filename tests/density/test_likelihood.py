@@ -117,6 +117,19 @@ def test_the_command_writes_a_table_and_a_track(run_of, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["exact"]["order"] == "left-to-right"
 
 
+def test_a_bedgraph_of_regions_that_overlap_has_a_base_once(run_of, genome, tmp_path, capsys):
+    bed, track = tmp_path / "r.bed", tmp_path / "t.bedgraph"
+    bed.write_text("one\t10\t50\none\t30\t70\none\t705\t820\n")  # the last lies in a run of N
+    line = ["likelihood", str(run_of("dna")[0]), "--genome", str(genome), "--bed", str(bed), "--num-windows", "0"]
+    assert main([*line, "--out", str(tmp_path / "t.tsv"), "--track", str(track)]) == 0
+    assert [int(row.split("\t")[1]) for row in track.read_text().splitlines()] == list(range(10, 70))
+    table = pd.read_csv(tmp_path / "t.tsv", sep="\t")
+    assert table["bits_per_unit"].isna().tolist() == (table["units"] == 0).tolist()
+    bed.write_text("one\t705\t820\n")
+    assert main([*line, "--out", str(tmp_path / "t.tsv")]) == 2
+    assert capsys.readouterr().err.endswith("gaps.fa: no known base in these windows; nothing to score\n")
+
+
 def test_text_has_exact_bits_too(run_of):
     found = likelihood(load(run_of("text")[0], device="cpu"), LikelihoodOptions(num_windows=3, bound=2))
     assert found.totals["unit"] == "bits per byte"
