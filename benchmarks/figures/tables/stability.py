@@ -80,13 +80,16 @@ TABLES = (
                 "differences that remain": "{remains}",
             }
         ),
-        command="python -m pytest tests/differential --hypothesis-profile=long; python -m tests.fuzz --seconds 540",
+        command="python -m pytest tests/differential --hypothesis-profile=long; python -m tests.fuzz --seconds 600",
         files=(
             "dnar2mae/genome/readers.py",
             "dnar2mae/genome/annotation*.py",
             "dnar2mae/genome/gff.py",
             "dnar2mae/genome/feature_tables.py",
             "dnar2mae/genome/bed.py",
+            "dnar2mae/genome/twobit.py",
+            "dnar2mae/variants/files.py",
+            "dnar2mae/modalities/cell/tenx.py",
         ),
     ),
     Figure(
