@@ -39,6 +39,9 @@ class GenerateCommand:
     report: bool = False
     """Compare the sequences with held-out DNA and with draws of the best Markov model: k-mer spectra, GC, open frames,
     copies of the training genome. Writes X.report.json, X.report.csv and X.report.png."""
+    genes: Path | None = None
+    """--report: annotation of the training genome (GFF3, GTF, BED, GenBank); codons and stop codons of long open frames
+    are compared with those of its genes."""
     fill_check: int = 0
     """Fill a gap in the middle of so many held-out windows instead, and count the right bases."""
     gap_bp: int = 30
@@ -54,6 +57,8 @@ class GenerateCommand:
             raise ConfigError(f"--fill-check needs two windows or more, a gap, and --out X.json, got {self.out}")
         if self.report and (self.options.bed or self.options.fill_n or self.fill_check):
             raise ConfigError("--report is for whole sequences: leave out --bed, --fill-n and --fill-check")
+        if self.genes and not self.report:
+            raise ConfigError(f"--genes is for --report, got --genes {self.genes} alone")
 
 
 def run(argv: list[str]) -> int:
@@ -88,7 +93,7 @@ def _draw(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
     if command.report:
         from dnar2mae.density.report import report_drawn, report_lines, write_report
 
-        report = report_drawn(trained, drawn, command.options.seed)
+        report = report_drawn(trained, drawn, command.options.seed, command.genes)
         written = write_report(report, command.out)
         lines += [*report_lines(report), f"Report: {', '.join(map(str, written))}"]
     return lines

@@ -13,19 +13,25 @@ from dnar2mae.batch import evenly_spaced
 from dnar2mae.density.counts import best_order, drawn_sequences, training_bases
 from dnar2mae.density.generate import Drawn
 from dnar2mae.density.spectra import (
+    STOPS,
+    OpenFrames,
     copied_share,
     distinct_share,
     distinct_words,
     divergence,
     gc_shares,
     longest_open_frames,
+    open_frames,
     spectrum,
 )
 from dnar2mae.density.windows import dna_of, held_out_windows
-from dnar2mae.errors import ConfigError
-from dnar2mae.genome.alphabet import encode
+from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.alphabet import UNKNOWN, encode
+from dnar2mae.genome.annotation import read_annotation
+from dnar2mae.genome.codons import read_codons
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
+from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.storage.safe_files import write_whole
 
@@ -34,25 +40,40 @@ _OPEN_CODONS = 100
 Codes = UInt8[np.ndarray, "N L"]
 
 
-def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> dict[str, Any]:
+def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int, genes: Path | None = None) -> dict[str, Any]:
     """Compare drawn sequences with held-out DNA, and with draws of the best one-sided Markov model.
 
     Held-out windows, cut to the sequences' length, are parted into every other one: one half is the reference of all
     spectra, the other is what perfect draws would look like. The three samples have as many bases, since a divergence
     between samples is larger the smaller they are.
 
+    Parameters
+    ----------
+    trained
+        A model of DNA, with its training genome.
+    drawn
+        Sequences of one length, drawn from it.
+    seed
+        Of the Markov model's draws.
+    genes
+        Annotation of the training genome: codons of long open frames are then compared with those of its genes.
+
     Returns
     -------
     dict
         ``sequences``, ``length_bp``, ``markov_order``, and by sample (``model``, ``markov``, ``held_out``) the
-        divergences ``js_1`` to ``js_8`` and shares; ``closer``: the k at which the model beats the Markov model.
+        divergences ``js_1`` to ``js_8`` and shares; ``closer``: the k at which the model beats the Markov model. With
+        ``genes`` also ``js_codons`` and the shares of the stop codons, which the sample ``genes`` has too.
 
     Raises
     ------
     ConfigError
-        If the model is not one of DNA, or sequences differ in length.
+        If the model is not one of DNA, or sequences differ in length; or genes belong to one of several genomes.
+    SequenceError
+        If the annotation cannot be read, or has no gene whose frame fits.
     """
     modality = dna_of(trained, "--report")
+    usage = None if genes is None else _usage_of_genes(modality, genes)  # first: it may be the wrong file
     if len({len(one.text) for one in drawn}) != 1:
         raise ConfigError("--report needs sequences of one length")
     codes = np.stack([encode(one.text.encode()) for one in drawn])
@@ -74,6 +95,12 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
     measured = {
         name: _measured(sample[evenly_spaced(len(sample), rows)], reference, words) for name, sample in samples.items()
     }
+    if usage is not None:
+        for name, sample in samples.items():
+            measured[name] |= _codon_measures(
+                open_frames(sample[evenly_spaced(len(sample), rows)], _OPEN_CODONS), usage
+            )
+        measured["genes"] = _codon_measures(usage, usage)
     closer = [k for k in KMERS if measured["model"][f"js_{k}"] < measured["markov"][f"js_{k}"]]
     return {
         "sequences": len(codes),
@@ -83,6 +110,33 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int) -> di
         "samples": measured,
         "closer": closer,
     }
+
+
+def _usage_of_genes(modality: DnaModality, path: Path) -> OpenFrames:
+    """Return the codons of all annotated genes whose frame fits, and the stop codons that they end in."""
+    if len(modality.genomes) > 1:
+        raise ConfigError(f"--genes {path}: the run has {len(modality.genomes)} genomes, and genes are those of one")
+    genome = modality.genomes[0]
+    words = [
+        codons.letters
+        for transcript in read_annotation(path, genome).transcripts
+        if transcript.coding and (codons := read_codons(transcript, genome)) is not None
+    ]
+    if not words:
+        raise SequenceError(f"{path}: no coding sequence whose frame fits this genome")
+    counts = np.zeros(64)
+    for word in words:
+        known = word[(word < UNKNOWN).all(1)].astype(np.int64)
+        counts += np.bincount(known @ [16, 4, 1], minlength=64)
+    return OpenFrames(np.where(np.isin(np.arange(64), STOPS), 0, counts), counts[STOPS])
+
+
+def _codon_measures(frames: OpenFrames, genes: OpenFrames) -> dict[str, float]:
+    """Return how far codons are from those of genes, and which stops end them; NaN without a long open frame."""
+    usage, own = (x.codons / max(x.codons.sum(), 1) for x in (frames, genes))
+    stops = frames.stops / frames.stops.sum() if frames.stops.sum() else np.full(3, np.nan)
+    shares = {f"stop_{name}": float(share) for name, share in zip(("TAA", "TAG", "TGA"), stops, strict=True)}
+    return {"js_codons": divergence(usage, own) if frames.codons.any() else np.nan, **shares}
 
 
 def _cut(codes: Codes, length: int) -> UInt8[np.ndarray, "M K"]:
@@ -112,7 +166,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         return "; ".join(f"{title} {samples[name][measure]:.{digits}f}" for name, title in names.items())
 
     closer = ", ".join(map(str, report["closer"])) or "no k"
-    return [
+    lines = [
         f"Over {report['compared_bp']:,} bases of each. Jensen-Shannon divergence of 6-mers from held-out DNA, bits: "
         f"{row('js_6', 5)}.",
         f"Closer to held-out DNA than the Markov model's draws at k = {closer} (of 1 to {KMERS[-1]}).",
@@ -120,12 +174,22 @@ def report_lines(report: dict[str, Any]) -> list[str]:
         f"Longest open frame, codons: {row('longest_open_codons', 1)}.",
         f"32-mers copied from the training genome: {row('copied_32mers', 4)}; distinct: {row('distinct_32mers', 4)}.",
     ]
+    if "genes" in samples:
+        names |= {"genes": "annotated genes"}
+        stops = "; ".join(f"{name[5:]}: {row(name, 2)}" for name in ("stop_TAA", "stop_TAG", "stop_TGA"))
+        lines.append(f"Codons of frames open for {_OPEN_CODONS} or more, from those of genes: {row('js_codons', 4)}.")
+        lines.append(f"Stop codons that end them, {stops}.")
+    return lines
 
 
 def write_report(report: dict[str, Any], out: Path) -> list[Path]:
     """Write a report as JSON, CSV and a plot beside the sequences, and return the paths."""
     paths = [out.with_suffix(suffix) for suffix in (".report.json", ".report.csv", ".report.png")]
-    write_whole(paths[0], json.dumps(report, indent=1))
+    samples = {
+        name: {measure: value if np.isfinite(value) else None for measure, value in measures.items()}
+        for name, measures in report["samples"].items()
+    }
+    write_whole(paths[0], json.dumps(report | {"samples": samples}, indent=1))
     table = pd.DataFrame(report["samples"]).rename_axis("measure")
     write_whole(paths[1], table.to_csv())
     _plot(report, paths[2])

@@ -1,15 +1,18 @@
 """What sequences look like, one set beside another: k-mer spectra, open frames, copies and repeats."""
 
+from collections.abc import Iterator
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
 
-from dnar2mae.genome.alphabet import UNKNOWN
+from dnar2mae.genome.alphabet import UNKNOWN, complement
 
 COPIED_BP = 32
 """Length of a stretch that counts as copied: 2 bits a base fill a 64-bit word."""
-_STOPS = [48 + 0, 48 + 2, 48 + 8]  # TAA, TAG, TGA as numbers of three digits to the base 4
+STOPS = [48 + 0, 48 + 2, 48 + 8]
+"""TAA, TAG, TGA as numbers of three digits to the base 4."""
 Codes = UInt8[np.ndarray, "N L"]
 
 
@@ -54,17 +57,45 @@ def longest_open_frames(codes: Codes) -> Int64[np.ndarray, " N"]:
 
     A codon with an unknown base ends a run.
     """
-    from dnar2mae.genome.alphabet import complement
-
     best = np.zeros(len(codes), np.int64)
+    for _, run in _frames(codes):
+        best = np.maximum(best, run.max(1, initial=0))
+    return best
+
+
+class OpenFrames(NamedTuple):
+    """Codons of long runs without a stop."""
+
+    codons: Float64[np.ndarray, " 64"]
+    """How often each codon comes in them, AAA first; stop codons never do."""
+    stops: Float64[np.ndarray, " 3"]
+    """How often TAA, TAG and TGA end them."""
+
+
+def open_frames(codes: Codes, least: int) -> OpenFrames:
+    """Count the codons of runs of at least ``least`` codons without a stop, in all six frames, and what ends them."""
+    codons, ends = np.zeros(64), np.zeros(64)
+    for words, run in _frames(codes):
+        at_end = run.copy()  # of each run its last codon alone has its length
+        at_end[:, :-1][run[:, 1:] > 0] = 0
+        for row, last in zip(*np.nonzero(at_end >= least), strict=True):
+            codons += np.bincount(words[row, last + 1 - run[row, last] : last + 1], minlength=64)
+            if last + 1 < words.shape[1] and words[row, last + 1] >= 0:
+                ends[words[row, last + 1]] += 1
+    return OpenFrames(codons, ends[STOPS])
+
+
+def _frames(codes: Codes) -> Iterator[tuple[Int64[np.ndarray, "N C"], Int64[np.ndarray, "N C"]]]:
+    """Yield the codons of each of six frames (-1 with an unknown base), and how many open ones each ends a run of."""
     for strand, frame in product((codes, complement(codes[:, ::-1])), range(3)):
         numbers, known = kmers(strand[:, frame:], 3)
-        closed = (np.isin(numbers.astype(np.int64), _STOPS) | ~known)[:, ::3]
-        run = np.zeros(len(codes), np.int64)
-        for column in closed.T:
-            run = np.where(column, 0, run + 1)
-            best = np.maximum(best, run)
-    return best
+        words = np.where(known, numbers.astype(np.int64), -1)[:, ::3]
+        closed = np.isin(words, [*STOPS, -1])
+        run = np.zeros(words.shape, np.int64)
+        for column in range(words.shape[1]):
+            before = run[:, column - 1] if column else 0
+            run[:, column] = np.where(closed[:, column], 0, before + 1)
+        yield words, run
 
 
 def distinct_words(bases: UInt8[np.ndarray, " F"]) -> UInt64[np.ndarray, " W"]:

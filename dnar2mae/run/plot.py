@@ -21,6 +21,7 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     rows, unit = read_metrics(run), summary["unit"].replace(" ", "_")
     train = [(r["step"], r[unit]) for r in rows if r["event"] == "train" and r[unit] is not None]
     held_out = [(r["step"], r["held_out"]) for r in rows if r["event"] == "validation"]
+    bounds = [(r["step"], r["bound"]) for r in rows if r.get("bound") is not None]
     figure = new_figure(10.0, 4.0)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     if train:
@@ -29,6 +30,8 @@ def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
         left.plot(steps, smooth, color="0.6", lw=1, label="training (under the run's mask law)")
     if held_out:
         left.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
+    if bounds:
+        left.plot(*zip(*bounds, strict=True), color="C0", ls="-.", marker=".", ms=3, lw=1, label="held out, bound")
     for name, style in zip(summary["margin"], _STYLES, strict=False):
         value = summary["yardstick"][name]
         left.axhline(value, color="C3", lw=1, ls=style, label=f"{name}: {value:.3f}")

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from dnar2mae.batch import Batch, FiniteSource
+from dnar2mae.batch import Batch, FiniteSource, evenly_spaced
 from dnar2mae.config import MaskConfig
 from dnar2mae.masking import Masker, MaskPlan, fixed_masks, plans_of_bound
 from dnar2mae.modalities.contract import Modality
@@ -144,6 +144,20 @@ def report_bound(
         "extrapolated": extrapolated(mask),
         "curve": {str(ratio): _loss(modality, measure, plan, sample_ids, ratio) for ratio in FAR_CURVE},
     }
+
+
+def running_bound(
+    modality: Modality, head: Head, mask: MaskConfig, plan: MaskPlan, num_samples: int, *, measure: Measure
+) -> dict[str, float]:
+    """Return ``bound`` and ``bound_error`` for a validation during a run; nothing where the law does not reach far.
+
+    One pair of masks for every other sample: one more pass over as many samples as the rest of the validation has.
+    """
+    if why_no_bound(head, mask) or extrapolated(mask):
+        return {}
+    sample_ids = evenly_spaced(len(modality.validation), max(num_samples // 2, 1))
+    value, error = bound_of(sample_bounds(measure, modality.validation, plan, sample_ids, 1), modality.unit_size)
+    return {"bound": value, "bound_error": error}
 
 
 def _loss(

@@ -86,7 +86,8 @@ class Monitor:
     def validation(self, row: dict[str, Any], seconds: float) -> None:
         """Record a validation, and how long it took."""
         self._record("validation", [row])
-        self._validation, self._validation_s = f"held-out {row['held_out']:.4f}", seconds
+        bound = f"  bound {row['bound']:.4f}" if "bound" in row else ""
+        self._validation, self._validation_s = f"held-out {row['held_out']:.4f}{bound}", seconds
         self._bar.pause(seconds)
 
     def begin(self, title: str, total: int) -> None:

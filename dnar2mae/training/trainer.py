@@ -33,7 +33,7 @@ from dnar2mae.run.metrics import clipped_shares, rewind_metrics
 from dnar2mae.run.plot import plot_run
 from dnar2mae.run.result import RunResult
 from dnar2mae.scoring.blocks import ratio_of_sums
-from dnar2mae.training.bound import PASSES, Measure, report_bound, why_no_bound
+from dnar2mae.training.bound import PASSES, Measure, report_bound, running_bound, why_no_bound
 from dnar2mae.training.build import build_model, compile_model
 from dnar2mae.training.loader import batches
 from dnar2mae.training.monitor import Monitor, Readings
@@ -246,6 +246,20 @@ class Trainer:
         is_time = self.step % self.config.validate_every == 0 or self.step == self.config.steps
         return is_time and not self._is_validated()
 
+    def _measure(self, check: Callable[[], object], advance: Callable[[], object] = lambda: None) -> Measure:
+        """Return what scores samples under masks; ``check`` is called before, and ``advance`` after each pass."""
+
+        def measure(
+            source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]
+        ) -> Float64[np.ndarray, "5 S"]:
+            sums = masked_sums(
+                self.model, source, plan, sample_ids, autocast=self.autocast, ranks=self.ranks, check=check
+            )
+            advance()
+            return sums
+
+        return measure
+
     def held_out(self, ratio: float, num_samples: int, check: Callable[[], object] = lambda: None) -> float:
         """Return the held-out loss at a mask ratio, in the modality's unit; NaN if no token was masked.
 
@@ -253,7 +267,7 @@ class Trainer:
         """
         source, plan = self.modality.validation, fixed_masks(self.masker.plan(self.step), ratio)
         ids = evenly_spaced(len(source), num_samples)
-        sums = masked_sums(self.model, source, plan, ids, autocast=self.autocast, ranks=self.ranks, check=check)
+        sums = self._measure(check)(source, plan, ids)
         with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
             loss, units = sums[:2].sum(axis=1)
             return float(loss / units) / self.modality.unit_size
@@ -264,7 +278,15 @@ class Trainer:
         value = self.held_out(RATIO, self.config.validation_windows, stop.check)
         best = math.isfinite(value) and not any(earlier <= value for _, earlier in self.history)
         self.history.append((self.step, value))
-        monitor.validation({"step": self.step, "held_out": value}, time.monotonic() - begun)
+        row = {"step": self.step, "held_out": value} | running_bound(
+            self.modality,
+            self.model.head,
+            self.config.mask,
+            self.masker.plan(self.step),
+            self.config.validation_windows,
+            measure=self._measure(stop.check),
+        )
+        monitor.validation(row, time.monotonic() - begun)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             for name in ("last", "best") if best else ("last",):
                 picture = self.directory.path / f"held_out-{name}"
@@ -315,16 +337,7 @@ class Trainer:
 
     def _summary(self, begun: float, monitor: Monitor, stop: StopRequests) -> RunResult:
         monitor.begin("last validation and trivial models", self._final_passes())
-
-        def measure(
-            source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]
-        ) -> Float64[np.ndarray, "5 S"]:
-            sums = masked_sums(
-                self.model, source, plan, sample_ids, autocast=self.autocast, ranks=self.ranks, check=stop.check
-            )
-            monitor.advance()
-            return sums
-
+        measure = self._measure(stop.check, monitor.advance)
         step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
         plan = self.masker.plan(self.step)
         sample_ids = evenly_spaced(len(self.modality.validation), 2 * self.config.validation_windows)

@@ -1,16 +1,20 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from dnar2mae import pretrain
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import use_triton
+from dnar2mae.mask_laws import Uniform
 from dnar2mae.masking import Masker, corrupt, draw_ratio, plans_of_bound
 from dnar2mae.models.head import TokenHead, ValueHead
+from dnar2mae.run.metrics import read_metrics
 from dnar2mae.training.bound import bound_of, extrapolated, sample_bounds, why_no_bound
 from dnar2mae.training.validation import masked_sums
 from tests.density.oracle import (
@@ -24,6 +28,7 @@ from tests.density.oracle import (
     order_0,
     short_sighted,
 )
+from tests.modalities import kinds
 
 PLAN = evaluation_plan(VOCABULARY)
 
@@ -112,3 +117,19 @@ def test_what_has_no_bound_and_what_extrapolates():
     assert extrapolated(MaskConfig()) == "uniform:0.05,0.5 never trains above 0.5"
     assert extrapolated(MaskConfig(law="fixed", ratio=0.15)) == "fixed:0.15 never trains above 0.15"
     assert extrapolated(MaskConfig(low=0.0, high=1.0)) == ""
+
+
+@pytest.mark.parametrize("high", [1.0, 0.9])
+def test_validations_during_a_run_have_the_bound_where_the_law_reaches_far(tmp_path, monkeypatch, high):
+    monkeypatch.setenv("DNAR2MAE_CACHE", str(tmp_path / "cache"))
+    config = kinds.KINDS["dna"](tmp_path)
+    mask = replace(config.mask.with_law(Uniform(0.0, high)), per="stratified", weighting="bound")
+    result = pretrain(replace(config, mask=mask, steps=4, validate_every=2), tmp_path / "run")
+    rows = [row for row in read_metrics(tmp_path / "run") if row["event"] == "validation"]
+    assert [row["step"] for row in rows] == [0, 2, 4]
+    assert result.bound is not None
+    if high < 0.95:
+        assert not any("bound" in row for row in rows)
+    else:
+        assert all(0 < row["bound_error"] < 0.2 for row in rows)
+        assert rows[-1]["bound"] == pytest.approx(result.bound["value"], abs=4 * rows[-1]["bound_error"])

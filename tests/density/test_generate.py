@@ -1,4 +1,5 @@
 import json
+import re
 from collections import Counter
 from itertools import product
 
@@ -17,6 +18,7 @@ from dnar2mae.density.spectra import (
     divergence,
     gc_shares,
     longest_open_frames,
+    open_frames,
     spectrum,
 )
 from dnar2mae.errors import ConfigError, SequenceError
@@ -166,6 +168,43 @@ def test_spectra_count_both_strands():
     p, q = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     assert (divergence(p, p), divergence(p, q)) == (0, 1)
     assert divergence(np.array([0.5, 0.5]), p) == pytest.approx(0.3112781)
+
+
+def test_codons_of_long_open_frames_and_the_stops_that_end_them():
+    codes = codes_of("ATGGCAGCAGCATAAGCAC")[None]
+    frames = open_frames(codes, 4)
+    named = {"".join(codon): count for codon, count in zip(product("ACGT", repeat=3), frames.codons, strict=True)}
+    runs = []  # of the definition, codon by codon
+    for text in ("ATGGCAGCAGCATAAGCAC", "GTGCTTATGCTGCTGCCAT"):
+        for frame in range(3):
+            words = [text[at : at + 3] for at in range(frame, len(text) - 2, 3)]
+            parts = " ".join("." if word in ("TAA", "TAG", "TGA") else word for word in words).split(".")
+            runs += [part.split() for part in parts if len(part.split()) >= 4]
+    assert {codon: count for codon, count in named.items() if count} == Counter(sum(runs, []))
+    assert list(frames.stops) == [1, 0, 0]
+    assert not open_frames(codes, 7).codons.any()
+
+
+def test_a_report_by_an_annotation_compares_codons_with_those_of_its_genes(run_of, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dnar2mae.density.report._OPEN_CODONS", 3)  # the windows have 64 bases
+    folder, _ = run_of("dna")
+    genome = load(folder, device="cpu").modality.genomes[0]
+    text = genome.fetch(genome.names[0], 0, int(genome.lengths[0])).upper()
+    start = next(at for at in range(len(text)) if re.fullmatch("(?:(?!TAA|TAG|TGA)...){8}TAA", text[at : at + 27]))
+    genes = tmp_path / "genes.bed"
+    genes.write_text(f"{genome.names[0]}\t{start}\t{start + 27}\tg\t0\t+\t{start}\t{start + 27}\t0\t1\t27\t0\n")
+    line = ["generate", str(folder), "--num", "12", "--length-bp", "64", "--steps", "2", "--report"]
+    assert main([*line, "--out", str(tmp_path / "x.fa"), "--genes", str(genes)]) == 0
+    assert "annotated genes 1.00" in capsys.readouterr().out
+    samples = json.loads((tmp_path / "x.report.json").read_text())["samples"]
+    assert samples["genes"]["js_codons"] == 0
+    assert samples["genes"]["stop_TAA"] == 1
+    assert 0 < samples["held_out"]["js_codons"] <= 1
+    genes.write_text("elsewhere\t0\t9\n")
+    assert main([*line, "--out", str(tmp_path / "y.fa"), "--genes", str(genes)]) == 2
+    assert "genes.bed" in capsys.readouterr().err
+    assert main([*line[:-1], "--out", str(tmp_path / "y.fa"), "--genes", str(genes)]) == 2
+    assert "--genes is for --report" in capsys.readouterr().err
 
 
 def test_frames_copies_and_repeats():
