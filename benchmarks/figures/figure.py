@@ -57,7 +57,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listing:
-    """A table with a line for each of several figures, as README has one."""
+    """A table with a line for each of several figures, as docs/results.md has one."""
 
     name: str
     figures: tuple[Figure, ...]

@@ -112,20 +112,20 @@ def _few_labels_line(task: str, what: str) -> Figure:
 LINES = (
     _few_labels_line(
         "mnist",
-        "MNIST, accuracy of a probe by labels a class, `cnn` against pixels ([images](docs/modalities/image.md))",
+        "MNIST, accuracy of a probe by labels a class, `cnn` against pixels ([images](modalities/image.md))",
     ),
     _few_labels_line(
         "pbmc",
-        "PBMC cell types, the same, `mlp` against log expression or 50 components ([cells](docs/modalities/cell.md))",
+        "PBMC cell types, the same, `mlp` against log expression or 50 components ([cells](modalities/cell.md))",
     ),
     _few_labels_line(
-        "source", "which of two sources 40 letters are from, `cnn` against n-grams ([text](docs/modalities/text.md))"
+        "source", "which of two sources 40 letters are from, `cnn` against n-grams ([text](modalities/text.md))"
     ),
     _runs_figure(
         "text",
         *_RUNS["text"],
         name="wikitext",
-        what="WikiText-2 as bytes, held-out bits per byte after 300 steps ([text](docs/modalities/text.md))",
+        what="WikiText-2 as bytes, held-out bits per byte after 300 steps ([text](modalities/text.md))",
         show=_text_line,
         data="WikiText-2 validation (1.1 MB)",
         settings="--data.start '^ = [^=]' --steps 300",

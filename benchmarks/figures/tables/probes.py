@@ -95,14 +95,14 @@ LINES = (
     _mean_gains(
         "annotation_gain",
         _GENOMES,
-        "probes of default runs on [tasks built from the annotation](docs/benchmarks.md), paired differences of MCC",
+        "probes of default runs on [tasks built from the annotation](benchmarks.md), paired differences of MCC",
         _ANNOTATED,
         _ANNOTATED_FILES,
     ),
     _mean_gains(
         "gue_gain",
         ("gue",),
-        "probes of a run on 3.8 Mb of human sequence on [GUE sets](docs/benchmarks.md), paired differences of MCC",
+        "probes of a run on 3.8 Mb of human sequence on [GUE sets](benchmarks.md), paired differences of MCC",
         _GUE,
         _PROBE_FILES,
     ),
