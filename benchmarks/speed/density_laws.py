@@ -19,6 +19,7 @@ from dnar2mae.config import DataConfig, PretrainConfig
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.likelihood import likelihood
 from dnar2mae.density.options import LikelihoodOptions
+from dnar2mae.density.strands import BothStrands
 from dnar2mae.density.windows import held_out_windows
 from dnar2mae.inference import TrainedModel, load
 from dnar2mae.mask_laws import parse_law
@@ -38,6 +39,7 @@ _LAWS = (
     "fixed:0.15/batch/batch",
     "fixed:0.5/batch/batch",
 )
+_VALIDATION_WINDOWS = 32  # the run's own reports are not used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class LawSettings:
     """Steps of a run."""
     clip: float = tiny().optimizer.clip
     """--optimizer.clip; 0 turns it off."""
+    both_strands: bool = False
+    """Score each base by the mean of the probabilities on both strands."""
     pairs: int = 1
     """Antithetic pairs of masks of each held-out window."""
     num_windows: int = 0
@@ -79,6 +83,8 @@ def trained_run(settings: LawSettings, genome: Path, law: str, seed: int) -> Pat
             optimizer=replace(tiny().optimizer, clip=settings.clip),
             steps=settings.steps,
             seed=seed,
+            validate_every=settings.steps,
+            validation_windows=_VALIDATION_WINDOWS,
         )
         pretrain(config, folder, resume=(folder / "checkpoints").is_dir())
     return folder
@@ -87,16 +93,13 @@ def trained_run(settings: LawSettings, genome: Path, law: str, seed: int) -> Pat
 def scored(settings: LawSettings, folder: Path) -> dict[str, Any]:
     """Return the bits per base of a run, all with their standard errors."""
     trained = load(folder)
-    options = LikelihoodOptions(order="none", bound=settings.pairs, num_windows=settings.num_windows)
-    whole = likelihood(trained, options, progress=True)
-    totals = {
-        "held_out": _held_out(trained, settings.num_windows),
-        "bound": whole.totals["bound"],
-        "markov": whole.totals["markov"],
-    }
+    common = LikelihoodOptions(order="none", bound=settings.pairs, both_strands=settings.both_strands)
+    whole = likelihood(trained, replace(common, num_windows=settings.num_windows), progress=True)
+    totals = {"held_out": _held_out(trained, settings), "bound": whole.totals["bound"]}
+    totals["markov"] = whole.totals["markov"]
     orders: tuple[Literal["left-to-right", "random"], ...] = ("left-to-right", "random")
     for order in orders:
-        options = LikelihoodOptions(order=order, bound=settings.pairs, num_windows=settings.exact_windows)
+        options = replace(common, order=order, num_windows=settings.exact_windows)
         some = likelihood(trained, options, progress=True)
         totals[order] = some.totals["exact"]
     totals["bound of these windows"], totals["markov of these windows"] = some.totals["bound"], some.totals["markov"]
@@ -105,11 +108,12 @@ def scored(settings: LawSettings, folder: Path) -> dict[str, Any]:
     return numbers | {f"{name}, error": round(value["standard_error"], 4) for name, value in totals.items()}
 
 
-def _held_out(trained: TrainedModel, num_windows: int) -> dict[str, float]:
+def _held_out(trained: TrainedModel, settings: LawSettings) -> dict[str, float]:
     """Return the loss at the mask ratio of reports, over the same held-out windows as the bound."""
-    windows, unit_size = held_out_windows(trained, num_windows), trained.modality.unit_size
+    windows, unit_size = held_out_windows(trained, settings.num_windows), trained.modality.unit_size
     plan = fixed_masks(evaluation_plan(trained.modality.vocabulary), RATIO)
-    loss, units, *_ = masked_sums(trained.model, windows.source, plan, windows.sample_ids)
+    model = BothStrands(trained.model) if settings.both_strands else trained.model
+    loss, units, *_ = masked_sums(model, windows.source, plan, windows.sample_ids)
     return ratio_of_sums(loss / unit_size, units)._asdict()
 
 
@@ -126,6 +130,7 @@ def main(settings: LawSettings) -> int:
                     "seed": seed,
                     "steps": settings.steps,
                     "clip": settings.clip,
+                    "strands": "both" if settings.both_strands else "one",
                 }
                 row = about | scored(settings, folder)
                 rows.append(RESULTS, row | {name: stamp[name] for name in ("commit", "device", "date")})

@@ -15,7 +15,8 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from dnar2mae.batch import Batch, Source
-from dnar2mae.density.hidden import Order, encode_hidden, evaluation_plan, hide, ranks
+from dnar2mae.density.hidden import Order, evaluation_plan, hide, ranks
+from dnar2mae.density.strands import losses_at
 from dnar2mae.masking import MaskPlan
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.hidden_states import tokens_at_once
@@ -72,8 +73,6 @@ def _bits(
         predicted = rank == step
         masked = hide(model, batch, batch.maskable & (rank >= step), predicted)
         index = predicted.flatten().nonzero().squeeze(1)
-        hidden = encode_hidden(model, plan, masked, index)
-        losses = model.head.losses(hidden, batch, index, model.embedder)  # type: ignore[operator]
-        bits.view(-1)[index] = losses.double() / np.log(2)
+        bits.view(-1)[index] = losses_at(model, plan, masked, index).double() / np.log(2)
         advance(len(index))
     return bits

@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float64, UInt8
 
 from dnar2mae.density.counts import best_order, next_base, training_bases
 from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
-from dnar2mae.density.generate import single_bases
 from dnar2mae.density.likelihood import check_density
-from dnar2mae.density.windows import held_out_windows
+from dnar2mae.density.windows import held_out_windows, single_bases
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.genome.markov import MarkovCounts

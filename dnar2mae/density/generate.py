@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
 from dnar2mae.density.likelihood import check_density
 from dnar2mae.density.options import GenerateOptions
-from dnar2mae.density.windows import dna_of
+from dnar2mae.density.windows import single_bases
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import complement, decode, encode
 from dnar2mae.genome.store import Genome
@@ -21,7 +21,6 @@ from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
 from dnar2mae.random import Stream, draw, threshold
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
-from dnar2mae.tokenizers import KmerTokenizer
 
 _LINE = 80
 
@@ -133,14 +132,6 @@ def _filled_genome(trained: TrainedModel, options: GenerateOptions, genome: Geno
         for piece in inside:
             codes[piece.start : piece.end] = piece.codes(modality)
         yield Drawn(name, decode(codes), sum(piece.end - piece.start for piece in inside))
-
-
-def single_bases(trained: TrainedModel, flag: str) -> DnaModality:
-    """Return the modality of a model of single bases; raise a ``ConfigError`` that names the flag for any other."""
-    modality = dna_of(trained, flag)
-    if not isinstance(modality.tokenizer, KmerTokenizer) or modality.tokenizer.k > 1:
-        raise ConfigError(f"{trained.source}: {flag} needs a run on single bases (--tokenizer.k 1)")
-    return modality
 
 
 def _piece(modality: DnaModality, genome: Genome, number: int, place: tuple[str, int, int, str]) -> _Piece:

@@ -1,7 +1,7 @@
 """How many bits a model needs for given bases: exactly in a stated order, and at most (the bound)."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.counts import training_bases, window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.options import LikelihoodOptions
-from dnar2mae.density.windows import ScoredWindows, held_out_windows, windows_of
+from dnar2mae.density.strands import BothStrands
+from dnar2mae.density.windows import ScoredWindows, held_out_windows, single_bases, windows_of
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
@@ -46,6 +47,8 @@ class Likelihood:
         """Return the totals in words."""
         t = self.totals
         lines = [f"{t['windows']:,} of {t['all_windows']:,} windows, {t['units']:,.0f} bases or bytes scored"]
+        if t["both_strands"]:
+            lines.append("each base by the mean of the probabilities on both strands")
         for name in ("exact", "bound", "markov"):
             if name in t:
                 error = f" ± {t[name]['standard_error']:.4f}" if math.isfinite(t[name]["standard_error"]) else ""
@@ -76,6 +79,9 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         If no base of the windows is known.
     """
     check_density(trained)
+    if options.both_strands:
+        single_bases(trained, "--both-strands")
+        trained = replace(trained, model=BothStrands(trained.model))
     if options.genome is None:
         windows = held_out_windows(trained, options.num_windows)
     else:
@@ -89,6 +95,7 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         "windows": len(units),
         "all_windows": windows.total,
         "units": float(units.sum()),
+        "both_strands": options.both_strands,
     }
     table, track = windows.table.assign(units=units), None
     if options.order != "none":

@@ -21,6 +21,9 @@ class LikelihoodOptions:
     """Windows to score, evenly spaced among all; 0 for all. The time grows with their number times their length."""
     bound: int = 0
     """Antithetic pairs of masks of each window for the bound; 32 are 64 ratios. 0 leaves it out."""
+    both_strands: bool = False
+    """Predict each base by the mean of the probabilities on both strands: fewer bits, at twice the time. A model of
+    single bases only."""
     seed: int = 0
     """Seed of random orders."""
 

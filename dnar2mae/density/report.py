@@ -33,6 +33,7 @@ from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.plots.figure import new_figure, save_figure
+from dnar2mae.run.result import finite
 from dnar2mae.storage.safe_files import write_whole
 
 KMERS = range(1, 9)
@@ -185,11 +186,7 @@ def report_lines(report: dict[str, Any]) -> list[str]:
 def write_report(report: dict[str, Any], out: Path) -> list[Path]:
     """Write a report as JSON, CSV and a plot beside the sequences, and return the paths."""
     paths = [out.with_suffix(suffix) for suffix in (".report.json", ".report.csv", ".report.png")]
-    samples = {
-        name: {measure: value if np.isfinite(value) else None for measure, value in measures.items()}
-        for name, measures in report["samples"].items()
-    }
-    write_whole(paths[0], json.dumps(report | {"samples": samples}, indent=1))
+    write_whole(paths[0], json.dumps(finite(report), indent=1, allow_nan=False))
     table = pd.DataFrame(report["samples"]).rename_axis("measure")
     write_whole(paths[1], table.to_csv())
     _plot(report, paths[2])

@@ -15,6 +15,7 @@ from dnar2mae.inference import TrainedModel
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
+from dnar2mae.tokenizers import KmerTokenizer
 
 Codes = UInt8[np.ndarray, " L"]
 
@@ -57,6 +58,14 @@ def dna_of(trained: TrainedModel, asking: str) -> DnaModality:
     if not isinstance(trained.modality, DnaModality):
         raise ConfigError(f"{asking} needs a model of DNA, got one of --modality {trained.config.modality}")
     return trained.modality
+
+
+def single_bases(trained: TrainedModel, flag: str) -> DnaModality:
+    """Return the modality of a model of single bases; raise a ``ConfigError`` that names the flag for any other."""
+    modality = dna_of(trained, flag)
+    if not isinstance(modality.tokenizer, KmerTokenizer) or modality.tokenizer.k > 1:
+        raise ConfigError(f"{trained.source}: {flag} needs a run on single bases (--tokenizer.k 1)")
+    return modality
 
 
 def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: int) -> ScoredWindows:

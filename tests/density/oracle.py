@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dnar2mae.batch import Batch
+from dnar2mae.batch import SEQUENCE, Batch
 from dnar2mae.config import ModelConfig
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.embedder import TokenEmbedder
@@ -54,7 +54,7 @@ class Oracle(MaskedModel):
 
     def __init__(self, predict):
         torch.nn.Module.__init__(self)
-        self.config, self.decoder = ModelConfig(), None
+        self.config, self.layout, self.decoder = ModelConfig(), SEQUENCE, None
         self.embedder, self.head = OneHot(VOCABULARY, VOCABULARY.size), LogProbabilities(VOCABULARY, VOCABULARY.size)
         self.encoder = Predictor(predict)
 

@@ -1,18 +1,26 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from dnar2mae.cli import main
+from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.counts import next_base, training_bases, window_bits
+from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.likelihood import likelihood
 from dnar2mae.density.options import LikelihoodOptions
+from dnar2mae.density.strands import BothStrands
+from dnar2mae.density.windows import windows_of
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import load
 from dnar2mae.inference.predictions import masked_log_probabilities
+from dnar2mae.masking import fixed_masks
+from dnar2mae.training.validation import masked_sums
+from tests.density.oracle import VOCABULARY, Bases, Oracle, exact_predictor, markov_bases
 
 FOUR = LikelihoodOptions(num_windows=4, bound=2)
 
@@ -65,6 +73,33 @@ def test_left_to_right_bits_are_those_of_one_masked_prediction_after_the_other(t
     assert total["exact"]["bits"] == pytest.approx(found.table["bits"].sum())
     assert total["exact"]["value"] == pytest.approx(found.table["bits"].sum() / 256)
     assert total["bound"]["value"] == pytest.approx(total["exact"]["value"], abs=0.1)
+
+
+def test_both_strands_are_the_mean_of_their_probabilities(trained, run_of, genome, tmp_path):
+    bases = markov_bases(40, 24)
+    plan, ids = evaluation_plan(VOCABULARY), np.arange(40)
+    mirror = Oracle(lambda bases, visible: exact_predictor((3 - bases).flip(1), visible.flip(1)).flip(1, 2))
+    # of one strand the source, of the other its opposite: the mean is half of each
+    both = BothStrands(Oracle(exact_predictor))
+    ours, theirs, mean = (
+        token_bits(model, Bases(bases), ids[:8], "left-to-right") for model in (Oracle(exact_predictor), mirror, both)
+    )
+    wanted = -np.log2((2.0 ** -np.stack(ours) + 2.0 ** -np.stack(theirs)) / 2)
+    assert np.stack(mean) == pytest.approx(wanted, abs=1e-9)
+    name, bed = trained.modality.genomes[0].names[0], tmp_path / "two.bed"
+    bed.write_text(f"{name}\t0\t64\n{name}\t100\t130\n")
+    windows = windows_of(trained, genome, bed, 0)
+    model, half = BothStrands(trained.model), fixed_masks(plan, 0.5)
+    together = masked_sums(model, windows.source, half, windows.sample_ids)
+    alone = [masked_sums(model, windows.source, half, windows.sample_ids[at : at + 1]) for at in (0, 1)]
+    assert together == pytest.approx(np.concatenate(alone, axis=1), abs=1e-4)  # padding stays at the end
+    options = LikelihoodOptions(num_windows=4, bound=1, both_strands=True)
+    found, one = likelihood(trained, options), likelihood(trained, replace(options, both_strands=False))
+    assert "each base by the mean of the probabilities on both strands" in found.lines()
+    assert found.totals["bound"]["value"] != one.totals["bound"]["value"]
+    assert found.totals["exact"]["value"] == pytest.approx(one.totals["exact"]["value"], abs=0.05)
+    with pytest.raises(ConfigError, match="--both-strands needs a run on single bases"):
+        likelihood(load(run_of("dna 3-mers")[0], device="cpu"), LikelihoodOptions(both_strands=True))
 
 
 def test_the_rival_is_the_best_markov_model_on_the_same_bases(trained):
