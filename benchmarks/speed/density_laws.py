@@ -86,7 +86,8 @@ def trained_run(settings: LawSettings, genome: Path, law: str, seed: int) -> Pat
             validate_every=settings.steps,
             validation_windows=_VALIDATION_WINDOWS,
         )
-        pretrain(config, folder, resume=(folder / "checkpoints").is_dir())
+        if not pretrain(config, folder, resume=(folder / "checkpoints").is_dir()).finished:
+            raise KeyboardInterrupt  # stopped by a signal: no more runs, and no row of this one
     return folder
 
 
