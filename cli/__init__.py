@@ -18,6 +18,7 @@ COMMANDS = {
     "score-variants": "Score the variants of a VCF file.",
     "likelihood": "Count the bits that a model needs for held-out bases, exactly and at most.",
     "generate": "Draw sequences from a model, redraw regions, fill runs of N.",
+    "report": "Write one HTML page about a run: its losses, controls, embeddings and draws.",
     "plot": "Draw mutagenesis maps, embeddings and runs.",
     "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",

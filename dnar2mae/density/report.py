@@ -193,21 +193,33 @@ def write_report(report: dict[str, Any], out: Path) -> list[Path]:
     return paths
 
 
-def _plot(report: dict[str, Any], path: Path) -> None:
-    looks = {
+def draw_spectra(axes: Any, report: dict[str, Any]) -> None:
+    """Draw the divergence of k-mers from held-out DNA, by k, of each sample of a report."""
+    for name, (label, colour, style) in _looks(report).items():
+        values = [report["samples"][name][f"js_{k}"] for k in KMERS]
+        axes.plot(KMERS, values, color=colour, ls=style, marker="o", ms=4, label=label)
+    axes.set(xlabel="k", ylabel="divergence from held-out DNA, bits", yscale="log")
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _looks(report: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+    return {
         "model": ("drawn from the model", "C0", "-"),
         "markov": (f"drawn from Markov order {report['markov_order']}", "C3", "--"),
         "held_out": ("held-out DNA", "0.4", ":"),
     }
+
+
+def _plot(report: dict[str, Any], path: Path) -> None:
     figure = new_figure(10.0, 4.0)
     spectra, frames, copies = figure.subplots(1, 3, width_ratios=(2, 1, 1))
-    for place, (name, (label, colour, style)) in enumerate(looks.items()):
+    draw_spectra(spectra, report)
+    spectra.set(title="k-mer spectra")
+    looks = _looks(report)
+    for place, (name, (_, colour, _)) in enumerate(looks.items()):
         values = report["samples"][name]
-        spectra.plot(KMERS, [values[f"js_{k}"] for k in KMERS], color=colour, ls=style, marker="o", ms=4, label=label)
         frames.bar(place, values["longest_open_codons"], color=colour)
         copies.bar(place, values["copied_32mers"], color=colour)
-    spectra.set(xlabel="k", ylabel="divergence from held-out DNA, bits", yscale="log", title="k-mer spectra")
-    spectra.legend(fontsize=8, frameon=False)
     frames.set(title="Longest open frame", ylabel="codons")
     copies.set(title="32-mers copied", ylabel="share in the training genome")
     for axis in (frames, copies):

@@ -129,30 +129,34 @@ def plot_embedding(
     known = np.isfinite(vectors).all(1)
     if known.sum() < 3:
         raise ConfigError(f"a map needs at least 3 embeddings, got {known.sum()}")
-    points, names = (_pca if method == "pca" else _umap)(np.asarray(vectors[known], np.float32))
+    points, names = (pca if method == "pca" else _umap)(np.asarray(vectors[known], np.float32))
     figure = new_figure(6.0, 5.0)
     axes = figure.subplots()
-    # the more points, the smaller
-    size = float(np.clip(2000 / len(points), 2, 20))
-    if labels is None:
-        axes.scatter(*points.T, s=size, lw=0, alpha=0.7)
-    else:
-        of_row = labels[known].reset_index(drop=True)
-        if of_row.nunique() > _MAX_GROUPS and of_row.dtype.kind in "if":
-            shown = axes.scatter(*points.T, c=of_row, s=size, lw=0, alpha=0.7)
-            figure.colorbar(shown, ax=axes, label=labels.name)
-        else:
-            groups = of_row.astype(str)
-            common = groups.value_counts().index[: _MAX_GROUPS - 1 if groups.nunique() > _MAX_GROUPS else _MAX_GROUPS]
-            groups = groups.where(groups.isin(common), "other")
-            for group in sorted(groups.unique()):
-                axes.scatter(*points[groups == group].T, s=size, lw=0, alpha=0.7, label=group)
-            axes.legend(title=labels.name, fontsize=8, markerscale=2, frameon=False)
+    draw_points(axes, points, None if labels is None else labels[known].reset_index(drop=True))
     axes.set(xlabel=names[0], ylabel=names[1])
     save_figure(figure, path)
 
 
-def _pca(vectors: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def draw_points(axes: Any, points: Float[np.ndarray, "N 2"], labels: "pd.Series | None") -> None:
+    """Draw points of a map, coloured by label as :func:`plot_embedding` says."""
+    # the more points, the smaller
+    size = float(np.clip(2000 / len(points), 2, 20))
+    if labels is None:
+        axes.scatter(*points.T, s=size, lw=0, alpha=0.7)
+    elif labels.nunique() > _MAX_GROUPS and labels.dtype.kind in "if":
+        shown = axes.scatter(*points.T, c=labels, s=size, lw=0, alpha=0.7)
+        axes.figure.colorbar(shown, ax=axes, label=labels.name)
+    else:
+        groups = labels.astype(str)
+        common = groups.value_counts().index[: _MAX_GROUPS - 1 if groups.nunique() > _MAX_GROUPS else _MAX_GROUPS]
+        groups = groups.where(groups.isin(common), "other")
+        for group in sorted(groups.unique()):
+            axes.scatter(*points[groups == group].T, s=size, lw=0, alpha=0.7, label=group)
+        axes.legend(title=labels.name, fontsize=8, markerscale=2, frameon=False)
+
+
+def pca(vectors: Float[np.ndarray, "N D"]) -> tuple[Float[np.ndarray, "N 2"], list[str]]:
+    """Return the first two principal components of vectors, and the names of these axes."""
     centred = vectors - vectors.mean(0)
     # eigenvectors of D x D numbers: quicker than a singular value decomposition of N x D
     values, axes = np.linalg.eigh(centred.T @ centred)

@@ -18,34 +18,46 @@ _STYLES = ("--", ":")  # one for the best trivial model of each family
 
 def plot_run(run: Path, summary: dict[str, Any], path: Path) -> None:
     """Draw training and held-out loss by step, and the held-out loss by mask ratio, of a run with this summary."""
-    rows, unit = read_metrics(run), summary["unit"].replace(" ", "_")
+    figure = new_figure(10.0, 4.0)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    draw_losses(left, read_metrics(run), summary)
+    draw_curve(right, summary)
+    left.set(title="Loss")
+    right.set(title="Held-out loss by mask ratio")
+    with written_whole(path) as partial:
+        figure.savefig(partial)
+
+
+def draw_losses(axes: Any, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    """Draw training and held-out loss by step; ``rows`` are the run's metrics. Its summary may lack yardsticks."""
+    unit = summary["unit"].replace(" ", "_")
     train = [(r["step"], r[unit]) for r in rows if r["event"] == "train" and r[unit] is not None]
     held_out = [(r["step"], r["held_out"]) for r in rows if r["event"] == "validation"]
     bounds = [(r["step"], r["bound"]) for r in rows if r.get("bound") is not None]
-    figure = new_figure(10.0, 4.0)
-    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     if train:
         steps, losses = zip(*train, strict=True)
         smooth = pd.Series(losses).rolling(_SMOOTHED, min_periods=1).mean()
-        left.plot(steps, smooth, color="0.6", lw=1, label="training (under the run's mask law)")
+        axes.plot(steps, smooth, color="0.6", lw=1, label="training (under the run's mask law)")
     if held_out:
-        left.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
+        axes.plot(*zip(*held_out, strict=True), color="C0", marker="o", ms=3, label="held out, mask ratio 0.15")
     if bounds:
-        left.plot(*zip(*bounds, strict=True), color="C0", ls="-.", marker=".", ms=3, lw=1, label="held out, bound")
+        axes.plot(*zip(*bounds, strict=True), color="C0", ls="-.", marker=".", ms=3, lw=1, label="held out, bound")
     for name, style in zip(summary["margin"], _STYLES, strict=False):
         value = summary["yardstick"][name]
-        left.axhline(value, color="C3", lw=1, ls=style, label=f"{name}: {value:.3f}")
-    left.set(xlabel="step", ylabel=summary["unit"], title="Loss")
-    left.legend(fontsize=8, frameon=False)
-    right.plot(*_whole_curve(summary), marker="o", ms=4, label="this model")
+        axes.axhline(value, color="C3", lw=1, ls=style, label=f"{name}: {value:.3f}")
+    axes.set(xlabel="step", ylabel=summary["unit"])
+    axes.legend(fontsize=8, frameon=False)
+
+
+def draw_curve(axes: Any, summary: dict[str, Any]) -> None:
+    """Draw the held-out loss by mask ratio, with the bound and the best trivial models where the summary has them."""
+    axes.plot(*_whole_curve(summary), color="C0", marker="o", ms=4, label="this model")
     if value := summary.get("bound", {}).get("value"):
-        right.axhline(value, color="C0", lw=1, ls="-.", label=f"area below, a bound: {value:.3f}")
+        axes.axhline(value, color="C0", lw=1, ls="-.", label=f"area below, a bound: {value:.3f}")
     for (name, curve), style in zip(summary["yardstick_curve"].items(), _STYLES, strict=False):
-        right.plot([float(r) for r in curve], list(curve.values()), color="C3", lw=1, ls=style, label=name)
-    right.legend(fontsize=8, frameon=False)
-    right.set(xlabel="mask ratio", ylabel=summary["unit"], title="Held-out loss by mask ratio")
-    with written_whole(path) as partial:
-        figure.savefig(partial)
+        axes.plot([float(r) for r in curve], list(curve.values()), color="C3", lw=1, ls=style, label=name)
+    axes.legend(fontsize=8, frameon=False)
+    axes.set(xlabel="mask ratio", ylabel=summary["unit"])
 
 
 def plot_runs(runs: Sequence[Path], path: Path) -> None:

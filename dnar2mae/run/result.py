@@ -2,10 +2,11 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dnar2mae.errors import RunError, raising
 from dnar2mae.storage.safe_files import write_whole
 
 _RISE = 0.01  # of the lowest held-out loss, above which a rise is no noise of the validation
@@ -56,6 +57,23 @@ class RunResult:
     def save(self, path: Path) -> None:
         """Write it as JSON, in which numbers that are not finite are null."""
         write_whole(path, json.dumps(finite(asdict(self)), indent=1, allow_nan=False))
+
+    @classmethod
+    def read(cls, path: Path) -> "RunResult":
+        """Read what :meth:`save` wrote, by this version or another: fields that this one lacks are left out.
+
+        Raises
+        ------
+        RunError
+            If the file cannot be read or is no summary.
+        """
+        with raising(RunError, f"{path}: not a run's summary", OSError, ValueError, TypeError, AttributeError):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = {f.name: content[f.name] for f in fields(cls) if f.name in content}
+            numbers = {f.name: math.nan for f in fields(cls) if f.type is float and known.get(f.name, 0) is None}
+            if known.get("bound", {}).get("standard_error", 0) is None:
+                known["bound"] = known["bound"] | {"standard_error": math.nan}
+            return cls(**known | numbers)
 
 
 def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]:

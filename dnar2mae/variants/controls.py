@@ -147,7 +147,7 @@ def score_controls(
     refuse_inputs((out, out.with_suffix(".json")), (genome, annotation, matrices, options.assembly_report))
     if model.module.decoder is not None:
         raise RunError(f"{model.source}: scoring variants needs a model of --model.objective mlm, got mae")
-    modality, number, is_of_run = _division(model, Path(genome))
+    modality, number, is_of_run = division(model, Path(genome))
     opened = modality.genomes[number]
     if options.assembly_report is not None:
         give_names([opened], options.assembly_report)
@@ -179,7 +179,7 @@ def score_controls(
     return report
 
 
-def _division(model: Model, path: Path) -> tuple[DnaModality, int, bool]:
+def division(model: Model, path: Path) -> tuple[DnaModality, int, bool]:
     """Return the modality that divides a genome, the genome's number in it, and whether the run names the genome.
 
     A genome that the run does not name is divided as one of its own, by the run's settings: a run may have moved, and

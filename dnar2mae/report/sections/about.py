@@ -1,0 +1,114 @@
+"""What the run is: its settings, data and surroundings."""
+
+import shlex
+from typing import Any
+
+from dnar2mae.config import PretrainConfig
+from dnar2mae.modalities.registry import input_files, modality_spec, preset_for
+from dnar2mae.presets import PRESETS
+from dnar2mae.report.content import NumberTable, SectionContent
+from dnar2mae.report.reported_run import ReportedRun
+from dnar2mae.run.config_file import flatten
+
+_VERSIONS = ("dnar2mae", "torch", "numpy", "python")
+_MOST_FACTS = 24  # about the data: a run on many files describes each
+
+
+def about(run: ReportedRun) -> SectionContent:
+    """Return what was trained on what, where and in how long, and the settings that were chosen for it."""
+    preset, changed = chosen_settings(run.config)
+    rows = [(f"--{name.replace('_', '-')}", text_of(value), text_of(usual)) for name, (value, usual) in changed.items()]
+    settings = NumberTable(
+        ("setting", "here", f"preset {preset}"), rows, f"Settings that differ from those of the preset {preset}"
+    )
+    of_run = NumberTable(("", ""), _facts(run), "The run")
+    data = NumberTable(("", ""), _data_facts(run), "Its data")
+    return SectionContent(tables=tuple(table for table in (of_run, data, settings) if table.rows))
+
+
+def chosen_settings(config: PretrainConfig) -> tuple[str, dict[str, tuple[Any, Any]]]:
+    """Return the name of the preset that a configuration is nearest to, and the settings in which they differ.
+
+    Returns
+    -------
+    preset
+        A run does not record it, and one with a file of settings has none: so the one with the fewest differences.
+    changed
+        By the name of its flag, each setting's value and the preset's. The data are left out.
+    """
+    paths = f"data.{modality_spec(config.modality).paths}"
+    own = {name: value for name, value in flatten(config).items() if name not in (paths, "modality")}
+    by_preset = {}
+    for name, preset in PRESETS.items():
+        usual = flatten(preset_for(config.modality, preset()))
+        by_preset[name] = {key: (value, usual.get(key)) for key, value in own.items() if value != usual.get(key)}
+    nearest = min(by_preset, key=lambda name: len(by_preset[name]))
+    return nearest, by_preset[nearest]
+
+
+def text_of(value: Any) -> str:
+    """Return a setting or a fact in a few words."""
+    match value:
+        case None:
+            return "by default"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+        case list() | tuple():
+            return " ".join(map(text_of, value)) or "none"
+    return str(value)
+
+
+def _facts(run: ReportedRun) -> list[tuple[str, str]]:
+    result, around, config = run.result, run.environment, run.config
+    state = "finished" if run.is_finished else f"stopped; {config.steps:,} steps were planned"
+    facts: dict[str, Any] = {
+        "folder": str(run.path),
+        "kind of data": config.modality,
+        "state": f"{run.last_step:,} steps of {config.batch_size:,} samples; {state}",
+        "model": f"{config.model.backbone}, {config.model.depth} layers, {config.model.width} wide",
+    }
+    if run.is_finished:
+        facts |= {"parameters": f"{result.parameters:,}", "time": _duration(result.seconds)}
+    facts |= {
+        "begun": around.get("started"),
+        "machine": around.get("platform") and f"{around['platform']}, {around.get('cpus')} processor cores",
+        "commit": around.get("commit"),
+        "versions": ", ".join(f"{name} {around[name]}" for name in _VERSIONS if around.get(name)),
+        "command": shlex.join(map(str, around.get("command", ()))),
+    }
+    return [(name, str(value)) for name, value in facts.items() if value]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def _data_facts(run: ReportedRun) -> list[tuple[str, str]]:
+    if not run.result.data:
+        return [("files", " ".join(input_files(run.config)))]
+    facts = _flat(run.result.data)
+    more = [("...", f"and {len(facts) - _MOST_FACTS} more, in summary.json")] if len(facts) > _MOST_FACTS else []
+    return facts[:_MOST_FACTS] + more
+
+
+def _flat(content: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Return nested facts as lines; a file's name is shortened to its last part."""
+    lines: list[tuple[str, str]] = []
+    for key, value in content.items():
+        name = f"{above}{key.rpartition('/')[2].replace('_', ' ')}"
+        if isinstance(value, dict):
+            lines += _flat(value, f"{name}: ")
+        else:
+            lines.append((name, text_of(value)))
+    return lines
