@@ -15,7 +15,7 @@ _STEPS, _DENSE_STEPS = 450, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class DemoCommand:
-    """Simulate a genome, pretrain a small model on it, and compare it with the untrained model and with counts.
+    """Simulate a genome, pretrain a small model on it, compare it with counts, and show all of it on one HTML page.
 
     Example: dnar2mae demo --out demo
 
@@ -24,11 +24,11 @@ class DemoCommand:
     --dense tells broken binding sites from the same changes outside: by the matrices that the sites were drawn from
     (the most that can be learned), by counts of short words (the least that a model is for) and by the model.
 
-    Takes minutes on a CPU and downloads nothing.
+    Takes minutes on a CPU and downloads nothing. The last line names the page, report.html in --out.
     """
 
     out: Path = Path("demo")
-    """Folder for the genome, its annotation and the run."""
+    """Folder for the genome, its annotation, the run and the page about it."""
     dense: Annotated[bool, arg(name="dense")] = False
     """A genome of binding sites alone (dnar2mae simulate --dense), and scores of variants in its held-out part."""
     steps: int | None = None
@@ -40,9 +40,9 @@ class DemoCommand:
 
 
 def run(argv: list[str]) -> int:
-    """Parse, simulate, pretrain, print the summary; with --dense, also the scores of variants."""
+    """Parse, simulate, pretrain, print the summary; with --dense, also the scores of variants; write the page."""
     command = parse(DemoCommand, argv, prog="dnar2mae demo")
-    from dnar2mae.cli import pretrain, score_variants, simulate
+    from dnar2mae.cli import pretrain, report, score_variants, simulate
 
     genome, run_folder = command.out / "genome", command.out / "run"
     overwrite = ["--overwrite"] if command.overwrite else []
@@ -53,9 +53,9 @@ def run(argv: list[str]) -> int:
     num_steps = by_default if command.steps is None else command.steps
     steps = ["--steps", str(num_steps), "--validate-every", str(max(num_steps // 5, 1))]
     code = code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])
-    if code or not command.dense:
-        return code
-    sites = ["--genome", f"{genome}.fa", "--controls", f"{genome}.gff3", "--matrices", f"{genome}.meme"]
-    return score_variants.run(
-        [str(run_folder), *sites, "--pairs", "500", *seed, "--out", f"{command.out / 'sites.csv'}"]
-    )
+    matrices = ["--matrices", f"{genome}.meme"] if command.dense else []
+    if command.dense and not code:
+        sites = ["--genome", f"{genome}.fa", "--controls", f"{genome}.gff3", *matrices, "--pairs", "500", *seed]
+        code = score_variants.run([str(run_folder), *sites, "--out", f"{command.out / 'sites.csv'}"])
+    page = ["--genes", f"{genome}.gff3", *matrices, *seed, "--out", str(command.out / "report.html"), *overwrite]
+    return code or report.run([str(run_folder), *page])

@@ -166,11 +166,11 @@ def report_lines(report: dict[str, Any]) -> list[str]:
     def row(measure: str, digits: int) -> str:
         return "; ".join(f"{title} {samples[name][measure]:.{digits}f}" for name, title in names.items())
 
-    closer = ", ".join(map(str, report["closer"])) or "no k"
+    closer = f"k = {', '.join(map(str, report['closer']))}" if report["closer"] else "no k"
     lines = [
         f"Over {report['compared_bp']:,} bases of each. Jensen-Shannon divergence of 6-mers from held-out DNA, bits: "
         f"{row('js_6', 5)}.",
-        f"Closer to held-out DNA than the Markov model's draws at k = {closer} (of 1 to {KMERS[-1]}).",
+        f"Closer to held-out DNA than the Markov model's draws at {closer} (of 1 to {KMERS[-1]}).",
         f"GC, mean over sequences: {row('gc_mean', 3)}; standard deviation: {row('gc_sd', 3)}.",
         f"Longest open frame, codons: {row('longest_open_codons', 1)}.",
         f"32-mers copied from the training genome: {row('copied_32mers', 4)}; distinct: {row('distinct_32mers', 4)}.",

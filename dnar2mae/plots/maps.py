@@ -140,7 +140,7 @@ def plot_embedding(
 def draw_points(axes: Any, points: Float[np.ndarray, "N 2"], labels: "pd.Series | None") -> None:
     """Draw points of a map, coloured by label as :func:`plot_embedding` says."""
     # the more points, the smaller
-    size = float(np.clip(2000 / len(points), 2, 20))
+    size = float(np.clip(6000 / len(points), 2, 20))
     if labels is None:
         axes.scatter(*points.T, s=size, lw=0, alpha=0.7)
     elif labels.nunique() > _MAX_GROUPS and labels.dtype.kind in "if":

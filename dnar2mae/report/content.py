@@ -19,6 +19,7 @@ class NumberTable(NamedTuple):
     """A table of texts and numbers, all formatted."""
 
     columns: tuple[str, ...]
+    """Headings; none over facts, a name and what there is to say."""
     rows: Sequence[tuple[str, ...]]
     caption: str = ""
 

@@ -11,16 +11,17 @@ from markupsafe import Markup, escape
 
 from dnar2mae.plots.figure import new_figure
 
-# Colours that a colour-blind reader tells apart (Okabe and Ito, the yellow darker), the ink, and the greys of the plots.
+# Colours that a colour-blind reader tells apart (Okabe and Ito, the yellow darker), the ink, the greys of the plots:
 # matplotlib writes them into the SVG, where each becomes a variable that the page sets for light and for dark.
 _CYCLE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#a88f00", "#7f7f7f")
 _INK = "#010203"
+_LEGEND_PT = 9  # 8, as in a wider figure, is too small on a phone
 _VARIABLES = {colour: f"var(--c{number})" for number, colour in enumerate(_CYCLE)}
 _VARIABLES |= {_INK: "currentColor", "#999999": "var(--faint)", "#666666": "var(--faint)"}
 _DROPPED = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL)
 
 
-def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 5.0, height: float = 3.6) -> Markup:
+def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 4.5, height: float = 3.3) -> Markup:
     """Return a figure with one pair of axes as an SVG element.
 
     Parameters
@@ -32,7 +33,7 @@ def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 5.0,
     draw
         Draws on the axes.
     width, height
-        In inches; 5 is a phone's width, at which the text is as large as the page's.
+        In inches; 4.5 is the width of a phone, on which the text is then as large as it says.
     """
     import matplotlib as mpl
     from cycler import cycler
@@ -46,12 +47,13 @@ def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 5.0,
         "svg.fonttype": "none",
         # the same page for the same run: names of clip paths and markers follow from their content and this
         "svg.hashsalt": name,
-        # names out of files may hold a dollar sign
-        "text.parse_math": False,
     }
     with mpl.rc_context(style):
         figure = new_figure(width, height)
-        draw(figure.subplots())
+        axes = figure.subplots()
+        draw(axes)
+        for text in axes.get_legend().get_texts():
+            text.set_fontsize(_LEGEND_PT)
         file = StringIO()
         figure.savefig(file, format="svg", transparent=True)
     return Markup(_inside_html(file.getvalue(), alt))

@@ -19,8 +19,8 @@ class PageOptions:
     pairs: int = 300
     """Most pairs of each variant control."""
     tiles: int = 800
-    """Most pieces of held-out DNA on the embedding map, each a quarter of a training window."""
-    draws: int = 48
+    """Most pieces of held-out DNA on the embedding map, an eighth of them of each kind; a quarter of a window long."""
+    draws: int = 32
     """Sequences to draw from the model, each as long as a training window; 0 leaves them out."""
     steps: int = 16
     """Forward passes for a drawn sequence."""

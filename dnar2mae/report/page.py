@@ -118,7 +118,7 @@ def _html(run: ReportedRun, sections: list[PageSection]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    name = run.path.resolve().name
+    name = "/".join(run.path.resolve().parts[-2:])
     return environment.get_template("page.html").render(name=name, tiles=_tiles(run.result), sections=sections)
 
 
@@ -126,13 +126,21 @@ def _tiles(result: RunResult) -> list[dict[str, Any]]:
     """Return the figures at the head of the page; of a stopped run there are none."""
     if not result.finished:
         return []
-    tiles = [{"value": f"{result.held_out:.3f}", "what": f"{result.unit}, held out, 15 % masked"}]
+    tiles = [
+        {
+            "value": f"{result.held_out:.3f}",
+            "error": result.standard_error,
+            "what": f"{result.unit}, held out, 15 % masked",
+        }
+    ]
     for name, margin in result.margin.items():
         below = margin["below_by"] or 0.0
         what = f"{'below' if below >= 0 else 'above'} {name} ({result.yardstick[name]:.3f})"
-        error = margin["standard_error"]
-        tiles.append({"value": f"{abs(below):.3f}" + (f" ± {error:.3f}" if error is not None else ""), "what": what})
+        tiles.append({"value": f"{abs(below):.3f}", "error": margin["standard_error"], "what": what})
     if "value" in result.bound:
-        tiles.append({"value": f"{result.bound['value']:.3f}", "what": f"{result.unit} at most, as a density"})
-    tiles.append({"value": f"{result.parameters / 1e6:.2f} M", "what": f"parameters, {result.steps:,} steps"})
+        error, what = result.bound["standard_error"], f"{result.unit} at most, as a density"
+        tiles.append({"value": f"{result.bound['value']:.3f}", "error": error, "what": what})
+    tiles.append(
+        {"value": f"{result.parameters / 1e6:.2f} M", "error": None, "what": f"parameters, {result.steps:,} steps"}
+    )
     return tiles

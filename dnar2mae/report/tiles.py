@@ -43,7 +43,7 @@ def labelled_tiles(
     tile_bp
         Length of a tile.
     number
-        Most tiles to return, evenly spaced among those with a label.
+        Most tiles to return, as many of each label as of any other, evenly spaced among all of it.
 
     Returns
     -------
@@ -58,7 +58,10 @@ def labelled_tiles(
     counts = np.stack([(kinds[starts[:, None] + np.arange(tile_bp)] == kind).sum(1) for kind in range(len(_KINDS))], 1)
     kept = np.flatnonzero(counts.max(1) >= _LEAST_SHARE * tile_bp)
     mixed = len(starts) - len(kept)
-    kept = kept[evenly_spaced(len(kept), number)]
+    kind = counts[kept].argmax(1)
+    of_each = (np.flatnonzero(kind == one) for one in range(len(_KINDS)))
+    chosen = np.sort(np.concatenate([rows[evenly_spaced(len(rows), number // len(_KINDS))] for rows in of_each]))
+    kept, kind = kept[chosen], kind[chosen]
     sequence = genome.sequence_of(starts[kept])
     first = starts[kept] - genome.offsets[sequence]
     tiles = pd.DataFrame({"name": np.array(genome.names, object)[sequence], "start": first, "end": first + tile_bp})

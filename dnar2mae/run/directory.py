@@ -41,6 +41,8 @@ _WRITTEN = (
     "metrics-????????.jsonl",
     "summary.json",
     "loss.png",
+    "report.html",
+    "report.json",
     "held_out-last.*",
     "held_out-best.*",
     "checkpoints",

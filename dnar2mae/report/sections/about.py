@@ -1,6 +1,7 @@
 """What the run is: its settings, data and surroundings."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from dnar2mae.config import PretrainConfig
@@ -21,8 +22,8 @@ def about(run: ReportedRun) -> SectionContent:
     settings = NumberTable(
         ("setting", "here", f"preset {preset}"), rows, f"Settings that differ from those of the preset {preset}"
     )
-    of_run = NumberTable(("", ""), _facts(run), "The run")
-    data = NumberTable(("", ""), _data_facts(run), "Its data")
+    of_run = NumberTable((), _facts(run), "The run")
+    data = NumberTable((), _data_facts(run), "Its data")
     return SectionContent(tables=tuple(table for table in (of_run, data, settings) if table.rows))
 
 
@@ -56,7 +57,7 @@ def text_of(value: Any) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:.4g}"
+            return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
         case list() | tuple():
             return " ".join(map(text_of, value)) or "none"
     return str(value)
@@ -78,9 +79,14 @@ def _facts(run: ReportedRun) -> list[tuple[str, str]]:
         "machine": around.get("platform") and f"{around['platform']}, {around.get('cpus')} processor cores",
         "commit": around.get("commit"),
         "versions": ", ".join(f"{name} {around[name]}" for name in _VERSIONS if around.get(name)),
-        "command": shlex.join(map(str, around.get("command", ()))),
+        "command": _command(around.get("command", [])),
     }
     return [(name, str(value)) for name, value in facts.items() if value]
+
+
+def _command(arguments: list[str]) -> str:
+    """Return what was typed, without the folder of the program."""
+    return shlex.join([*(Path(program).name for program in arguments[:1]), *arguments[1:]])
 
 
 def _duration(seconds: float) -> str:
@@ -103,12 +109,18 @@ def _data_facts(run: ReportedRun) -> list[tuple[str, str]]:
 
 
 def _flat(content: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """Return nested facts as lines; a file's name is shortened to its last part."""
+    """Return nested facts, those of the innermost group in one line; of a file's path the last part."""
     lines: list[tuple[str, str]] = []
     for key, value in content.items():
-        name = f"{above}{key.rpartition('/')[2].replace('_', ' ')}"
-        if isinstance(value, dict):
+        name = above + _words(key)
+        if isinstance(value, dict) and any(isinstance(inner, dict) for inner in value.values()):
             lines += _flat(value, f"{name}: ")
+        elif isinstance(value, dict):
+            lines.append((name, "; ".join(f"{_words(inner)} {text_of(fact)}" for inner, fact in value.items())))
         else:
             lines.append((name, text_of(value)))
     return lines
+
+
+def _words(key: str) -> str:
+    return key.rpartition("/")[2] if "/" in key else key.replace("_", " ")

@@ -1,5 +1,6 @@
 """What the model knows of the annotation: whether a change that breaks something scores low."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,11 +13,11 @@ from dnar2mae.report.reported_run import ReportedRun
 from dnar2mae.scoring.intervals import Interval
 from dnar2mae.variants import ControlOptions, score_controls
 
-_BROKEN = {
-    "stop_gained": "a stop codon gained, against the same change out of frame",
-    "splice_broken": "a splice site broken, against the same change elsewhere in the transcript",
-    "start_lost": "a start codon lost, against the same change out of frame",
-    "site_broken": "a binding site broken, against the same change outside",
+_MATCHES = {
+    "stop_gained": "a stop codon gained and the same change in another frame",
+    "splice_broken": "a splice site broken and the same change elsewhere in the transcript",
+    "start_lost": "a start codon lost and the same change in another frame",
+    "site_broken": "a binding site broken and the same change outside",
 }
 _CEILING = "The matrices that the sites were drawn from are the most that can be known."
 
@@ -26,36 +27,30 @@ def controls(run: ReportedRun) -> SectionContent:
     run.genes  # noqa: B018 - says so if there is no annotation, before the model is loaded
     report = run.computed("controls", lambda: _scored(run), run.genome_file, run.options.pairs, run.options.seed)
     by_control = {
-        control: {score: Interval(**interval) for score, interval in scores.items()}
+        control: {score: _interval(stored) for score, stored in scores.items()}
         for control, scores in report["auroc"].items()
     }
+    names = tuple(dict.fromkeys(score for scores in by_control.values() for score in scores))
     rows = [
-        (
-            _BROKEN.get(control, control),
-            f"{report['pairs'][control]:,}",
-            score,
-            f"{i.value:.3f}",
-            f"{i.low:.3f} to {i.high:.3f}",
-        )
+        (control.replace("_", " "), f"{report['pairs'][control]:,}", *(_text(scores[name]) for name in names))
         for control, scores in by_control.items()
-        for score, i in scores.items()
     ]
     alt = "Area under the ROC curve with 95 % interval: " + "; ".join(
         f"{control}, {score} {i.value:.3f}" for control, scores in by_control.items() for score, i in scores.items()
     )
+    matches = "; ".join(_MATCHES[control] for control in by_control)
     number = sum(map(len, by_control.values()))
-    picture = svg("controls", alt, lambda axes: _draw(axes, by_control), height=1.4 + 0.28 * number)
+    picture = svg("controls", alt, lambda axes: _draw(axes, by_control), height=1.4 + 0.26 * number)
     return SectionContent(
         lines=(
-            "Pairs of substitutions from the annotation: the same change in the same word, of which one breaks "
-            "something. AUROC says how often the breaking one of two has the lower score; 0.5 is chance. Counts of "
-            "short words know nothing of frames or of sites beyond the word: a model that is not above them has "
-            "learned no more than they.",
+            f"Pairs of substitutions from the annotation, the same change in the same word: {matches}.",
+            "AUROC says how often the one that breaks something has the lower score; 0.5 is chance. Counts of short words "
+            "know nothing of frames or of sites beyond the word: a model that is not above them has learned no more.",
             *([_CEILING] if report["matrices"] else []),
             f"Drawn from {report['region_bp']:,} bp held out. Annotated there: {report['annotated']}.",
         ),
         pictures=(Picture(picture, "How well scores tell breaking changes from harmless ones"),),
-        tables=(NumberTable(("pairs of", "number", "score", "AUROC", "95 % interval"), rows),),
+        tables=(NumberTable(("", "pairs", *names), rows, "AUROC (95 % interval)"),),
     )
 
 
@@ -71,6 +66,15 @@ def _scored(run: ReportedRun) -> dict[str, Any]:
             options=ControlOptions(pairs=run.options.pairs, seed=run.options.seed),
         )
     return {name: asdict(report)[name] for name in ("auroc", "pairs", "region_bp", "annotated", "matrices")}
+
+
+def _interval(stored: dict[str, float | None]) -> Interval:
+    """Return an interval from JSON, in which a number that is not finite is null."""
+    return Interval(**{name: math.nan if value is None else value for name, value in stored.items()})
+
+
+def _text(interval: Interval) -> str:
+    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
 def _draw(axes: Any, by_control: dict[str, dict[str, Interval]]) -> None:

@@ -70,5 +70,8 @@ def _drawn(run: ReportedRun) -> list[Any]:
 
 
 def _caveat(run: ReportedRun) -> list[str]:
-    reason = extrapolated(run.config.mask)
-    return [f"{reason}: drawing from nothing begins beyond that (--mask.low 0 --mask.high 1 trains it)."] * bool(reason)
+    if reason := extrapolated(run.config.mask):
+        return [
+            f"The mask law {reason}, and drawing begins with all masked: --mask.low 0 --mask.high 1 trains that too."
+        ]
+    return []

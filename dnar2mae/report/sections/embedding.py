@@ -40,18 +40,18 @@ def embedding(run: ReportedRun) -> SectionContent:
     def draw(axes: Any) -> None:
         draw_points(axes, points, labels)
         axes.set(xlabel=found["axes"][0], ylabel=found["axes"][1])
-        axes.legend(fontsize=8, frameon=False, markerscale=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.legend(fontsize=8, frameon=False, markerscale=1.2, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
-    columns = ("most of the piece is", "pieces", "share", "neighbours alike, model", f"by counts of {_K}-mers")
+    columns = ("most of it is", "pieces", "share", "alike, model", f"alike, {_K}-mers")
     return SectionContent(
         lines=(
             f"{len(labels):,} pieces of {found['tile_bp']} bp of held-out DNA, embedded by the mean over their bases. "
             f"Labels are those of the annotation, which the model has never seen; {found['mixed']:,} pieces of no one "
             "kind are left out.",
-            f"Neighbours alike: the share of the {_NEIGHBOURS} nearest pieces, at least {_APART_BP:,} bp away, with "
-            "the same label; chance is the label's share.",
+            f"Alike: the share of the {_NEIGHBOURS} nearest pieces, at least {_APART_BP:,} bp away, with "
+            f"the same label, by the model's embedding and by counts of {_K}-mers; chance is the label's share.",
         ),
-        pictures=(Picture(svg("embedding", alt, draw, height=4.6), "The first two principal components"),),
+        pictures=(Picture(svg("embedding", alt, draw, height=4.4), "The first two principal components"),),
         tables=(NumberTable(columns, rows),),
     )
 
