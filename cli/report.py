@@ -10,7 +10,7 @@ from dnar2mae.report.options import PageOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportCommand:
+class PageCommand:
     """Write one HTML page about a finished or stopped run of any kind of data, without training again.
 
     Example: dnar2mae report runs/first --genes genes.gff3
@@ -38,7 +38,7 @@ class ReportCommand:
 
 def run(argv: list[str]) -> int:
     """Parse, write the page, print its path."""
-    command = parse(ReportCommand, argv, prog="dnar2mae report")
+    command = parse(PageCommand, argv, prog="dnar2mae report")
     from dnar2mae.report.page import write_page
 
     out = write_page(

@@ -81,8 +81,8 @@ def write_page(
     require(out.suffix in (".html", ".htm"), "out", "a file whose name ends in .html", out)
     if out.exists() and not overwrite:
         raise ConfigError(f"--out {out} exists; give --overwrite to replace it")
-    run = ReportedRun(path, options, device)
     refuse_inputs(out, (options.genes, options.genome, options.matrices))
+    run = ReportedRun(path, options, device)
     chosen = [section for section in SECTIONS if section.modality in ("", run.config.modality)]
     with progress_bar("sections of the page", len(chosen)) as bar:
         made = []

@@ -51,7 +51,7 @@ class ReportedRun:
     def __init__(self, path: Path, options: PageOptions, device: str = "auto") -> None:
         self.path, self.options, self._device = path, options, device
         if not (path / "config.yaml").is_file():
-            raise RunError(f"{path}: expected the directory of a run: there is no config.yaml in it")
+            raise RunError(f"{path}: expected the directory of a run: no config.yaml in it")
         self.config: PretrainConfig = read_config(path / "config.yaml", whole=True)
         with raising(RunError, f"{path}: no metrics that can be read", OSError, ValueError, KeyError):
             self.metrics = read_metrics(path)

@@ -60,6 +60,11 @@ def test_an_assembly_report_is_an_input(refused):
     assert RULE in refused(*command, "--out", "r.tsv", files=["in.vcf", "r.tsv"])
 
 
+def test_report(refused):
+    command = ["report", "run", "--genes", "genes.gff3", "--genome", "g.html", "--overwrite"]
+    assert f"--out {RULE}: g.html is g.html" in refused(*command, "--out", "g.html", files=["genes.gff3", "g.html"])
+
+
 def test_tokenizer_train(refused):
     argv = ["tokenizer", "train", "a.txt", "b.txt", "--out", "b.txt", "--overwrite"]
     assert RULE in refused(*argv, files=["a.txt", "b.txt"])

@@ -150,7 +150,9 @@ def test_command(model, tmp_path, capsys):
 
 
 def test_demo_scores_what_it_simulated(tmp_path, monkeypatch, capsys):
-    from dnar2mae.cli import pretrain
+    from dnar2mae.cli import pretrain, report
+
+    pages = []
 
     def untrained(argv):
         assert argv[0] == str(tmp_path / "genome.fa")
@@ -160,8 +162,12 @@ def test_demo_scores_what_it_simulated(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pretrain, "run", untrained)
+    monkeypatch.setattr(report, "run", lambda argv: pages.append(argv) or 0)
     assert demo.run(["--dense", "--out", str(tmp_path)]) == 0
     assert "site_broken        500  known weight matrices         0.9" in capsys.readouterr().out
+    genome = str(tmp_path / "genome")
+    about = ["--genes", f"{genome}.gff3", "--matrices", f"{genome}.meme", "--seed", "0"]
+    assert pages == [[str(tmp_path / "run"), *about, "--out", str(tmp_path / "report.html")]]
 
 
 INTRONS = "CCCAAGGTAAGTCCAGGTCTTTTCCCAGGTCATTTAGGCAAGGTCCC"

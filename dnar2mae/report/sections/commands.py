@@ -1,7 +1,8 @@
 """The commands that do all this with data of one's own."""
 
 import shlex
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal, get_origin
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.report.content import CommandLine, SectionContent
@@ -62,15 +63,17 @@ def pretrain_arguments(config: PretrainConfig) -> list[str]:
     # the files first: after a flag that takes several values they would be taken for one of them
     arguments = ["GENOME.fa"] if config.modality == "dna" else ["--modality", config.modality, "DATA"]
     arguments += ["--out", _OWN] + ["--preset", preset] * (preset != "tiny")
+    names = {f"data.{field.name}" for field in fields(config.data) if get_origin(field.type) is not Literal}
     for name, (value, _) in changed.items():
-        of_data = name.startswith("data.") and (isinstance(value, str) or _holds_text(value))
-        if not of_data and name not in _OF_THIS_RUN:
+        of_these_data = name in names and _is_text(value)
+        if not of_these_data and name not in _OF_THIS_RUN:
             arguments += _flag(name.replace("_", "-"), value)
     return arguments
 
 
-def _holds_text(value: Any) -> bool:
-    return isinstance(value, list | tuple) and any(isinstance(part, str) for part in value)
+def _is_text(value: Any) -> bool:
+    parts = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(part, str) for part in parts)
 
 
 def _flag(name: str, value: Any) -> list[str]:

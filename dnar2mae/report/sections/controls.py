@@ -44,8 +44,8 @@ def controls(run: ReportedRun) -> SectionContent:
     return SectionContent(
         lines=(
             f"Pairs of substitutions from the annotation, the same change in the same word: {matches}.",
-            "AUROC says how often the one that breaks something has the lower score; 0.5 is chance. Counts of short words "
-            "know nothing of frames or of sites beyond the word: a model that is not above them has learned no more.",
+            "AUROC says how often the one that breaks something has the lower score; 0.5 is chance. Counts of short "
+            "words know nothing of frames or of sites beyond the word: a model not above them has learned no more.",
             *([_CEILING] if report["matrices"] else []),
             f"Drawn from {report['region_bp']:,} bp held out. Annotated there: {report['annotated']}.",
         ),
