@@ -20,5 +20,5 @@ def draw_intervals(axes: Any, groups: Mapping[str, Mapping[str, Interval]]) -> N
             row += 1
         row += 0.7  # a gap between groups
     axes.set_yticks(list(ticks), list(ticks.values()))
-    axes.invert_yaxis()
+    axes.set_ylim(row - 1.2, -0.5)  # the first group on top
     axes.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

@@ -11,9 +11,9 @@ from markupsafe import Markup, escape
 
 from dnar2mae.plots.figure import new_figure
 
-# Colours that a colour-blind reader tells apart (Okabe and Ito, the yellow darker), the ink, the greys of the plots:
+# Colours that a colour-blind reader tells apart (Okabe and Ito, black for yellow), the ink, the greys of the plots:
 # matplotlib writes them into the SVG, where each becomes a variable that the page sets for light and for dark.
-_CYCLE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#a88f00", "#7f7f7f")
+_CYCLE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#040506", "#7f7f7f")
 _INK = "#010203"
 _LEGEND_PT = 9  # 8, as in a wider figure, is too small on a phone
 _VARIABLES = {colour: f"var(--c{number})" for number, colour in enumerate(_CYCLE)}

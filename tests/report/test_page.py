@@ -120,7 +120,10 @@ def test_a_section_that_cannot_be_made_says_why(run, tmp_path, genes):
     read, _ = write(run, tmp_path / "page.html", genes=empty, draws=0)
     assert "no pair of any control in the held-out part" in read.sections["Variant control"]["text"]
     read, _ = write(run, tmp_path / "page.html", genes=empty, draws=0, tiles=40)
-    assert "expected 30 of two" in read.sections["Embedding map"]["text"]
+    assert (
+        "a map needs 30 held-out pieces of 32 bp, 10 or more of each of two kinds; got"
+        in read.sections["Embedding map"]["text"]
+    )
     shutil.rmtree(run / "checkpoints")
     read, _ = write(run, tmp_path / "page.html", genes=genes)
     assert "this run has no checkpoint yet" in read.sections["Variant control"]["text"]

@@ -65,9 +65,8 @@ def _embedded(run: ReportedRun) -> dict[str, Any]:
     tiles = tiles[common].reset_index(drop=True)
     if len(tiles) < _LEAST_TILES or tiles["label"].nunique() < 2:
         raise SequenceError(
-            f"too little of the held-out part is one thing in {run.options.genes}: {len(tiles)} pieces of {tile_bp} bp "
-            f"with a label that {_LEAST_OF_LABEL} share, of {tiles['label'].nunique()} labels; expected {_LEAST_TILES} "
-            "of two"
+            f"{run.options.genes}: a map needs {_LEAST_TILES} held-out pieces of {tile_bp} bp, {_LEAST_OF_LABEL} or "
+            f"more of each of two kinds; got {len(tiles)} of {tiles['label'].nunique()}"
         )
     sequences = Sequences(table=tiles, lengths=np.full(len(tiles), tile_bp, np.int64), genome=genome)
     vectors = run.trained.embed(SequenceSource(sequences, modality.tokenizer, run.genome_file))
