@@ -199,10 +199,6 @@ def test_an_annotation_that_does_not_fit(run_of, run, genes, tmp_path):
         PageOptions(matrices=other)
     with pytest.raises(ConfigError, match="--pairs must be at least 1, got 0"):
         PageOptions(pairs=0)
-    page_like = shutil.copy(genes, tmp_path / "genes.html")
-    with pytest.raises(SequenceError, match="genes.html: the name must end in .gff"):
-        write(run, tmp_path / "genes.html", genes=page_like)
-    assert (tmp_path / "genes.html").read_bytes() == genes.read_bytes()
     assert not (tmp_path / "page.html").exists()
 
 

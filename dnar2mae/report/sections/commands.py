@@ -22,7 +22,10 @@ _MODEL = {
         ("Scores of your variants", f"score-variants {_OWN} --genome GENOME.fa --vcf IN.vcf.gz --out scored.vcf.gz"),
         ("Embeddings of regions of your genome", f"embed {_OWN} REGIONS.bed --genome GENOME.fa --out regions.npy"),
         ("A map of them", "plot embedding regions.npy --label region --out map.png"),
-        ("Sequences drawn from the model, and their spectra", f"generate {_OWN} --num 100 --report --out drawn.fa"),
+        (
+            "Sequences drawn from the model, their spectra and codons",
+            f"generate {_OWN} --num 100 --report --genes GENES.gff3 --out drawn.fa",
+        ),
         (
             "Benchmark tasks from your annotation",
             "benchmark build --genome GENOME.fa --annotation GENES.gff3 --out suites/mine",
