@@ -3,6 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+# PyPI's torch for Linux brings CUDA, gigabytes of it: without an NVIDIA driver torch is taken from its index of CPU builds.
+# TORCH_INDEX= leaves the choice to pip.
+CPU_BUILDS := https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,$(CPU_BUILDS)))
 
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
@@ -23,20 +29,24 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dnar2mae needs Python 3.11 or later; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.with-run: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.with-torch: constraints.txt | $(BIN)/python
+	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --retries 1 --index-url $(TORCH_INDEX) torch)
 	@touch $@
 
-$(VENV)/.with-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.with-run: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.with-test: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.with-run
 
-$(VENV)/.with-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(VENV)/.with-dev: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
 
-$(VENV)/.with-fuzz: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+$(VENV)/.with-fuzz: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[fuzz]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
 
 demo: $(VENV)/.with-run

@@ -5,6 +5,8 @@ import os
 import sys
 import warnings
 
+from dnar2mae import __version__
+
 COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
     "tokenizer": "Train a BPE, WordPiece or Unigram tokenizer on text or DNA.",
@@ -44,9 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         print(_USAGE.format(commands="\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())))
         return 0
     if argv[0] == "--version":
-        from importlib.metadata import version
-
-        print(version("dnar2mae"))
+        print(__version__)
         return 0
     if argv[0] not in COMMANDS:
         return _fail(f"unknown command {argv[0]!r}; expected one of: {', '.join(COMMANDS)}")
