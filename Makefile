@@ -13,7 +13,7 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check figures layers format gpu fuzz torture clean
+.PHONY: help demo test check figures layers format gpu fuzz torture release clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
@@ -23,6 +23,7 @@ help:
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
+	@echo "make release   build sdist and wheel, check and install them elsewhere; nothing is uploaded"
 	@echo "make fuzz      readers under arbitrary bytes, guided by coverage; SECONDS=60 for each"
 
 $(BIN)/python:
@@ -48,6 +49,10 @@ $(VENV)/.with-dev: pyproject.toml $(VENV)/.with-torch
 $(VENV)/.with-fuzz: pyproject.toml $(VENV)/.with-torch
 	$(INSTALL) --editable '.[fuzz]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
+
+$(VENV)/.with-release: pyproject.toml | $(BIN)/python
+	$(INSTALL) 'build>=1.2' 'twine>=6'
+	@touch $@
 
 demo: $(VENV)/.with-run
 	$(BIN)/dnar2mae demo --out demo --overwrite
@@ -92,5 +97,9 @@ GPU = $(strip $(if $(DRY),--dry) $(if $(PARTS),--parts $(PARTS)) $(if $(WHEELS),
 gpu: $(if $(DRY),$(if $(GIVEN),,$(VENV)/.with-test))
 	$(if $(GIVEN),$(PYTHON),$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))) benchmarks/speed/gpu.py $(GPU)
 
+# a dry run: nothing is uploaded
+release: $(VENV)/.with-release
+	TORCH_INDEX=$(TORCH_INDEX) .ci/release
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
