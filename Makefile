@@ -13,12 +13,14 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check figures layers format gpu fuzz torture release clean
+.PHONY: help demo test check lint slow coverage lowest figures layers format gpu fuzz torture release clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
 	@echo "make check     format, lint, types, import layers and tests: what CI runs"
+	@echo "make lint, slow, coverage, lowest   check without tests; the slow tests; branches that tests reach, in"
+	@echo "               build/coverage; the tests with the oldest versions that pyproject.toml allows"
 	@echo "make figures   write the tables of README.md and docs/ from the rows of benchmarks/results/"
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
@@ -50,7 +52,7 @@ $(VENV)/.with-fuzz: pyproject.toml $(VENV)/.with-torch
 	$(INSTALL) --editable '.[fuzz]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
 
-$(VENV)/.with-release: pyproject.toml | $(BIN)/python
+$(VENV)/.with-release: constraints.txt | $(BIN)/python
 	$(INSTALL) 'build>=1.2' 'twine>=6'
 	@touch $@
 
@@ -64,13 +66,32 @@ format: $(VENV)/.with-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(VENV)/.with-dev
+lint: $(VENV)/.with-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory layers
 	$(BIN)/python -m dnar2mae.benchmarks.figures check
+
+check: lint
 	$(TESTS)
+
+slow: $(VENV)/.with-test
+	$(TESTS) -m "slow and not gpu and not multi_gpu"
+
+coverage: $(VENV)/.with-dev
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# the oldest versions that pyproject.toml allows, but for torch, which is that of constraints.txt; their own warnings are
+# no fault of ours, and the new ones are watched by all other tests
+lowest: $(BIN)/python
+	$(INSTALL) 'uv>=0.9'
+	mkdir -p build && grep '^torch==' constraints.txt > build/torch.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --override build/torch.txt \
+		$(if $(TORCH_INDEX),--torch-backend cpu) --requirements pyproject.toml --extra test
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --editable .
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n auto -o filterwarnings=default
 
 # fails where a figure is older than the code that it depends on and is not marked so: see CONTRIBUTING.md
 figures: $(VENV)/.with-run
