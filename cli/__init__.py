@@ -3,7 +3,10 @@
 import importlib
 import os
 import sys
+import textwrap
 import warnings
+from collections.abc import Collection
+from difflib import get_close_matches
 
 from dnar2mae import __version__
 
@@ -22,6 +25,8 @@ COMMANDS = {
     "generate": "Draw sequences from a model, redraw regions, fill runs of N.",
     "plot": "Draw mutagenesis maps, embeddings and runs.",
     "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
+    "config": "Show the settings of a run, or those in which two runs differ.",
+    "completion": "Print the completion of commands and flags for bash, zsh or fish.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",
 }
 
@@ -34,7 +39,11 @@ commands:
 
 Example: dnar2mae pretrain genome.fa.gz --out runs/first
 
-dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of an error; --version the version."""
+dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of an
+error; --version the version.
+
+Exit codes: 0 done; 1 done, and the result is negative (a cell of a benchmark
+failed, two runs differ); 2 bad input; 130 interrupted, the same command goes on."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,14 +52,24 @@ def main(argv: list[str] | None = None) -> int:
     debug = bool(argv) and argv[0] == "--debug"
     argv = argv[debug:]
     if not argv or argv[0] in ("-h", "--help"):
-        print(_USAGE.format(commands="\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())))
+        lines = (
+            textwrap.fill(f"  {name:14} {text}", 80, subsequent_indent=" " * 17) for name, text in COMMANDS.items()
+        )
+        print(_USAGE.format(commands="\n".join(lines)))
         return 0
     if argv[0] == "--version":
         print(__version__)
         return 0
     if argv[0] not in COMMANDS:
-        return _fail(f"unknown command {argv[0]!r}; expected one of: {', '.join(COMMANDS)}")
+        return _fail(unknown_command(argv[0], COMMANDS))
     return _run(argv[0], argv[1:], debug)
+
+
+def unknown_command(given: str, known: Collection[str]) -> str:
+    """Return a message that names the command that was meant, or all that there are."""
+    close = get_close_matches(given, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of: {', '.join(known)}"
+    return f"unknown command {given!r}; {hint}"
 
 
 def _run(command: str, argv: list[str], debug: bool) -> int:
