@@ -32,18 +32,19 @@ COMMANDS = {
 
 _USAGE = """usage: dnar2mae [--debug] COMMAND ...
 
-Masked foundation models of your own genome, with randomly random mask ratios (R2MAE).
+Masked foundation models of your own genome, with randomly random mask ratios
+(R2MAE).
 
 commands:
 {commands}
 
 Example: dnar2mae pretrain genome.fa.gz --out runs/first
 
-dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of an
-error; --version the version.
+dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of
+an error; --version the version.
 
 Exit codes: 0 done; 1 done, and the result is negative (a cell of a benchmark
-failed, two runs differ); 2 bad input; 130 interrupted, the same command goes on."""
+failed, two runs differ); 2 bad input; 130 interrupted."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,6 +76,8 @@ def unknown_command(given: str, known: Collection[str]) -> str:
 def _run(command: str, argv: list[str], debug: bool) -> int:
     from dnar2mae.errors import Dnar2maeError
 
+    if os.environ.get("NO_COLOR"):
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "0")  # tyro reads no other variable, and that when imported
     module = importlib.import_module(f"dnar2mae.cli.{command.replace('-', '_')}")
     usual = warnings.formatwarning
     try:
