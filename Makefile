@@ -13,14 +13,14 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check lint slow coverage lowest figures layers format gpu fuzz torture release clean
+.PHONY: help demo test check lint slow coverage mutation lowest figures layers format gpu fuzz torture release clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
 	@echo "make check     format, lint, types, import layers and tests: what CI runs"
-	@echo "make lint, slow, coverage, lowest   check without tests; the slow tests; branches that tests reach, in"
-	@echo "               build/coverage; the tests with the oldest versions that pyproject.toml allows"
+	@echo "make lint, slow, coverage, lowest, mutation   check without tests; the slow tests; branches that tests reach,"
+	@echo "               in build/coverage; tests with the oldest versions allowed; faults that tests overlook (hours)"
 	@echo "make figures   write the tables of README.md and docs/ from the rows of benchmarks/results/"
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
@@ -81,6 +81,13 @@ slow: $(VENV)/.with-test
 
 coverage: $(VENV)/.with-dev
 	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# hours for all of [tool.mutmut]; NAMES='dnar2mae.random*' for a part, and what was done before is not done again
+mutation: $(VENV)/.with-dev
+	$(INSTALL) mutmut
+	$(BIN)/python setup.py -q build_py --build-lib build/mutation
+	cp -r tests pyproject.toml build/mutation
+	cd build/mutation && OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run $(NAMES) && ../../$(BIN)/mutmut results
 
 # the oldest versions that pyproject.toml allows, but for torch, which is that of constraints.txt; their own warnings are
 # no fault of ours, and the new ones are watched by all other tests

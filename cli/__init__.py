@@ -77,7 +77,7 @@ def _run(command: str, argv: list[str], debug: bool) -> int:
     from dnar2mae.errors import Dnar2maeError
 
     if os.environ.get("NO_COLOR"):
-        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "0")  # tyro reads no other variable, and that when imported
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # tyro reads no other variable, and that when imported
     module = importlib.import_module(f"dnar2mae.cli.{command.replace('-', '_')}")
     usual = warnings.formatwarning
     try:
