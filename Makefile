@@ -3,41 +3,59 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+# PyPI's torch for Linux brings CUDA, gigabytes of it: without an NVIDIA driver torch is taken from its index of CPU builds.
+# TORCH_INDEX= leaves the choice to pip.
+CPU_BUILDS := https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nvidia-smi),,$(CPU_BUILDS)))
 
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check figures layers format gpu fuzz torture clean
+.PHONY: help demo test check lint slow coverage mutation lowest figures layers format gpu fuzz torture release clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
 	@echo "make test      the tests that need no GPU and no network"
 	@echo "make check     format, lint, types, import layers and tests: what CI runs"
+	@echo "make lint, slow, coverage, lowest, mutation   check without tests; the slow tests; branches that tests reach,"
+	@echo "               in build/coverage; tests with the oldest versions allowed; faults that tests overlook (hours)"
 	@echo "make figures   write the tables of README.md and docs/ from the rows of benchmarks/results/"
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
+	@echo "make release   build sdist and wheel, check and install them elsewhere; nothing is uploaded"
 	@echo "make fuzz      readers under arbitrary bytes, guided by coverage; SECONDS=60 for each"
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dnar2mae needs Python 3.11 or later; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.with-run: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.with-torch: constraints.txt | $(BIN)/python
+	$(if $(TORCH_INDEX),$(INSTALL) --no-deps --retries 1 --timeout 10 --index-url $(TORCH_INDEX) torch \
+		|| echo "$(TORCH_INDEX) gave no torch: pip takes it from its own index")
 	@touch $@
 
-$(VENV)/.with-test: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.with-run: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.with-test: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[test]'
 	@touch $@ $(VENV)/.with-run
 
-$(VENV)/.with-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(VENV)/.with-dev: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
 
-$(VENV)/.with-fuzz: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+$(VENV)/.with-fuzz: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[fuzz]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
+
+$(VENV)/.with-release: constraints.txt | $(BIN)/python
+	$(INSTALL) 'build>=1.2' 'twine>=6'
+	@touch $@
 
 demo: $(VENV)/.with-run
 	$(BIN)/dnar2mae demo --out demo --overwrite
@@ -49,13 +67,39 @@ format: $(VENV)/.with-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(VENV)/.with-dev
+lint: $(VENV)/.with-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory layers
 	$(BIN)/python -m dnar2mae.benchmarks.figures check
+
+check: lint
 	$(TESTS)
+
+slow: $(VENV)/.with-test
+	$(TESTS) -m "slow and not gpu and not multi_gpu"
+
+coverage: $(VENV)/.with-dev
+	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+
+# hours for all of [tool.mutmut]; NAMES='dnar2mae.random*' for a part, and what was done before is not done again
+mutation: $(VENV)/.with-dev
+	$(INSTALL) mutmut
+	$(BIN)/python setup.py -q build_py --build-lib build/mutation
+	cp -r tests pyproject.toml build/mutation
+	cd build/mutation && OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run $(NAMES) && ../../$(BIN)/mutmut results
+
+# the oldest versions that pyproject.toml allows, but for torch, which is that of constraints.txt; their own warnings are
+# no fault of ours, and the new ones are watched by all other tests
+lowest: $(BIN)/python
+	$(INSTALL) 'uv>=0.9'
+	mkdir -p build && grep '^torch==' constraints.txt > build/torch.txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --override build/torch.txt \
+		$(if $(TORCH_INDEX),--torch-backend cpu) --requirements pyproject.toml --extra test
+	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --editable .
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n auto -o filterwarnings=default
 
 # fails where a figure is older than the code that it depends on and is not marked so: see CONTRIBUTING.md
 figures: $(VENV)/.with-run
@@ -82,5 +126,9 @@ GPU = $(strip $(if $(DRY),--dry) $(if $(PARTS),--parts $(PARTS)) $(if $(WHEELS),
 gpu: $(if $(DRY),$(if $(GIVEN),,$(VENV)/.with-test))
 	$(if $(GIVEN),$(PYTHON),$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))) benchmarks/speed/gpu.py $(GPU)
 
+# a dry run: nothing is uploaded
+release: $(VENV)/.with-release
+	TORCH_INDEX=$(TORCH_INDEX) .ci/release
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -3,7 +3,12 @@
 import importlib
 import os
 import sys
+import textwrap
 import warnings
+from collections.abc import Collection
+from difflib import get_close_matches
+
+from dnar2mae import __version__
 
 COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
@@ -21,19 +26,26 @@ COMMANDS = {
     "report": "Write one HTML page about a run: its losses, controls, embeddings and draws.",
     "plot": "Draw mutagenesis maps, embeddings and runs.",
     "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
+    "config": "Show the settings of a run, or those in which two runs differ.",
+    "completion": "Print the completion of commands and flags for bash, zsh or fish.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",
 }
 
 _USAGE = """usage: dnar2mae [--debug] COMMAND ...
 
-Masked foundation models of your own genome, with randomly random mask ratios (R2MAE).
+Masked foundation models of your own genome, with randomly random mask ratios
+(R2MAE).
 
 commands:
 {commands}
 
 Example: dnar2mae pretrain genome.fa.gz --out runs/first
 
-dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of an error; --version the version."""
+dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of
+an error; --version the version.
+
+Exit codes: 0 done; 1 done, and the result is negative (a cell of a benchmark
+failed, two runs differ); 2 bad input; 130 interrupted."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,21 +54,31 @@ def main(argv: list[str] | None = None) -> int:
     debug = bool(argv) and argv[0] == "--debug"
     argv = argv[debug:]
     if not argv or argv[0] in ("-h", "--help"):
-        print(_USAGE.format(commands="\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())))
+        lines = (
+            textwrap.fill(f"  {name:14} {text}", 80, subsequent_indent=" " * 17) for name, text in COMMANDS.items()
+        )
+        print(_USAGE.format(commands="\n".join(lines)))
         return 0
     if argv[0] == "--version":
-        from importlib.metadata import version
-
-        print(version("dnar2mae"))
+        print(__version__)
         return 0
     if argv[0] not in COMMANDS:
-        return _fail(f"unknown command {argv[0]!r}; expected one of: {', '.join(COMMANDS)}")
+        return _fail(unknown_command(argv[0], COMMANDS))
     return _run(argv[0], argv[1:], debug)
+
+
+def unknown_command(given: str, known: Collection[str]) -> str:
+    """Return a message that names the command that was meant, or all that there are."""
+    close = get_close_matches(given, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"expected one of: {', '.join(known)}"
+    return f"unknown command {given!r}; {hint}"
 
 
 def _run(command: str, argv: list[str], debug: bool) -> int:
     from dnar2mae.errors import Dnar2maeError
 
+    if os.environ.get("NO_COLOR"):
+        os.environ.setdefault("PYTHON_TYRO_ANSI_CODES", "False")  # tyro reads no other variable, and that when imported
     module = importlib.import_module(f"dnar2mae.cli.{command.replace('-', '_')}")
     usual = warnings.formatwarning
     try:

@@ -8,6 +8,7 @@ from tyro.conf import Positional, arg
 
 from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.running.options import FewLabels, JudgedModels, SuiteOptions
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse_subcommand
 from dnar2mae.errors import ConfigError
 from dnar2mae.storage.progress import progress_bar
@@ -41,6 +42,8 @@ class RunCommand:
     """Models to judge."""
     options: Annotated[SuiteOptions, arg(name="")] = SuiteOptions()
     """Methods, seeds and controls."""
+    json: bool = False
+    """Print the scores as JSON, and all else on stderr."""
 
     def run(self) -> int:
         """Run, print the table, write the report; 1 if a cell failed."""
@@ -62,18 +65,20 @@ class RunCommand:
                 bar(done, total=total, title=what or "Running")
 
             table = run_suite(suite, data, models, protocol, store, options=self.options, advance=advance)
-        print_scores(store, table.rows)
-        for name, why in table.skipped.items():
-            print(f"Skipped {name}: {why}")
         failed = [row for row in table.rows if row["status"] != "done"]
-        for row in failed:
-            print(f"Failed {row['task']}, {row['model']}, {row['method']}: {row['error']}")
-        if table.num_reused:
-            print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
-        if len(failed) < len(table.rows):
-            with progress_bar("Writing the report", None, at_once=True):
-                written = ", ".join(path.name for path in write_report(self.out))
-            print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {self.out}")
+        with json_at_end(self.json) as hand_over:
+            print_scores(store, table.rows)
+            for name, why in table.skipped.items():
+                print(f"Skipped {name}: {why}")
+            for row in failed:
+                print(f"Failed {row['task']}, {row['model']}, {row['method']}: {row['error']}")
+            if table.num_reused:
+                print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
+            if len(failed) < len(table.rows):
+                with progress_bar("Writing the report", None, at_once=True):
+                    written = ", ".join(path.name for path in write_report(self.out))
+                print(f"Wrote {written}, results.jsonl, predictions/ and plots/ in {self.out}")
+            hand_over(table.rows)
         return 1 if failed else 0
 
 
@@ -99,13 +104,17 @@ class FewLabelsCommand:
     """Models to judge."""
     options: Annotated[FewLabels, arg(name="")] = FewLabels()
     """Labels, draws and controls."""
+    json: bool = False
+    """Print the rows of few_labels.csv as JSON, and all else on stderr."""
 
     def run(self) -> int:
         """Compare, print, write."""
         from dnar2mae.benchmarks.reporting.few_labels import compare_and_print
 
-        with progress_bar("Comparing", None, at_once=True):
-            return compare_and_print(self.suite, self.out, self.models, self.options, data=self.data, tasks=self.tasks)
+        options = self.options
+        with json_at_end(self.json) as hand_over, progress_bar("Comparing", None, at_once=True):
+            hand_over(compare_and_print(self.suite, self.out, self.models, options, data=self.data, tasks=self.tasks))
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +147,8 @@ class ListCommand:
     """Name or folder of a suite; without it suites and protocols are listed."""
     data: Path | None = None
     """Folder to look for its data sets in."""
+    json: bool = False
+    """Print the lists as JSON, and all else on stderr."""
 
     def run(self) -> int:
         """Print suites and protocols, or a suite's tasks."""
@@ -149,12 +160,14 @@ class ListCommand:
         if self.suite is None:
             suites = map(load_suite, packaged_suites())
             about = [{"name": s.name, "tasks": str(len(s.tasks)), "title": s.title, "source": s.source} for s in suites]
-            print_table("Suites", about)
             rows = [
                 {"name": p.name, "methods": ", ".join(p.methods), "seeds": str(len(p.seeds)), "source": p.source}
                 for p in map(load_protocol, packaged_protocols())
             ]
-            print_table("Protocols", rows)
+            with json_at_end(self.json) as hand_over:
+                print_table("Suites", about)
+                print_table("Protocols", rows)
+                hand_over({"suites": about, "protocols": rows})
             return 0
         suite, rows = load_suite(self.suite), []
         for task in suite.tasks:
@@ -163,8 +176,10 @@ class ListCommand:
             if self.data is not None:
                 row["data"] = "present" if find_task(suite, task, self.data) else "missing"
             rows.append(row)
-        print_table(suite.title, rows)
-        print(f"Source: {suite.source}")
+        with json_at_end(self.json) as hand_over:
+            print_table(suite.title, rows)
+            print(f"Source: {suite.source}")
+            hand_over(rows)
         return 0
 
 
@@ -187,6 +202,8 @@ class BuildCommand:
     """Replace an earlier suite."""
     config: Annotated[BuildConfig, arg(name="")] = BuildConfig()
     """Tasks, hold-outs and sizes."""
+    json: bool = False
+    """Print the numbers of examples as JSON, and all else on stderr."""
 
     def run(self) -> int:
         """Build, print the class counts."""
@@ -200,12 +217,14 @@ class BuildCommand:
             for task, classes in built.counts.items()
             for name, counts in classes.items()
         ]
-        print_table("Examples", rows)
-        for name, why in built.left_out.items():
-            print(f"Left out {name}: {why}")
-        print(f"{self.annotation} was {built.annotated}.")
-        print(f"Wrote {self.out}; no test or dev example shares a base or a sequence with a training one.")
-        print(f"Next: dnar2mae benchmark run {self.out} --model RUN --out results")
+        with json_at_end(self.json) as hand_over:
+            print_table("Examples", rows)
+            for name, why in built.left_out.items():
+                print(f"Left out {name}: {why}")
+            print(f"{self.annotation} was {built.annotated}.")
+            print(f"Wrote {self.out}; no test or dev example shares a base or a sequence with a training one.")
+            print(f"Next: dnar2mae benchmark run {self.out} --model RUN --out results")
+            hand_over({"examples": built.counts, "left_out": built.left_out})
         return 0
 
 

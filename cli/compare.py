@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.starting_point import StartingPoint, parse_settings, warn_ignored
 from dnar2mae.config import Data
 from dnar2mae.errors import ConfigError
@@ -39,6 +40,8 @@ class CompareLawsCommand(StartingPoint[Data]):
     """One number: so many seeds, from 0 on. Several numbers: these seeds."""
     options: Annotated[CompareOptions, arg(name="")] = CompareOptions()
     """Budget and evaluation."""
+    json: bool = False
+    """Print the rows of compare.csv as JSON, and all else on stderr."""
 
 
 def run(argv: list[str]) -> int:
@@ -70,6 +73,9 @@ def run(argv: list[str]) -> int:
     if not comparison.finished:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
-    print((command.out / "report.md").read_text())
-    print(f"Wrote compare.csv, report.md and compare.png in {command.out}")
+    with json_at_end(command.json) as hand_over:
+        print((command.out / "report.md").read_text())
+        print(f"Wrote compare.csv, report.md and compare.png in {command.out}")
+        assert comparison.table is not None
+        hand_over(comparison.table.to_dict("records"))
     return 0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.starting_point import StartingPoint, parse_settings
 from dnar2mae.config import Data
 from dnar2mae.errors import ConfigError
@@ -42,6 +43,8 @@ class CovarianceCommand(StartingPoint[Data]):
     """Aspect ratios d/n, features over training samples."""
     num_masks: int | Literal["inf"] = 1
     """Masks drawn for each training sample."""
+    json: bool = False
+    """Print the rows of curve.csv as JSON, and all else on stderr."""
 
 
 def run(argv: list[str]) -> int:
@@ -66,9 +69,11 @@ def run(argv: list[str]) -> int:
     curve = pd.DataFrame([row for opinion in opinions for row in opinion.rows()])
     curve.to_csv(files[1], index=False, float_format="%.6g")
     covariance.draw(opinions, f"The linear model's opinion (masks per sample: {command.num_masks})", files[2])
-    print(about, *map(covariance.describe, opinions), sep="\n")
-    print("This is the linear model's opinion: Gaussian features, masked one by one, squared loss, no network.")
-    print(f"Wrote covariance.npy, curve.csv and curve.png in {command.out}")
+    with json_at_end(command.json) as hand_over:
+        print(about, *map(covariance.describe, opinions), sep="\n")
+        print("This is the linear model's opinion: Gaussian features, masked one by one, squared loss, no network.")
+        print(f"Wrote covariance.npy, curve.csv and curve.png in {command.out}")
+        hand_over(curve.to_dict("records"))
     return 0
 
 

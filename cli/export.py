@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse
 from dnar2mae.errors import RunError
 
@@ -30,6 +31,8 @@ class ExportCommand:
     """Replace an earlier export in --to."""
     check: Path | None = None
     """Sequence file: run some of it through transformers too and print the largest difference of logits."""
+    json: bool = False
+    """Print the result as JSON, and all else on stderr."""
 
 
 def run(argv: list[str]) -> int:
@@ -41,11 +44,15 @@ def run(argv: list[str]) -> int:
     if command.ema and not source.is_dir():
         raise RunError(f"{command.run}: no averaged weights here: train with --optimizer.ema, and name the run itself")
     folder = export(source, command.to, license=command.license, overwrite=command.overwrite)
-    print(f"Wrote {folder}: {', '.join(sorted(file.name for file in folder.iterdir()))}")
-    if command.check:
-        parity = compare(source, folder, command.check)
-        print(
-            f"transformers against dnar2mae on {parity.windows} windows ({parity.tokens:,} tokens) of {command.check}: "
-            f"same tokens, largest difference of logits {parity.largest:.1e} (they reach {parity.scale:.1f})"
-        )
+    files = sorted(file.name for file in folder.iterdir())
+    with json_at_end(command.json) as hand_over:
+        print(f"Wrote {folder}: {', '.join(files)}")
+        parity = compare(source, folder, command.check) if command.check else None
+        if parity:
+            print(
+                f"transformers against dnar2mae on {parity.windows} windows ({parity.tokens:,} tokens) of "
+                f"{command.check}: same tokens, largest difference of logits {parity.largest:.1e} (they reach "
+                f"{parity.scale:.1f})"
+            )
+        hand_over({"folder": folder, "files": files, "check": parity and parity._asdict()})
     return 0

@@ -3,10 +3,11 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse
 from dnar2mae.density.options import GenerateOptions
 from dnar2mae.errors import ConfigError
@@ -46,6 +47,8 @@ class GenerateCommand:
     """Fill a gap in the middle of so many held-out windows instead, and count the right bases."""
     gap_bp: int = 30
     """--fill-check: length of a gap."""
+    json: bool = False
+    """Print counts, and the report or the check, as JSON, and all else on stderr."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     options: OmitArgPrefixes[GenerateOptions] = field(default_factory=GenerateOptions)
@@ -67,26 +70,29 @@ def run(argv: list[str]) -> int:
     from dnar2mae.inference import load
 
     trained = load(command.model, device=command.device)
-    lines = _check(command, trained) if command.fill_check else _draw(command, trained)
-    print("\n".join([*lines, f"Wrote {command.out}"]))
+    with json_at_end(command.json) as hand_over:
+        result, lines = (_check if command.fill_check else _draw)(command, trained)
+        print(*lines, f"Wrote {command.out}", sep="\n")
+        hand_over(result)
     return 0
 
 
-def _check(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
+def _check(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list[str]]:
     from dnar2mae.density.gap_check import check_gaps, gap_lines
     from dnar2mae.storage.safe_files import write_whole
 
     seed = command.options.seed
     report = check_gaps(trained, command.fill_check, command.gap_bp, seed=seed, progress=True)
     write_whole(command.out, json.dumps(report, indent=1))
-    return gap_lines(report)
+    return report, gap_lines(report)
 
 
-def _draw(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
+def _draw(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list[str]]:
     from dnar2mae.density.generate import write_drawn
 
     drawn = write_drawn(trained, command.options, command.out, progress=True)
-    lines = [f"{len(drawn):,} sequences, {sum(one.drawn for one in drawn):,} bases or tokens drawn"]
+    result: dict[str, Any] = {"sequences": len(drawn), "drawn": sum(one.drawn for one in drawn)}
+    lines = [f"{result['sequences']:,} sequences, {result['drawn']:,} bases or tokens drawn"]
     window = trained.modality.layout.tokens * trained.modality.vocabulary.bases_per_token
     if not (command.options.bed or command.options.fill_n) and max(len(one.text) for one in drawn) > window:
         lines.append(f"longer than the windows of training ({window}): drawn by windows that overlap by half")
@@ -94,6 +100,6 @@ def _draw(command: GenerateCommand, trained: "TrainedModel") -> list[str]:
         from dnar2mae.density.report import report_drawn, report_lines, write_report
 
         report = report_drawn(trained, drawn, command.options.seed, command.genes)
-        written = write_report(report, command.out)
+        written, result["report"] = write_report(report, command.out), report
         lines += [*report_lines(report), f"Report: {', '.join(map(str, written))}"]
-    return lines
+    return result, lines

@@ -1,11 +1,11 @@
 """``dnar2mae likelihood``."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse
 from dnar2mae.density.options import LikelihoodOptions
 
@@ -30,7 +30,7 @@ class LikelihoodCommand:
     track: Path | None = None
     """X.bedgraph, or X.tsv with the strand: the bits of every base."""
     json: bool = False
-    """Print the totals as JSON."""
+    """Print the totals as JSON, and all else on stderr."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     options: OmitArgPrefixes[LikelihoodOptions] = field(default_factory=LikelihoodOptions)
@@ -42,13 +42,11 @@ def run(argv: list[str]) -> int:
     command = parse(LikelihoodCommand, argv, prog="dnar2mae likelihood")
     from dnar2mae.density.likelihood import check_outputs, likelihood, write_likelihood
     from dnar2mae.inference import load
-    from dnar2mae.run.result import finite
 
     check_outputs(command.out, command.track, command.options)
     report = likelihood(load(command.model, device=command.device), command.options, progress=True)
     write_likelihood(report, command.out, command.track)
-    if command.json:
-        print(json.dumps(finite(report.totals), indent=1, allow_nan=False))
-    else:
-        print("\n".join([*report.lines(), f"Wrote {command.out}"]))
+    with json_at_end(command.json) as hand_over:
+        print(*report.lines(), f"Wrote {command.out}", sep="\n")
+        hand_over(report.totals)
     return 0

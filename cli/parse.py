@@ -7,7 +7,11 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import subcommand
 
-from dnar2mae.errors import Dnar2maeError
+from dnar2mae.cli import unknown_command
+from dnar2mae.errors import ConfigError, Dnar2maeError
+
+PRINT_COMPLETION = "--tyro-print-completion"
+"""Tyro's flag, before the name of a shell, that prints what it knows of a command."""
 
 
 def parse(target: Any, argv: list[str], **settings: Any) -> Any:
@@ -21,7 +25,7 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
     Dnar2maeError
         If a setting breaks its rule.
     """
-    if "-h" in argv or "--help" in argv:
+    if not {"-h", "--help", PRINT_COMPLETION}.isdisjoint(argv):
         return tyro.cli(target, args=argv, **settings)
     try:
         with redirect_stderr(StringIO()):
@@ -38,6 +42,14 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
 
 
 def parse_subcommand(commands: dict[str, type], argv: list[str], *, prog: str, description: str) -> Any:
-    """Parse the flags of one of several commands, by their names, as :func:`parse` does."""
+    """Parse the flags of one of several commands, by their names, as :func:`parse` does.
+
+    Raises
+    ------
+    ConfigError
+        If there is no command of that name.
+    """
+    if argv and not argv[0].startswith("-") and argv[0] not in commands:
+        raise ConfigError(f"{prog.removeprefix('dnar2mae ')}: {unknown_command(argv[0], commands)}")
     union: Any = Union[tuple(Annotated[command, subcommand(name)] for name, command in commands.items())]  # noqa: UP007
     return parse(union, argv, prog=prog, description=description)

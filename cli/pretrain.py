@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.starting_point import StartingPoint, parse_settings, refuse_other_weights, warn_ignored
 from dnar2mae.config import Data
 
@@ -27,6 +28,8 @@ class PretrainCommand(StartingPoint[Data]):
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False
     """Remove an earlier run in --out first, its checkpoints too; files that no run writes stay."""
+    json: bool = False
+    """Print the result as JSON, and all else on stderr."""
 
 
 def run(argv: list[str]) -> int:
@@ -40,7 +43,9 @@ def run(argv: list[str]) -> int:
 
     result = pretrain(command.run, command.out, resume=command.resume, overwrite=command.overwrite)
     if result.finished and os.environ.get("RANK", "0") == "0":
-        print_summary(result)
+        with json_at_end(command.json) as hand_over:
+            print_summary(result)
+            hand_over(result)
     # torchrun would start a run again that exits with anything but 0.
     is_failure = not result.finished and "TORCHELASTIC_RUN_ID" not in os.environ
     return 130 if is_failure else 0

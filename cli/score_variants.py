@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse
 from dnar2mae.errors import ConfigError
 
 if TYPE_CHECKING:
     from dnar2mae.inference import Model
     from dnar2mae.variants import ScoreOptions
+    from dnar2mae.variants.controls import ControlsReport
+    from dnar2mae.variants.vcf import VcfReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,8 @@ class ScoreVariantsCommand:
     """bf16 runs matrix products in bfloat16: faster where the hardware has it, scores differ by about 0.01."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+    json: bool = False
+    """Print counts and AUROCs as JSON, and all else on stderr."""
 
     def __post_init__(self) -> None:
         """Check that there is one input, and no setting of the other."""
@@ -102,13 +107,14 @@ def run(argv: list[str]) -> int:
         precision=command.precision,
     )
     score = _score_vcf if command.controls is None else _score_controls
-    for line in score(command, Model.from_pretrained(command.model, device=command.device), options):
-        print(line)
-    print(f"Wrote {command.out}")
+    with json_at_end(command.json) as hand_over:
+        report, lines = score(command, Model.from_pretrained(command.model, device=command.device), options)
+        print(*lines, f"Wrote {command.out}", sep="\n")
+        hand_over(report)
     return 0
 
 
-def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> list[str]:
+def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> "tuple[VcfReport, list[str]]":
     from dnar2mae.genome.store import open_genomes
     from dnar2mae.storage.safe_files import refuse_inputs
     from dnar2mae.variants import Labels, score_vcf
@@ -129,7 +135,7 @@ def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOpt
         allow_mismatches=command.allow_mismatches,
     )
     counts = ", ".join(f"{count:,} {status}" for status, count in report.alleles.items())
-    return [
+    return report, [
         f"{report.records:,} records, {report.mismatches:,} REF mismatches; alleles: {counts}",
         f"{report.seconds:.0f} s, {60 * report.records / max(report.seconds, 1e-9):,.0f} records a minute",
         *(
@@ -139,7 +145,9 @@ def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOpt
     ]
 
 
-def _score_controls(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> list[str]:
+def _score_controls(
+    command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions"
+) -> "tuple[ControlsReport, list[str]]":
     from dnar2mae.variants import ControlOptions, score_controls
 
     assert command.controls is not None
@@ -154,4 +162,4 @@ def _score_controls(command: ScoreVariantsCommand, model: "Model", options: "Sco
             pairs=command.pairs, region=command.region, seed=command.seed, assembly_report=command.assembly_report
         ),
     )
-    return [*report.lines(), f"{report.seconds:.0f} s"]
+    return report, [*report.lines(), f"{report.seconds:.0f} s"]

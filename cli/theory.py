@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tyro.conf import OmitArgPrefixes
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse_subcommand
 from dnar2mae.errors import ConfigError
 from dnar2mae.storage.progress import progress_bar
@@ -22,6 +23,8 @@ class Files:
     """Write into a folder that is not empty."""
     plots: tuple[str, ...] = ("plot.png",)
     """Names of the plots in it; the extension (.png, .svg, .pdf) sets the format."""
+    json: bool = False
+    """Print the rows of the CSV file as JSON, and all else on stderr."""
 
     def prepare(self) -> None:
         """Make the folder, or refuse it."""
@@ -32,12 +35,13 @@ class Files:
             raise ConfigError(f"--out {self.out} is not empty; give --overwrite to write into it")
         self.out.mkdir(parents=True, exist_ok=True)
 
-    def write(self, name: str, rows: list[dict[str, Any]], figure: Any) -> None:
-        """Write the table and the plots, print their names."""
+    def write(self, name: str, rows: list[dict[str, Any]], figure: Any) -> list[dict[str, Any]]:
+        """Write the table and the plots, print their names; return the rows."""
         from dnar2mae.theory.report import save, write_table
 
         for path in (write_table(self.out / name, rows), *save(figure, self.out, self.plots)):
             print(f"wrote {path}")
+        return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +71,8 @@ class RiskCommand:
     rank: int = 6
     """Size of the probed code (self-supervised form)."""
 
-    def run(self) -> None:
-        """Compute, print and write."""
+    def run(self) -> list[dict[str, Any]]:
+        """Compute, print and write; return the rows."""
         from dnar2mae.theory.curves import trace
         from dnar2mae.theory.report import describe_lines, draw_risk
 
@@ -85,7 +89,7 @@ class RiskCommand:
         figure = draw_risk(
             lines, "excess test risk" if supervised else "reconstruction error", _title(self.features, self.masking)
         )
-        self.files.write("risk.csv", [row for line in lines for row in line.rows()], figure)
+        return self.files.write("risk.csv", [row for line in lines for row in line.rows()], figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +107,8 @@ class PhaseCommand:
     grid: OmitArgPrefixes[Grid] = field(default_factory=Grid)
     masking: OmitArgPrefixes[Masking] = field(default_factory=Masking)
 
-    def run(self) -> None:
-        """Compute, print and write."""
+    def run(self) -> list[dict[str, Any]]:
+        """Compute, print and write; return the rows."""
         from dnar2mae.theory.phase import centred_table, search
         from dnar2mae.theory.report import describe_phase, draw_optimum
 
@@ -113,7 +117,7 @@ class PhaseCommand:
         phase_map = search(centred_table(self.features.task(1.0), self.masking), aspects, snrs, None, "phase")
         print(*describe_phase(phase_map), sep="\n")
         figure = draw_optimum(aspects, snrs, phase_map.best_ratio, _title(self.features, self.masking))
-        self.files.write("phase.csv", phase_map.rows(), figure)
+        return self.files.write("phase.csv", phase_map.rows(), figure)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +142,8 @@ class CompareCommand:
     mean: float = 2.0
     """Mean of every input in the uncentred regimes, in standard deviations."""
 
-    def run(self) -> None:
-        """Compute, print and write."""
+    def run(self) -> list[dict[str, Any]]:
+        """Compute, print and write; return the rows."""
         from dnar2mae.mask_laws import parse_law
         from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap, regime_table, search
         from dnar2mae.theory.report import describe_rescaling, draw_regions
@@ -159,7 +163,7 @@ class CompareCommand:
         ]
         title = f"{self.features.covariance}: {self.law or 'best uniform law'} against the best fixed ratio"
         rows = [{"regime": regime} | row for regime, phase_map in maps.items() for row in phase_map.rows()]
-        self.files.write("compare.csv", rows, draw_regions(panels, aspects, snrs, WIN_MARGIN, title))
+        return self.files.write("compare.csv", rows, draw_regions(panels, aspects, snrs, WIN_MARGIN, title))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +203,12 @@ def run(argv: list[str]) -> int:
         If a setting breaks its rule.
     """
     commands = {"risk": RiskCommand, "phase": PhaseCommand, "compare": CompareCommand, "peff": PeffCommand}
-    parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION).run()
+    command = parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION)
+    if isinstance(command, PeffCommand):  # a table on the screen, and nothing else
+        command.run()
+        return 0
+    with json_at_end(command.files.json) as hand_over:
+        hand_over(command.run())
     return 0
 
 

@@ -9,6 +9,9 @@ Example: dnar2mae tokenizer train genome.fa.gz --out bpe.json --modality dna
 
 dnar2mae tokenizer train --help explains the options."""
 
+SUBCOMMAND = ("train",)
+"""What stands before the flags, for their completion."""
+
 
 def run(argv: list[str]) -> int:
     """Parse, train, print the number of tokens."""

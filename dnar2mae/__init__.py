@@ -3,6 +3,8 @@
 import importlib
 from typing import Any
 
+__version__ = "0.1.0"
+
 _CONFIGS = ("PretrainConfig", "DataConfig", "TokenizerConfig", "MaskConfig", "ModelConfig", "OptimizerConfig")
 _PUBLIC = {
     "Genome": "dnar2mae.genome.store",

@@ -202,7 +202,8 @@ class Uniform(_Range):
 
     References
     ----------
-    .. [1] Dong, Wang, Kluger, "R2MAE: randomly random mask autoencoding", arXiv 2509.21650.
+    .. [1] Dong, Wang, Kluger, "Understanding and Enhancing Mask-Based Pretraining towards Universal Representations",
+        arXiv 2509.21650.
     """
 
     form = "uniform:LOW,HIGH"

@@ -52,3 +52,15 @@ def test_scale_threshold_and_unit_stay_in_range():
     assert threshold(0.5) == 2**31
     assert threshold(1.0) == MASK32
     assert unit(extremes, extremes).tolist() == [0.0, 1 - 2**-53]
+
+
+def test_unit_takes_27_bits_of_one_word_and_26_of_the_other():
+    words = np.array([31, 32, 63, 64])
+    assert (unit(words, 0 * words) * 2**53).tolist() == [0, 2**26, 2**26, 2**27]
+    assert (unit(0 * words, words) * 2**53).tolist() == [0, 0, 0, 1]
+
+
+def test_a_sample_has_its_words_at_position_0():
+    ids = np.arange(5)
+    assert np.array_equal(draw(3, Stream.RATIO, ids), draw(3, Stream.RATIO, ids, 0))
+    assert not np.array_equal(draw(3, Stream.RATIO, ids), draw(3, Stream.RATIO, ids, 1))

@@ -15,8 +15,8 @@ FILE = "few_labels.csv"
 
 def compare_and_print(
     suite_name: str, out: Path, models: JudgedModels, options: FewLabels, *, data: Path | None, tasks: tuple[str, ...]
-) -> int:
-    """Compare on every task that the data folder has; print tables, write the CSV file."""
+) -> list[dict[str, Any]]:
+    """Compare on every task that the data folder has; print tables, write the CSV file; return its rows."""
     import numpy as np
     import pandas as pd
 
@@ -48,7 +48,7 @@ def compare_and_print(
     with written_whole(out / FILE) as partial:
         pd.DataFrame(rows_of_all).to_csv(partial, index=False, float_format="%.6g")
     print(f"Wrote {out / FILE}")
-    return 0
+    return rows_of_all
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:

@@ -90,6 +90,29 @@ def flatten(config: PretrainConfig) -> dict[str, object]:
     return flat
 
 
+def read_settings(path: Path) -> PretrainConfig:
+    """Read the settings of a run directory, or of a file.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_config`.
+    """
+    return read_config(path / "config.yaml", whole=True) if path.is_dir() else read_config(path)
+
+
+def changed_settings(config: PretrainConfig) -> dict[str, object]:
+    """Return the settings, by the name of their flag, that are not the defaults of the modality."""
+    usual = flatten(preset_for(config.modality, PretrainConfig()))
+    return {name: value for name, (_, value) in differences(usual, flatten(config)).items()}
+
+
+def differences(first: dict[str, object], second: dict[str, object]) -> dict[str, tuple[object, object]]:
+    """Return both values of the settings that differ; None where a modality does not have one."""
+    both = {name: (first.get(name), second.get(name)) for name in first | second}
+    return {name: values for name, values in both.items() if values[0] != values[1]}
+
+
 def _parsed(path: Path, *, whole: bool) -> dict:
     try:
         text = path.read_text(encoding="utf-8")

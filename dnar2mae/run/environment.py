@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from dnar2mae import __version__
+
 JOB = "TORCHELASTIC_RUN_ID"
 """Environment variable by which torchrun names its job."""
 
 
 def environment() -> dict[str, Any]:
     """Return the versions, machine and command of this process."""
-    packages = ("dnar2mae", "torch", "triton", "safetensors", "flash-attn")
+    packages = ("torch", "triton", "safetensors", "flash-attn")
     return {
         "command": sys.argv,
         "job": os.environ.get(JOB),
@@ -26,6 +28,7 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "dnar2mae": __version__,
         **{name: _version(name) for name in packages},
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

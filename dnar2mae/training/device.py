@@ -7,7 +7,7 @@ import torch
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import local_device
 from dnar2mae.errors import ConfigError
-from dnar2mae.kernels.backend import INTERPRETED
+from dnar2mae.kernels.backend import INSTALLED, INTERPRETED
 from dnar2mae.models.attention import choose_backend
 
 _SLOWDOWN = 7.4  # measured: the tiny preset in bf16 on a CPU without AVX512-BF16, against fp32
@@ -68,6 +68,10 @@ def check_trainable(config: PretrainConfig, device: torch.device, autocast: torc
     if config.kernels == "triton" and device.type != "cuda" and not INTERPRETED:
         raise ConfigError(
             f"--kernels triton needs a CUDA GPU, and the run is on {device.type}; auto takes what runs there"
+        )
+    if config.kernels == "triton" and not INSTALLED:
+        raise ConfigError(
+            "--kernels triton needs the package triton: pip install 'dnar2mae[triton]'; auto does without"
         )
     for width in config.model.head_widths:
         choose_backend(config.attention, device, autocast or torch.float32, width)

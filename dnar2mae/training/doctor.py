@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.kernels.backend import use_triton
+from dnar2mae.kernels.backend import why_unfused
 from dnar2mae.models.attention import PREFERENCE, choose_backend, why_unavailable
 from dnar2mae.run.directory import environment
 from dnar2mae.training.device import choose_device, has_bf16
@@ -14,7 +14,7 @@ Rows = list[tuple[str, str]]
 
 _OPTIONAL = {
     "flash-attn": "attention on CUDA: pip install 'dnar2mae[flash]'",
-    "triton": "masking kernels on CUDA; comes with the package on Linux",
+    "triton": "masking kernels on CUDA: comes with torch's CUDA build for Linux, else pip install 'dnar2mae[triton]'",
 }
 _EXTRAS = {
     "variants": ("pysam", "reads BCF files"),
@@ -77,9 +77,8 @@ def attention_report() -> Rows:
 def kernel_report() -> Rows:
     """Return which implementation of the masking kernels runs on the default device."""
     device, _ = _default()
-    triton = use_triton("auto", torch.empty(0, device=device))
-    why = "CUDA tensors" if triton else f"the tensors are on {device.type}; the Triton kernels need CUDA"
-    return [("masked_embedding, visible_gather", f"{'triton' if triton else 'reference'} ({why})")]
+    why = why_unfused(device)
+    return [("masked_embedding, visible_gather", f"reference ({why})" if why else "triton (CUDA tensors)")]
 
 
 def _default() -> tuple[torch.device, torch.dtype]:

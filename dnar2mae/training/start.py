@@ -10,7 +10,7 @@ from dnar2mae.modalities.registry import preset_for
 from dnar2mae.models import MaskedModel
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.checkpoint import find_checkpoint, load_checkpoint, load_weights
-from dnar2mae.run.config_file import flatten, read_config
+from dnar2mae.run.config_file import differences, flatten, read_config
 from dnar2mae.run.exported import read_exported
 
 
@@ -81,11 +81,10 @@ def refuse_other_settings(
     RunError
         If any differs; the message has both values of each.
     """
-    there, here = flatten(wanted), flatten(given)
     differing = [
-        f"--{name.replace('_', '-')} is {there[name]} there, got {value}"
-        for name, value in here.items()
-        if name.startswith(("model.", "tokenizer.")) and value != there[name] and (among is None or name in among)
+        f"--{name.replace('_', '-')} is {there} there, got {here}"
+        for name, (there, here) in differences(flatten(wanted), flatten(given)).items()
+        if name.startswith(("model.", "tokenizer.")) and (among is None or name in among)
     ]
     if differing:
         raise RunError(f"--init {wanted.init}: the weights keep their settings: {'; '.join(differing)}")

@@ -21,7 +21,7 @@ from dnar2mae.batch import Batch, FiniteSource, evenly_spaced
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, local_shard
 from dnar2mae.errors import RunError
-from dnar2mae.kernels.backend import use_triton
+from dnar2mae.kernels.backend import use_triton, why_unfused
 from dnar2mae.masking import Masker, MaskPlan, fixed_masks
 from dnar2mae.masking.draw import RATIO
 from dnar2mae.modalities.contract import Modality
@@ -186,6 +186,8 @@ class Trainer:
         kernels = "triton" if triton else "reference"
         if flag := self.config.mask.beyond_kernels:
             kernels += f" (the fused ones do not know {flag})"
+        elif self.config.kernels == "auto" and self.device.type == "cuda" and (why := why_unfused(self.device)):
+            kernels += f" ({why})"
         return (
             f"{count / 1e6:.2f} M parameters on {self.device}{several}, {self._dtype()}, "
             f"{attention}masking kernels {kernels}; writing to {self.directory.path}"

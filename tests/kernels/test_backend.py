@@ -27,6 +27,15 @@ def test_triton_off_cuda_needs_the_interpreter(interpreted, monkeypatch):
             backend.use_triton("triton", HERE)
 
 
+def test_without_triton_auto_is_the_definition_even_on_cuda(monkeypatch):
+    assert backend.why_unfused(torch.device("cuda")) is None
+    monkeypatch.setattr(backend, "INSTALLED", False)
+    assert backend.why_unfused(torch.device("cuda")) == "triton is not installed: pip install 'dnar2mae[triton]'"
+    assert backend.why_unfused(torch.device("cpu")) == "the tensors are on cpu; the Triton kernels need CUDA"
+    with pytest.raises(ConfigError, match=r"backend triton needs the package triton: pip install 'dnar2mae\[triton\]'"):
+        backend.use_triton("triton", HERE)
+
+
 @pytest.mark.gpu
 def test_auto_is_triton_on_cuda():
     assert backend.use_triton("auto", HERE.cuda())

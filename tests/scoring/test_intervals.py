@@ -137,3 +137,11 @@ def test_the_true_scores_are_those_of_many_rows():
     found = evaluate_groups(scores, labels == 1)
     assert found["AUROC"].value == pytest.approx(truth(scene, scene.effect)["auroc"], abs=0.004)
     assert found["AUPRC"].value == pytest.approx(truth(scene, scene.effect)["auprc"], abs=0.008)
+
+
+def test_two_mccs_may_differ_by_more_than_1():
+    labels = np.arange(300) % 2
+    rng = np.random.default_rng(0)
+    good, bad = (np.where(rng.random((2, 300)) < p, labels, 1 - labels) for p in (0.95, 0.05))
+    both = tuple(score_rows("mcc", labels, list(answers), 2) for answers in (good, bad))
+    assert compare([both]).difference.high > compare([both]).difference.value > 1.5

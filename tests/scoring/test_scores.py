@@ -55,3 +55,8 @@ def test_the_order_of_rows_makes_no_difference():
     truth, probabilities = predictions(500, 3, 1, True)
     order = np.random.default_rng(2).permutation(500)
     assert all_scores(truth, probabilities) == pytest.approx(all_scores(truth[order], probabilities[order]), abs=1e-14)
+
+
+def test_a_class_of_one_row_that_is_never_predicted_counts():
+    truth, probabilities = np.array([0, 0, 0, 1]), np.eye(2)[[0, 0, 0, 0]]
+    assert all_scores(truth, probabilities)["macro_f1"] == pytest.approx((6 / 7 + 0) / 2)

@@ -72,6 +72,13 @@ def test_triton_without_a_gpu_is_refused_before_anything_is_written(tmp_path, mo
     assert not (tmp_path / "run").exists()
 
 
+def test_triton_that_is_not_installed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "INSTALLED", False)
+    with pytest.raises(ConfigError, match="--kernels triton needs the package triton: pip install"):
+        pretrain(replace(dna(tmp_path), kernels="triton"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_device_that_is_not_here_is_refused_in_a_short_line():
     with pytest.raises(ConfigError, match="--device must be one that this machine has, got mps") as error:
         device.choose_device(PretrainConfig(device="mps"))
