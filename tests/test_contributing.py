@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.programs import run_in_shell
+
 ROOT = Path(__file__).parents[1]
 INSIDE = ("kernels", "cli", "benchmarks")  # installed inside the package
 WALKS = re.findall(
@@ -34,11 +36,6 @@ def tree(tmp_path):
     for name in INSIDE:
         (tmp_path / "dnar2mae" / name).symlink_to(tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    programs = {"python": "", "dnar2mae": "-m dnar2mae.cli", "pytest": "-m pytest -p no:cacheprovider"}
-    (tmp_path / "bin").mkdir()
-    for name, how in programs.items():
-        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {how} "$@"\n')
-        (tmp_path / "bin" / name).chmod(0o755)
     return tmp_path
 
 
@@ -53,13 +50,7 @@ def change(tree, addition):
 def walk(tree, addition):
     """Output of an addition's commands."""
     change(tree, addition)
-    path = os.pathsep.join([str(tree / "bin"), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(tree), "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120"}
-    done = subprocess.run(
-        ["bash", "-ec", COMMANDS[addition]], cwd=tree, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return run_in_shell(COMMANDS[addition], tree, PYTHONPATH=str(tree))
 
 
 def test_there_is_a_walk_for_each_addition():

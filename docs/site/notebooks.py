@@ -1,0 +1,38 @@
+"""Notebooks: percent scripts in docs/notebooks/, run and written as Markdown with their output and pictures."""
+
+import tempfile
+from pathlib import Path
+
+from docs.site.pages import ROOT, site_paths, site_text
+
+
+def write_notebooks(out: Path, *, run: bool = True) -> None:
+    """Write every notebook as a page, its source beside it.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell fails.
+    """
+    import jupytext
+    from nbconvert import MarkdownExporter
+    from nbconvert.preprocessors import ExecutePreprocessor
+
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
+        notebook = jupytext.read(path)
+        if run:
+            with tempfile.TemporaryDirectory() as folder:
+                ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(
+                    notebook, {"metadata": {"path": folder}}
+                )
+        text, resources = MarkdownExporter().from_notebook_node(
+            notebook, {"unique_key": path.stem, "output_files_dir": path.stem}
+        )
+        name = str(path.relative_to(ROOT))
+        source = f"\n[This notebook as a script]({path.name}): open it with jupytext, or run it as it is.\n"
+        (out / f"{path.stem}.md").write_text(site_text(text, name, site_paths()) + source)
+        (out / path.name).write_bytes(path.read_bytes())
+        for file, content in resources["outputs"].items():
+            (out / file).parent.mkdir(exist_ok=True)
+            (out / file).write_bytes(content)

@@ -1,0 +1,51 @@
+"""The code blocks of the documentation run as they stand, in their order, in an empty folder."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dnar2mae.cli import main
+from tests.programs import run_in_shell
+
+DOCS = Path(__file__).parents[2] / "docs"
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+SLOW = {"cluster", "own-annotation"}  # over 10 s each: processes of their own; probes with baselines
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.py"))
+
+
+def run_blocks(page, folder):
+    """Run the bash and python blocks of a page; python blocks share their names."""
+    names = {}
+    for language, code in re.findall(r"^```(bash|python)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        if language == "python":
+            exec(compile(code, str(page), "exec"), names)
+            continue
+        for line in code.replace("\\\n", " ").splitlines():
+            if re.fullmatch(r"dnar2mae [^|;&<>$]*", line):
+                # in this process, which spares it the import of torch; a usage error raises SystemExit
+                assert main(shlex.split(line, comments=True)[1:]) == 0, line
+            elif line:
+                run_in_shell(line, folder)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow if page.stem in SLOW else (), id=page.stem) for page in TUTORIALS],
+)
+def test_the_blocks_of_a_tutorial_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_blocks(page, tmp_path)
+
+
+def test_there_is_a_tutorial_for_each_task():
+    assert [page.stem for page in TUTORIALS] == [
+        "cluster", "drawing", "own-annotation", "own-genome", "tokenizer", "variants",
+    ]  # fmt: skip
+
+
+def test_the_example_of_the_theory_prints_a_line_a_law(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_blocks(DOCS / "theory.md", tmp_path)
+    assert capsys.readouterr().out.count("[") == 3
