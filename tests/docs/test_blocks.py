@@ -1,6 +1,7 @@
 """The code blocks of the documentation run as they stand, in their order, in an empty folder."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -49,3 +50,16 @@ def test_the_example_of_the_theory_prints_a_line_a_law(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "theory.md", tmp_path)
     assert capsys.readouterr().out.count("[") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_as_a_script(notebook, tmp_path, monkeypatch, plots):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STEPS", "5")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    runpy.run_path(str(notebook))
+
+
+def test_there_are_four_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == ["drawing", "modality", "pretrain", "variants"]
