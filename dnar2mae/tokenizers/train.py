@@ -36,7 +36,7 @@ class TokenizerTraining:
     kind: Literal["bpe", "wordpiece", "unigram"] = "bpe"
     """bpe (of text: byte-level, nothing is unknown), wordpiece (white space is dropped), unigram."""
     vocabulary_size: int = 4096
-    """Number of tokens, [PAD] [MASK] [UNK] [CLS] [SEP] and the alphabet included."""
+    """Number of tokens, [PAD], [MASK], [UNK], [CLS], [SEP] and the alphabet included."""
     modality: Literal["text", "dna"] = "text"
     """What the input is."""
     both_strands: bool = True

@@ -30,7 +30,11 @@ def gather(build: Path, *, run_notebooks: bool = True) -> None:
         "COMMANDS": ["reference/commands/index.md", *({name: f"reference/commands/{name}.md"} for name in commands)],
         "PYTHON": ["reference/python/index.md", *({name: f"reference/python/{name}.md"} for name in rooms)],
     }
-    filled = yaml.safe_dump({"nav": _filled(yaml.safe_load(nav), generated)}, sort_keys=False, allow_unicode=True)
+    whole = _filled(yaml.safe_load(nav), generated)
+    missing = set(_pages(whole)) ^ {str(path.relative_to(docs)) for path in docs.rglob("*.md")}
+    if missing:  # which the site's generator does not look for
+        raise ValueError(f"in the navigation or among the pages, but not in both: {sorted(missing)}")
+    filled = yaml.safe_dump({"nav": whole}, sort_keys=False, allow_unicode=True)
     (build / "mkdocs.yml").write_text(f"{settings}\n{filled}")
 
 
@@ -41,6 +45,13 @@ def _filled(nav: Any, generated: dict[str, list]) -> Any:
     if isinstance(nav, list):
         return [_filled(item, generated) for item in nav]
     return {title: _filled(item, generated) for title, item in nav.items()}
+
+
+def _pages(nav: Any) -> list[str]:
+    """Return the pages of a navigation."""
+    if isinstance(nav, str):
+        return [nav]
+    return [page for item in (nav.values() if isinstance(nav, dict) else nav) for page in _pages(item)]
 
 
 if __name__ == "__main__":

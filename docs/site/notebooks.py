@@ -20,18 +20,23 @@ def write_notebooks(out: Path, *, run: bool = True) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted((ROOT / "docs" / "notebooks").glob("*.py")):
-        notebook = jupytext.read(path)
+        notebook, name = jupytext.read(path), str(path.relative_to(ROOT))
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = site_text(cell.source, name, site_paths())
         if run:
             with tempfile.TemporaryDirectory() as folder:
                 ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(
                     notebook, {"metadata": {"path": folder}}
                 )
+        for cell in notebook.cells:
+            if cell.cell_type == "code":  # what is printed and drawn; the value of a last line is a plot's address
+                cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
         text, resources = MarkdownExporter().from_notebook_node(
             notebook, {"unique_key": path.stem, "output_files_dir": path.stem}
         )
-        name = str(path.relative_to(ROOT))
         source = f"\n[This notebook as a script]({path.name}): open it with jupytext, or run it as it is.\n"
-        (out / f"{path.stem}.md").write_text(site_text(text, name, site_paths()) + source)
+        (out / f"{path.stem}.md").write_text(text + source)
         (out / path.name).write_bytes(path.read_bytes())
         for file, content in resources["outputs"].items():
             (out / file).parent.mkdir(exist_ok=True)
