@@ -7,8 +7,8 @@
 # %% [markdown]
 # # Drawing and density
 #
-# A masked model that has seen every mask ratio is a density: it says how many bits a sequence takes, and sequences
-# can be drawn from it.
+# A masked model that has seen every mask ratio is a density: it says how many bits a
+# sequence takes, and sequences can be drawn from it.
 
 # %%
 import os
@@ -31,18 +31,22 @@ STEPS = int(os.environ.get("STEPS", "300"))
 # %% [markdown]
 # ## Train a density
 #
-# Ratios from 0 to 1, one for each sample, spread evenly over the batch, and a loss that estimates the bound on bits
-# per base.
+# Ratios from 0 to 1, one for each sample, spread evenly over the batch, and a loss that
+# estimates the bound on bits per base.
 
 # %%
-simulate(SimulateConfig(length_bp=300_000, chromosomes=1, genes_per_mb=150, repeat_share=0.05)).write(
-    "genome.fa", "genome.gff3"
-)
+simulate(
+    SimulateConfig(
+        length_bp=300_000, chromosomes=1, genes_per_mb=150, repeat_share=0.05
+    )
+).write("genome.fa", "genome.gff3")
 tiny = PRESETS["tiny"]()
 config = replace(
     tiny,
     data=DataConfig(genomes=("genome.fa",), window_bp=256),
-    mask=MaskConfig(low=0.0, high=1.0, per="stratified", weighting="bound", replace=(1.0, 0.0, 0.0)),
+    mask=MaskConfig(
+        low=0.0, high=1.0, per="stratified", weighting="bound", replace=(1.0, 0.0, 0.0)
+    ),
     model=replace(tiny.model, width=64, mlp_width=96, depth=4),
     steps=STEPS,
     validate_every=max(STEPS // 5, 1),
@@ -50,18 +54,34 @@ config = replace(
 )
 result = pretrain(config, "run")
 
-curve = dict(sorted({float(ratio): loss for ratio, loss in (result.curve | result.bound["curve"]).items()}.items()))
+curve = dict(
+    sorted(
+        {
+            float(ratio): loss
+            for ratio, loss in (result.curve | result.bound["curve"]).items()
+        }.items()
+    )
+)
 figure, axes = plt.subplots(figsize=(6, 3.5), layout="constrained")
 axes.plot(list(curve), list(curve.values()), "o-")
-axes.axhline(result.bound["value"], color="0.6", ls="--", label=f"bound: {result.bound['value']:.3f}")
-axes.set(xlabel="mask ratio", ylabel=result.unit, title="The area under this curve bounds the model's bits per base")
+axes.axhline(
+    result.bound["value"],
+    color="0.6",
+    ls="--",
+    label=f"bound: {result.bound['value']:.3f}",
+)
+axes.set(
+    xlabel="mask ratio",
+    ylabel=result.unit,
+    title="The area under this curve bounds the model's bits per base",
+)
 axes.legend()
 
 # %% [markdown]
 # ## Bits, base by base
 #
-# From left to right, each base given those before it: exact for that order. Where a track is low the model knew what
-# came.
+# From left to right, each base given those before it: exact for that order. Where a
+# track is low the model knew what came.
 
 # %%
 trained = load("run", device="cpu")
@@ -78,11 +98,15 @@ axes.set(xlabel=f"position on {window['name'].iloc[0]}", ylabel="bits")
 # %% [markdown]
 # ## Draw
 #
-# Bases are unmasked in a random order, some at each step. The seed decides every draw. How far drawn sequences are
-# from the genome shows in their words of three bases: the closer to the diagonal, the better.
+# Bases are unmasked in a random order, some at each step. The seed decides every draw.
+# How far drawn sequences are from the genome shows in their words of three bases: the
+# closer to the diagonal, the better.
 
 # %%
-drawn = [sequence.text for sequence in generate(trained, GenerateOptions(num=20, length_bp=200, steps=40))]
+drawn = [
+    sequence.text
+    for sequence in generate(trained, GenerateOptions(num=20, length_bp=200, steps=40))
+]
 print(drawn[0])
 
 real = "".join(Path("genome.fa").read_text().upper().splitlines()[1:])
@@ -99,8 +123,13 @@ of_genome, of_drawn = spectrum([real]), spectrum(drawn)
 figure, axes = plt.subplots(figsize=(4.5, 4), layout="constrained")
 axes.plot(list(of_genome.values()), [of_drawn.get(word, 0) for word in of_genome], ".")
 axes.axline((0, 0), slope=1, color="0.7")
-axes.set(xlabel="share in the genome", ylabel="share in drawn sequences", title="words of three bases")
+axes.set(
+    xlabel="share in the genome",
+    ylabel="share in drawn sequences",
+    title="words of three bases",
+)
 
 # %% [markdown]
-# `dnar2mae generate --report` compares with held-out DNA and with a Markov model, up to words of eight:
-# [drawing](../tutorials/drawing.md). Why all this holds: [a masked model as a density](../density.md).
+# `dnar2mae generate --report` compares with held-out DNA and with a Markov model, up to
+# words of eight: [drawing](../tutorials/drawing.md). Why all this holds: [a masked
+# model as a density](../density.md).

@@ -7,9 +7,9 @@
 # %% [markdown]
 # # Another modality
 #
-# The same loop, masks and yardsticks for images: the 1,797 handwritten digits of 8 x 8 pixels that come with
-# scikit-learn. Then the question that every pretrained model has to answer: do its vectors beat the raw data where
-# labels are few?
+# The same loop, masks and yardsticks for images: the 1,797 handwritten digits of 8 x 8
+# pixels that come with scikit-learn. Then the question that every pretrained model has
+# to answer: do its vectors beat the raw data where labels are few?
 
 # %%
 import os
@@ -44,7 +44,8 @@ config = replace(
 )
 result = pretrain(config, "run")
 best = min(result.yardstick, key=result.yardstick.get)
-print(f"held out {result.held_out:.3f} {result.unit}; the best trivial model, {best}, {result.yardstick[best]:.3f}")
+print(f"held out, {result.unit}: {result.held_out:.3f}")
+print(f"the best trivial model, {best}: {result.yardstick[best]:.3f}")
 
 # %% [markdown]
 # ## What it restores
@@ -59,9 +60,10 @@ axes.axis("off")
 # %% [markdown]
 # ## Few labels
 #
-# A logistic regression on the vectors and one on the pixels, both given the same labelled digits and tested on the
-# second half; ten draws of the labels. Pretraining saw all digits, without labels. On digits this small pixels are
-# hard to beat: more steps, and larger images, are where it pays.
+# A logistic regression on the vectors and one on the pixels, both given the same
+# labelled digits and tested on the second half; ten draws of the labels. Pretraining
+# saw all digits, without labels. On digits this small pixels are hard to beat: more
+# steps, and larger images, are where it pays.
 
 # %%
 trained = load("run", device="cpu")
@@ -71,23 +73,38 @@ half = len(digits.target) // 2
 
 
 def accuracy(of: np.ndarray, labels: int, seed: int) -> float:
-    """Return the accuracy on the second half, learned from some labels a class of the first half."""
+    """Return the accuracy on the second half, learned from labels of the first."""
     draw = np.random.default_rng(seed)
     classes = [np.flatnonzero(digits.target[:half] == digit) for digit in range(10)]
-    rows = np.concatenate([draw.choice(rows, labels, replace=False) for rows in classes])
+    rows = np.concatenate(
+        [draw.choice(rows, labels, replace=False) for rows in classes]
+    )
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    return classifier.fit(of[rows], digits.target[rows]).score(of[half:], digits.target[half:])
+    return classifier.fit(of[rows], digits.target[rows]).score(
+        of[half:], digits.target[half:]
+    )
 
 
 figure, axes = plt.subplots(figsize=(5.5, 3.5), layout="constrained")
 for name, of in inputs.items():
-    scores = np.array([[accuracy(of, labels, seed) for seed in range(10)] for labels in (2, 5, 20)])
+    scores = np.array(
+        [[accuracy(of, labels, seed) for seed in range(10)] for labels in (2, 5, 20)]
+    )
     print(name, scores.mean(1).round(3))
-    axes.errorbar([2, 5, 20], scores.mean(1), scores.std(1), marker="o", capsize=3, label=name)
-axes.set(xscale="log", xlabel="labels a class", ylabel="accuracy", xticks=[2, 5, 20], xticklabels=[2, 5, 20])
+    axes.errorbar(
+        [2, 5, 20], scores.mean(1), scores.std(1), marker="o", capsize=3, label=name
+    )
+axes.set(
+    xscale="log",
+    xlabel="labels a class",
+    ylabel="accuracy",
+    xticks=[2, 5, 20],
+    xticklabels=[2, 5, 20],
+)
 axes.legend()
 
 # %% [markdown]
-# `dnar2mae benchmark few-labels` does this with paired intervals, for any modality; what real digits, cells and texts
-# gave is on their pages: [images](../modalities/image.md), [cells](../modalities/cell.md),
+# `dnar2mae benchmark few-labels` does this with paired intervals, for any modality;
+# what real digits, cells and texts gave is on their pages:
+# [images](../modalities/image.md), [cells](../modalities/cell.md),
 # [text](../modalities/text.md).

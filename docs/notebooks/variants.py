@@ -7,9 +7,9 @@
 # %% [markdown]
 # # Variants
 #
-# The simulated genome of this notebook is made of binding sites, one in 45 bp, of eight weight matrices: a model can
-# learn them in a minute, and which variants break one is known. Does it find these less likely than the same changes
-# elsewhere?
+# The simulated genome of this notebook is made of binding sites, one in 45 bp, of eight
+# weight matrices: a model can learn them in a minute, and which variants break one is
+# known. Does it find these less likely than the same changes elsewhere?
 
 # %%
 import os
@@ -41,27 +41,36 @@ config = replace(
     validation_windows=64,
 )
 result = pretrain(config, "run")
-print(f"{result.held_out:.3f} {result.unit}; best counts {min(result.yardstick.values()):.3f}")
+print(
+    f"{result.unit}: {result.held_out:.3f}; counts {min(result.yardstick.values()):.3f}"
+)
 
 # %% [markdown]
 # ## Score
 #
-# The changed base is masked, and log p(ALT) - log p(REF) is read off, in nats, averaged over both strands. Of each
-# pair one variant breaks a site and one, with the same base, neighbours and change, lies in none. Most of them lie in
-# training sequence here; for a strict test score held-out ones.
+# The changed base is masked, and log p(ALT) - log p(REF) is read off, in nats, averaged
+# over both strands. Of each pair one variant breaks a site and one, with the same base,
+# neighbours and change, lies in none. Most of them lie in training sequence here; for a
+# strict test score held-out ones.
 
 # %%
 model, genome = Model.from_pretrained("run"), Genome.open("genome.fa")
 variants = [Variant(v.chrom, v.start, v.ref, (v.alt,)) for v in planted]
-scores = np.array([float(score.ratio[0]) for score in score_variants(model, genome, variants)])
+scores = np.array(
+    [float(score.ratio[0]) for score in score_variants(model, genome, variants)]
+)
 breaks = np.array([v.planted for v in planted])
 area = auroc((~breaks).astype(int), np.stack([-scores, scores], 1))
-print(f"AUROC {area:.3f} of {breaks.sum()} variants that break a site against {(~breaks).sum()} that break none")
+print(f"AUROC {area:.3f}; {breaks.sum()} variants break a site, {(~breaks).sum()} none")
 
 figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
 bins = np.linspace(scores.min(), scores.max(), 40)
 axes.hist(
-    [scores[breaks], scores[~breaks]], bins, label=["break a site", "break none"], histtype="stepfilled", alpha=0.6
+    [scores[breaks], scores[~breaks]],
+    bins,
+    label=["break a site", "break none"],
+    histtype="stepfilled",
+    alpha=0.6,
 )
 axes.set(xlabel="log-likelihood ratio of ALT against REF (nats)", ylabel="variants")
 axes.legend()
@@ -69,17 +78,30 @@ axes.legend()
 # %% [markdown]
 # ## Every substitution around one site
 #
-# A position where the model is sure of the reference base is dark: whatever else stands there is unexpected.
+# A position where the model is sure of the reference base is dark: whatever else stands
+# there is unexpected.
 
 # %%
 centre = next(v.start for v in planted if v.planted)
 region = mutagenesis(model, genome, ("chr1", centre - 25, centre + 25))
 figure, axes = plt.subplots(figsize=(10, 2.2), layout="constrained")
 limit = np.abs(region).max()
-image = axes.imshow(region.T, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=(-25.5, 24.5, 3.5, -0.5))
-axes.set(yticks=range(4), yticklabels=list("ACGT"), xlabel=f"position from chr1:{centre:,} (0-based)", ylabel="instead")
+image = axes.imshow(
+    region.T,
+    aspect="auto",
+    cmap="RdBu",
+    vmin=-limit,
+    vmax=limit,
+    extent=(-25.5, 24.5, 3.5, -0.5),
+)
+axes.set(
+    yticks=range(4),
+    yticklabels=list("ACGT"),
+    xlabel=f"position from chr1:{centre:,} (0-based)",
+    ylabel="instead",
+)
 figure.colorbar(image, label="log-likelihood ratio (nats)")
 
 # %% [markdown]
-# `dnar2mae score-variants` does the same for VCF files and tables, and draws controls from any annotation:
-# [variants](../tutorials/variants.md).
+# `dnar2mae score-variants` does the same for VCF files and tables, and draws controls
+# from any annotation: [variants](../tutorials/variants.md).

@@ -3,13 +3,12 @@
 import ast
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from docs.site.pages import ROOT
 
-LEFT_OUT = ("cli", "benchmarks.figures", "benchmarks.speed", "benchmarks.theory_page", "benchmarks.coverage")
+INSIDE = ("kernels", "benchmarks")  # installed inside the package; the commands have pages of their own
+LEFT_OUT = ("benchmarks.figures", "benchmarks.speed", "benchmarks.theory_page", "benchmarks.coverage")
 _ROLE = re.compile(r":(?:func|class|meth|mod|attr|data|exc):`[~.]*([^`]+)`")
 
 
@@ -17,9 +16,9 @@ def write_api(out: Path, tree: Path) -> list[str]:
     """Write a page for each folder of the package, read from a tree in which the package is whole; return their names.
 
     ``kernels/`` and ``benchmarks/`` lie at the root of the repository and are part of the package only once it is
-    built, hence the tree.
+    installed, hence the tree.
     """
-    build_package(tree)
+    copy_package(tree)
     out.mkdir(parents=True, exist_ok=True)
     rooms: dict[str, list[Path]] = {"dnar2mae": []}
     for path in sorted((tree / "dnar2mae").rglob("*.py")):
@@ -37,14 +36,14 @@ def write_api(out: Path, tree: Path) -> list[str]:
     return list(rooms)
 
 
-def build_package(tree: Path) -> None:
+def copy_package(tree: Path) -> None:
     """Copy the package as it is installed, its cross-references as plain code, since mkdocstrings knows no roles."""
     shutil.rmtree(tree, ignore_errors=True)
-    subprocess.run([sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tree)], cwd=ROOT, check=True)
-    for path in tree.rglob("*.py"):
-        text = path.read_text()
-        if (plain := _ROLE.sub(r"`\1`", text)) != text:
-            path.write_text(plain)
+    for name in ("", *INSIDE):
+        for path in (ROOT / (name or "dnar2mae")).rglob("*.py"):
+            target = tree / "dnar2mae" / path.relative_to(ROOT if name else ROOT / "dnar2mae")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_ROLE.sub(r"`\1`", path.read_text()))
 
 
 def _page(room: str, paths: list[Path], tree: Path) -> str:
@@ -54,8 +53,18 @@ def _page(room: str, paths: list[Path], tree: Path) -> str:
         parts = path.relative_to(tree).with_suffix("").parts
         name = ".".join(parts).removesuffix(".__init__")
         if _summary(path):
-            lines += [f"::: {name}", ""]
+            lines += [f"::: {name}", *_own_members(path), ""]
     return "\n".join(lines)
+
+
+def _own_members(path: Path) -> list[str]:
+    """Return options that leave out what a package only hands on: it stands where it is defined."""
+    if path.name != "__init__.py":
+        return []
+    defined = [
+        node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    ]
+    return ["    options:", f"      members: {[name for name in defined if not name.startswith('_')]}"]
 
 
 def _summary(path: Path) -> str:

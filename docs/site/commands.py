@@ -2,6 +2,7 @@
 
 import os
 import re
+import textwrap
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from unittest import mock
 from dnar2mae.cli import COMMANDS, main
 from dnar2mae.modalities.registry import modality_names
 
+_WIDTH = 84
 _BOX = re.compile(r"^╭─ (.+?) ─+╮$")
 
 
@@ -30,10 +32,10 @@ def write_commands(out: Path) -> list[str]:
 
 
 def help_text(*command: str) -> str:
-    """Return what ``dnar2mae COMMAND --help`` prints, 100 columns wide and without colours."""
+    """Return what ``dnar2mae COMMAND --help`` prints, without colours and as wide as the site shows."""
     printed = StringIO()
     with (
-        mock.patch.dict(os.environ, {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}),
+        mock.patch.dict(os.environ, {"COLUMNS": str(_WIDTH), "NO_COLOR": "1", "TERM": "xterm"}),
         redirect_stdout(printed),
         suppress(SystemExit),
     ):
@@ -59,6 +61,7 @@ def _formatted(text: str, level: int) -> str:
         if box := _BOX.match(line):
             out += ["```", "", f"{'#' * level} {box[1]}", "", "```text"]
         elif not line.startswith("╰"):
-            out.append(line.removeprefix("│").removesuffix("│").rstrip() if line.startswith("│") else line)
+            # in boxes lines are as wide as asked for, around them as long as their paragraph
+            out += [line[1:-1].rstrip()] if line.startswith("│") else textwrap.wrap(line, _WIDTH) or [""]
     body = "\n".join([*out, "```", ""])
     return re.sub(r"\n{2,}```\n", "\n```\n", body)

@@ -2,8 +2,14 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from docs.site.pages import ROOT, site_paths, site_text
+
+
+def _is_shown(output: Any) -> bool:
+    """Say whether an output is a print or a picture: not the value of a last line, not the progress of a run."""
+    return output.get("name") == "stdout" or "image/png" in output.get("data", {})
 
 
 def write_notebooks(out: Path, *, run: bool = True) -> None:
@@ -30,8 +36,8 @@ def write_notebooks(out: Path, *, run: bool = True) -> None:
                     notebook, {"metadata": {"path": folder}}
                 )
         for cell in notebook.cells:
-            if cell.cell_type == "code":  # what is printed and drawn; the value of a last line is a plot's address
-                cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if _is_shown(output)]
         text, resources = MarkdownExporter().from_notebook_node(
             notebook, {"unique_key": path.stem, "output_files_dir": path.stem}
         )
