@@ -13,7 +13,7 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check lint slow coverage mutation lowest figures layers format gpu fuzz torture release clean
+.PHONY: help demo test check lint slow coverage mutation lowest docs figures layers format gpu fuzz torture release clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check     format, lint, types, import layers and tests: what CI runs"
 	@echo "make lint, slow, coverage, lowest, mutation   check without tests; the slow tests; branches that tests reach,"
 	@echo "               in build/coverage; tests with the oldest versions allowed; faults that tests overlook (hours)"
+	@echo "make docs      the documentation site, in build/site/html; notebooks are run (minutes, CPU)"
 	@echo "make figures   write the tables of README.md and docs/ from the rows of benchmarks/results/"
 	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
@@ -48,6 +49,10 @@ $(VENV)/.with-test: pyproject.toml $(VENV)/.with-torch
 $(VENV)/.with-dev: pyproject.toml $(VENV)/.with-torch
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.with-test $(VENV)/.with-run
+
+$(VENV)/.with-docs: pyproject.toml $(VENV)/.with-torch
+	$(INSTALL) --editable '.[docs]'
+	@touch $@ $(VENV)/.with-run
 
 $(VENV)/.with-fuzz: pyproject.toml $(VENV)/.with-torch
 	$(INSTALL) --editable '.[fuzz]'
@@ -100,6 +105,11 @@ lowest: $(BIN)/python
 		$(if $(TORCH_INDEX),--torch-backend cpu) --requirements pyproject.toml --extra test
 	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --editable .
 	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n auto -o filterwarnings=default
+
+# a broken link, anchor, cross-reference or notebook fails; NOTEBOOKS=--no-run leaves these without output
+docs: $(VENV)/.with-docs
+	$(BIN)/python -m docs.site $(NOTEBOOKS)
+	$(BIN)/zensical build --strict --config-file build/site/mkdocs.yml
 
 # fails where a figure is older than the code that it depends on and is not marked so: see CONTRIBUTING.md
 figures: $(VENV)/.with-run

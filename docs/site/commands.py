@@ -4,7 +4,7 @@ import os
 import re
 import textwrap
 from contextlib import redirect_stdout, suppress
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from unittest import mock
 
@@ -33,14 +33,15 @@ def write_commands(out: Path) -> list[str]:
 
 def help_text(*command: str) -> str:
     """Return what ``dnar2mae COMMAND --help`` prints, without colours and as wide as the site shows."""
-    printed = StringIO()
+    printed = TextIOWrapper(BytesIO(), encoding="utf-8")  # boxes are drawn where there is an encoding for them
     with (
         mock.patch.dict(os.environ, {"COLUMNS": str(_WIDTH), "NO_COLOR": "1", "TERM": "xterm"}),
         redirect_stdout(printed),
         suppress(SystemExit),
     ):
         main([*command, "--help"])
-    return printed.getvalue()
+    printed.seek(0)
+    return printed.read()
 
 
 def _parts(command: str) -> list[str]:
@@ -59,7 +60,8 @@ def _formatted(text: str, level: int) -> str:
     lines, out = text.rstrip().splitlines(), ["```text"]
     for line in lines:
         if box := _BOX.match(line):
-            out += ["```", "", f"{'#' * level} {box[1]}", "", "```text"]
+            title = box[1].replace("options options", "more options")  # of a field that is called options
+            out += ["```", "", f"{'#' * level} {title}", "", "```text"]
         elif not line.startswith("╰"):
             # in boxes lines are as wide as asked for, around them as long as their paragraph
             out += [line[1:-1].rstrip()] if line.startswith("│") else textwrap.wrap(line, _WIDTH) or [""]
