@@ -9,6 +9,9 @@ from docs.site.pages import ROOT
 
 INSIDE = ("kernels", "benchmarks")  # installed inside the package; the commands have pages of their own
 LEFT_OUT = ("benchmarks.figures", "benchmarks.speed", "benchmarks.theory_page", "benchmarks.coverage")
+_MATH = re.compile(r"^([ \t]*)\.\. math::((?:.*)(?:\n\1[ \t]+\S.*)*)", re.MULTILINE)
+_INLINE_MATH = re.compile(r":math:`([^`]+)`")
+_REFERENCE = re.compile(r"^([ \t]*)\.\. (?=\[\d+\])", re.MULTILINE)
 _ROLE = re.compile(r":(?:func|class|meth|mod|attr|data|exc):`[~.]*([^`]+)`")
 
 
@@ -37,13 +40,24 @@ def write_api(out: Path, tree: Path) -> list[str]:
 
 
 def copy_package(tree: Path) -> None:
-    """Copy the package as it is installed, its cross-references as plain code, since mkdocstrings knows no roles."""
+    """Copy the package as it is installed, with docstrings of Markdown."""
     shutil.rmtree(tree, ignore_errors=True)
     for name in ("", *INSIDE):
         for path in (ROOT / (name or "dnar2mae")).rglob("*.py"):
             target = tree / "dnar2mae" / path.relative_to(ROOT if name else ROOT / "dnar2mae")
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_ROLE.sub(r"`\1`", path.read_text()))
+            target.write_text(as_markdown(path.read_text()))
+
+
+def as_markdown(source: str) -> str:
+    """Return source whose docstrings have formulas as MathML, which browsers draw, and cross-references as code."""
+    from latex2mathml.converter import convert
+
+    def block(match: re.Match[str]) -> str:
+        return f"{match[1]}<div>{convert(' '.join(match[2].split()), display='block')}</div>"
+
+    source = _INLINE_MATH.sub(lambda match: convert(match[1]), _MATH.sub(block, source))
+    return _ROLE.sub(r"`\1`", _REFERENCE.sub(r"\1- ", source))
 
 
 def _page(room: str, paths: list[Path], tree: Path) -> str:
