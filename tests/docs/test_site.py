@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnar2mae.cli import COMMANDS
+from docs.site.__main__ import pages_of, read_settings
 from docs.site.api import as_markdown, write_api
 from docs.site.commands import write_commands
 from docs.site.pages import site_paths, site_text
@@ -38,6 +39,12 @@ def test_code_and_addresses_are_left_alone():
 def test_a_link_to_no_file_is_refused():
     with pytest.raises(ValueError, match=r"docs/inputs\.md: nowhere\.md leads to no file"):
         linked("[a](nowhere.md)")
+
+
+def test_every_page_is_in_the_navigation_once():
+    in_navigation = pages_of(read_settings()[1])
+    pages = [path for path in site_paths().values() if path.endswith(".md")]
+    assert sorted(in_navigation) == sorted([*pages, "COMMANDS", "PYTHON"])
 
 
 def test_every_command_has_a_page_of_its_help(tmp_path):
