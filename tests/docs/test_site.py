@@ -21,7 +21,7 @@ def linked(text, name="docs/inputs.md"):
 
 def test_links_lead_to_where_pages_are_on_the_site():
     assert linked("[a](theory.md#the-model)") == "[a](theory.md#the-model)"
-    assert linked("[a](../README.md) ![b](img/demo.png)") == "[a](overview.md) ![b](img/demo.png)"
+    assert linked("[a](../README.md) ![b](img/theory_risk.png)") == "[a](overview.md) ![b](img/theory_risk.png)"
     assert linked("[a](docs/modalities/README.md)", "README.md") == "[a](modalities/index.md)"
     assert linked("[`a`](../../README.md)", "docs/modalities/text.md") == "[`a`](../overview.md)"
     assert linked("[a](../notebooks/variants.py)", "docs/tutorials/variants.md") == "[a](../notebooks/variants.md)"
