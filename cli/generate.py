@@ -79,17 +79,26 @@ def run(argv: list[str]) -> int:
 
 def _check(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list[str]]:
     from dnar2mae.density.gap_check import check_gaps, gap_lines
-    from dnar2mae.storage.safe_files import write_whole
+    from dnar2mae.run.result import finite
+    from dnar2mae.storage.safe_files import refuse_inputs, write_whole
 
+    refuse_inputs(command.out, tuple(command.model.glob("*.json")))
     seed = command.options.seed
     report = check_gaps(trained, command.fill_check, command.gap_bp, seed=seed, progress=True)
-    write_whole(command.out, json.dumps(report, indent=1))
+    write_whole(command.out, json.dumps(finite(report), indent=1, allow_nan=False))
     return report, gap_lines(report)
 
 
 def _draw(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list[str]]:
     from dnar2mae.density.generate import write_drawn
+    from dnar2mae.storage.safe_files import refuse_inputs
 
+    usage = None
+    if command.report:  # before hours of drawing
+        from dnar2mae.density.report import usage_for_report
+
+        usage = usage_for_report(trained, command.genes)
+    refuse_inputs(command.out, (command.genes,))
     drawn = write_drawn(trained, command.options, command.out, progress=True)
     result: dict[str, Any] = {"sequences": len(drawn), "drawn": sum(one.drawn for one in drawn)}
     lines = [f"{result['sequences']:,} sequences, {result['drawn']:,} bases or tokens drawn"]
@@ -99,7 +108,7 @@ def _draw(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list[
     if command.report:
         from dnar2mae.density.report import report_drawn, report_lines, write_report
 
-        report = report_drawn(trained, drawn, command.options.seed, command.genes)
+        report = report_drawn(trained, drawn, command.options.seed, usage)
         written, result["report"] = write_report(report, command.out), report
         lines += [*report_lines(report), f"Report: {', '.join(map(str, written))}"]
     return result, lines

@@ -40,11 +40,14 @@ class LikelihoodCommand:
 def run(argv: list[str]) -> int:
     """Parse, score, write the table, print the totals."""
     command = parse(LikelihoodCommand, argv, prog="dnar2mae likelihood")
-    from dnar2mae.density.likelihood import check_outputs, likelihood, write_likelihood
+    from dnar2mae.density.likelihood import check_outputs, check_track, likelihood, write_likelihood
     from dnar2mae.inference import load
 
     check_outputs(command.out, command.track, command.options)
-    report = likelihood(load(command.model, device=command.device), command.options, progress=True)
+    trained = load(command.model, device=command.device)
+    if command.track is not None:
+        check_track(trained)
+    report = likelihood(trained, command.options, progress=True)
     write_likelihood(report, command.out, command.track)
     with json_at_end(command.json) as hand_over:
         print(*report.lines(), f"Wrote {command.out}", sep="\n")

@@ -62,7 +62,7 @@ def test_every_file_it_names_exists():
     named = re.findall(r"`((?:[\w.]+/)+(?:[\w.]+\.\w+)?)`|\]\(([\w/.]+)\)", text)
     missing = {path[0] or path[1] for path in named if not (ROOT / (path[0] or path[1])).exists()}
     assert len(named) > 10
-    assert missing == {"data/sites/tata/train.csv"}  # the reader's
+    assert missing <= {"data/sites/tata/train.csv", "dist/"}  # the reader's, and what make release writes
 
 
 def test_a_mask_law(tree):

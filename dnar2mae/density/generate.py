@@ -21,6 +21,7 @@ from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
 from dnar2mae.random import Stream, draw, threshold
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
+from dnar2mae.tokenizers import Vocabulary
 
 _LINE = 80
 
@@ -87,6 +88,7 @@ def _new(trained: TrainedModel, options: GenerateOptions, progress: bool) -> Ite
             f"--length-bp must be at least a token ({vocabulary.bases_per_token}) and the --prompt "
             f"({len(options.prompt or '')}), got {options.length_bp}"
         )
+    _check_prompt(options.prompt or "", prompt, vocabulary)
     tokens = np.full(length, vocabulary.unk_id, np.int32)
     tokens[: len(prompt)] = prompt
     hidden = ~vocabulary.is_real(tokens)
@@ -94,6 +96,17 @@ def _new(trained: TrainedModel, options: GenerateOptions, progress: bool) -> Ite
     _draw(trained, tasks, options, progress)
     for task in tasks:
         yield Drawn(f"drawn-{task.number + 1}", modality.text_of(task.tokens), int(hidden.sum()))
+
+
+def _check_prompt(text: str, tokens: Int[np.ndarray, " T"], vocabulary: Vocabulary) -> None:
+    """Raise a ``ConfigError`` if letters of a prompt would be drawn anew, as parts of tokens that are not known."""
+    k = vocabulary.bases_per_token
+    if k == 1:
+        return
+    known = vocabulary.is_real(tokens)
+    lost = [text[i * k : (i + 1) * k] for i in np.flatnonzero(~known) if text[i * k : (i + 1) * k].strip("Nn")]
+    if lost or len(text) % k:
+        raise ConfigError(f"--prompt must be whole tokens of {k} bases, each known or all N, got {text}")
 
 
 def _redrawn(trained: TrainedModel, options: GenerateOptions, regions: Sequences, progress: bool) -> Iterator[Drawn]:
@@ -151,6 +164,10 @@ def _piece(modality: DnaModality, genome: Genome, number: int, place: tuple[str,
     return _Piece(task=task, sequence=name, start=start, end=end, left=left, strand=strand)
 
 
+def _own_genomes(trained: TrainedModel) -> tuple[str, ...]:
+    return tuple(trained.config.data.genomes) if isinstance(trained.modality, DnaModality) else ()
+
+
 def write_drawn(trained: TrainedModel, options: GenerateOptions, out: Path, *, progress: bool = False) -> list[Drawn]:
     """Draw sequences, write them as FASTA, or texts as JSON lines, and return them.
 
@@ -165,7 +182,7 @@ def write_drawn(trained: TrainedModel, options: GenerateOptions, out: Path, *, p
     suffixes = (".fa", ".fasta", ".fna") if is_dna else (".jsonl",)
     if out.suffix not in suffixes:
         raise ConfigError(f"--out must end in {', '.join(suffixes)}, got {out}")
-    refuse_inputs(out, (options.genome, options.bed, options.fill_n))
+    refuse_inputs(out, (options.genome, options.bed, options.fill_n, *_own_genomes(trained)))
     written = []
     with output_file(out) as partial, partial.open("w", encoding="utf-8") as file:
         for one in generate(trained, options, progress=progress):

@@ -98,6 +98,9 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         "both_strands": options.both_strands,
     }
     table, track = windows.table.assign(units=units), None
+    rival = None
+    if isinstance(trained.modality, DnaModality) and trained.config.data.genomes and windows.codes is not None:
+        rival = _markov(trained.modality, windows)  # first: it reads the training genome, which may be gone
     if options.order != "none":
         bits = _exact(trained, windows, options, progress)
         sums = np.array([np.nansum(part) for part in bits])
@@ -107,12 +110,11 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         track = _track(trained, windows, bits)
     if options.bound:
         totals["bound"] = _bound(trained, windows, options.bound, progress)
-    if isinstance(trained.modality, DnaModality) and trained.config.data.genomes and windows.codes is not None:
-        order, rival = _markov(trained.modality, windows)
-        table = table.assign(markov_bits=rival)
-        totals["markov"] = {"what": f"Markov order {order}, one-sided, the best", "order": order} | _estimate(
-            rival, units
-        )
+    if rival is not None:
+        order, rivals = rival
+        table = table.assign(markov_bits=rivals)
+        what = f"Markov order {order}, one-sided, the best"
+        totals["markov"] = {"what": what, "order": order} | _estimate(rivals, units)
     return Likelihood(table=table, track=track, totals=totals)
 
 
@@ -147,16 +149,22 @@ def _exact(
 ) -> list[Float64[np.ndarray, " _"]]:
     assert options.order != "none"
     total = int(_units(trained, windows).sum()) // trained.modality.vocabulary.bases_per_token
-    bits: list[np.ndarray] = []
+    bits: dict[int, np.ndarray] = {}
     with progress_bar(f"scoring {options.order}", total, show=progress) as bar:
         # windows of one length at a time: padding would cost time, and keep the encoder from computing parts alone
         lengths = np.array([windows.source.batch(np.array([i])).tokens.shape[1] for i in windows.sample_ids])
         for length in dict.fromkeys(lengths.tolist()):
-            ids = windows.sample_ids[lengths == length]
-            bits += token_bits(
-                trained.model, windows.source, ids, options.order, seed=options.seed, advance=bar.advance
+            own = np.flatnonzero(lengths == length)
+            of_own = token_bits(
+                trained.model,
+                windows.source,
+                windows.sample_ids[own],
+                options.order,
+                seed=options.seed,
+                advance=bar.advance,
             )
-    return bits
+            bits |= dict(zip(own.tolist(), of_own, strict=True))
+    return [bits[window] for window in range(len(lengths))]
 
 
 def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: bool) -> dict[str, Any]:
@@ -204,6 +212,12 @@ def _track(trained: TrainedModel, windows: ScoredWindows, bits: list[Float64[np.
     return pd.concat(parts, ignore_index=True).sort_values(["name", "start"], kind="stable", ignore_index=True)
 
 
+def check_track(trained: TrainedModel) -> None:
+    """Raise a ``ConfigError`` if single tokens of a model's samples have no places on a genome."""
+    if not isinstance(getattr(trained.modality, "tokenizer", None), KmerTokenizer):
+        raise ConfigError("--track needs a model of DNA by single bases or k-mers")
+
+
 def check_outputs(out: Path, track: Path | None, options: LikelihoodOptions) -> None:
     """Raise a ``ConfigError`` if what is asked for cannot be written, before hours of work."""
     if out.suffix not in _SEPARATORS:
@@ -224,10 +238,8 @@ def write_likelihood(scores: Likelihood, out: Path, track: Path | None) -> None:
     Raises
     ------
     ConfigError
-        If there is nothing to track, or a file cannot be written.
+        If a file cannot be written.
     """
-    if track is not None and scores.track is None:
-        raise ConfigError("--track needs a model of DNA by single bases or k-mers")
     with output_file(out) as partial:
         scores.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
     if track is not None and scores.track is not None:

@@ -30,7 +30,7 @@ class LikelihoodOptions:
     def __post_init__(self) -> None:
         """Check ranges."""
         require_choices(self)
-        require_ranges(self, {"at least 0": ["num_windows", "bound"]})
+        require_ranges(self, {"at least 0": ["num_windows", "bound", "seed"]})
         require(self.order != "none" or self.bound > 0, "bound", "at least 1 with --order none", self.bound)
         if self.bed and not self.genome:
             raise ConfigError(f"--bed needs --genome, the sequence file that it refers to, got {self.bed} alone")

@@ -31,7 +31,6 @@ from dnar2mae.genome.annotation import read_annotation
 from dnar2mae.genome.codons import read_codons
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
-from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.run.result import finite
 from dnar2mae.storage.safe_files import write_whole
@@ -41,7 +40,9 @@ _OPEN_CODONS = 100
 Codes = UInt8[np.ndarray, "N L"]
 
 
-def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int, genes: Path | None = None) -> dict[str, Any]:
+def report_drawn(
+    trained: TrainedModel, drawn: Sequence[Drawn], seed: int, usage: OpenFrames | None = None
+) -> dict[str, Any]:
     """Compare drawn sequences with held-out DNA, and with draws of the best one-sided Markov model.
 
     Held-out windows, cut to the sequences' length, are parted into every other one: one half is the reference of all
@@ -56,25 +57,22 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int, genes
         Sequences of one length, drawn from it.
     seed
         Of the Markov model's draws.
-    genes
-        Annotation of the training genome: codons of long open frames are then compared with those of its genes.
+    usage
+        Codons of the genes of the training genome (:func:`usage_for_report`), beside those of long open frames.
 
     Returns
     -------
     dict
         ``sequences``, ``length_bp``, ``markov_order``, and by sample (``model``, ``markov``, ``held_out``) the
         divergences ``js_1`` to ``js_8`` and shares; ``closer``: the k at which the model beats the Markov model. With
-        ``genes`` also ``js_codons`` and the shares of the stop codons, which the sample ``genes`` has too.
+        ``usage`` also ``js_codons`` and the shares of the stop codons, which the sample ``genes`` has too.
 
     Raises
     ------
     ConfigError
-        If the model is not one of DNA, or sequences differ in length; or genes belong to one of several genomes.
-    SequenceError
-        If the annotation cannot be read, or has no gene whose frame fits.
+        If the model is not one of DNA, or sequences differ in length.
     """
     modality = dna_of(trained, "--report")
-    usage = None if genes is None else _usage_of_genes(modality, genes)  # first: it may be the wrong file
     if len({len(one.text) for one in drawn}) != 1:
         raise ConfigError("--report needs sequences of one length")
     codes = np.stack([encode(one.text.encode()) for one in drawn])
@@ -113,8 +111,19 @@ def report_drawn(trained: TrainedModel, drawn: Sequence[Drawn], seed: int, genes
     }
 
 
-def _usage_of_genes(modality: DnaModality, path: Path) -> OpenFrames:
-    """Return the codons of all annotated genes whose frame fits, and the stop codons that they end in."""
+def usage_for_report(trained: TrainedModel, path: Path | None) -> OpenFrames | None:
+    """Return the codons of all annotated genes whose frame fits, and the stop codons that they end in; None without.
+
+    Raises
+    ------
+    ConfigError
+        If the model is not one of DNA, or its run has several genomes.
+    SequenceError
+        If the annotation cannot be read, or has no gene whose frame fits.
+    """
+    modality = dna_of(trained, "--report")
+    if path is None:
+        return None
     if len(modality.genomes) > 1:
         raise ConfigError(f"--genes {path}: the run has {len(modality.genomes)} genomes, and genes are those of one")
     genome = modality.genomes[0]

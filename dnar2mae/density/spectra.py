@@ -18,8 +18,8 @@ Codes = UInt8[np.ndarray, "N L"]
 
 def kmers(codes: Codes, k: int) -> tuple[UInt64[np.ndarray, "N P"], Bool[np.ndarray, "N P"]]:
     """Return the number of each k-mer (first base the highest digit), and whether all its bases are known."""
-    length = codes.shape[1] - k + 1
-    numbers = np.zeros((len(codes), max(length, 0)), np.uint64)
+    length = max(codes.shape[1] - k + 1, 0)
+    numbers = np.zeros((len(codes), length), np.uint64)
     known = np.ones(numbers.shape, bool)
     for offset in range(k):
         column = codes[:, offset : offset + length]

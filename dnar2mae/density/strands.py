@@ -42,6 +42,8 @@ class BothStrands(MaskedModel):
         assert batch.masks is not None
         assert batch.masks.predicted is not None
         index = batch.masks.predicted.flatten().nonzero().squeeze(1)
+        if not len(index):  # short windows at a low ratio
+            return torch.zeros(0, device=index.device), index
         return losses_at(self, plan, batch, index), index
 
 

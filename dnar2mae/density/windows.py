@@ -12,6 +12,7 @@ from dnar2mae.batch import FiniteSource, evenly_spaced
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK
 from dnar2mae.inference import TrainedModel
+from dnar2mae.modalities.dna.embedding import grid
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
@@ -80,7 +81,7 @@ def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: in
     """
     modality = dna_of(trained, "--genome")
     sequences = read_sequences(genome) if bed is None else read_sequences(bed, genome=genome)
-    tiles = _tiled(sequences, modality.config.data.window_bp)
+    tiles = _tiled(sequences, modality.config.data.window_bp, grid(modality.tokenizer).k)
     source = SequenceSource(tiles, modality.tokenizer, bed or genome)
     ids = evenly_spaced(len(source), number or len(source))
     ids = ids[np.argsort(-tiles.lengths[ids], kind="stable")]  # the shorter last windows of sequences come last
@@ -94,9 +95,9 @@ def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: in
     )
 
 
-def _tiled(sequences: Sequences, window_bp: int) -> Sequences:
-    """Cut sequences of a genome into windows; the last of each may be shorter."""
-    pieces = -(-sequences.lengths // window_bp)
+def _tiled(sequences: Sequences, window_bp: int, least_bp: int) -> Sequences:
+    """Cut sequences of a genome into windows; the last of each may be shorter, but no shorter than a token."""
+    pieces = np.maximum(-(-(sequences.lengths - least_bp + 1) // window_bp), 1)
     table = sequences.table.loc[sequences.table.index.repeat(pieces)].reset_index(drop=True)
     number = np.arange(len(table)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     start = table["start"].to_numpy() + number * window_bp

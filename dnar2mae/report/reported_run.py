@@ -63,6 +63,8 @@ class ReportedRun:
         self.result = self._read_result()
         if options.genes is not None and self.config.modality != "dna":
             raise ConfigError(f"--genes is for a run on DNA, got one of --modality {self.config.modality}")
+        if options.matrices is not None and not local_path(options.matrices).is_file():
+            raise ConfigError(f"--matrices {options.matrices}: no such file")
         self.annotation: PlacedLines | None = None
         if options.genes is not None:
             self.annotation = read_lines(options.genes, Genome.open(self.genome_file))

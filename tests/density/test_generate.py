@@ -2,6 +2,7 @@ import json
 import re
 from collections import Counter
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from dnar2mae.cli import main
 from dnar2mae.density.gap_check import check_gaps
 from dnar2mae.density.generate import generate
 from dnar2mae.density.options import GenerateOptions
+from dnar2mae.density.report import report_drawn
 from dnar2mae.density.spectra import (
     copied_share,
     distinct_share,
@@ -205,6 +207,36 @@ def test_a_report_by_an_annotation_compares_codons_with_those_of_its_genes(run_o
     assert "genes.bed" in capsys.readouterr().err
     assert main([*line[:-1], "--out", str(tmp_path / "y.fa"), "--genes", str(genes)]) == 2
     assert "--genes is for --report" in capsys.readouterr().err
+
+
+def test_nothing_that_a_run_needs_is_written_over(run_of, tmp_path, capsys):
+    folder, _ = run_of("dna")
+    genome = load(folder, device="cpu").config.data.genomes[0]
+    before = Path(genome).read_bytes(), (folder / "summary.json").read_bytes()
+    assert main(["generate", str(folder), "--num", "2", "--out", genome]) == 2
+    assert "--out must not write over an input" in capsys.readouterr().err
+    assert main(["generate", str(folder), "--fill-check", "3", "--out", str(folder / "summary.json")]) == 2
+    assert (Path(genome).read_bytes(), (folder / "summary.json").read_bytes()) == before
+
+
+def test_prompts_of_k_mers_are_kept_whole_or_refused(run_of):
+    model = load(run_of("dna 3-mers")[0], device="cpu")
+    drawn = list(generate(model, GenerateOptions(num=1, length_bp=12, steps=2, prompt="ACGnnnTTT")))[0].text
+    assert (drawn[:3], drawn[6:9]) == ("ACG", "TTT")
+    for prompt in ("ACGT", "ACNGTA"):
+        with pytest.raises(ConfigError, match=f"--prompt must be whole tokens of 3 bases, .* got {prompt}"):
+            list(generate(model, GenerateOptions(num=1, length_bp=12, prompt=prompt)))
+
+
+@pytest.mark.parametrize("length", [1, 4, 7])
+def test_a_report_of_short_sequences(trained, length):
+    drawn = list(generate(trained, GenerateOptions(num=3, length_bp=length, steps=2)))
+    report = report_drawn(trained, drawn, 0)
+    assert np.isfinite(report["samples"]["model"]["js_1"])
+
+
+def test_pieces_are_drawn_without_a_prompt(run_of):
+    assert next(generate(load(run_of("dna bpe")[0], device="cpu"), GenerateOptions(num=1, length_bp=8))).text
 
 
 def test_frames_copies_and_repeats():

@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -100,6 +101,33 @@ def test_both_strands_are_the_mean_of_their_probabilities(trained, run_of, genom
     assert found.totals["exact"]["value"] == pytest.approx(one.totals["exact"]["value"], abs=0.05)
     with pytest.raises(ConfigError, match="--both-strands needs a run on single bases"):
         likelihood(load(run_of("dna 3-mers")[0], device="cpu"), LikelihoodOptions(both_strands=True))
+
+
+def test_pieces_of_regions_count_their_bases_in_the_order_of_the_table(run_of, tmp_path):
+    model = load(run_of("dna bpe")[0], device="cpu")
+    held = likelihood(model, LikelihoodOptions(num_windows=6, bound=1))
+    bed = tmp_path / "held.bed"
+    held.table[["name", "start", "end"]].to_csv(bed, sep="\t", header=False, index=False)
+    regions = LikelihoodOptions(num_windows=0, bound=1, genome=Path(model.config.data.genomes[0]), bed=bed)
+    found = likelihood(model, regions)
+    key = ["name", "start"]
+    both = held.table.sort_values(key)["bits"].to_numpy(), found.table.sort_values(key)["bits"].to_numpy()
+    assert both[0] == pytest.approx(both[1], abs=1e-2)
+    assert found.totals["units"] == held.totals["units"]
+    assert found.totals["exact"]["value"] == pytest.approx(held.totals["exact"]["value"], abs=1e-3)
+
+
+def test_both_strands_of_a_window_too_short_for_its_ratio(trained, genome, tmp_path):
+    bed = tmp_path / "short.bed"
+    bed.write_text(f"{trained.modality.genomes[0].names[0]}\t0\t2\n")
+    short = LikelihoodOptions(order="none", bound=3, both_strands=True, genome=genome, bed=bed, num_windows=0)
+    assert 0 < likelihood(trained, short).totals["bound"]["value"] < 10
+
+
+def test_a_last_window_shorter_than_a_token_is_left_out(run_of, tmp_path):
+    (tmp_path / "g.fa").write_text(">a\n" + "ACGTTGCA" * 8 + "T\n")
+    model = load(run_of("dna 3-mers")[0], device="cpu")
+    assert len(likelihood(model, LikelihoodOptions(genome=tmp_path / "g.fa", num_windows=0)).table) == 1
 
 
 def test_the_rival_is_the_best_markov_model_on_the_same_bases(trained):

@@ -136,6 +136,8 @@ class DnaModality(Modality):
             If a letter is no nucleotide code.
         """
         codes = encode_text(text)
+        if not len(codes):
+            return np.zeros(0, np.int32)
         if isinstance(self.tokenizer, PieceTokenizer):
             return self.tokenizer.encode(codes[None])[0].ids
         return self.tokenizer.encode(codes)

@@ -87,11 +87,16 @@ class SequenceSource:
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Return the tokens of these sequences, padded to the longest; those with an unknown base are not maskable."""
-        ids_of_rows = [ids_of(self.tokenizer, self.sequences.codes(i)) for i in sample_ids.tolist()]
+        codes = [self.sequences.codes(i) for i in sample_ids.tolist()]
+        ids_of_rows = [ids_of(self.tokenizer, row) for row in codes]
         lengths = np.array([len(ids) for ids in ids_of_rows])
         is_real = np.arange(lengths.max()) < lengths[:, None]
         tokens = np.full(is_real.shape, self.tokenizer.vocabulary.pad_id, np.int32)
         tokens[is_real] = np.concatenate(ids_of_rows)
         maskable = self.tokenizer.vocabulary.is_real(tokens)
         documents = None if is_real.all() else is_real.astype(np.int32) - 1
-        return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, documents=documents)
+        parts = {"tokens": tokens, "maskable": maskable, "sample_ids": sample_ids, "documents": documents}
+        if isinstance(self.tokenizer, PieceTokenizer):  # pieces stand for bases, not all for as many
+            parts["units"] = units = np.zeros(is_real.shape, np.float32)
+            units[is_real] = np.concatenate([self.tokenizer.encode(row[None])[0].sizes for row in codes])
+        return Batch.of_arrays(**parts)
