@@ -13,11 +13,12 @@ TORCH_INDEX ?= $(if $(filter Linux,$(shell uname -s)),$(if $(shell command -v nv
 SECONDS ?= 60  # of fuzzing for each reader
 KILLS ?= 120
 
-.PHONY: help demo test check lint slow coverage mutation lowest docs figures layers format gpu fuzz torture release clean
+.PHONY: help demo test test-all check lint slow coverage mutation lowest docs figures layers format gpu fuzz torture release clean
 
 help:
 	@echo "make demo      simulate a genome, pretrain on it, show what was learned (minutes, CPU)"
-	@echo "make test      the tests that need no GPU and no network"
+	@echo "make test      tests that need no GPU and no network, in about 5 minutes"
+	@echo "make test-all  these, the long and the slow ones"
 	@echo "make check     format, lint, types, import layers and tests: what CI runs"
 	@echo "make lint, slow, coverage, lowest, mutation   check without tests; the slow tests; branches that tests reach,"
 	@echo "               in build/coverage; tests with the oldest versions allowed; faults that tests overlook (hours)"
@@ -80,13 +81,16 @@ lint: $(VENV)/.with-dev
 	$(BIN)/python -m dnar2mae.benchmarks.figures check
 
 check: lint
-	$(TESTS)
+	$(TESTS) -m "not slow and not gpu and not multi_gpu"
+
+test-all: $(VENV)/.with-test
+	$(TESTS) -m "not gpu and not multi_gpu"
 
 slow: $(VENV)/.with-test
 	$(TESTS) -m "slow and not gpu and not multi_gpu"
 
 coverage: $(VENV)/.with-dev
-	$(TESTS) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
+	$(TESTS) -m "not slow and not gpu and not multi_gpu" --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 # hours for all of [tool.mutmut]; NAMES='dnar2mae.random*' for a part, and what was done before is not done again
 mutation: $(VENV)/.with-dev

@@ -24,7 +24,7 @@ WALKS = re.findall(
 DIFFS = {title.partition(":")[0]: diff for title, diff, _ in WALKS}
 COMMANDS = {title.partition(":")[0]: commands for title, _, commands in WALKS}
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="diffs are applied by git")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(shutil.which("git") is None, reason="diffs are applied by git")]
 
 
 @pytest.fixture

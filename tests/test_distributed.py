@@ -23,6 +23,8 @@ from dnar2mae.training.loader import batches
 from tests.modalities.kinds import dna, image
 from tests.rank_main import main
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -3,8 +3,12 @@
 import itertools
 import re
 
+import pytest
+
 from dnar2mae.kernels.row_sum.triton import ONE_HOT_ROWS, product_tile
 from tests.kernels.cases import run_compiled
+
+pytestmark = pytest.mark.long
 
 DRAW = {"seed": "i64", "low": "i64", "span": "i64", "ANCHOR_STRIDE": 1}
 ONE, SEVERAL = {"table": None, "NUM_INTERVALS": 1}, {"table": "*i64", "NUM_INTERVALS": 3}

@@ -12,6 +12,8 @@ from dnar2mae.kernels.visible_gather import visible_gather
 from dnar2mae.kernels.visible_gather.triton import visible_rank, visible_rows
 from tests.kernels.cases import make_batch, make_plan, make_weight, run_compiled, run_script
 
+pytestmark = pytest.mark.long
+
 FIRST_COMPILES = 3  # one with the numbers of the first step, then one for each kind of number that turns out to vary
 
 

@@ -17,6 +17,8 @@ from dnar2mae.masking import corrupt
 from dnar2mae.masking.draw import draw_threshold, hidden_tokens
 from tests.kernels.cases import SPECIAL, make_batch, make_plan
 
+pytestmark = pytest.mark.long
+
 LAWS = ["uniform", "fixed", "choice", "linear", "cosine"]
 KNOWN_ANSWERS = [
     ((0, 0, 0, 0), 0, (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

@@ -18,6 +18,8 @@ from dnar2mae.laboratory.plan import CompareOptions, parse_mask, plan_cells
 from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from tests.modalities.kinds import dna
 
+pytestmark = pytest.mark.long
+
 SMALL = [
     *("--data.window-bp", "64", "--batch-size", "4", "--validation-windows", "8", "--device", "cpu"),
     *("--model.width", "16", "--model.depth", "1", "--model.mlp-width", "16"),

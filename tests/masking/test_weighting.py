@@ -14,6 +14,8 @@ from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.training import step
 from tests.modalities.kinds import dna
 
+pytestmark = pytest.mark.long
+
 
 def factors(config, out, monkeypatch):
     """What turns the gradient of the summed loss into the step's, step by step, and the steps' ratios."""

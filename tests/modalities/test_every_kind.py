@@ -29,7 +29,7 @@ from dnar2mae.training.trainer import Trainer
 from tests.modalities.kinds import KINDS, cell_counts, write_cells
 
 anndata = pytest.importorskip("anndata")
-pytestmark = pytest.mark.filterwarnings("ignore:.*are longer than --data.window-tokens:UserWarning")
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore:.*are longer than --data.window-tokens:UserWarning")]
 LAWS = {
     "uniform": MaskConfig(low=0.2, high=0.7),
     "fixed per sample": MaskConfig(law="fixed", ratio=0.5, per="sample"),

@@ -11,6 +11,8 @@ from dnar2mae.theory.task import aligned_targets
 from dnar2mae.theory.uncentred import UncentredTask, positive_targets
 from tests.theory.oracle import best_fixed, isotropic_risk, one_covariance_risk, simulate_uncentred
 
+pytestmark = pytest.mark.long
+
 NONE, INV = Masking(), Masking(scale="inv")
 GAMMAS = (0.3, 0.8, 1.5, 4.0)
 

@@ -36,6 +36,8 @@ from dnar2mae.training.stopping import StopRequested, StopRequests
 from dnar2mae.training.trainer import Trainer
 from tests.damage import flip_bit
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def config(fasta):
