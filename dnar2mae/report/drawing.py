@@ -71,7 +71,7 @@ def _inside_html(text: str, alt: str) -> str:
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None, "matplotlib writes a viewBox"
     used = set(re.findall(r"#([\w-]+)", body))
-    body = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", body)
+    body = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, variable)
     return f'<svg role="img" aria-label="{escape(alt)}" {box[0]}>{body}'.replace("xlink:href", "href")

@@ -132,9 +132,9 @@ class ReportedRun:
         settings
             All that the result depends on beside the model and the files of the annotation.
         """
-        found = find_checkpoint(self.path)
-        assert found is not None, "a folder with a configuration is a run"
-        file, checkpoint = self.path / COMPUTED, found[1]
+        last = find_checkpoint(self.path)
+        assert last is not None, "a folder with a configuration is a run"
+        file, checkpoint = self.path / COMPUTED, last[1]
         key = of_values((checkpoint / CHECKSUMS).read_text(), self._digests(), [repr(value) for value in settings])
         stored: dict[str, Any] = {}
         with suppress(OSError, ValueError):

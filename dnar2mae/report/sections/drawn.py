@@ -46,9 +46,9 @@ def drawn(run: ReportedRun) -> SectionContent:
 
 def drawn_text(run: ReportedRun) -> SectionContent:
     """Return a few texts drawn from the model."""
-    found = run.computed("drawn", lambda: {"texts": [one.text for one in _drawn(run)]}, *_settings(run))
+    computed = run.computed("drawn", lambda: {"texts": [one.text for one in _drawn(run)]}, *_settings(run))
     return SectionContent(
-        lines=("Tokens are unmasked in a random order, from nothing.", *_caveat(run)), texts=tuple(found["texts"])
+        lines=("Tokens are unmasked in a random order, from nothing.", *_caveat(run)), texts=tuple(computed["texts"])
     )
 
 
