@@ -28,25 +28,25 @@ _BY = ("model", "counts")
 def embedding(run: ReportedRun) -> SectionContent:
     """Return embeddings of held-out tiles in two dimensions, and how often neighbours have the same label."""
     run.genes  # noqa: B018 - says so if there is no annotation, before the model is loaded
-    computed = run.computed("embedding", lambda: _embedded(run), run.genome_file, run.options.tiles)
-    points, labels = np.array(computed["points"]), pd.Series(computed["labels"], name="most of the piece is")
+    maps = run.computed("embedding", lambda: _embedded(run), run.genome_file, run.options.tiles)
+    points, labels = np.array(maps["points"]), pd.Series(maps["labels"], name="most of the piece is")
     sizes = labels.value_counts()
     rows = [
-        (label, f"{sizes[label]:,}", f"{sizes[label] / len(labels):.0%}", *(f"{computed[by][label]:.0%}" for by in _BY))
+        (label, f"{sizes[label]:,}", f"{sizes[label] / len(labels):.0%}", *(f"{maps[by][label]:.0%}" for by in _BY))
         for label in map(str, sizes.index)
     ]
     alt = f"Principal components of {len(labels):,} embeddings, coloured by {len(sizes)} kinds of annotation."
 
     def draw(axes: Any) -> None:
         draw_points(axes, points, labels)
-        axes.set(xlabel=computed["axes"][0], ylabel=computed["axes"][1])
+        axes.set(xlabel=maps["axes"][0], ylabel=maps["axes"][1])
         axes.legend(fontsize=8, frameon=False, markerscale=1.2, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
     columns = ("most of it is", "pieces", "share", "alike, model", f"alike, {_K}-mers")
     return SectionContent(
         lines=(
-            f"{len(labels):,} pieces of {computed['tile_bp']} bp of held-out DNA, embedded by the mean over their bases. "
-            f"Labels are those of the annotation, which the model has never seen; {computed['mixed']:,} pieces of no one "
+            f"{len(labels):,} pieces of {maps['tile_bp']} bp of held-out DNA, embedded by the mean over their bases. "
+            f"Labels are those of the annotation, which the model has never seen; {maps['mixed']:,} pieces of no one "
             "kind are left out.",
             f"Alike: the share of the {_NEIGHBOURS} nearest pieces, at least {_APART_BP:,} bp away, with "
             f"the same label, by the model's embedding and by counts of {_K}-mers; chance is the label's share.",
