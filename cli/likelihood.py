@@ -46,7 +46,7 @@ def run(argv: list[str]) -> int:
     check_outputs(command.out, command.track, command.options)
     trained = load(command.model, device=command.device)
     if command.track is not None:
-        check_track(trained)
+        check_track(trained, command.options)
     report = likelihood(trained, command.options, progress=True)
     write_likelihood(report, command.out, command.track)
     with json_at_end(command.json) as hand_over:

@@ -1,6 +1,7 @@
 """How many bits a model needs for given bases: exactly in a stated order, and at most (the bound)."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from dnar2mae.density.counts import training_bases, window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.options import LikelihoodOptions
 from dnar2mae.density.strands import BothStrands
-from dnar2mae.density.windows import ScoredWindows, held_out_windows, single_bases, windows_of
+from dnar2mae.density.windows import ScoredWindows, dna_of, held_out_windows, single_bases, windows_of
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
@@ -212,10 +213,14 @@ def _track(trained: TrainedModel, windows: ScoredWindows, bits: list[Float64[np.
     return pd.concat(parts, ignore_index=True).sort_values(["name", "start"], kind="stable", ignore_index=True)
 
 
-def check_track(trained: TrainedModel) -> None:
-    """Raise a ``ConfigError`` if single tokens of a model's samples have no places on a genome."""
+def check_track(trained: TrainedModel, options: LikelihoodOptions) -> None:
+    """Raise a ``ConfigError`` if single tokens of the windows have no places on a genome, or ambiguous ones."""
     if not isinstance(getattr(trained.modality, "tokenizer", None), KmerTokenizer):
         raise ConfigError("--track needs a model of DNA by single bases or k-mers")
+    if options.genome is None:
+        names = Counter(name for genome in dna_of(trained, "--track").genomes for name in genome.names)
+        if shared := [name for name, number in names.items() if number > 1]:
+            raise ConfigError(f"--track: several genomes of the run have a sequence {shared[0]}; give one as --genome")
 
 
 def check_outputs(out: Path, track: Path | None, options: LikelihoodOptions) -> None:
@@ -242,7 +247,8 @@ def write_likelihood(scores: Likelihood, out: Path, track: Path | None) -> None:
     """
     with output_file(out) as partial:
         scores.table.to_csv(partial, sep=_SEPARATORS[out.suffix], index=False)
-    if track is not None and scores.track is not None:
+    if track is not None:
+        assert scores.track is not None, "check_track comes before"
         is_graph, rows = track.suffix == ".bedgraph", scores.track
         if is_graph:  # it has one value a base: where windows overlap, the mean
             rows = rows.groupby(["name", "start", "end"], as_index=False)[["bits"]].mean()

@@ -97,6 +97,7 @@ def windows_of(trained: TrainedModel, genome: Path, bed: Path | None, number: in
 
 def _tiled(sequences: Sequences, window_bp: int, least_bp: int) -> Sequences:
     """Cut sequences of a genome into windows; the last of each may be shorter, but no shorter than a token."""
+    # of a rest shorter than a token nothing could be scored
     pieces = np.maximum(-(-(sequences.lengths - least_bp + 1) // window_bp), 1)
     table = sequences.table.loc[sequences.table.index.repeat(pieces)].reset_index(drop=True)
     number = np.arange(len(table)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

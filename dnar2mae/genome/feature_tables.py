@@ -126,8 +126,8 @@ def _qualifier(feature: Any, name: str) -> str:
 def _records(path: Path, kind: str) -> Iterator[Any]:
     from Bio import BiopythonWarning, SeqIO
 
-    damage = (*READ_ERRORS, BiopythonWarning, *BIOPYTHON_ERRORS)
-    with raising(SequenceError, f"{path}: damaged {TABLE_NAMES[kind]} file; get it again", *damage):
+    unreadable = (*READ_ERRORS, BiopythonWarning, *BIOPYTHON_ERRORS)
+    with raising(SequenceError, f"{path}: damaged {TABLE_NAMES[kind]} file; get it again", *unreadable):
         with open_maybe_gzip_text(path, errors="replace") as file:
             # Biopython only warns of a truncated last record, which would lose features silently; of locations that
             # it cannot read it warns one by one, and we with their number.

@@ -141,9 +141,9 @@ class VariantTable:
     @contextmanager
     def _lines(self) -> Iterator[Iterator[list[str]]]:
         csv.field_size_limit(sys.maxsize)  # the default of 131,072 letters is too short for long alleles
-        damage = (*READ_ERRORS, UnicodeDecodeError, csv.Error)
+        unreadable = (*READ_ERRORS, UnicodeDecodeError, csv.Error)
         with (
-            raising(SequenceError, f"{self.path}: cannot be read as a table", *damage),
+            raising(SequenceError, f"{self.path}: cannot be read as a table", *unreadable),
             open_maybe_gzip_text(self.path, newline="") as text,
         ):
             yield self._single(csv.reader(_without_mark(text), delimiter=self.delimiter, strict=True))

@@ -11,7 +11,7 @@ from dnar2mae.cli import main
 from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.counts import next_base, training_bases, window_bits
 from dnar2mae.density.hidden import evaluation_plan
-from dnar2mae.density.likelihood import likelihood
+from dnar2mae.density.likelihood import check_track, likelihood
 from dnar2mae.density.options import LikelihoodOptions
 from dnar2mae.density.strands import BothStrands
 from dnar2mae.density.windows import windows_of
@@ -115,6 +115,19 @@ def test_pieces_of_regions_count_their_bases_in_the_order_of_the_table(run_of, t
     assert both[0] == pytest.approx(both[1], abs=1e-2)
     assert found.totals["units"] == held.totals["units"]
     assert found.totals["exact"]["value"] == pytest.approx(held.totals["exact"]["value"], abs=1e-3)
+
+
+def test_a_track_that_would_be_ambiguous_is_refused_before_the_work(run_of, trained, genome, monkeypatch, capsys):
+    folder, _ = run_of("dna bpe")
+    capsys.readouterr()
+    assert main(["likelihood", str(folder), "--out", "x.tsv", "--track", "x.bedgraph"]) == 2
+    assert capsys.readouterr().err.endswith("--track needs a model of DNA by single bases or k-mers\n")
+    options = LikelihoodOptions(num_windows=2)
+    check_track(trained, options)
+    monkeypatch.setattr(trained.modality, "genomes", trained.modality.genomes * 2)
+    with pytest.raises(ConfigError, match="--track: several genomes of the run have a sequence .*; give one as"):
+        check_track(trained, options)
+    check_track(trained, replace(options, genome=genome))
 
 
 def test_both_strands_of_a_window_too_short_for_its_ratio(trained, genome, tmp_path):

@@ -5,9 +5,11 @@ import runpy
 import shlex
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from dnar2mae.cli import main
+from dnar2mae.run.result import RunResult
 from tests.programs import run_in_shell
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -58,7 +60,10 @@ def test_a_notebook_runs_as_a_script(notebook, tmp_path, monkeypatch, plots):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEPS", "5")
     monkeypatch.setenv("MPLBACKEND", "agg")
-    runpy.run_path(str(notebook))
+    names = runpy.run_path(str(notebook))
+    assert any(isinstance(value, RunResult) and value.finished for value in names.values())
+    assert plt.get_fignums()  # what a reader sees
+    plt.close("all")
 
 
 def test_there_are_four_notebooks():

@@ -195,6 +195,8 @@ def test_an_annotation_that_does_not_fit(run_of, run, genes, tmp_path):
         write(run, tmp_path / "page.html", genes=tmp_path / "none.gff3")
     with pytest.raises(ConfigError, match="--genes is for a run on DNA, got one of --modality text"):
         write(run_of("text"), tmp_path / "page.html", genes=genes)
+    with pytest.raises(ConfigError, match="--matrices .*none.meme: no such file"):
+        write(run, tmp_path / "page.html", genes=genes, matrices=tmp_path / "none.meme")
     with pytest.raises(ConfigError, match="--matrices belongs to an annotation: give --genes too"):
         PageOptions(matrices=other)
     with pytest.raises(ConfigError, match="--pairs must be at least 1, got 0"):

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from dnar2mae.batch import Batch
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.windows import TiledSource, WindowSource
-from dnar2mae.modalities.dna.embedding import DnaTokenizer, grid, ids_of
+from dnar2mae.modalities.dna.embedding import DnaTokenizer, grid
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.modalities.dna.sequences import Sequences
 
@@ -87,16 +87,22 @@ class SequenceSource:
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Return the tokens of these sequences, padded to the longest; those with an unknown base are not maskable."""
-        codes = [self.sequences.codes(i) for i in sample_ids.tolist()]
-        ids_of_rows = [ids_of(self.tokenizer, row) for row in codes]
+        codes, tokenizer = [self.sequences.codes(i) for i in sample_ids.tolist()], self.tokenizer
+        if isinstance(tokenizer, PieceTokenizer):
+            pieces = [tokenizer.encode(row[None])[0] for row in codes]
+            ids_of_rows, sizes = [row.ids for row in pieces], np.concatenate([row.sizes for row in pieces])
+        else:
+            ids_of_rows, sizes = [tokenizer.encode(row) for row in codes], None
         lengths = np.array([len(ids) for ids in ids_of_rows])
         is_real = np.arange(lengths.max()) < lengths[:, None]
-        tokens = np.full(is_real.shape, self.tokenizer.vocabulary.pad_id, np.int32)
+        tokens = np.full(is_real.shape, tokenizer.vocabulary.pad_id, np.int32)
         tokens[is_real] = np.concatenate(ids_of_rows)
-        maskable = self.tokenizer.vocabulary.is_real(tokens)
+        maskable = tokenizer.vocabulary.is_real(tokens)
         documents = None if is_real.all() else is_real.astype(np.int32) - 1
-        parts = {"tokens": tokens, "maskable": maskable, "sample_ids": sample_ids, "documents": documents}
-        if isinstance(self.tokenizer, PieceTokenizer):  # pieces stand for bases, not all for as many
-            parts["units"] = units = np.zeros(is_real.shape, np.float32)
-            units[is_real] = np.concatenate([self.tokenizer.encode(row[None])[0].sizes for row in codes])
-        return Batch.of_arrays(**parts)
+        units = None
+        if sizes is not None:  # pieces stand for bases, not all for as many
+            units = np.zeros(is_real.shape, np.float32)
+            units[is_real] = sizes
+        return Batch.of_arrays(
+            tokens=tokens, maskable=maskable, sample_ids=sample_ids, documents=documents, units=units
+        )

@@ -40,8 +40,8 @@ def open_images(path: Path, config: ImageConfig) -> Images:
 
 
 def _read_numpy(path: Path, config: ImageConfig) -> Images:
-    damage = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
-    with raising(DataError, f"{path}: not a {path.suffix} file of plain numbers", *damage):
+    unreadable = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
+    with raising(DataError, f"{path}: not a {path.suffix} file of plain numbers", *unreadable):
         if path.suffix == ".npy":
             return ArrayImages(str(path), np.load(path, mmap_mode="r"), config.channels)
         with np.load(path) as file:

@@ -114,6 +114,6 @@ def _central_square(picture: Any, size: int) -> Any:
 def _opened(path: Path) -> Any:
     with needing("--modality image with a folder", "Pillow", "dnar2mae[images]"):
         from PIL import Image
-    damage = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-    with raising(DataError, f"{path}: not an image that Pillow can read", *damage):
+    unreadable = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+    with raising(DataError, f"{path}: not an image that Pillow can read", *unreadable):
         return Image.open(path)
