@@ -21,7 +21,7 @@ _LAW_COLUMNS = {
 def _laws(rows: list[Row]) -> str:
     """Show means over seeds with their standard deviations; differences between laws are the reader's to pair."""
     table = []
-    columns = ("genome", "law", "steps", "strands")
+    columns = ("genome", "law", "steps", "clip", "strands")
     for about in dict.fromkeys(tuple(row[name] for name in columns) for row in rows):
         own = [row for row in rows if tuple(row[name] for name in columns) == about]
         cells = []
@@ -31,7 +31,16 @@ def _laws(rows: list[Row]) -> str:
             cells.append(f"{statistics.mean(values):.4f}{spread}")
         windows = f"{own[0]['windows']}, {own[0]['exact_windows']}"
         table.append([about[0].split(".")[0], f"`{about[1]}`", *map(str, about[2:]), str(len(own)), windows, *cells])
-    head = ["genome", "law / per / weighting", "steps", "strands", "seeds", "windows, exact", *_LAW_COLUMNS.values()]
+    head = [
+        "genome",
+        "law / per / weighting",
+        "steps",
+        "clip",
+        "strands",
+        "seeds",
+        "windows, exact",
+        *_LAW_COLUMNS.values(),
+    ]
     return markdown(head, table)
 
 
@@ -39,7 +48,7 @@ TABLES = (
     Figure(
         name="density_laws",
         source="density_laws.csv",
-        key=("genome", "law", "steps", "strands", "seed"),
+        key=("genome", "law", "steps", "clip", "strands", "seed"),
         show=_laws,
         command=(
             "python -m dnar2mae.benchmarks.speed.density_laws ecoli.fna.gz yeast.fa.gz --seeds 0 1 2 --steps 200 "
