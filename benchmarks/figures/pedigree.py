@@ -79,6 +79,7 @@ def record(figure: Figure, before: Pedigree | None, equal: str = "") -> Pedigree
         key=lambda commit: int(_git("show", "-s", "--format=%ct", commit)),
     )
     dates = sorted({row["date"][:10] for row in rows})
+    equal = equal and _git("rev-parse", "--short", equal).decode().strip()  # HEAD is another commit tomorrow
     judged = equal or commits[0]
     listing = _git("ls-tree", "-r", "--name-only", judged).decode().splitlines()
     files = {
