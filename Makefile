@@ -101,12 +101,14 @@ mutation: $(VENV)/.with-dev
 
 # the oldest versions that pyproject.toml allows, but for torch, which is that of constraints.txt; their own warnings are
 # no fault of ours, and the new ones are watched by all other tests
+LOWEST = $(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --override build/torch.txt \
+	--requirements pyproject.toml --extra test
 lowest: $(BIN)/python
 	$(INSTALL) 'uv>=0.9'
 	mkdir -p build && grep '^torch==' constraints.txt > build/torch.txt
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/lowest
-	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --override build/torch.txt \
-		$(if $(TORCH_INDEX),--torch-backend cpu) --requirements pyproject.toml --extra test
+	$(if $(TORCH_INDEX),$(LOWEST) --torch-backend cpu \
+		|| { echo "$(TORCH_INDEX) gave no torch: uv takes it from its own index"; $(LOWEST); },$(LOWEST))
 	$(BIN)/uv pip install --quiet --python build/lowest/bin/python --no-deps --editable .
 	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -n auto -o filterwarnings=default
 
