@@ -44,6 +44,8 @@ class DensitySettings:
     """Held-out windows of a report."""
     reports: int = 40
     """Reports of the same windows by other masks."""
+    masks: int = 64
+    """Masks of a window, an even number, of the bound whose cost is measured."""
 
 
 @torch.no_grad()
@@ -92,15 +94,15 @@ def report_noise(trained: TrainedModel, windows: int, reports: int) -> dict[str,
 
 
 @torch.no_grad()
-def cost(trained: TrainedModel, windows: int) -> dict[str, float]:
-    """Return the CPU seconds of a bound of 8 masks a window, and of 8 bare forward passes over the same windows."""
+def cost(trained: TrainedModel, windows: int, masks: int) -> dict[str, float]:
+    """Return the CPU seconds of a bound of so many masks, and of as many bare forward passes over the same windows."""
     source, plan = trained.modality.validation, evaluation_plan(trained.modality.vocabulary)
     ids = evenly_spaced(len(source), windows)
     measure = partial(masked_sums, trained.model)
     start = time.process_time()
-    sample_bounds(measure, source, plan, ids, 4)
+    sample_bounds(measure, source, plan, ids, masks // 2)
     middle = time.process_time()
-    for _ in range(8):
+    for _ in range(masks):
         for part in np.array_split(ids, max(len(ids) // 16, 1)):
             trained.model.encode(source.batch(part))
     return {"bound": middle - start, "forward passes": time.process_time() - middle}
@@ -114,7 +116,7 @@ def main(settings: DensitySettings) -> int:
     measured = {
         "noise of a step": (step_noise(trained, settings.steps), "sample"),
         "noise of a report": (report_noise(trained, settings.windows, settings.reports), "drawn"),
-        "CPU seconds": (cost(trained, settings.windows), "forward passes"),
+        "CPU seconds": (cost(trained, settings.windows, settings.masks), "forward passes"),
     }
     for measure, (values, against) in measured.items():
         for case, value in values.items():

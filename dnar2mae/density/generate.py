@@ -1,5 +1,6 @@
 """Sequences drawn from a model: from nothing, after a prompt, in chosen regions, and where a genome has N."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,9 @@ def _new(trained: TrainedModel, options: GenerateOptions, progress: bool) -> Ite
             f"({len(options.prompt or '')}), got {options.length_bp}"
         )
     _check_prompt(options.prompt or "", prompt, vocabulary)
+    if rest := options.length_bp % vocabulary.bases_per_token:
+        whole = options.length_bp - rest
+        warnings.warn(f"--length-bp {options.length_bp}: whole tokens make {whole} bases", stacklevel=2)
     tokens = np.full(length, vocabulary.unk_id, np.int32)
     tokens[: len(prompt)] = prompt
     hidden = ~vocabulary.is_real(tokens)

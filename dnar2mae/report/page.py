@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, Dnar2maeError, reason, require
 from dnar2mae.report.content import PageSection, SectionContent
 from dnar2mae.report.options import PageOptions
@@ -19,6 +20,7 @@ from dnar2mae.report.sections.losses import by_ratio, by_step, restored
 from dnar2mae.run.result import RunResult
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
+from dnar2mae.training.device import choose_device
 
 
 class SectionMaker(NamedTuple):
@@ -82,6 +84,7 @@ def write_page(
     if out.exists() and not overwrite:
         raise ConfigError(f"--out {out} exists; give --overwrite to replace it")
     refuse_inputs(out, (options.genes, options.genome, options.matrices))
+    choose_device(PretrainConfig(device=device))  # a device that is not there would cost all sections but a few
     run = ReportedRun(path, options, device)
     chosen = [section for section in SECTIONS if section.modality in ("", run.config.modality)]
     with progress_bar("sections of the page", len(chosen)) as bar:

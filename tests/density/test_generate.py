@@ -29,7 +29,9 @@ from tests.density.conftest import codes_of, letters
 
 
 def texts(trained, **settings):
-    return [one.text for one in generate(trained, GenerateOptions(num=5, length_bp=40, steps=4, **settings))]
+    return [
+        one.text for one in generate(trained, GenerateOptions(**{"num": 5, "length_bp": 40, "steps": 4} | settings))
+    ]
 
 
 def test_drawn_sequences_have_the_letters_of_the_model(trained):
@@ -60,7 +62,7 @@ def test_longer_than_the_windows_of_training(trained):
 def test_other_tokens_by_the_same_code(run_of, kind):
     prompt = "the " if kind.startswith("text") else "ACGACG"
     model = load(run_of(kind)[0], device="cpu")
-    for text in texts(model, prompt=prompt):
+    for text in texts(model, prompt=prompt, length_bp=42):
         assert text.startswith(prompt)
         assert len(text) >= 20
 
@@ -228,6 +230,8 @@ def test_prompts_of_k_mers_are_kept_whole_or_refused(run_of):
     for prompt in ("ACGT", "ACNGTA"):
         with pytest.raises(ConfigError, match=f"--prompt must be whole tokens of 3 bases, .* got {prompt}"):
             list(generate(model, GenerateOptions(num=1, length_bp=12, prompt=prompt)))
+    with pytest.warns(UserWarning, match="--length-bp 14: whole tokens make 12 bases"):
+        assert len(next(generate(model, GenerateOptions(num=1, length_bp=14, steps=2))).text) == 12
 
 
 @pytest.mark.parametrize("length", [1, 4, 7])

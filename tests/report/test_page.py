@@ -186,6 +186,12 @@ def test_what_is_no_run(run_of, run, tmp_path):
         write_page(run_of("dna"), tmp_path.__class__("x.pdf"))
 
 
+def test_a_device_that_is_not_there(run, tmp_path):
+    with pytest.raises(ConfigError, match="--device must be one that this machine has, got nowhere"):
+        write_page(run, tmp_path / "page.html", device="nowhere")
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_an_annotation_that_does_not_fit(run_of, run, genes, tmp_path):
     other = tmp_path / "other.gff3"
     other.write_text("chrX\tx\tCDS\t1\t30\t.\t+\t0\tID=a\n")
