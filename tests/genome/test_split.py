@@ -55,6 +55,21 @@ def test_blocks(tmp_path):
     assert parts.validation[0].tolist() == [[450, 500], [950, 1000]]
     most = split([genome], config(window_bp=40, validation_share=0.1, validation_blocks=9))
     assert most.validation[0].tolist() == [[450, 500], [950, 1000]]  # no more than have room for a window
+    assert {part.dtype for part in (*parts.training, *parts.validation)} == {np.dtype(np.int64)}
+
+
+@pytest.mark.parametrize(("length", "has_room"), [(30, True), (29, False)])
+def test_a_sequence_has_room_for_a_gap_a_training_and_a_held_out_window(tmp_path, length, has_room):
+    parts = split([genome_of(tmp_path, "A" * length, "A" * 200)], config(window_bp=10, validation_share=0.35))
+    inside = [start < length for part in (parts.training[0], parts.validation[0]) for start, _ in part.tolist()]
+    assert sum(inside) == 1 + has_room
+
+
+def test_a_segment_in_the_middle_has_three_windows_of_training_bases(tmp_path):
+    genome = genome_of(tmp_path, "A" * 120)
+    parts = split([genome], config(window_bp=10, validation_share=0.25, validation_blocks=9))
+    assert parts.training[0].tolist() == [[0, 20], [50, 60], [90, 100]]
+    assert parts.validation[0].tolist() == [[30, 40], [70, 80], [110, 120]]
 
 
 def test_short_sequences_are_held_out_whole_at_random(tmp_path):
@@ -64,6 +79,10 @@ def test_short_sequences_are_held_out_whole_at_random(tmp_path):
     assert len(parts.validation[0]) + len(parts.training[0]) == 2000
     again = split([genome], config(window_bp=17, validation_share=0.2))
     np.testing.assert_array_equal(again.validation[0], parts.validation[0])
+    # a release that held out others could not be compared with runs of the one before
+    assert (parts.validation[0][:6, 0] // 20).tolist() == [0, 10, 19, 25, 41, 45]
+    two = split([genome, genome], config(window_bp=16, validation_share=0.2))
+    assert not np.array_equal(*two.validation)
 
 
 def test_named_sequences(tmp_path):
@@ -83,7 +102,13 @@ def test_named_sequences(tmp_path):
         ({"validation": ("Chr1",)}, "--data.validation: .*no sequence 'Chr1'; did you mean chr1"),
         ({"test": ("c",)}, "--data.test: .*no sequence 'c'"),
         ({"validation": ("chr1", "chr2")}, "nothing is left to train on: every sequence is held out"),
-        ({"window_bp": 200}, "nothing is held out: .* has 1000 bp, .* set --data.window-bp to at most 100"),
+        (
+            {"validation": ("chr1", "chr2")},
+            "name fewer .* --data.test, or lower --data.validation-share or --data.window-bp$",
+        ),
+        ({"window_bp": 200}, "nothing is held out: .* has 1000 bp, .* set --data.window-bp to at most 100 or name"),
+        ({"window_bp": 1000}, r"genome.fa: nothing is held out"),
+        ({"window_bp": 1001}, r"genome.fa: no sequence is as long as a window: the longest has 1000 bp"),
     ],
 )
 def test_errors(tmp_path, settings, message):
