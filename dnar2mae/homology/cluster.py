@@ -9,7 +9,7 @@ from jaxtyping import Int, Int64
 from dnar2mae.errors import ConfigError
 from dnar2mae.homology.identity import identity_of
 from dnar2mae.homology.letters import canonical, reverse_complement, upper
-from dnar2mae.homology.seeds import WordIndex, most_shared, parts, weight_for
+from dnar2mae.homology.seeds import Pairs, WordIndex, least_shared, most_shared, parts, weight_for
 
 SPLIT_NAMES = ("train", "dev", "test")
 _MOST_ALIGNED = 50
@@ -104,6 +104,7 @@ def _linked(
     strands = (distinct, [reverse_complement(letters) for letters in distinct])
     total_bp = sum(map(len, distinct))
     weight, indexed = weight_for(2 * total_bp, total_bp), list(parts(distinct))
+    least = least_shared(min(map(len, distinct)), identity, weight)
     done, total = 0, 2 * sum(len(distinct) - part.start for part in indexed)
     for part in indexed:
         index = WordIndex(distinct[part], weight)
@@ -111,7 +112,7 @@ def _linked(
         for block in index.blocks(len(distinct) - part.start):
             queries = slice(part.start + block.start, part.start + block.stop)
             for strand in strands:
-                for query, target in _candidates(index, strand[queries], queries, part, parent):
+                for query, target in _candidates(index.shared(strand[queries], least), queries, part, parent):
                     first, second = _root(parent, query), _root(parent, target)
                     if first != second and identity_of(strand[query], distinct[target], identity):
                         parent[max(first, second)] = min(first, second)
@@ -122,10 +123,10 @@ def _linked(
 
 
 def _candidates(
-    index: WordIndex, letters: Sequence[str], queries: slice, part: slice, parent: np.ndarray
+    found: Pairs, queries: slice, part: slice, parent: np.ndarray
 ) -> list[tuple[int, int]]:
     """Return the pairs to align of a block of queries, in terms of all sequences."""
-    pairs, shared = index.shared(letters)
+    pairs, shared = found
     row, target = np.divmod(pairs, part.stop - part.start)
     query, target = row + queries.start, target + part.start
     is_open = (target < query) & (parent[query] != parent[target])

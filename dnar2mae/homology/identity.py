@@ -46,16 +46,23 @@ def identity(first: str, second: str) -> float:
 
 def identity_of(first: str, second: str, at_least: float = 0.0) -> float:
     """Return the identity of two upper-case sequences on the strands given; 0 where it is below ``at_least``."""
-    short, long = sorted((first, second), key=lambda letters: (len(letters), letters))
+    is_ordered = (len(first), first) <= (len(second), second)
+    short, long = (first, second) if is_ordered else (second, first)
     overhang = math.floor((1 - COVERAGE) * len(short) + 1e-9) // 2
     length = len(short) - 2 * overhang
     within = length + 1e-9 - at_least * length
     fewest, long = math.floor(within) + 1, long.replace("N", "n")
+    align = _align()
+
+    def edits(start: int, end: int, most: int) -> int:
+        return align(short[start:end], long, mode="HW", task="distance", k=most)["editDistance"]
+
+    # what the three parts share: if it has too many edits already, so has each of them
+    if edits(2 * overhang, length, fewest - 1) < 0:
+        return 0.0
     for start in dict.fromkeys((0, overhang, 2 * overhang)):
-        if fewest == 0:
-            break
-        edits = _align()(short[start : start + length], long, mode="HW", task="distance", k=fewest - 1)["editDistance"]
-        fewest = edits if edits >= 0 else fewest
+        if fewest > 0 and (number := edits(start, start + length, fewest - 1)) >= 0:
+            fewest = number
     return 1 - fewest / length if fewest <= within else 0.0
 
 

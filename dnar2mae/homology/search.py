@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 
 from dnar2mae.homology.identity import identity_of
 from dnar2mae.homology.letters import canonical, reverse_complement, upper
-from dnar2mae.homology.seeds import WordIndex, most_shared, parts, weight_for
+from dnar2mae.homology.seeds import WordIndex, least_shared, most_shared, parts, weight_for
 
 IDENTITIES = (0.5, 0.7, 0.9)
 """Levels that audits report."""
@@ -112,12 +112,13 @@ def _best(
     best, found = np.zeros(len(queries)), np.full(len(queries), -1)
     reversed_queries = [reverse_complement(letters) for letters in queries]
     weight = weight_for(2 * sum(map(len, queries)), sum(map(len, targets)))
+    least = least_shared(min(map(len, queries), default=0), lowest, weight)
     for part in parts(targets):
         index = WordIndex(targets[part], weight)
         size = part.stop - part.start
         for strand in (queries, reversed_queries):
             for block in index.blocks(len(queries)):
-                pairs, shared = index.shared(strand[block])
+                pairs, shared = index.shared(strand[block], least)
                 for pair in pairs[most_shared(pairs // size, shared, _MOST_ALIGNED)].tolist():
                     query, target = block.start + pair // size, part.start + pair % size
                     # an identity that is no better than the best so far need not be known

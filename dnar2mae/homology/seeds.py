@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from dnar2mae.genome.alphabet import UNKNOWN, encode
+from dnar2mae.homology.identity import COVERAGE
 
 _PATTERNS = (
     (0, 2, 4, 7, 10, 13, 16, 18, 19, 20, 21, 22, 24, 27),
@@ -29,7 +30,7 @@ _CHANCE_HITS = 2.5e7
 _INDEXED_BP = 4_000_000
 _CELLS = 4_000_000
 """Pairs whose shared words are counted at once. With the bases indexed at once it bounds the memory, at about 1 GB."""
-_MOST_HITS = 1 << 18
+_MOST_HITS = 1 << 16
 """Shared words that are counted for one sequence, the rarest first: repeats do not take all the time."""
 _LEAST_SHARED = 2
 _MOST_COUNTED = 1023
@@ -44,6 +45,15 @@ def weight_for(query_bp: int, target_bp: int) -> int:
     return fits[0] if fits else _WEIGHTS[-1]
 
 
+def least_shared(length: int, identity: float, weight: int) -> int:
+    """Return how many words two sequences must share to be worth aligning: a sixth of what is expected, at least 2.
+
+    Expected is what the shorter's first four fifths share with a sequence of this identity without insertions or deletions.
+    """
+    expected = sum(max(COVERAGE * length - pattern[weight - 1], 0) for pattern in _PATTERNS) * identity**weight
+    return max(round(expected / 6), _LEAST_SHARED)
+
+
 def parts(sequences: Sequence[str]) -> Iterator[slice]:
     """Yield consecutive stretches of the sequences that can be indexed at once."""
     ends = np.cumsum([len(letters) for letters in sequences])
@@ -56,11 +66,14 @@ def parts(sequences: Sequence[str]) -> Iterator[slice]:
 
 
 def words(sequences: Sequence[str], weight: int) -> Pairs:
-    """Return the distinct words of sequences: the index of the sequence and the word, which tells its pattern too."""
-    codes = encode("N".join(sequences).encode()).astype(np.int64)
+    """Return the distinct words of sequences: the index of the sequence and the word, which tells its pattern too.
+
+    They are in the order of the words, and of the sequences for each word.
+    """
+    codes = encode("N".join(sequences).encode())
     lengths = np.array([len(letters) for letters in sequences]) + 1
     owner = np.repeat(np.arange(len(sequences)), lengths)[: len(codes)]
-    found = []
+    owners, found = [], []
     for number, pattern in enumerate(_PATTERNS):
         places = pattern[:weight]
         count = max(len(codes) - places[-1], 0)
@@ -70,11 +83,12 @@ def words(sequences: Sequence[str], weight: int) -> Pairs:
             letters = codes[place : place + count]
             word = 4 * word + letters
             known &= letters < UNKNOWN
-        found.append(np.stack([owner[:count][known], word[known]]))
-    pairs = np.concatenate(found, axis=1)
-    size = len(_PATTERNS) * 4**weight
-    owner, word = np.divmod(np.unique(pairs[0] * size + pairs[1]), size)
-    return owner, word
+        both = word[known] * len(sequences) + owner[:count][known]
+        both.sort()  # quicker than np.unique
+        word, of = np.divmod(both[np.diff(both, prepend=-1) > 0], len(sequences))
+        owners.append(of)
+        found.append(word)
+    return np.concatenate(owners), np.concatenate(found)
 
 
 class WordIndex:
@@ -89,9 +103,7 @@ class WordIndex:
     """
 
     def __init__(self, targets: Sequence[str], weight: int) -> None:
-        owner, word = words(targets, weight)
-        order = np.argsort(word, kind="stable")
-        self._owner, self._word = owner[order], word[order]
+        self._owner, self._word = words(targets, weight)
         self._weight, self._size = weight, len(targets)
 
     def blocks(self, num_queries: int) -> Iterator[slice]:
@@ -99,8 +111,8 @@ class WordIndex:
         step = max(_CELLS // self._size, 1)
         yield from (slice(start, min(start + step, num_queries)) for start in range(0, num_queries, step))
 
-    def shared(self, queries: Sequence[str]) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
-        """Return the pairs with two words in common or more, as query * number of targets + target, and how many."""
+    def shared(self, queries: Sequence[str], least: int) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"]]:
+        """Return the pairs that share enough words, as query * number of targets + target, and how many they share."""
         query, word = words(queries, self._weight)
         low, high = np.searchsorted(self._word, word), np.searchsorted(self._word, word, side="right")
         hits = high - low
@@ -112,7 +124,7 @@ class WordIndex:
         skipped = np.cumsum(hits) - hits
         place = np.arange(hits.sum()) + np.repeat(low - skipped, hits)
         counts = np.bincount(np.repeat(query, hits) * self._size + self._owner[place])
-        pairs = np.flatnonzero(counts >= _LEAST_SHARED)
+        pairs = np.flatnonzero(counts >= least)
         return pairs, np.minimum(counts[pairs], _MOST_COUNTED)
 
 
