@@ -96,9 +96,7 @@ def split_by_homology(
     return split
 
 
-def _linked(
-    distinct: Sequence[str], identity: float, advance: Callable[[int, int], None]
-) -> Int[np.ndarray, " N"]:
+def _linked(distinct: Sequence[str], identity: float, advance: Callable[[int, int], None]) -> Int[np.ndarray, " N"]:
     """Return for each of the sorted sequences the first one of its cluster."""
     parent = np.arange(len(distinct))
     strands = (distinct, [reverse_complement(letters) for letters in distinct])
@@ -122,9 +120,7 @@ def _linked(
     return parent
 
 
-def _candidates(
-    found: Pairs, queries: slice, part: slice, parent: np.ndarray
-) -> list[tuple[int, int]]:
+def _candidates(found: Pairs, queries: slice, part: slice, parent: np.ndarray) -> list[tuple[int, int]]:
     """Return the pairs to align of a block of queries, in terms of all sequences."""
     pairs, shared = found
     row, target = np.divmod(pairs, part.stop - part.start)
@@ -149,7 +145,7 @@ def _shorten(parent: np.ndarray) -> None:
 
 
 def _order(sequences: Sequence[str], cluster: np.ndarray, sizes: np.ndarray, seed: int) -> list[int]:
-    """Return the clusters, the largest first, equal ones by a hash of the seed and of their first sequence by letters."""
+    """Return the clusters, the largest first, equal ones by a hash of the seed and of their first sequence."""
     keys = [""] * len(sizes)
     for letters, number in zip(upper(sequences), cluster.tolist(), strict=True):
         own = canonical(letters)

@@ -1,7 +1,7 @@
 """Pairs of sequences that share letters at the places of a pattern: what is worth aligning.
 
-All words are indexed, and none left out as a sketch of minimizers would: of sequences of 70 bp it would keep a few
-words each, and lose most pairs below 85 % identity. Four patterns with gaps find far more than words without gaps do [1].
+All words are indexed. A sketch of minimizers would leave out most of them, and has few words of a sequence of 70 bp to
+begin with. Words with gaps, by four patterns, find far more pairs of low identity than words without gaps do [1]_.
 
 References
 ----------
@@ -48,7 +48,7 @@ def weight_for(query_bp: int, target_bp: int) -> int:
 def least_shared(length: int, identity: float, weight: int) -> int:
     """Return how many words two sequences must share to be worth aligning: a sixth of what is expected, at least 2.
 
-    Expected is what the shorter's first four fifths share with a sequence of this identity without insertions or deletions.
+    Expected is what four fifths of the shorter one share with a sequence of this identity that has no gaps.
     """
     expected = sum(max(COVERAGE * length - pattern[weight - 1], 0) for pattern in _PATTERNS) * identity**weight
     return max(round(expected / 6), _LEAST_SHARED)
