@@ -52,17 +52,15 @@ def identity_of(first: str, second: str, at_least: float = 0.0) -> float:
     length = len(short) - 2 * overhang
     within = length + 1e-9 - at_least * length
     fewest, long = math.floor(within) + 1, long.replace("N", "n")
-    align = _align()
-
-    def edits(start: int, end: int, most: int) -> int:
-        return align(short[start:end], long, mode="HW", task="distance", k=most)["editDistance"]
-
+    align, shared = _align(), short[2 * overhang : length]
     # what the three parts share: if it has too many edits already, so has each of them
-    if edits(2 * overhang, length, fewest - 1) < 0:
+    if align(shared, long, mode="HW", task="distance", k=fewest - 1)["editDistance"] < 0:
         return 0.0
     for start in dict.fromkeys((0, overhang, 2 * overhang)):
-        if fewest > 0 and (number := edits(start, start + length, fewest - 1)) >= 0:
-            fewest = number
+        if fewest == 0:
+            break
+        edits = align(short[start : start + length], long, mode="HW", task="distance", k=fewest - 1)["editDistance"]
+        fewest = edits if edits >= 0 else fewest
     return 1 - fewest / length if fewest <= within else 0.0
 
 
