@@ -9,6 +9,7 @@ Everything is compared with an alignment of all pairs by the same definition of 
 import resource
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,9 +42,9 @@ class HomologySettings:
     """What to measure."""
     lengths_bp: tuple[int, ...] = (70, 200, 500)
     """Lengths of simulated sequences."""
-    training_rows: int = 2000
+    training_rows: int = 1000
     """Simulated training sequences."""
-    planted: int = 40
+    planted: int = 30
     """Test sequences for each length and identity, and unrelated ones for each length."""
     checked: int = 50
     """Rows of each published test set that are compared with all training rows."""
@@ -120,13 +121,13 @@ def checked_rows(train: list[str], test: list[str], number: int) -> dict[str, An
     }
 
 
-def suite_rows(settings: HomologySettings) -> list[dict[str, Any]]:
-    """Return the audit of every task of GUE that is at hand, each beside an alignment of all pairs of a sample."""
+def suite_rows(settings: HomologySettings) -> Iterator[dict[str, Any]]:
+    """Yield the audit of every task of GUE that is at hand, each beside an alignment of all pairs of a sample."""
     from dnar2mae.benchmarks.rows.contract import labelled_data
     from dnar2mae.benchmarks.tasks.data import find_task
 
     assert settings.data is not None
-    suite, result = load_suite("gue"), []
+    suite = load_suite("gue")
     for task in suite.tasks:
         folder = find_task(suite, task, settings.data)
         if folder is None:
@@ -134,8 +135,7 @@ def suite_rows(settings: HomologySettings) -> list[dict[str, Any]]:
         splits = labelled_data("dna").read(task, folder)
         train = list(splits["train" if "train" in splits else "dev"].rows)
         (row,) = audit_rows(audit_suite(suite.select((task.name,)), settings.data))
-        result.append(row | checked_rows(train, list(splits["test"].rows), settings.checked))
-    return result
+        yield row | checked_rows(train, list(splits["test"].rows), settings.checked)
 
 
 def speed_rows() -> list[dict[str, Any]]:
@@ -172,9 +172,9 @@ def speed_rows() -> list[dict[str, Any]]:
 
 def main(settings: HomologySettings) -> int:
     """Measure, print, record."""
-    measured = {
-        "planted": lambda: [row for length in settings.lengths_bp for row in planted_rows(settings, length)],
-        "suite": lambda: suite_rows(settings) if settings.data is not None else [],
+    measured: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
+        "planted": lambda: (row for length in settings.lengths_bp for row in planted_rows(settings, length)),
+        "suite": lambda: suite_rows(settings) if settings.data is not None else (),
         "speed": speed_rows,
     }
     stamp = rows.stamp()

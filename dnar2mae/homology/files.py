@@ -44,6 +44,8 @@ def read_rows(path: str | Path, column: str = "sequence") -> tuple[list[str], "p
         from Bio.SeqIO.FastaIO import SimpleFastaParser
 
         records = list(SimpleFastaParser(file))
+    if not records:
+        raise SequenceError(f"{path}: no FASTA record; tables end in {', '.join(_TABLES)}")
     sequences = [letters for _, letters in records]
     return upper(sequences, str(path)), pd.DataFrame({"name": [header for header, _ in records]})
 

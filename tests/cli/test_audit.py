@@ -106,6 +106,8 @@ def test_what_cannot_be_compared(files, capsys):
     assert "--out must not write over an input" in error(train, test, "--out", test)
     assert "--leaked-at must be in (0, 1], got 1.5" in error(train, test, "--leaked-at", 1.5)
     assert "--identities must be in (0, 1], got 0.0" in error(train, test, "--identities", 0.0)
+    (files / "table.txt").write_text("sequence,label\nACGT,1\n")
+    assert "table.txt: no FASTA record; tables end in .csv, .tsv, .parquet" in error(files / "table.txt", test)
     assert "nowhere.csv: cannot be read: No such file" in error(train, files / "nowhere.csv")
     pd.DataFrame({"predicted": [1] * 49}).to_csv(files / "p.csv", index=False)
     predictions = ("--predictions", files / "p.csv")

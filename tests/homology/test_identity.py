@@ -1,13 +1,14 @@
 import math
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnar2mae.errors import SequenceError
+from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.homology import identity
-from dnar2mae.homology.identity import identity_of
+from dnar2mae.homology.identity import _align, identity_of
 from dnar2mae.homology.letters import reverse_complement
 
 from .planted import mutated, random_sequences
@@ -53,6 +54,13 @@ def test_edits_count_by_the_part_that_is_aligned():
     assert identity(sequence, sequence[:10] + changed + sequence[90:]) >= 0.9
     assert identity("A" * 50, "N" * 50) == identity("N" * 50, "N" * 50) == 0
     assert identity("acgu" * 10, "ACGT" * 10) == 1
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "edlib", None)
+    _align.cache_clear()
+    with pytest.raises(ConfigError, match=r"needs the package edlib: pip install 'dnar2mae\[homology\]'"):
+        identity("ACGT", "ACGT")
 
 
 def test_letters_that_are_no_bases():
