@@ -22,8 +22,8 @@ from dnar2mae.benchmarks.speed import rows
 from dnar2mae.benchmarks.tasks.audit import audit_rows, audit_suite
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.homology import clusters, homologues
-from dnar2mae.homology.identity import identity_of
-from dnar2mae.homology.letters import reverse_complement, upper
+from dnar2mae.homology.identity import identity_of, rank
+from dnar2mae.homology.letters import canonical, reverse_complement, upper
 from dnar2mae.homology.search import BEYOND_CHANCE, IDENTITIES
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -48,6 +48,8 @@ class HomologySettings:
     """Test sequences for each length and identity, and unrelated ones for each length."""
     checked: int = 50
     """Rows of each published test set that are compared with all training rows."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks of GUE."""
 
 
 def random_sequences(generator: np.random.Generator, number: int, length_bp: int) -> list[str]:
@@ -69,10 +71,11 @@ def mutated(generator: np.random.Generator, sequence: str, identity: float) -> s
 
 def best_of_all(query: str, targets: list[str]) -> tuple[float, int]:
     """Return the best identity with any target on either strand, and the target, from an alignment of every pair."""
-    best, found = 0.0, -1
-    for strand in (query, reverse_complement(query)):
+    best, found, own = 0.0, -1, canonical(query)
+    for strand in (own, reverse_complement(own)):
         for number, target in enumerate(targets):
-            if best < 1 and (value := identity_of(strand, target, best + 1e-6)):
+            short, long = (strand, target) if rank(own) <= rank(target) else (target, strand)
+            if best < 1 and (value := identity_of(short, long, best + 1e-6)):
                 best, found = value, number
     return best, found
 
@@ -87,8 +90,9 @@ def planted_rows(settings: HomologySettings, length_bp: int) -> list[dict[str, A
     test = [reverse_complement(letters) if generator.random() < 0.5 else letters for letters in test]
     test += random_sequences(generator, settings.planted, length_bp)
     found = homologues(train, test)
-    exact = [best_of_all(letters, train) for letters in test]
-    chance = np.array([best_of_all(letters, [x[::-1] for x in train])[0] for letters in test])
+    known = [canonical(letters) for letters in train]
+    exact = [best_of_all(letters, known) for letters in test]
+    chance = np.array([best_of_all(letters, [x[::-1] for x in known])[0] for letters in test])
     identity, row = np.array([value for value, _ in exact]), np.array([target for _, target in exact])
     counts = found.at(IDENTITIES[0]), identity >= chance + BEYOND_CHANCE - 1e-9
     unrelated = np.append(sources, np.full(settings.planted, -2))  # -1 stands for nothing found
@@ -109,7 +113,7 @@ def planted_rows(settings: HomologySettings, length_bp: int) -> list[dict[str, A
 def checked_rows(train: list[str], test: list[str], number: int) -> dict[str, Any]:
     """Return how many rows of a sample have a homologue by the search, and by an alignment of every pair."""
     sample = np.random.default_rng(0).permutation(len(test))[:number].tolist()
-    chosen, known = upper([test[i] for i in sample]), upper(train)
+    chosen, known = upper([test[i] for i in sample]), [canonical(letters) for letters in upper(train)]
     found = homologues(known, chosen)
     exact = np.array([best_of_all(letters, known)[0] for letters in chosen])
     chance = np.array([best_of_all(letters, [x[::-1] for x in known])[0] for letters in chosen])
@@ -127,7 +131,7 @@ def suite_rows(settings: HomologySettings) -> Iterator[dict[str, Any]]:
     from dnar2mae.benchmarks.tasks.data import find_task
 
     assert settings.data is not None
-    suite = load_suite("gue")
+    suite = load_suite("gue").select(settings.tasks)
     for task in suite.tasks:
         folder = find_task(suite, task, settings.data)
         if folder is None:

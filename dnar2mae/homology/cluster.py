@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int, Int64
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.homology.identity import identity_of
+from dnar2mae.homology.identity import identity_of, rank
 from dnar2mae.homology.letters import canonical, reverse_complement, upper
 from dnar2mae.homology.seeds import Pairs, WordIndex, least_shared, most_shared, parts, weight_for
 
@@ -112,7 +112,9 @@ def _linked(distinct: Sequence[str], identity: float, advance: Callable[[int, in
             for strand in strands:
                 for query, target in _candidates(index.shared(strand[queries], least), queries, part, parent):
                     first, second = _root(parent, query), _root(parent, target)
-                    if first != second and identity_of(strand[query], distinct[target], identity):
+                    two = strand[query], distinct[target]
+                    short, long = two if rank(distinct[query]) <= rank(distinct[target]) else two[::-1]
+                    if first != second and identity_of(short, long, identity):
                         parent[max(first, second)] = min(first, second)
             _shorten(parent)
             done += 2 * (block.stop - block.start)

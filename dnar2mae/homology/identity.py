@@ -5,7 +5,8 @@ r"""Identity of two sequences.
 of the part of the shorter sequence that is aligned. Aligned is its first, middle or last part, which covers at least
 80 % of it, as a whole and with the fewest substitutions, insertions and deletions, anywhere in the longer sequence;
 of the three parts the best counts. So a window that another one holds, or that is shifted by a fifth of its length, is
-identical. N equals nothing, not even N.
+identical. Of two sequences of one length, that counts as the shorter one whose canonical strand sorts first. N equals
+nothing, not even N.
 
 Notes
 -----
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from functools import cache
 
 from dnar2mae.errors import needing
-from dnar2mae.homology.letters import reverse_complement, upper
+from dnar2mae.homology.letters import canonical, reverse_complement, upper
 
 COVERAGE = 0.8
 """Least share of the shorter sequence that an alignment covers."""
@@ -40,14 +41,17 @@ def identity(first: str, second: str) -> float:
     SequenceError
         One is empty, or has a letter that is no nucleotide code.
     """
-    first, second = upper([first, second])
-    return max(identity_of(first, second), identity_of(first, reverse_complement(second)))
+    short, long = sorted(map(canonical, upper([first, second])), key=rank)
+    return max(identity_of(short, long), identity_of(short, reverse_complement(long)))
 
 
-def identity_of(first: str, second: str, at_least: float = 0.0) -> float:
+def rank(letters: str) -> tuple[int, str]:
+    """Return the key by which the first of two canonical sequences is the one whose parts are aligned."""
+    return len(letters), letters
+
+
+def identity_of(short: str, long: str, at_least: float = 0.0) -> float:
     """Return the identity of two upper-case sequences on the strands given; 0 where it is below ``at_least``."""
-    is_ordered = (len(first), first) <= (len(second), second)
-    short, long = (first, second) if is_ordered else (second, first)
     overhang = math.floor((1 - COVERAGE) * len(short) + 1e-9) // 2
     length = len(short) - 2 * overhang
     within = length + 1e-9 - at_least * length

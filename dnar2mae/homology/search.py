@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from dnar2mae.homology.identity import identity_of
+from dnar2mae.homology.identity import identity_of, rank
 from dnar2mae.homology.letters import canonical, reverse_complement, upper
 from dnar2mae.homology.seeds import WordIndex, least_shared, most_shared, parts, weight_for
 
@@ -123,7 +123,9 @@ def _best(
                     query, target = block.start + pair // size, part.start + pair % size
                     # an identity that is no better than the best so far need not be known
                     above = max(lowest, best[query] + 1e-6)
-                    if above <= 1 and (value := identity_of(strand[query], targets[target], above)):
+                    two = strand[query], targets[target]
+                    short, long = two if rank(queries[query]) <= rank(targets[target]) else two[::-1]
+                    if above <= 1 and (value := identity_of(short, long, above)):
                         best[query], found[query] = value, target
                 step(block.stop - block.start)
     return best, found
