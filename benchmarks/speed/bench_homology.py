@@ -10,7 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,7 @@ def checked_rows(train: list[str], test: list[str], number: int) -> dict[str, An
     chosen, known = upper([test[i] for i in sample]), [canonical(letters) for letters in upper(train)]
     found = homologues(known, chosen)
     exact = np.array([best_of_all(letters, known)[0] for letters in chosen])
-    chance = np.array([best_of_all(letters, [x[::-1] for x in known])[0] for letters in chosen])
-    counted = found.exact | ((exact >= IDENTITIES[1] - 1e-9) & (exact >= chance + BEYOND_CHANCE - 1e-9))
+    counted = replace(found, identity=exact).at(IDENTITIES[1])
     return {
         "checked": len(sample),
         "aligned": int(counted.sum()),

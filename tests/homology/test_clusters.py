@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
 from dnar2mae.errors import ConfigError, SequenceError
-from dnar2mae.homology import SPLIT_NAMES, clusters, seeds, split_by_homology
+from dnar2mae.homology import SPLIT_NAMES, clusters, identity, seeds, split_by_homology
 from dnar2mae.homology.letters import reverse_complement
 
 from .planted import mutated, random_sequences
@@ -29,6 +30,14 @@ def test_planted_families_are_clusters_in_any_order():
     assert found.tolist() == truth.tolist()  # numbered by first rows
     order = np.random.default_rng(0).permutation(len(rows))
     assert same(clusters([rows[i] for i in order], identity=0.75), truth[order])
+
+
+def test_clusters_are_those_of_all_pairs():
+    rows, _ = families(12, 4, length=90, identity=0.88)
+    pairs = np.array([[identity(first, second) >= 0.77 for first in rows] for second in rows])
+    _, joined = connected_components(pairs, directed=False)
+    assert same(clusters(rows, identity=0.77), joined)
+    assert 12 < joined.max() + 1 < 40  # neither all families whole nor all rows alone
 
 
 def test_more_sequences_than_are_indexed_at_once(monkeypatch):
