@@ -46,8 +46,8 @@ dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of
 an error; --version the version.
 
 Exit codes: 0 done; 1 done, and the result is negative (a cell of a benchmark
-failed, two runs differ, more is leaked than
---fail-above allows); 2 bad input; 130 interrupted."""
+failed, two runs differ, more is leaked than --fail-above allows); 2 bad input;
+130 interrupted."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -34,9 +34,9 @@ def test_planted_families_are_clusters_in_any_order():
 
 def test_clusters_are_those_of_all_pairs():
     rows, _ = families(12, 4, length=90, identity=0.88)
-    pairs = np.array([[identity(first, second) >= 0.77 for first in rows] for second in rows])
+    pairs = np.array([[identity(first, second) >= 0.8 for first in rows] for second in rows])
     _, joined = connected_components(pairs, directed=False)
-    assert same(clusters(rows, identity=0.77), joined)
+    assert same(clusters(rows, identity=0.8), joined)
     assert 12 < joined.max() + 1 < 40  # neither all families whole nor all rows alone
 
 
