@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "Write one HTML page about a run: its losses, controls, embeddings and draws.",
     "plot": "Draw mutagenesis maps, embeddings and runs.",
     "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
+    "audit": "Count test sequences that have a homologue in the training set.",
     "config": "Show the settings of a run, or those in which two runs differ.",
     "completion": "Print the completion of commands and flags for bash, zsh or fish.",
     "demo": "Simulate a genome, pretrain on it, show what was learned; minutes on a CPU.",
@@ -45,7 +46,8 @@ dnar2mae COMMAND --help explains a command; --debug shows the whole traceback of
 an error; --version the version.
 
 Exit codes: 0 done; 1 done, and the result is negative (a cell of a benchmark
-failed, two runs differ); 2 bad input; 130 interrupted."""
+failed, two runs differ, more is leaked than --fail-above allows); 2 bad input;
+130 interrupted."""
 
 
 def main(argv: list[str] | None = None) -> int:

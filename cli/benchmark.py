@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -10,7 +10,7 @@ from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.running.options import FewLabels, JudgedModels, SuiteOptions
 from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse_subcommand
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, require_ranges
 from dnar2mae.storage.progress import progress_bar
 
 _ABOUT = """Judge models on suites of classification tasks, and make suites from an annotated genome.
@@ -184,6 +184,84 @@ class ListCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AuditSuiteCommand:
+    """Count the test sequences of each task that have a homologue in its training set.
+
+    Example: dnar2mae benchmark audit gue --data GUE --out leakage.csv
+
+    Shares of test rows by identity, on either strand, and beside each what is found by chance; see dnar2mae audit.
+    """
+
+    suite: Positional[str]
+    """A suite's name, or the folder of one of your own."""
+    data: Path | None = None
+    """Folder of the data sets; by default the suite's own folder."""
+    out: Path | None = None
+    """CSV file of the table."""
+    tasks: tuple[str, ...] = ()
+    """Only these tasks, as tf/0 or prom_core_tata."""
+    leaked_at: float = 0.7
+    """Identity from which a row is called leaked, for --fail-above."""
+    fail_above: float | None = None
+    """Exit with 1 if more of a task's test rows are leaked than this share."""
+    json: bool = False
+    """Print the table as JSON, and all else on stderr."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_ranges(self, {"in (0, 1]": ("leaked_at",), "in [0, 1]": ("fail_above",)})
+
+    def run(self) -> int:
+        """Audit, print the table, write it; 1 if more is leaked than allowed."""
+        import pandas as pd
+
+        from dnar2mae.benchmarks.reporting.console import print_table
+        from dnar2mae.benchmarks.tasks.audit import audit_rows, audit_suite
+        from dnar2mae.benchmarks.tasks.suite import load_suite
+        from dnar2mae.homology import IDENTITIES
+        from dnar2mae.storage.safe_files import output_file
+
+        suite = load_suite(self.suite).select(tuple(name for given in self.tasks for name in given.split(",")))
+        levels = tuple(sorted({*IDENTITIES, self.leaked_at}))
+        with progress_bar("Reading data", None, at_once=True) as bar:
+            audits = audit_suite(
+                suite,
+                self.data or Path(self.suite),
+                levels,
+                lambda task, done, total: bar(done, total=total, title=task),
+            )
+        rows = audit_rows(audits)
+        with json_at_end(self.json) as hand_over:
+            print_table(suite.title, [_shown(row) for row in rows])
+            for each in audits:
+                if each.remarks:
+                    print(f"{'Skipped ' if each.audit is None else ''}{each.task}: {'; '.join(each.remarks)}")
+            if self.out is not None:
+                with output_file(self.out) as partial:
+                    pd.DataFrame(rows).to_csv(partial, index=False)
+                print(f"Wrote {self.out}")
+            hand_over(rows)
+        if not rows:
+            raise ConfigError(f"--data: no task of {suite.title} has data to audit in {self.data or self.suite}")
+        shares = [each.audit.found.at(self.leaked_at).mean() for each in audits if each.audit is not None]
+        return int(self.fail_above is not None and max(shares) > self.fail_above)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """Return a line of the printed table: shares in percent, with what is by chance behind each."""
+    line = {
+        "task": row["task"],
+        "train": f"{row['train']:,}",
+        "test": f"{row['test']:,}",
+        "equal": f"{row['exact']:.1%}",
+    }
+    levels = [name.removeprefix("at_") for name in row if name.startswith("at_")]
+    return line | {
+        f"{level} % (by chance)": f"{row[f'at_{level}']:.1%} ({row[f'chance_{level}']:.1%})" for level in levels
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildCommand:
     """Make a suite from an annotated genome.
 
@@ -233,6 +311,7 @@ def run(argv: list[str]) -> int:
     commands = {
         "run": RunCommand,
         "few-labels": FewLabelsCommand,
+        "audit": AuditSuiteCommand,
         "build": BuildCommand,
         "report": ReportCommand,
         "list": ListCommand,

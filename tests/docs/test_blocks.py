@@ -54,6 +54,12 @@ def test_the_example_of_the_theory_prints_a_line_a_law(tmp_path, monkeypatch, ca
     assert capsys.readouterr().out.count("[") == 3
 
 
+def test_the_example_of_audits_prints_clusters_and_a_split(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_blocks(DOCS / "audit.md", tmp_path)
+    assert capsys.readouterr().out.splitlines() == ["[0 0 1 2]", "[0 0 2 1]", "1"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_as_a_script(notebook, tmp_path, monkeypatch, plots):

@@ -4,6 +4,7 @@ from dnar2mae.benchmarks.figures.figure import Figure, Listing
 from dnar2mae.benchmarks.figures.tables import (
     counts,
     density,
+    homology,
     laws,
     modalities,
     probes,
@@ -45,6 +46,7 @@ _ALONE = (
     *laws.TABLES,
     *scaling.TABLES,
     *density.TABLES,
+    *homology.TABLES,
     *speed.TABLES,
     *stability.TABLES,
     *theory.TABLES,
