@@ -7,9 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError, needing
-from dnar2mae.modalities.contract import Modality
 from dnar2mae.run.checkpoint import last_good
 from dnar2mae.run.metrics import MetricsLog
 from dnar2mae.storage.progress import ProgressBar
@@ -132,18 +130,23 @@ class Readings:
 
     Parameters
     ----------
-    config
-        ``batch_size`` and ``max_skipped`` are used.
-    modality
-        The name of its unit and the tokens of a sample are used.
+    tokens
+        Tokens of a step; 0 where nobody asks how many there are in a second.
+    unit
+        Name of a step's ``unit_loss`` in the metrics.
+    max_skipped
+        How many steps in a row may be skipped.
     run
-        Run directory, for messages.
+        Run directory, for messages, if there is one.
+    rate
+        Flag of the learning rate, for messages.
     """
 
-    def __init__(self, config: PretrainConfig, modality: Modality, run: Path) -> None:
-        self._run, self._max_skipped = run, config.max_skipped
-        self._tokens = config.batch_size * modality.layout.tokens
-        self._unit_key = modality.unit.replace(" ", "_")
+    def __init__(
+        self, tokens: int, unit: str, max_skipped: float, run: Path | None, rate: str = "--optimizer.lr"
+    ) -> None:
+        self._tokens, self._unit_key, self._max_skipped = tokens, unit, max_skipped
+        self._run, self._rate = run, rate
         self._pending: list[dict[str, Any]] = []
         self._since = 0.0
 
@@ -166,16 +169,18 @@ class Readings:
         now = time.monotonic()
         rate = self._tokens * len(self._pending) / max(now - self._since, 1e-9)
         self._since = now
-        rows = [{**self._row(result), "tokens_per_s": rate} for result in self._pending]
+        speed = {"tokens_per_s": rate} if self._tokens else {}
+        rows = [{**self._row(result), **speed} for result in self._pending]
         self._pending.clear()
         return rows
 
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         row = {name: value.item() if isinstance(value, Tensor) else value for name, value in result.items()}
         if row["skipped"] >= self._max_skipped:
+            good = f"; {last_good(self._run)}" if self._run else ""
             raise RunError(
                 f"step {row['step']}: {row['skipped']:.0f} steps in a row were skipped, the loss is {row['loss']} "
-                f"and the gradient norm {row['grad_norm']}; {last_good(self._run)}. A lower --optimizer.lr may help"
+                f"and the gradient norm {row['grad_norm']}{good}. A lower {self._rate} may help"
             )
         row = {self._unit_key if name == "unit_loss" else name: value for name, value in row.items()}
         if not row["skipped"]:
