@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from dnar2mae.benchmarks.models.encoder import Encoder
-from dnar2mae.benchmarks.models.kmers import kmer_counts
+from dnar2mae.genome.kmers import kmer_counts
 from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.sequences import clean, reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SPLITS, SuiteTask

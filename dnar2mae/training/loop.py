@@ -52,6 +52,8 @@ class LoopSettings:
     """Write event files for TensorBoard."""
     dtype: str = "float32"
     """Type of matrix products, which a resumed run should share."""
+    precision: str = "fp32"
+    """Value of ``--precision``, for messages."""
     final_validations: float = 0.0
     """How many validations as during the run the work after the last step takes as long as."""
 
@@ -204,7 +206,8 @@ class Loop(ABC, Generic[Result]):
         if state.get("dtype", self.settings.dtype) != self.settings.dtype:
             warnings.warn(
                 f"{self.directory.path}: the run computed in {state['dtype']} so far and goes on in "
-                f"{self.settings.dtype}, as --precision means on this machine; it will not go exactly as it would have",
+                f"{self.settings.dtype}, as --precision {self.settings.precision} means on this machine; it will not go "
+                "exactly as it would have",
                 stacklevel=2,
             )
         self.restore(state)

@@ -107,6 +107,7 @@ class Trainer(Loop[RunResult]):
             max_hours=config.max_hours,
             tensorboard=config.tensorboard,
             dtype=self._dtype(),
+            precision=config.precision,
             # twice the samples in each pass
             final_validations=2 * self._final_passes(model),
         )
