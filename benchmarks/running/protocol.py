@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dnar2mae.benchmarks.running.options import BASELINES, METHODS
 from dnar2mae.errors import ConfigError
+from dnar2mae.finetuning.options import TuningSettings
 from dnar2mae.run.config_file import read_yaml, structured
 
 PACKAGED = Path(__file__).parents[1] / "protocols"
@@ -36,43 +37,15 @@ class KnnSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FitSettings:
+class FitSettings(TuningSettings):
     """Training of a classifier by AdamW."""
 
     lr: tuple[float, ...] = (3e-5,)
     """Peak learning rates to choose from on dev, with the first seed."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay of matrices (not of norms and biases)."""
-    batch_size: int = 32
-    """Rows in one step, on any hardware."""
-    schedule: Literal["linear", "constant"] = "linear"
-    """Learning rate after the warm-up: linear to 0 at the last step, or constant."""
-    warmup_steps: int = 0
-    """Steps of linear warm-up."""
-    warmup_share: float = 0.0
-    """Warm-up as a share of all steps, used where warmup_steps is 0."""
-    epochs: int = 3
-    """Passes over the training rows."""
-    max_steps: int | None = None
-    """Number of steps; overrides epochs."""
-    evaluate_every: int | None = None
-    """Steps between evaluations on dev; by default one evaluation an epoch."""
-    patience: int | None = None
-    """Stop after this many evaluations without a better one."""
-    clip: float | None = 1.0
-    """Largest gradient norm."""
     tokenization: str | None = None
     """Which tokenizers max_tokens counts for: base, kmer or bpe."""
     max_tokens: int | None = None
     """Longest input in such tokens."""
-    lora_rank: int = 8
-    """LoRA: rank of the update."""
-    lora_alpha: float = 16.0
-    """LoRA: the update is scaled by alpha / rank."""
-    lora_dropout: float = 0.0
-    """LoRA: dropout before the update."""
-    lora_targets: tuple[str, ...] = ()
-    """LoRA: names of the linear layers to update; by default, or where a model has none of them, all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,8 +1,8 @@
-"""Fine-tuning, LoRA, heads on frozen vectors and training from scratch: one loop for every classifier."""
+"""Fine-tuning, LoRA, heads on frozen vectors and training from scratch: classifiers for the loop of fine-tuning."""
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +15,9 @@ from dnar2mae.benchmarks.models.cnn import TokenVectors
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast, mean_pool
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
-from dnar2mae.errors import needing
+from dnar2mae.finetuning.network import add_lora
+from dnar2mae.finetuning.tuner import MemoryTuner
 
-_SHUFFLE = 0xD1CE  # keeps the order of rows apart from all else that a seed draws
 _EVALUATION_ROWS = 64
 
 
@@ -31,7 +31,7 @@ class TokenizedRows(NamedTuple):
 
 
 class TrainingTask(NamedTuple):
-    """The splits on which a classifier is trained and judged."""
+    """The splits on which a classifier is trained and judged; a :class:`dnar2mae.finetuning.tuner.Problem`."""
 
     train: TokenizedRows
     dev: TokenizedRows
@@ -41,6 +41,23 @@ class TrainingTask(NamedTuple):
     """Makes of rows the tensors that the classifier takes."""
     select: str
     """``mcc`` or ``loss``."""
+
+    @property
+    def num_rows(self) -> int:
+        """Training rows."""
+        return len(self.train.labels)
+
+    def losses(self, network: nn.Module, rows: Int[np.ndarray, " B"], step: int) -> tuple[Tensor, Tensor]:
+        """Return the summed cross-entropy of training rows, and their number."""
+        batch = self.collate([self.train.tokens[i] for i in rows])
+        labels = torch.from_numpy(self.train.labels[rows]).to(batch[0].device)
+        loss = F.cross_entropy(network(*batch).float(), labels, reduction="sum")
+        return loss, loss.new_tensor(float(len(rows)))
+
+    def held_out(self, network: nn.Module, check: Callable[[], object]) -> dict[str, Any]:
+        """Return minus the selection value on dev."""
+        probabilities = predict(network, self, self.dev)
+        return {"held_out": -selection_value(self.select, self.dev.labels, probabilities)}
 
 
 class PooledClassifier(nn.Module):
@@ -86,7 +103,7 @@ def tunable(encoder: Encoder, num_classes: int, settings: FitSettings, *, lora: 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if lora:
-            _add_lora(module, settings)
+            add_lora(module, settings)
         return PooledClassifier(module, encoder.width, num_classes, encoder.precision).to(encoder.device)
 
 
@@ -99,31 +116,8 @@ def fit(
     and dropout, ``lr`` the peak learning rate.
     """
     classifier = make(seed)
-    num_batches = math.ceil(len(problem.train.labels) / settings.batch_size)
-    num_steps = settings.max_steps or settings.epochs * num_batches
-    every = settings.evaluate_every or num_batches
-    optimizer = _adamw(classifier, settings, lr)
-    warmup = settings.warmup_steps or round(settings.warmup_share * num_steps)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(settings.schedule, warmup, num_steps))
-    # patience counts evaluations, and the last step is always one.
-    best, best_state, since = -math.inf, None, 0
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for step, rows in enumerate(_order(len(problem.train.labels), settings.batch_size, seed, num_steps), 1):
-            _step(classifier, optimizer, problem, rows, settings.clip)
-            schedule.step()
-            if step % every and step != num_steps:
-                continue
-            probabilities = predict(classifier, problem, problem.dev)
-            value = selection_value(problem.select, problem.dev.labels, probabilities)
-            since += 1
-            if value > best:
-                best, since = value, 0
-                best_state = {k: v.detach().clone() for k, v in classifier.state_dict().items()}
-            if settings.patience is not None and since >= settings.patience:
-                break
-    if best_state is not None:
-        classifier.load_state_dict(best_state)
+    lowest = MemoryTuner(classifier, problem, settings, lr=lr, seed=seed).run()
+    best = -lowest if math.isfinite(lowest) else -math.inf
     return Predicted(predict(classifier, problem, problem.test), {"lr": lr}, best)
 
 
@@ -141,58 +135,3 @@ def predict(classifier: nn.Module, problem: TrainingTask, rows: TokenizedRows) -
             logits = classifier(*problem.collate([rows.tokens[i] for i in chosen]))
             out[chosen] = logits.double().softmax(1).cpu().numpy()
     return out
-
-
-def _step(
-    classifier: nn.Module, optimizer: torch.optim.Optimizer, problem: TrainingTask, rows: np.ndarray, clip: float | None
-) -> None:
-    classifier.train()
-    batch = problem.collate([problem.train.tokens[i] for i in rows])
-    labels = torch.from_numpy(problem.train.labels[rows]).to(batch[0].device)
-    loss = F.cross_entropy(classifier(*batch).float(), labels)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if clip is not None:
-        nn.utils.clip_grad_norm_(classifier.parameters(), clip)
-    optimizer.step()
-
-
-def _order(num_rows: int, batch_size: int, seed: int, num_steps: int) -> Iterator[np.ndarray]:
-    """Yield the rows of each step; every epoch is a fresh permutation, a function of seed and epoch."""
-    for step in range(num_steps):
-        epoch, batch = divmod(step, math.ceil(num_rows / batch_size))
-        if batch == 0:
-            order = np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(num_rows)
-        yield order[batch * batch_size : (batch + 1) * batch_size]
-
-
-def _adamw(classifier: nn.Module, settings: FitSettings, lr: float) -> torch.optim.AdamW:
-    learned = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in learned if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=lr)
-
-
-def _factor(schedule: str, warmup: int, num_steps: int) -> Callable[[int], float]:
-    def factor(step: int) -> float:
-        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-        left = max(0.0, (num_steps - step) / max(num_steps - warmup, 1))
-        return rise * min(1.0, left) if schedule == "linear" else rise
-
-    return factor
-
-
-def _add_lora(module: nn.Module, settings: FitSettings) -> None:
-    with needing("method lora", "peft", "dnar2mae[hf]"):
-        from peft import LoraConfig, inject_adapter_in_model
-    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
-    wanted = [name for name in linear if name.rpartition(".")[2] in settings.lora_targets]
-    config = LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=wanted or linear,
-    )
-    inject_adapter_in_model(config, module)

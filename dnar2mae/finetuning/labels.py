@@ -120,4 +120,6 @@ def _check_numbers(texts: pd.DataFrame, numbers: np.ndarray, kind: str, where: s
         others = int((~fits).sum()) - 1
         name, value = texts.columns[column], texts.iloc[row, column]
         more = f", and so on in {others:,} more" if others else ""
-        raise DataError(f"{where}: column {name}: row {row + 1}: expected {rule}, got {value!r}{more} (--target {kind})")
+        raise DataError(
+            f"{where}: column {name}: row {row + 1}: expected {rule}, got {value!r}{more} (--target {kind})"
+        )

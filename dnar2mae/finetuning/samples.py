@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.errors import ConfigError, SequenceError, needing, raising
@@ -244,7 +244,9 @@ def _of_regions(table: pd.DataFrame, genome: Genome, path: Path) -> tuple[Sequen
         try:
             first, last = int(start), int(end)
         except ValueError as error:
-            raise SequenceError(f"{path}: row {row}: start and end must be whole numbers, got {start}, {end}") from error
+            raise SequenceError(
+                f"{path}: row {row}: start and end must be whole numbers, got {start}, {end}"
+            ) from error
         if not 0 <= first < last <= length:
             raise SequenceError(
                 f"{path}: row {row}: a region needs 0 <= start < end <= {length} (length of {name}), got {start}-{end}"

@@ -98,7 +98,8 @@ def _by_column(config: FinetuneConfig, given: SplitInput) -> Division:
 def _at_random(config: FinetuneConfig, given: SplitInput) -> Division:
     seed = str(config.seed)
     return Division(
-        np.array([_TENTHS[_word(content, seed) % 10] for content in given.contents]), "at random, equal samples together"
+        np.array([_TENTHS[_word(content, seed) % 10] for content in given.contents]),
+        "at random, equal samples together",
     )
 
 

@@ -74,6 +74,22 @@ def write_config(config: PretrainConfig, path: Path) -> None:
     write_whole(path, yaml.safe_dump(to_dict(config), sort_keys=False, explicit_end=True))
 
 
+def read_whole(path: Path, kind: type) -> Any:
+    """Read settings of another class than a pretraining's, as :func:`write_settings` wrote them.
+
+    Raises
+    ------
+    ConfigError
+        As :func:`read_config`.
+    """
+    return structured(_parsed(path, whole=True), kind, path)
+
+
+def write_settings(settings: Any, path: Path) -> None:
+    """Write settings of any class of settings, with the end mark of :func:`write_config`."""
+    write_whole(path, yaml.safe_dump(_CONVERTER.unstructure(settings), sort_keys=False, explicit_end=True))
+
+
 def to_dict(config: PretrainConfig) -> dict:
     """Return the nested plain values of a configuration."""
     return _CONVERTER.unstructure(config, PretrainConfig[type(config.data)])  # type: ignore[misc]

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError, raising
@@ -53,7 +54,10 @@ _WRITTEN = (
 
 
 class RunDirectory:
-    """The files of one run, and the rules for writing them; :meth:`hold` makes the folder."""
+    """The files of one run, and the rules for writing them; :meth:`hold` makes the folder.
+
+    A run with other settings than those of a pretraining has a subclass, with :meth:`read` to :meth:`written`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -64,7 +68,42 @@ class RunDirectory:
         self.plot_file = path / "loss.png"
         self.checkpoint_folder = path / "checkpoints"
 
-    def check(self, config: PretrainConfig, *, resume: bool, overwrite: bool) -> None:
+    def read(self) -> Any:
+        """Return the settings of the run that is there.
+
+        Raises
+        ------
+        ConfigError
+            If they cannot be read.
+        """
+        return read_config(self.config_file, whole=True)
+
+    def write(self, config: Any) -> None:
+        """Write the settings of a run."""
+        write_config(config, self.config_file)
+
+    def flat(self, config: Any) -> dict[str, object]:
+        """Return settings by the name of their flag."""
+        return flatten(config)
+
+    def inputs(self, config: Any) -> tuple[str, ...]:
+        """Return the files that a run reads."""
+        return input_files(config)
+
+    def may_change(self, config: Any) -> set[str]:
+        """Return the settings in which a resumed run may differ."""
+        return _MAY_CHANGE | {f"data.{name}" for name in modality_spec(config.modality).may_change}
+
+    def why_not_longer(self, before: Any, config: Any) -> str | None:
+        """Return why a run cannot go on to another number of steps; None if it can."""
+        return _why_not_longer(before, config.steps)
+
+    def written(self) -> tuple[str, ...]:
+        """Return patterns of a run's files besides its settings and environment, which overwriting removes."""
+        # What any modality saves: the configuration that says which one it was may be damaged.
+        return (*_WRITTEN, *saved_files())
+
+    def check(self, config: Any, *, resume: bool, overwrite: bool) -> None:
         """Check, before any work is done, that a run may be written here.
 
         Raises
@@ -89,7 +128,7 @@ class RunDirectory:
         elif in_use and not self._is_run():
             raise RunError(f"{self.path}: holds no dnar2mae run, so --overwrite will not remove it")
         if overwrite:
-            refuse_inputs(self._entries(), input_files(config))
+            refuse_inputs(self._entries(), self.inputs(config))
         existing = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
         if not os.access(existing, os.W_OK):
             raise RunError(f"{self.path}: {existing} is not writable; choose another --out")
@@ -98,7 +137,7 @@ class RunDirectory:
     def _is_run(self) -> bool:
         """Return whether the folder is a run's: it has a configuration or, where that is damaged, an environment."""
         with suppress(ConfigError):
-            read_config(self.config_file, whole=True)
+            self.read()
             return True
         try:
             content = json.loads(self.environment_file.read_bytes())
@@ -113,14 +152,14 @@ class RunDirectory:
             if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
                 raise RunError(f"{entry}: a link out of the run directory, to {entry.resolve()}; remove it")
 
-    def _check_resume(self, config: PretrainConfig) -> None:
+    def _check_resume(self, config: Any) -> None:
         if not self.config_file.exists():
             raise RunError(f"{self.path}: nothing to resume here: no config.yaml")
-        before = read_config(self.config_file, whole=True)
-        was, now = flatten(before), flatten(config)
+        before = self.read()
+        was, now = self.flat(before), self.flat(config)
         changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
-        changed -= _MAY_CHANGE | {f"data.{name}" for name in modality_spec(config.modality).may_change}
-        reason = _why_not_longer(before, config.steps) if "steps" in changed else None
+        changed -= self.may_change(config)
+        reason = self.why_not_longer(before, config) if "steps" in changed else None
         if reason is None:
             changed.discard("steps")
         if changed:
@@ -137,7 +176,7 @@ class RunDirectory:
         return self.config_file.exists() and job == os.environ.get(JOB)
 
     @contextmanager
-    def hold(self, config: PretrainConfig, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:
+    def hold(self, config: Any, *, resume: bool, overwrite: bool, data: str = "") -> Iterator[None]:
         """Make the folder and lock it against other processes; the system releases the lock however this process ends.
 
         See :meth:`check` for the settings. ``data`` is the fingerprint of the data, which a resumed run must have begun
@@ -182,7 +221,7 @@ class RunDirectory:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
 
-    def create(self, config: PretrainConfig, *, overwrite: bool, data: str = "") -> None:
+    def create(self, config: Any, *, overwrite: bool, data: str = "") -> None:
         """Make the folder and save the configuration, the environment and the fingerprint of the data.
 
         Raises
@@ -194,7 +233,7 @@ class RunDirectory:
             if overwrite and self.path.exists():
                 self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
-            write_config(config, self.config_file)  # first: it makes the folder a run, to resume or to overwrite
+            self.write(config)  # first: it makes the folder a run, to resume or to overwrite
             self.checkpoint_folder.mkdir(exist_ok=True)
             write_whole(self.environment_file, json.dumps(environment(), indent=1))
             if data:
@@ -202,8 +241,7 @@ class RunDirectory:
 
     def _entries(self) -> list[Path]:
         """Return what there is of a run's files that overwriting removes."""
-        # What any modality saves: the configuration that says which one it was may be damaged.
-        return [entry for pattern in (*_WRITTEN, *saved_files()) for entry in self.path.glob(pattern)]
+        return [entry for pattern in self.written() for entry in self.path.glob(pattern)]
 
     def _clear(self) -> None:
         """Remove the earlier run's files.

@@ -6,11 +6,11 @@ from sklearn.linear_model import LogisticRegression
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.benchmarks.models.cnn import PAD_ID, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import pad
-from dnar2mae.genome.kmers import kmer_counts
 from dnar2mae.benchmarks.running.frozen import Features, nearest, probe, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings, KnnSettings, ProbeSettings
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, predict, tunable
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
+from dnar2mae.genome.kmers import kmer_counts
 from dnar2mae.scoring.scores import all_scores
 
 from .conftest import motif_rows

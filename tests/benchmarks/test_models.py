@@ -9,10 +9,10 @@ from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.benchmarks.models.cnn import SmallCnn, small_cnn, tokenize
 from dnar2mae.benchmarks.models.encoder import pad
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
-from dnar2mae.genome.kmers import kmer_counts
 from dnar2mae.benchmarks.running.cells import load_encoder
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.genome.kmers import kmer_counts
 from dnar2mae.inference import is_trained_model
 
 from .conftest import motif_rows

@@ -1,0 +1,1 @@
+"""Fine-tuning a pretrained model on labels, and predictions by the result."""
