@@ -10,7 +10,7 @@ from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.sequences import clean, reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SPLITS, SuiteTask
 from dnar2mae.errors import ConfigError, SequenceError, needing, raising
-from dnar2mae.genome.kmers import kmer_counts
+from dnar2mae.finetuning.kmers import kmer_counts
 
 _RAW = "k-mer counts"
 _SPLIT_NAMES = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}

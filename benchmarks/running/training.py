@@ -16,7 +16,7 @@ from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast, mean_p
 from dnar2mae.benchmarks.running.frozen import Predicted, selection_value
 from dnar2mae.benchmarks.running.protocol import FitSettings
 from dnar2mae.finetuning.network import add_lora
-from dnar2mae.finetuning.tuner import MemoryTuner
+from dnar2mae.finetuning.tuner import MemoryTuner, Rate
 
 _EVALUATION_ROWS = 64
 
@@ -116,7 +116,7 @@ def fit(
     and dropout, ``lr`` the peak learning rate.
     """
     classifier = make(seed)
-    lowest = MemoryTuner(classifier, problem, settings, lr=lr, seed=seed).run()
+    lowest = MemoryTuner(classifier, problem, settings, Rate(lr, seed)).run()
     best = -lowest if math.isfinite(lowest) else -math.inf
     return Predicted(predict(classifier, problem, problem.test), {"lr": lr}, best)
 

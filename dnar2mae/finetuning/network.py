@@ -103,7 +103,7 @@ def add_lora(module: nn.Module, settings: TuningSettings) -> None:
     wanted = [name for name in linear if name.rpartition(".")[2] in settings.lora_targets]
     config = LoraConfig(
         r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
+        lora_alpha=settings.lora_alpha,  # type: ignore[arg-type]
         lora_dropout=settings.lora_dropout,
         target_modules=wanted or linear,
     )
@@ -133,7 +133,7 @@ def parameter_groups(network: nn.Module, weight_decay: float, layer_decay: float
     """Return groups for AdamW: no weight decay of norms and biases, and learning rates that fall layer by layer.
 
     Layers count from the output: the head and the final norm have the factor 1, the last layer ``layer_decay``, the one
-    below its square; the embedding (and what else comes before the first layer) has one power more than the first layer.
+    below its square; the embedding (and what else comes before the first layer) has one power more than that layer.
     """
     depth = 1 + max(
         (int(match[1]) for name, _ in network.named_parameters() if (match := _LAYER.search(name))), default=-1

@@ -258,12 +258,6 @@ def _of_regions(table: pd.DataFrame, genome: Genome, path: Path) -> tuple[Sequen
     return Sequences(table=placed, lengths=lengths, genome=genome), table
 
 
-def windows_of(samples_of: Samples, window_bp: int, step_bp: int | None = None) -> Sequences:
-    """Return windows of this length that tile regions of a genome; the last of a region is moved back to end with it."""
-    assert isinstance(samples_of.source, SequenceSource)
-    return tile(samples_of.source.sequences, window_bp, step_bp or window_bp)
-
-
 def tile(sequences: Sequences, window_bp: int, step_bp: int) -> Sequences:
     """Return windows of this length, every ``step_bp``, over sequences of a genome; shorter sequences stay whole."""
     rows: list[tuple[Any, ...]] = []

@@ -116,8 +116,8 @@ class Classes(Target):
     ) -> "Classes":
         """Return the target; see :meth:`Target.learned`."""
         counts = np.bincount(wanted[:, 0].astype(np.int64), minlength=len(classes))
-        weights = len(wanted) / (len(classes) * np.maximum(counts, 1)) if weigh else []
-        return cls(columns=columns, per=per, classes=classes, weights=tuple(map(float, weights)))
+        weights = len(wanted) / (len(classes) * np.maximum(counts, 1))
+        return cls(columns=columns, per=per, classes=classes, weights=tuple(weights.tolist()) if weigh else ())
 
     @property
     def num_outputs(self) -> int:
@@ -278,5 +278,5 @@ KINDS: Mapping[str, type[Target]] = {kind.kind: kind for kind in (Classes, Label
 
 def target_of(content: Mapping[str, Any]) -> Target:
     """Return the target of the plain values that :meth:`Target.to_dict` returned."""
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
     return KINDS[fields.pop("kind")](**fields)

@@ -1,9 +1,9 @@
-"""Training on labels: rows in a new order each epoch, AdamW, evaluations on dev, patience; the loop is that of all runs."""
+"""Training on labels, by the loop of all runs: a new order of rows each epoch, AdamW, patience on dev."""
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,11 +25,24 @@ _DROPOUT = 0xD209
 _MAX_SKIPPED = 20  # steps in a row whose gradient is not finite
 
 
+class Rate(NamedTuple):
+    """What differs between trainings under the same settings."""
+
+    lr: float
+    """Peak learning rate of the last layers."""
+    seed: int
+    """Of the order of rows and of dropout."""
+    layer_decay: float = 1.0
+    """See :func:`.parameter_groups`."""
+
+
+@runtime_checkable
 class Problem(Protocol):
     """Rows to learn from, and what a network is judged by."""
 
-    num_rows: int
-    """Training rows."""
+    @property
+    def num_rows(self) -> int:
+        """Training rows."""
 
     def losses(self, network: nn.Module, rows: Int[np.ndarray, " B"], step: int) -> tuple[Tensor, Tensor]:
         """Return the summed loss of training rows, and their summed weight; all draws follow from the step."""
@@ -49,12 +62,12 @@ class Tuner(Loop[Result], Generic[Result]):
         The rows.
     settings
         How it is trained.
-    lr
-        Peak learning rate of the last layers.
-    seed
-        Of the order of rows and of dropout.
-    layer_decay
-        See :func:`.parameter_groups`.
+    rate
+        Learning rate and seed.
+    loop
+        Length and evaluations; by default those of the settings.
+    run, ranks
+        As for :class:`.Loop`.
     """
 
     validates_first = False
@@ -64,19 +77,19 @@ class Tuner(Loop[Result], Generic[Result]):
         network: nn.Module,
         problem: Problem,
         settings: TuningSettings,
+        rate: Rate,
         *,
-        lr: float,
-        seed: int,
-        layer_decay: float = 1.0,
         loop: LoopSettings | None = None,
         run: RunDirectory | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.problem, self.tuning, self.lr, self.seed = problem, settings, lr, seed
-        readings = Readings(0, "", math.inf if run is None else _MAX_SKIPPED, run and run.path, "--lr")
+        self.problem, self.tuning, self.rate, self.seed = problem, settings, rate, rate.seed
+        path = None if run is None else run.path
+        readings = Readings(0, "", math.inf if run is None else _MAX_SKIPPED, path, "--lr")
         super().__init__(network, loop or loop_settings(settings, problem.num_rows), readings, run=run, ranks=ranks)
         self.learned = [parameter for parameter in self.parameters if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameter_groups(network, settings.weight_decay, layer_decay), lr=lr)
+        groups = parameter_groups(network, settings.weight_decay, rate.layer_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=rate.lr)
         self._skipped = 0
 
     def precision(self) -> AbstractContextManager:
@@ -96,7 +109,7 @@ class Tuner(Loop[Result], Generic[Result]):
 
     def training_step(self, rows: Int[np.ndarray, " B"]) -> dict[str, Any]:
         """Do the next optimizer step; one whose gradient is not finite is skipped and counted."""
-        rate = self.lr * self._share_of_rate(self.step)
+        rate = self.rate.lr * self._share_of_rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_factor"]
         self.model.train()
@@ -185,7 +198,7 @@ class Tuner(Loop[Result], Generic[Result]):
 
 
 class MemoryTuner(Tuner[float]):
-    """A training without a run directory, after which the network has its best weights; the result is the best value."""
+    """A training without a run directory; it returns the best value, and the network then has the best weights."""
 
     def finish(self, begun: float, monitor: Monitor, stop: StopRequests) -> float:
         """Return the lowest value on dev."""

@@ -206,8 +206,8 @@ class Loop(ABC, Generic[Result]):
         if state.get("dtype", self.settings.dtype) != self.settings.dtype:
             warnings.warn(
                 f"{self.directory.path}: the run computed in {state['dtype']} so far and goes on in "
-                f"{self.settings.dtype}, as --precision {self.settings.precision} means on this machine; it will not go "
-                "exactly as it would have",
+                f"{self.settings.dtype}, as --precision {self.settings.precision} means on this machine; it will not "
+                "go exactly as it would have",
                 stacklevel=2,
             )
         self.restore(state)

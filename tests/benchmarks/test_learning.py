@@ -10,7 +10,7 @@ from dnar2mae.benchmarks.running.frozen import Features, nearest, probe, selecti
 from dnar2mae.benchmarks.running.protocol import FitSettings, KnnSettings, ProbeSettings
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, predict, tunable
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
-from dnar2mae.genome.kmers import kmer_counts
+from dnar2mae.finetuning.kmers import kmer_counts
 from dnar2mae.scoring.scores import all_scores
 
 from .conftest import motif_rows

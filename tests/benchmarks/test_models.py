@@ -12,7 +12,7 @@ from dnar2mae.benchmarks.models.huggingface import from_huggingface
 from dnar2mae.benchmarks.running.cells import load_encoder
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.genome.kmers import kmer_counts
+from dnar2mae.finetuning.kmers import kmer_counts
 from dnar2mae.inference import is_trained_model
 
 from .conftest import motif_rows

@@ -22,7 +22,7 @@ PROBE = (
     "benchmarks/running/vectors.py",
     "benchmarks/models/pooling.py",
     "benchmarks/models/encoder.py",
-    "dnar2mae/genome/kmers.py",
+    "dnar2mae/finetuning/kmers.py",
     "benchmarks/models/checkpoint.py",
     "dnar2mae/scoring/*.py",
 )
