@@ -95,7 +95,7 @@ class Samples:
     def contents(self) -> list[bytes]:
         """Return a text for each sample that equal samples share: of DNA, the smaller of both strands."""
         if isinstance(self.source, SequenceSource):
-            return [min(s, _reverse(s)).encode() for s in self.letters(range(len(self)))]
+            return [min(s, reverse_complement(s)).encode() for s in self.letters(range(len(self)))]
         return list(self._tokens_and_values())
 
     def _tokens_and_values(self) -> Iterator[bytes]:
@@ -106,7 +106,8 @@ class Samples:
                 yield b"".join(part[row].tobytes() for part in parts)
 
 
-def _reverse(sequence: str) -> str:
+def reverse_complement(sequence: str) -> str:
+    """Return the reverse complement of upper-case letters."""
     return sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
 
 

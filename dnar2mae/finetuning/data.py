@@ -1,0 +1,184 @@
+"""From the settings of a fine-tuning to its problem: samples, labels, kind of target, division."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Shaped
+
+from dnar2mae.errors import ConfigError, DataError
+from dnar2mae.finetuning.labels import ReadLabels, read_labels
+from dnar2mae.finetuning.options import FinetuneConfig
+from dnar2mae.finetuning.problem import SampleProblem
+from dnar2mae.finetuning.samples import Samples, context_bp, label_columns, label_table, read_samples, tile
+from dnar2mae.finetuning.splits import Division, SplitInput, divide, repeated_rows
+from dnar2mae.finetuning.targets import KINDS, Per, Target
+from dnar2mae.genome.tracks import read_track
+from dnar2mae.inference.loading import TrainedModel
+from dnar2mae.modalities.dna.sources import SequenceSource
+from dnar2mae.storage.fingerprint import of_many, of_values
+from dnar2mae.storage.remote import local_path
+from dnar2mae.storage.safe_files import sha256
+from dnar2mae.tokenizers import KmerTokenizer
+
+
+class OpenedData(NamedTuple):
+    """What a fine-tuning learns from."""
+
+    problem: SampleProblem
+    truth: Float[np.ndarray, "N C"] | None
+    """The true expectation of the labels, where the table has it."""
+    notes: tuple[str, ...]
+    """What was found, for the reader."""
+
+
+def open_data(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
+    """Read samples and labels, find the kind of target, divide.
+
+    Raises
+    ------
+    Dnar2maeError
+        If a file cannot be used, a label is missing or unusable, or a part has no row or one class only.
+    """
+    if not config.data:
+        raise ConfigError("--data must name what is learned from")
+    if config.track:
+        return _open_track(config, trained)
+    samples = read_samples(trained, config.data, config.genome, allow_truncation=config.allow_truncation)
+    table = label_table(config, samples)
+    columns = label_columns(config, table)
+    labels = read_labels(table, columns, config.target, config.label_table or config.data)
+    division = _divide(config, samples, table)
+    problem, notes = _problem(config, samples, labels, division, columns)
+    return OpenedData(problem, _truth(table, columns), (*notes, *_repeated(samples, division)))
+
+
+def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
+    """Read windows of a genome and a value or class for each of their bases."""
+    genome = config.genome or config.data
+    tokenizer = getattr(trained.modality, "tokenizer", None)
+    if not isinstance(tokenizer, KmerTokenizer) or (tokenizer.k, tokenizer.stride) != (1, 1):
+        raise ConfigError(f"--track needs a model of DNA by single bases, and {trained.source} is another")
+    window_bp = config.window_bp or context_bp(trained)
+    regions = read_samples(trained, config.data, config.genome, allow_truncation=True)
+    assert isinstance(regions.source, SequenceSource)
+    if regions.source.sequences.genome is None:
+        raise ConfigError(f"--track needs --data with places in a genome (FASTA, BED, chrom, start, end), got {config.data}")
+    sequences = tile(regions.source.sequences, window_bp, window_bp)
+    samples = Samples(SequenceSource(sequences, tokenizer, Path(config.data)), sequences.table.astype(str))
+    track = read_track(config.track, sequences.genome, features=config.features, by_name=config.track_names)  # type: ignore[arg-type]
+    wanted = np.full((len(samples), window_bp, 1), np.nan, np.float32)
+    for row, (name, start, end, strand) in enumerate(sequences.table.itertuples(index=False)):
+        values = track.values(name, start, end)
+        wanted[row, : end - start, 0] = values[::-1] if strand == "-" else values
+    if np.isnan(wanted).all():
+        raise DataError(f"{config.track}: no value lies in the regions of {config.data} ({genome})")
+    labels = _track_labels(config, wanted, track.classes)
+    # windows without a value teach nothing
+    division = _divide(config, samples, samples.table)
+    parts = np.where(np.isnan(wanted).all((1, 2)), "", division.of_rows)
+    name = ("class",) if labels.classes else ("value",)
+    problem, notes = _problem(config, samples, labels, division._replace(of_rows=parts), name)
+    return OpenedData(problem, None, notes)
+
+
+def _track_labels(config: FinetuneConfig, wanted: np.ndarray, classes: tuple[str, ...] | None) -> ReadLabels:
+    known = wanted[~np.isnan(wanted)]
+    if known.min() == known.max():
+        raise DataError(f"{config.track}: every base has the value {known[0]:g}: there is nothing to learn")
+    if classes is not None:
+        if config.target not in ("auto", "classes"):
+            raise ConfigError(f"--target {config.target}: {config.track} has classes")
+        return ReadLabels("classes", "a class for each base", wanted, classes)
+    if config.target in ("classes", "labels"):
+        raise ConfigError(f"--target {config.target}: {config.track} has numbers; those of bases are numbers or counts")
+    whole = (known >= 0).all() and (known == np.round(known)).all()
+    if config.target == "counts" and not whole:
+        raise DataError(f"{config.track}: --target counts needs whole numbers from 0 up")
+    if config.target == "auto" and whole:
+        return ReadLabels("counts", "a whole number from 0 up for each base", wanted)
+    return ReadLabels("numbers", "a number for each base", wanted)
+
+
+def _divide(config: FinetuneConfig, samples: Samples, table: pd.DataFrame) -> Division:
+    source = samples.source
+    is_dna = isinstance(source, SequenceSource)
+    places = source.sequences.table if isinstance(source, SequenceSource) and source.sequences.genome else None
+    letters = (lambda: samples.letters(range(len(samples)))) if is_dna else None
+    contents = [] if places is not None and config.track else samples.contents()
+    return divide(config, SplitInput(table, contents, places, letters))
+
+
+def _problem(
+    config: FinetuneConfig, samples: Samples, labels: ReadLabels, division: Division, columns: tuple[str, ...]
+) -> tuple[SampleProblem, tuple[str, ...]]:
+    per: Per = "base" if config.track else "sample"
+    train = labels.wanted[division.of_rows == "train"].reshape(-1, labels.wanted.shape[-1])
+    train = train[~np.isnan(train).any(1)]
+    target = KINDS[labels.kind].learned(
+        columns, per, train, classes=labels.classes, weigh=config.class_weights
+    )
+    _check_parts(config, target, labels, division.of_rows)
+    if config.both_strands and not samples.has_strands:
+        raise ConfigError("--both-strands is for DNA: other samples have one reading")
+    problem = SampleProblem(
+        samples=samples,
+        wanted=labels.wanted,
+        parts=division.of_rows,
+        target=target,
+        seed=config.seed,
+        both_strands=config.both_strands,
+        select=config.select,
+    )
+    what = f" ({', '.join(labels.classes)})" if labels.classes else f" ({', '.join(columns)})"
+    return problem, (f"target: {labels.kind}{what}, since: {labels.why}", f"split: {division.how}")
+
+
+def _check_parts(
+    config: FinetuneConfig, target: Target, labels: ReadLabels, parts: Shaped[np.ndarray, " N"]
+) -> None:
+    """Refuse a part in which a class, or a label's value, is alone: nothing could be chosen or scored by it."""
+    for part in ("train", "dev"):
+        values = labels.wanted[parts == part].reshape(-1, labels.wanted.shape[-1])
+        for column, name in enumerate(target.columns):
+            known = values[:, column][~np.isnan(values[:, column])]
+            if len(np.unique(known)) < 2:
+                one = labels.classes[int(known[0])] if labels.classes and len(known) else f"{known[:1]}"
+                raise DataError(
+                    f"{config.track or config.data}: {part} has one value only of {name} ({one}): take another --split"
+                )
+
+
+def _repeated(samples: Samples, division: Division) -> tuple[str, ...]:
+    number = repeated_rows(division.of_rows, samples.contents())
+    if not number:
+        return ()
+    other = " (or their reverse complements)" if samples.has_strands else ""
+    total = int(np.isin(division.of_rows, ("dev", "test")).sum())
+    return (f"{number:,} of {total:,} rows of dev and test{other} are in train, too: their scores are too good",)
+
+
+def _truth(table: pd.DataFrame, columns: tuple[str, ...]) -> Float[np.ndarray, "N C"] | None:
+    """Return the columns ``truth_NAME`` of all labels (of one also ``truth``); None where one is missing."""
+    names = [f"truth_{name}" for name in columns]
+    if len(columns) == 1 and names[0] not in table.columns:
+        names = ["truth"]
+    if any(name not in table.columns for name in names):
+        return None
+    return table[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+
+
+def fingerprint(config: FinetuneConfig) -> str:
+    """Return a digest of the content of all files that are learned from."""
+    digests = []
+    for name in (config.data, config.genome, config.track, config.label_table):
+        path = local_path(name) if name else None
+        if path is None:
+            digests.append("")
+        elif path.is_dir():
+            digests.append(of_many(path, sorted(file for file in path.rglob("*") if file.is_file())))
+        else:
+            digests.append(sha256(path))
+    return of_values(digests)
