@@ -121,7 +121,7 @@ def read_annotation(path: Path, genome: Genome) -> Annotation:
         (line.name, *span)
         for line in placed.lines
         if _GENIC.search(line.type)
-        for span in _around((line.start, line.end), _length(genome, line.name))
+        for span in around((line.start, line.end), _length(genome, line.name))
     ]
     return Annotation(placed.format, transcripts, genic, placed.unplaced)
 
@@ -202,7 +202,7 @@ def _length(genome: Genome, name: str) -> int:
     return int(genome.lengths[genome.index[name]])
 
 
-def _around(span: Span, length: int) -> tuple[Span, ...]:
+def around(span: Span, length: int) -> tuple[Span, ...]:
     """Return what a span covers of a circular sequence, in its order: two intervals where it goes over the origin."""
     start, end = span
     if start >= length:
@@ -236,23 +236,23 @@ def _transcripts(lines: Sequence[AnnotationLine], genome: Genome) -> list[Transc
     if transcripts:
         return transcripts
     singles = [line for line in lines if _GENIC.search(line.type) and line.strand in ("+", "-")]
-    spans = [_around((line.start, line.end), _length(genome, line.name)) for line in singles]
+    spans = [around((line.start, line.end), _length(genome, line.name)) for line in singles]
     return [Transcript(line.name, line.strand, own) for line, own in zip(singles, spans, strict=True)]
 
 
 def _transcript(
     name: str, strand: str, hull: Span, pieces: dict[str, dict[Span, AnnotationLine]], length: int
 ) -> Transcript:
-    exons = tuple(part for span in sorted(pieces["exon"]) for part in _around(span, length))
+    exons = tuple(part for span in sorted(pieces["exon"]) for part in around(span, length))
     coding: list[Span] = []
     phases: list[int | None] = []
     for span, line in sorted(pieces["CDS"].items()):
-        own = _around(span, length)
+        own = around(span, length)
         frames = [line.phase, *[None] * (len(own) - 1)]  # the phase is that of the part that is read first
         coding += own
         phases += frames if strand == "+" else frames[::-1]
     table = next((line.genetic_code for _, line in sorted(pieces["CDS"].items())), None)
-    return Transcript(name, strand, _around(hull, length), exons, tuple(coding), tuple(phases), table)
+    return Transcript(name, strand, around(hull, length), exons, tuple(coding), tuple(phases), table)
 
 
 def _mark_coding(transcripts: list[Transcript], genome: Genome) -> None:

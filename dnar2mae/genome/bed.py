@@ -43,6 +43,8 @@ class Region(NamedTuple):
     end: int
     fields: list[str]
     """All columns of the line."""
+    where: str
+    """File and line number."""
 
 
 def bed_lines(path: Path) -> Iterator[BedLine]:
@@ -104,7 +106,7 @@ def read_regions(path: Path, genomes: Sequence[Genome], *, unknown: Counter[str]
                 f"{where}: a region needs 0 <= start < end <= {length} "
                 f"(length of {genomes[genome].names[sequence]}), got {start}-{end}"
             )
-        yield Region(genome, sequence, start, end, fields)
+        yield Region(genome, sequence, start, end, fields, where)
     if not matches:
         raise SequenceError(f"{path}: no region in this BED file")
 

@@ -114,6 +114,10 @@ class Genome:
         SequenceError
             The name is unknown or the coordinates are not inside the sequence.
         """
+        return self.span(*self.concatenated(name, start, end))
+
+    def concatenated(self, name: str, start: int, end: int) -> tuple[int, int]:
+        """Return ``[start, end)`` of a sequence in concatenated coordinates; raises as :meth:`codes`."""
         if name not in self.index:
             raise SequenceError(self.unknown(name))
         sequence = self.index[name]
@@ -123,7 +127,7 @@ class Genome:
                 f"(0-based, half-open), got {start}-{end}"
             )
         offset = int(self.offsets[sequence])
-        return self.span(offset + start, offset + end)
+        return offset + start, offset + end
 
     def fetch(self, name: str, start: int, end: int, strand: str = "+") -> str:
         """Return the letters of ``[start, end)``, lower case kept; the reverse complement for strand ``-``.
