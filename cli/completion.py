@@ -70,13 +70,20 @@ def command_tree() -> dict[str, Any]:
 
 def _spec(command: str) -> dict[str, Any]:
     module = importlib.import_module(f"dnar2mae.cli.{command.replace('-', '_')}")
-    before = getattr(module, "SUBCOMMAND", ())
+    if before := getattr(module, "SUBCOMMAND", ()):
+        return {"options": [], "subcommands": {before[0]: _printed(module, *before)}}
+    spec = _printed(module)
+    parts = {part: _printed(module, part) for part in getattr(module, "PARTS", ())}
+    return spec | {"subcommands": spec["subcommands"] | parts}
+
+
+def _printed(module: Any, *before: str) -> dict[str, Any]:
+    """Return tyro's table of the flags that come after these words."""
     with redirect_stdout(StringIO()) as printed, suppress(SystemExit):
         module.run([*before, PRINT_COMPLETION, "bash"])
     # tyro's script is a program of its own for each command; only the table in it is of use for all at once
     [line] = [text for text in printed.getvalue().splitlines() if text.startswith("COMPLETION_SPEC = ")]
-    spec = ast.literal_eval(line.removeprefix("COMPLETION_SPEC = "))
-    return {"options": [], "subcommands": {before[0]: spec}} if before else spec
+    return ast.literal_eval(line.removeprefix("COMPLETION_SPEC = "))
 
 
 def _walk(tree: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:

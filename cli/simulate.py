@@ -1,4 +1,4 @@
-"""``dnar2mae simulate``: write a simulated genome and its annotation."""
+"""``dnar2mae simulate``: write a simulated genome and its annotation, or sequences with labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,13 @@ from typing import Annotated
 from tyro import MISSING
 from tyro.conf import arg
 
+from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse
-from dnar2mae.genome.simulate.config import SimulateConfig, dense
+from dnar2mae.errors import require
+from dnar2mae.genome.simulate.config import LabelsConfig, SimulateConfig, dense
+
+PARTS = ("labels",)
+"""Commands below this one, for their completion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +23,8 @@ class SimulateCommand:
     Example: dnar2mae simulate --out sim --length-bp 4000000 --variants 3000
 
     Example: dnar2mae simulate --out sim --dense
+
+    Sequences with labels whose true function is known: dnar2mae simulate labels --help
     """
 
     out: str
@@ -33,8 +40,54 @@ class SimulateCommand:
     """Replace files that exist."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelsCommand:
+    """Write a table of sequences with labels whose true function is known.
+
+    Example: dnar2mae simulate labels --kind numbers --out numbers.csv
+
+    Three words decide, on either strand: the number of GATAAG (at most 3), whether TGACGTCA and CCGGAAGT are spaced by
+    5 to 15 bases, and how central the CACGTG nearest the centre is (1 there, 0 at an end or without one).
+
+    value is 0.5 number + 1.5 spaced + 1.5 central + noise. The labels counted, spaced and centred are 1 with the
+    probabilities 0.05 + 0.3 number, 0.1 + 0.8 spaced and 0.1 + 0.8 central. The columns truth and truth_LABEL are no
+    input: they are that expectation, which the best of all models would predict. What it scores on the test rows is
+    printed: the noise ceiling.
+    """
+
+    out: Path
+    """Table to write: .csv."""
+    config: Annotated[LabelsConfig, arg(name="")] = LabelsConfig()
+    """Kind and size of the table."""
+    overwrite: bool = False
+    """Replace a file that exists."""
+    json: bool = False
+    """Print the noise ceiling as JSON, and all else on stderr."""
+
+    def run(self) -> int:
+        """Simulate, write, print the noise ceiling."""
+        from dnar2mae.genome.simulate.genome import refuse_existing
+        from dnar2mae.genome.simulate.labels import simulate_labels
+        from dnar2mae.storage.safe_files import output_file
+
+        require(self.out.suffix == ".csv", "out", "a name that ends in .csv", self.out)
+        refuse_existing([self.out], self.overwrite)
+        simulated = simulate_labels(self.config)
+        with output_file(self.out) as partial:
+            simulated.table.to_csv(partial, index=False)
+        with json_at_end(self.json) as hand_over:
+            counts = simulated.table["split"].value_counts()
+            print(f"Wrote {self.out}: " + ", ".join(f"{counts[split]:,} {split}" for split in ("train", "dev", "test")))
+            for name, value in simulated.ceiling.items():
+                print(f"Noise ceiling, test rows: {name} {value:.4f}")
+            hand_over({"out": self.out, "ceiling": simulated.ceiling})
+        return 0
+
+
 def run(argv: list[str]) -> int:
     """Parse flags, simulate, write the files, print a summary."""
+    if argv[:1] == ["labels"]:
+        return parse(LabelsCommand, argv[1:], prog="dnar2mae simulate labels").run()
     default = SimulateCommand(out=MISSING)
     # the last of both counts, as for every flag
     if [flag for flag in argv if flag in ("--dense", "--no-dense")][-1:] == ["--dense"]:

@@ -23,8 +23,8 @@ TREE = command_tree()
 
 
 def leaves(tree=TREE, path=()):
-    """Every command that has flags, with what tyro knows of it."""
-    if not tree["subcommands"]:
+    """Every command that does something, with what tyro knows of it; one may have others below it."""
+    if not tree["subcommands"] or any("--out" in option["flags"] for option in tree["options"]):
         yield path, tree
     for name, inside in tree["subcommands"].items():
         yield from leaves(inside, (*path, name))
@@ -124,6 +124,9 @@ def test_completion_in_bash():
     assert completed(["dnar2mae", "pretrain", "--preset", "t"]) == ["tiny"]
     assert completed(["dnar2mae", "pretrain", "gen"]) == []  # a file: left to the shell
     assert completed(["dnar2mae", "tokenizer", "train", "--vocab"]) == ["--vocabulary-size"]
+    assert completed(["dnar2mae", "simulate", "lab"]) == ["labels"]
+    assert completed(["dnar2mae", "simulate", "labels", "--ki"]) == ["--kind"]
+    assert completed(["dnar2mae", "simulate", "--dens"]) == ["--dense"]
 
 
 def test_completion_in_other_shells_names_every_command_and_flag():

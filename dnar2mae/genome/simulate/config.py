@@ -1,9 +1,10 @@
-"""Settings of a simulated genome."""
+"""Settings of a simulated genome, and of simulated sequences with labels."""
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-from dnar2mae.errors import require
+from dnar2mae.errors import ConfigError, require, require_choices
 
 MIN_CHROMOSOME_BP = 20_000
 MAX_GENES_PER_MB = 150
@@ -71,3 +72,32 @@ def dense() -> SimulateConfig:
         gaps_per_mb=0.0,
         sites_per_mb=1e6 / 45,
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelsConfig:
+    """Kind and size of a table."""
+
+    kind: Literal["numbers", "labels"] = "numbers"
+    """A number (column value), or three labels of 0 or 1 (counted, spaced, centred) for each sequence."""
+    num: int = 2000
+    """Rows, at least 100; a tenth each is for dev and test (column split)."""
+    length_bp: int = 200
+    """Length of a sequence in base pairs, in [100, 100000]."""
+    noise: float | None = None
+    """Standard deviation of the Gaussian noise of a number, at least 0; by default 0.5."""
+    gc: float = 0.42
+    """Mean GC share of the sequences, in [0.3, 0.6]."""
+    seed: int = 0
+    """Every random choice follows from it; in [0, 2**63)."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        require_choices(self)
+        require(self.num >= 100, "num", "at least 100", self.num)
+        require(100 <= self.length_bp <= 100_000, "length-bp", "in [100, 100000]", self.length_bp)
+        require(self.noise is None or self.noise >= 0, "noise", "at least 0", self.noise)
+        require(0.3 <= self.gc <= 0.6, "gc", "in [0.3, 0.6]", self.gc)
+        require(0 <= self.seed < 2**63, "seed", "in [0, 2**63)", self.seed)
+        if self.kind == "labels" and self.noise is not None:
+            raise ConfigError("--noise is of --kind numbers: labels are drawn with their probabilities")
