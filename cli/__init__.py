@@ -12,6 +12,8 @@ from dnar2mae import __version__
 
 COMMANDS = {
     "pretrain": "Pretrain a masked model on your genome.",
+    "finetune": "Fine-tune a pretrained model on your own labels.",
+    "predict": "Apply a fine-tuned model to a file.",
     "tokenizer": "Train a BPE, WordPiece or Unigram tokenizer on text or DNA.",
     "simulate": "Write a genome with planted, annotated structure (FASTA and GFF3).",
     "export": "Write a trained model as a Hugging Face folder.",

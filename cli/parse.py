@@ -53,3 +53,19 @@ def parse_subcommand(commands: dict[str, type], argv: list[str], *, prog: str, d
         raise ConfigError(f"{prog.removeprefix('dnar2mae ')}: {unknown_command(argv[0], commands)}")
     union: Any = Union[tuple(Annotated[command, subcommand(name)] for name, command in commands.items())]  # noqa: UP007
     return parse(union, argv, prog=prog, description=description)
+
+
+def peek(argv: list[str], *names: str, flags: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the values of some flags before tyro can parse all: those that decide the defaults of others.
+
+    ``flags`` take no value. Names in the result have no dashes.
+    """
+    import argparse
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        parser.add_argument(name, nargs="?")
+    for flag in flags:
+        parser.add_argument(flag, action="store_true")
+    known, _ = parser.parse_known_args(argv)
+    return vars(known)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, Literal
 import tyro
 from tyro.conf import arg
 
-from dnar2mae.cli.parse import parse
+from dnar2mae.cli.parse import parse, peek
 from dnar2mae.config import Data, PretrainConfig
 from dnar2mae.modalities.registry import preset_for
 from dnar2mae.presets import PRESETS
@@ -48,7 +48,7 @@ def starting_config(argv: list[str]) -> tuple[PretrainConfig, str | None]:
     RunError
         If a file asks for another model or tokenizer than ``--init`` has.
     """
-    given = _peek(argv)
+    given = peek(argv, "--preset", "--config", "--out", "--modality", "--init", flags=("--resume",))
     saved = _saved(given)
     config = saved if saved and not given["preset"] else PRESETS.get(given["preset"] or "tiny", PRESETS["tiny"])()
     if given["modality"] and not (saved and given["modality"] == config.modality):
@@ -99,15 +99,3 @@ def warn_ignored(config: PretrainConfig, preset: str) -> None:
         is_changed = value_of(config) not in map(value_of, usual)
         if is_changed and os.environ.get("RANK", "0") == "0":
             warnings.warn(f"--{name.replace('_', '-')} has no effect: {reason}", stacklevel=2)
-
-
-def _peek(argv: list[str]) -> dict[str, str | None]:
-    """Return the values of the flags that decide the defaults of all others, before tyro can parse those."""
-    import argparse
-
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in ("--preset", "--config", "--out", "--modality", "--init"):
-        parser.add_argument(name, nargs="?")
-    parser.add_argument("--resume", action="store_true")
-    known, _ = parser.parse_known_args(argv)
-    return vars(known)

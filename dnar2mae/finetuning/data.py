@@ -1,6 +1,5 @@
 """From the settings of a fine-tuning to its problem: samples, labels, kind of target, division."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +64,9 @@ def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
     regions = read_samples(trained, config.data, config.genome, allow_truncation=True)
     assert isinstance(regions.source, SequenceSource)
     if regions.source.sequences.genome is None:
-        raise ConfigError(f"--track needs --data with places in a genome (FASTA, BED, chrom, start, end), got {config.data}")
+        raise ConfigError(
+            f"--track needs --data with places in a genome (FASTA, BED, chrom, start, end), got {config.data}"
+        )
     sequences = tile(regions.source.sequences, window_bp, window_bp)
     samples = Samples(SequenceSource(sequences, tokenizer, Path(config.data)), sequences.table.astype(str))
     track = read_track(config.track, sequences.genome, features=config.features, by_name=config.track_names)  # type: ignore[arg-type]
@@ -117,9 +118,7 @@ def _problem(
     per: Per = "base" if config.track else "sample"
     train = labels.wanted[division.of_rows == "train"].reshape(-1, labels.wanted.shape[-1])
     train = train[~np.isnan(train).any(1)]
-    target = KINDS[labels.kind].learned(
-        columns, per, train, classes=labels.classes, weigh=config.class_weights
-    )
+    target = KINDS[labels.kind].learned(columns, per, train, classes=labels.classes, weigh=config.class_weights)
     _check_parts(config, target, labels, division.of_rows)
     if config.both_strands and not samples.has_strands:
         raise ConfigError("--both-strands is for DNA: other samples have one reading")
@@ -136,9 +135,7 @@ def _problem(
     return problem, (f"target: {labels.kind}{what}, since: {labels.why}", f"split: {division.how}")
 
 
-def _check_parts(
-    config: FinetuneConfig, target: Target, labels: ReadLabels, parts: Shaped[np.ndarray, " N"]
-) -> None:
+def _check_parts(config: FinetuneConfig, target: Target, labels: ReadLabels, parts: Shaped[np.ndarray, " N"]) -> None:
     """Refuse a part in which a class, or a label's value, is alone: nothing could be chosen or scored by it."""
     for part in ("train", "dev"):
         values = labels.wanted[parts == part].reshape(-1, labels.wanted.shape[-1])

@@ -107,7 +107,11 @@ class SampleProblem:
         width = answers[0].shape[1]
         known = ~np.isnan(wanted[:, :width]).any(-1) & ~np.isnan(answers[0]).any(-1)
         outputs = tuple(answer[known] for answer in answers)
-        return Rows(outputs=outputs, wanted=wanted[:, :width][known], groups=np.nonzero(known)[0])
+        return Rows(
+            outputs=outputs,
+            wanted=wanted[:, :width][known],
+            groups=np.unique(np.nonzero(known)[0], return_inverse=True)[1],
+        )
 
     def held_out(self, network: nn.Module, check: Callable[[], object]) -> dict[str, Any]:
         """Return the loss and the main score on dev."""
@@ -140,8 +144,8 @@ def outputs_of(
             outputs = outputs.masked_fill(~batch.maskable[..., None], torch.nan)
         values = outputs.cpu().numpy()
         if out is None:
-            shape = (len(ids), int(lengths.max(initial=0)), values.shape[2]) if values.ndim == 3 else (len(ids), values.shape[1])
-            out = np.full(shape, np.nan, np.float32)
+            per_token = (int(lengths.max()),) if values.ndim == 3 else ()
+            out = np.full((len(ids), *per_token, values.shape[-1]), np.nan, np.float32)
         if values.ndim == 2:
             out[chosen] = values
             continue

@@ -148,7 +148,7 @@ class Classes(Target):
     def frame(self, predicted: Float[np.ndarray, "M P"]) -> pd.DataFrame:
         """Return the class of highest probability, and the probability of each."""
         best = np.array(self.classes, object)[predicted.argmax(1)]
-        return super().frame(predicted).assign(prediction=best)[["prediction", *self.names]]
+        return super().frame(predicted).assign(predicted=best)[["predicted", *self.names]]
 
     def of_truth(self, truth: Wanted) -> Float[np.ndarray, "M P"]:
         """Return both probabilities, of which the truth is that of the second class."""

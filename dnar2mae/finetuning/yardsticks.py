@@ -143,5 +143,5 @@ def _bases(
             letters[max(position - _REACH_BP, 0) : position + _REACH_BP + 1]
             for position in known[known[:, 0] == row, 1].tolist()
         ]
-    return kmer_counts(around, _NEAR_K), problem.wanted[ids][known[:, 0], known[:, 1]], known[:, 0]
-
+    groups = np.unique(known[:, 0], return_inverse=True)[1]
+    return kmer_counts(around, _NEAR_K), problem.wanted[ids][known[:, 0], known[:, 1]], groups
