@@ -47,7 +47,7 @@ def run(argv: list[str]) -> int:
     )
     command = parse(FinetuneCommand, argv, default=default, prog="dnar2mae finetune")
     from dnar2mae.cli.tuned_summary import print_scores
-    from dnar2mae.finetuning.finetune import finetune
+    from dnar2mae.finetuning.tuning import finetune
 
     result = finetune(command.tuning, command.out, resume=command.resume, overwrite=command.overwrite)
     if result.finished and os.environ.get("RANK", "0") == "0":

@@ -13,16 +13,16 @@ _MOST_COLUMNS = 5
 def print_scores(result: FinetuneResult) -> None:
     """Print the scores of the model, of the yardsticks and of the noise ceiling, on the test rows."""
     console = Console(highlight=False)
-    for note in result.notes:
-        console.print(note[0].upper() + note[1:] + ".", soft_wrap=True, markup=False)
     shown = list(result.scores)[:_MOST_COLUMNS]
-    table = Table(title=f"Scores on {result.rows['test']:,} test samples, 95 % intervals", title_justify="left")
+    table = Table(
+        title=f"Scores on {result.rows['test']:,} test samples, a 95 % interval of the first", title_justify="left"
+    )
     table.add_column("model")
     for name in shown:
         table.add_column(name.replace("_", " "), justify="right", style="bold" if name == result.main else "")
     for name, scores in {"this model": result.scores, **result.yardsticks, "noise ceiling": result.ceiling}.items():
         if scores:
-            table.add_row(name, *(_text(scores, score) for score in shown))
+            table.add_row(name, *(_text(scores, score, full=score == result.main) for score in shown))
     console.print(table)
     if result.calibration:
         before, after = result.calibration["error_before"], result.calibration["error"]
@@ -39,8 +39,8 @@ def print_scores(result: FinetuneResult) -> None:
     )
 
 
-def _text(scores: Scores, name: str) -> str:
+def _text(scores: Scores, name: str, *, full: bool) -> str:
     interval = scores.get(name)
     if interval is None or math.isnan(interval.value):
         return ""
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{interval.value:.3f}" + (f" [{interval.low:.3f}, {interval.high:.3f}]" if full else "")

@@ -8,9 +8,9 @@ from jaxtyping import Float
 
 from dnar2mae.errors import ConfigError, DataError
 
-_MOST_CLASSES = 30
-"""Different whole numbers up to which a column is of classes, if there are also ten rows for each on average."""
-_ROWS_A_CLASS = 10
+_MOST_CLASSES, _LEAST_ROWS, _LEAST_SHARE = 30, 10, 0.005
+"""Different whole numbers up to which a column is of classes, if the rarest has so many rows and such a share of them:
+counts have rare large values."""
 
 
 class ReadLabels(NamedTuple):
@@ -84,7 +84,8 @@ def _infer(texts: pd.DataFrame, numbers: np.ndarray, where: str) -> tuple[str, s
         return "numbers", "values with fractions or below 0"
     if distinct <= 2 and set(np.unique(numbers)) <= {0, 1}:
         return ("classes", "0 and 1") if numbers.shape[1] == 1 else ("labels", "several columns of 0 and 1")
-    if numbers.shape[1] == 1 and distinct <= min(_MOST_CLASSES, len(numbers) // _ROWS_A_CLASS):
+    rarest = np.unique(numbers, return_counts=True)[1].min()
+    if numbers.shape[1] == 1 and distinct <= _MOST_CLASSES and rarest >= max(_LEAST_ROWS, _LEAST_SHARE * len(numbers)):
         if numbers.max() - numbers.min() == distinct - 1 and numbers.min() <= 1:
             return "classes", f"whole numbers from {numbers.min():.0f} to {numbers.max():.0f}, each on many rows"
     return "counts", "whole numbers from 0 up"

@@ -9,10 +9,14 @@ of the standardised vectors that it reads; LoRA's updates lie beside the weights
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,6 +25,8 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError, raising
 from dnar2mae.finetuning.network import TunedNetwork, merged
 from dnar2mae.finetuning.options import FinetuneConfig
+from dnar2mae.finetuning.problem import outputs_of
+from dnar2mae.finetuning.samples import Samples, of_letters
 from dnar2mae.finetuning.targets import Target, target_of
 from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.modalities.registry import build_modality
@@ -125,6 +131,55 @@ class TunedModel:
     def head(self) -> nn.Linear:
         """The linear head, which reads ``pooled`` vectors as they are, or those of tokens."""
         return self.network.head
+
+    def predict(
+        self, sequences: Sequence[str], *, both_strands: bool | None = None, allow_truncation: bool = False
+    ) -> pd.DataFrame:
+        """Return predictions for sequences of DNA, a row a sequence or, of values per base, a row a base.
+
+        Parameters
+        ----------
+        sequences
+            Letters, in either case.
+        both_strands
+            Average over both strands; by default as in training.
+        allow_truncation
+            Cut sequences that are longer than the windows of pretraining at their end, instead of refusing them.
+
+        Returns
+        -------
+        DataFrame
+            For classes ``predicted`` and ``p_CLASS``, for labels ``p_LABEL``, else ``predicted`` (of several
+            ``predicted_COLUMN``); of bases ``sequence`` (its number) and ``position`` (0-based) come first.
+
+        Raises
+        ------
+        Dnar2maeError
+            If the model is of another modality, or a sequence cannot be used.
+        """
+        samples = of_letters(self.trained, sequences, allow_truncation=allow_truncation)
+        predicted = self.predicted(samples, np.arange(len(samples)), both_strands=both_strands)
+        if self.target.per == "sample":
+            return self.target.frame(predicted)
+        row, position = np.nonzero(np.arange(predicted.shape[1]) < samples.lengths[:, None])
+        frame = self.target.frame(predicted[row, position])
+        frame.insert(0, "sequence", row)
+        frame.insert(1, "position", position)
+        return frame
+
+    def predicted(
+        self, samples: Samples, ids: Int[np.ndarray, " S"], *, both_strands: bool | None = None
+    ) -> Float[np.ndarray, "S *L P"]:
+        """Return predictions for some samples, or for their bases in the order of the sample's strand.
+
+        The last axis is that of ``target.names``; bases that are unknown or past a sample's end are NaN.
+        """
+        both = self.config.both_strands if both_strands is None else both_strands
+        strands = (False, True) if both and samples.has_strands else (False,)
+        answers = [
+            self.target.predicted(outputs_of(self.network, samples, ids, flipped=flipped)) for flipped in strands
+        ]
+        return np.mean(answers, axis=0)
 
 
 def is_tuned(path: str | Path) -> bool:

@@ -64,14 +64,14 @@ class Target(ABC):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns of :meth:`predicted`."""
-        return self.columns
+        return ("predicted",) if len(self.columns) == 1 else tuple(f"predicted_{name}" for name in self.columns)
 
     @abstractmethod
     def losses(self, outputs: Float[Tensor, "M K"], wanted: Float[Tensor, "M C"]) -> Float[Tensor, " M"]:
         """Return the loss of each row."""
 
     @abstractmethod
-    def predicted(self, outputs: Float[np.ndarray, "M K"]) -> Float[np.ndarray, "M P"]:
+    def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return what outputs mean: probabilities, or values in the unit of the labels."""
 
     @abstractmethod
@@ -134,7 +134,7 @@ class Classes(Target):
         weights = outputs.new_tensor(self.weights) if self.weights else None
         return F.cross_entropy(outputs, wanted[:, 0].long(), weight=weights, reduction="none")
 
-    def predicted(self, outputs: Float[np.ndarray, "M K"]) -> Float[np.ndarray, "M P"]:
+    def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return the probability of each class."""
         return torch.from_numpy(outputs / self.temperature).double().softmax(-1).numpy()
 
@@ -184,7 +184,7 @@ class Labels(Target):
         weights = outputs.new_tensor(self.weights) if self.weights else None
         return F.binary_cross_entropy_with_logits(outputs, wanted, pos_weight=weights, reduction="none").mean(1)
 
-    def predicted(self, outputs: Float[np.ndarray, "M K"]) -> Float[np.ndarray, "M P"]:
+    def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return the probability of each label."""
         return torch.from_numpy(outputs / self.temperature).double().sigmoid().numpy()
 
@@ -224,7 +224,7 @@ class Numbers(Target):
         standardised = (wanted - wanted.new_tensor(self.mean)) / wanted.new_tensor(self.sd)
         return (outputs - standardised).square().mean(1)
 
-    def predicted(self, outputs: Float[np.ndarray, "M K"]) -> Float[np.ndarray, "M P"]:
+    def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return values in the labels' unit."""
         return outputs.astype(np.float64) * self.sd + self.mean
 
@@ -261,7 +261,7 @@ class Counts(Target):
         relative = wanted / wanted.new_tensor(self.mean)
         return (outputs.exp() - relative * outputs).mean(1)
 
-    def predicted(self, outputs: Float[np.ndarray, "M K"]) -> Float[np.ndarray, "M P"]:
+    def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return expected counts."""
         return np.exp(outputs.astype(np.float64)) * self.mean
 

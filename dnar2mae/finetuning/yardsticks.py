@@ -1,5 +1,6 @@
 """What a fine-tuned model is compared with: counts of k-mers, or a modality's raw features, in a linear model."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -60,13 +61,17 @@ def _chosen(
     target: Target, train: tuple[Any, Float[np.ndarray, "M C"]], dev: tuple[Any, Float[np.ndarray, "M C"]]
 ) -> Fitted:
     """Return the linear model whose penalty has the lowest loss on dev."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(with_mean=isinstance(train[0], np.ndarray)).fit(train[0])
     x, at_dev = scaler.transform(train[0]), scaler.transform(dev[0])
     best: tuple[float, Fitted] | None = None
     for strength in _STRENGTHS:
-        fitted = _fit(target, x, train[1], strength)
+        with warnings.catch_warnings():
+            # under the weakest penalties; those are no better on dev either
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = _fit(target, x, train[1], strength)
         loss = _loss(target, fitted(at_dev), dev[1])
         if best is None or loss < best[0]:
             best = loss, fitted

@@ -64,7 +64,9 @@ def finetune(
         For bad input, an unusable ``out``, or gradients that are not finite: one line that says what to do.
     """
     run = TunedDirectory(Path(out))
-    machine: PretrainConfig = PretrainConfig(device=config.device, precision=config.precision, batch_size=config.batch_size)
+    machine: PretrainConfig = PretrainConfig(
+        device=config.device, precision=config.precision, batch_size=config.batch_size
+    )
     device, autocast = choose_device(machine)
     with start_ranks(machine, device) as ranks:
         if ranks.is_first:

@@ -1,0 +1,220 @@
+"""``predict``: apply a fine-tuned model to a file and write a table, or a track of values per base."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from dnar2mae.errors import ConfigError
+from dnar2mae.finetuning.options import PredictOptions
+from dnar2mae.finetuning.samples import SEQUENCE_COLUMNS, Samples, context_bp, read_samples, tile
+from dnar2mae.finetuning.saved import TunedModel, load
+from dnar2mae.finetuning.targets import Classes
+from dnar2mae.genome.bigwig import write_bigwig
+from dnar2mae.genome.store import Genome
+from dnar2mae.modalities.dna.sequences import Sequences
+from dnar2mae.modalities.dna.sources import SequenceSource
+from dnar2mae.storage.progress import progress_bar
+from dnar2mae.storage.safe_files import output_file, refuse_inputs
+
+_TABLES, _TRACKS = (".csv", ".tsv", ".parquet"), (".bw", ".bigwig", ".bedgraph")
+_WINDOWS = 256  # predicted at once
+_DIGITS = 4  # of values in tracks: runs of equal values are one line
+Run = tuple[str, int, int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionsWritten:
+    """The output of :func:`predict`."""
+
+    rows: int
+    """Samples, or bases."""
+    what: str
+    """``samples`` or ``bases``."""
+    files: tuple[str, ...]
+    source: str
+    """The model."""
+
+
+class Stretch(NamedTuple):
+    """Predictions of bases that follow one another on the forward strand."""
+
+    name: str
+    start: int
+    values: Float[np.ndarray, "L P"]
+    """NaN where a base is unknown."""
+
+
+def predict(
+    model: str | Path | TunedModel,
+    path: str | Path,
+    out: str | Path,
+    *,
+    device: str = "auto",
+    options: PredictOptions | None = None,
+) -> PredictionsWritten:
+    """Predict for each sample of a file, or for each base, and write the predictions.
+
+    Parameters
+    ----------
+    model
+        A fine-tuned run, or the model that :func:`dnar2mae.finetuning.load` returned.
+    path
+        What the model's modality reads; of DNA FASTA, CSV, TSV, parquet or BED (with a genome).
+    out
+        ``.csv``, ``.tsv`` or ``.parquet``: the columns of the input and those of :meth:`.TunedModel.predict`. Of values
+        per base also ``.bw`` or ``.bedgraph``: the value, or the probability of the class that is not the first; where
+        there are several, a file each, with their names before the suffix.
+    device
+        Device of a model that is given by its path.
+    options
+        Genome, strands, overlap of windows.
+
+    Raises
+    ------
+    Dnar2maeError
+        If the model, the input or the output cannot be used.
+    """
+    path, out, options = Path(path), Path(out), options or PredictOptions()
+    tuned = model if isinstance(model, TunedModel) else load(model, device=device)
+    per_base = tuned.target.per == "base"
+    usable = (*_TABLES, *_TRACKS) if per_base else _TABLES
+    if out.suffix not in usable:
+        raise ConfigError(f"--out must end in {', '.join(usable)}, got {out}")
+    refuse_inputs(out, (path, options.genome))
+    whole = per_base or options.allow_truncation  # of bases any length is read, by windows
+    samples = read_samples(tuned.trained, str(path), options.genome, allow_truncation=whole, where="the input")
+    if not per_base:
+        return _predict_samples(tuned, samples, out, options)
+    if not isinstance(samples.source, SequenceSource) or samples.source.sequences.genome is None:
+        raise ConfigError(f"{path}: a value a base needs places in a genome: FASTA, BED or chrom, start, end, --genome")
+    return _predict_bases(tuned, samples.source, path, out, options)
+
+
+def _predict_samples(tuned: TunedModel, samples: Samples, out: Path, options: PredictOptions) -> PredictionsWritten:
+    parts = []
+    with progress_bar("predicting", len(samples)) as bar:
+        for start in range(0, len(samples), _WINDOWS):
+            ids = np.arange(start, min(start + _WINDOWS, len(samples)))
+            parts.append(tuned.predicted(samples, ids, both_strands=options.both_strands))
+            bar(int(ids[-1]) + 1)
+    frame = tuned.target.frame(np.concatenate(parts))
+    table = samples.table.drop(columns=list(SEQUENCE_COLUMNS), errors="ignore").reset_index(drop=True)
+    if both := [column for column in frame.columns if column in table.columns]:
+        raise ConfigError(f"the input has a column {both[0]}, which predictions are written to; rename it")
+    _write_table([pd.concat([table, frame], axis=1)], out)
+    return PredictionsWritten(len(samples), "samples", (str(out),), tuned.source)
+
+
+def _predict_bases(
+    tuned: TunedModel, source: SequenceSource, path: Path, out: Path, options: PredictOptions
+) -> PredictionsWritten:
+    genome = source.sequences.genome
+    assert genome is not None
+    regions = _merged(source.sequences)
+    total = int(regions.lengths.sum())
+    stretches = _stretches(tuned, replace_sequences(source, regions), options)
+    if out.suffix in _TABLES:
+        _write_table((_described(tuned, stretch) for stretch in stretches), out)
+        return PredictionsWritten(total, "bases", (str(out),), tuned.source)
+    names = tuned.target.names
+    shown = range(1, len(names)) if isinstance(tuned.target, Classes) else range(len(names))
+    files = [out] if len(shown) == 1 else [out.with_suffix(f".{names[i]}{out.suffix}") for i in shown]
+    kept = list(stretches) if len(files) > 1 else stretches
+    for column, file in zip(shown, files, strict=True):
+        _write_track(_runs(kept, column), genome, file)
+    return PredictionsWritten(total, "bases", tuple(map(str, files)), tuned.source)
+
+
+def _merged(sequences: Sequences) -> Sequences:
+    """Return the regions in the order of the genome, on the forward strand, those that overlap as one."""
+    genome = sequences.genome
+    assert genome is not None
+    order = {name: number for number, name in enumerate(genome.names)}
+    rows: list[list] = []
+    places = sequences.table[["name", "start", "end"]].itertuples(index=False, name=None)
+    for name, start, end in sorted(places, key=lambda place: (order[place[0]], place[1])):
+        if rows and rows[-1][0] == name and start <= rows[-1][2]:
+            rows[-1][2] = max(rows[-1][2], int(end))
+        else:
+            rows.append([name, int(start), int(end)])
+    table = pd.DataFrame(rows, columns=["name", "start", "end"]).assign(strand="+")
+    return replace(sequences, table=table, lengths=(table["end"] - table["start"]).to_numpy(np.int64))
+
+
+def replace_sequences(source: SequenceSource, sequences: Sequences) -> SequenceSource:
+    """Return a source of other sequences of the same genome."""
+    return SequenceSource(sequences, source.tokenizer, Path("regions"))
+
+
+def _stretches(tuned: TunedModel, source: SequenceSource, options: PredictOptions) -> Iterator[Stretch]:
+    """Yield predictions by windows that overlap; each base has that of the window in whose middle it lies most."""
+    window_bp = tuned.config.window_bp or context_bp(tuned.trained)
+    step_bp = max(int(window_bp * (1 - options.overlap_share)), 1)
+    windows = tile(source.sequences, window_bp, step_bp)
+    samples = Samples(replace_sequences(source, windows), windows.table)
+    name = windows.table["name"].to_numpy(str)
+    start, end = (windows.table[column].to_numpy(np.int64) for column in ("start", "end"))
+    # a window goes on from the one before if both are of one region: they overlap or touch, and regions do not
+    follows = np.append(False, (name[1:] == name[:-1]) & (start[1:] <= end[:-1]))
+    first = np.where(follows, (start + np.roll(end, 1)) // 2, start)
+    last = np.where(np.append(follows[1:], False), np.roll(first, -1), end)
+    with progress_bar("predicting", len(windows.table)) as bar:
+        for begin in range(0, len(samples), _WINDOWS):
+            ids = np.arange(begin, min(begin + _WINDOWS, len(samples)))
+            values = tuned.predicted(samples, ids, both_strands=options.both_strands)
+            for row, i in enumerate(ids.tolist()):
+                yield Stretch(str(name[i]), int(first[i]), values[row, first[i] - start[i] : last[i] - start[i]])
+            bar(int(ids[-1]) + 1)
+
+
+def _described(tuned: TunedModel, stretch: Stretch) -> pd.DataFrame:
+    frame = tuned.target.frame(stretch.values)
+    unknown = np.isnan(stretch.values).any(1)
+    if "predicted" in frame.columns and frame["predicted"].dtype == object:
+        frame.loc[unknown, "predicted"] = None
+    frame.insert(0, "chrom", stretch.name)
+    frame.insert(1, "position", stretch.start + np.arange(len(frame)))
+    return frame
+
+
+def _write_table(frames: Iterable[pd.DataFrame], out: Path) -> None:
+    """Write frames below one another."""
+    with output_file(out) as partial:
+        if out.suffix == ".parquet":
+            pd.concat(list(frames)).to_parquet(partial, index=False)
+            return
+        with partial.open("w", newline="") as file:
+            for number, frame in enumerate(frames):
+                frame.to_csv(file, sep="\t" if out.suffix == ".tsv" else ",", index=False, header=number == 0)
+
+
+def _runs(stretches: Iterable[Stretch], column: int) -> Iterator[Run]:
+    """Yield runs of equal values, rounded to four digits; unknown bases are left out."""
+    for name, start, values in stretches:
+        rounded = _rounded(values[:, column])
+        edges = np.flatnonzero(np.append(True, rounded[1:] != rounded[:-1]))
+        for first, last in zip(edges, np.append(edges[1:], len(rounded)), strict=True):
+            if not np.isnan(rounded[first]):
+                yield name, start + int(first), start + int(last), float(rounded[first])
+
+
+def _rounded(values: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
+    """Return values with four digits before and after the point together, or after it where they are below 1."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        magnitude = np.floor(np.log10(np.abs(values)))
+        power = 10.0 ** (_DIGITS - 1 - np.clip(np.nan_to_num(magnitude, neginf=-1), -1, None))
+        return np.round(values * power) / power
+
+
+def _write_track(runs: Iterator[Run], genome: Genome, out: Path) -> None:
+    if out.suffix != ".bedgraph":
+        lengths = dict(zip(genome.names, map(int, genome.lengths), strict=True))
+        write_bigwig(out, lengths, runs)
+        return
+    with output_file(out) as partial, partial.open("w") as file:
+        file.writelines(f"{name}\t{start}\t{end}\t{value:g}\n" for name, start, end, value in runs)
