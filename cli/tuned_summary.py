@@ -7,7 +7,7 @@ from rich.table import Table
 
 from dnar2mae.finetuning.result import FinetuneResult, Scores
 
-_MOST_COLUMNS = 5
+_MOST_COLUMNS = 4
 
 
 def print_scores(result: FinetuneResult) -> None:

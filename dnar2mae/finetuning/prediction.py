@@ -14,17 +14,14 @@ from dnar2mae.finetuning.options import PredictOptions
 from dnar2mae.finetuning.samples import SEQUENCE_COLUMNS, Samples, context_bp, read_samples, tile
 from dnar2mae.finetuning.saved import TunedModel, load
 from dnar2mae.finetuning.targets import Classes
-from dnar2mae.genome.bigwig import write_bigwig
-from dnar2mae.genome.store import Genome
+from dnar2mae.genome.track_writer import TRACK_SUFFIXES, write_track
 from dnar2mae.modalities.dna.sequences import Sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
 
-_TABLES, _TRACKS = (".csv", ".tsv", ".parquet"), (".bw", ".bigwig", ".bedgraph")
+_TABLES = (".csv", ".tsv", ".parquet")
 _WINDOWS = 256  # predicted at once
-_DIGITS = 4  # of values in tracks: runs of equal values are one line
-Run = tuple[str, int, int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,7 @@ def predict(
     path, out, options = Path(path), Path(out), options or PredictOptions()
     tuned = model if isinstance(model, TunedModel) else load(model, device=device)
     per_base = tuned.target.per == "base"
-    usable = (*_TABLES, *_TRACKS) if per_base else _TABLES
+    usable = (*_TABLES, *TRACK_SUFFIXES) if per_base else _TABLES
     if out.suffix not in usable:
         raise ConfigError(f"--out must end in {', '.join(usable)}, got {out}")
     refuse_inputs(out, (path, options.genome))
@@ -126,7 +123,7 @@ def _predict_bases(
     files = [out] if len(shown) == 1 else [out.with_suffix(f".{names[i]}{out.suffix}") for i in shown]
     kept = list(stretches) if len(files) > 1 else stretches
     for column, file in zip(shown, files, strict=True):
-        _write_track(_runs(kept, column), genome, file)
+        write_track(file, genome, ((s.name, s.start, s.values[:, column].astype(np.float32)) for s in kept))
     return PredictionsWritten(total, "bases", tuple(map(str, files)), tuned.source)
 
 
@@ -191,30 +188,3 @@ def _write_table(frames: Iterable[pd.DataFrame], out: Path) -> None:
         with partial.open("w", newline="") as file:
             for number, frame in enumerate(frames):
                 frame.to_csv(file, sep="\t" if out.suffix == ".tsv" else ",", index=False, header=number == 0)
-
-
-def _runs(stretches: Iterable[Stretch], column: int) -> Iterator[Run]:
-    """Yield runs of equal values, rounded to four digits; unknown bases are left out."""
-    for name, start, values in stretches:
-        rounded = _rounded(values[:, column])
-        edges = np.flatnonzero(np.append(True, rounded[1:] != rounded[:-1]))
-        for first, last in zip(edges, np.append(edges[1:], len(rounded)), strict=True):
-            if not np.isnan(rounded[first]):
-                yield name, start + int(first), start + int(last), float(rounded[first])
-
-
-def _rounded(values: Float[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
-    """Return values with four digits before and after the point together, or after it where they are below 1."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        magnitude = np.floor(np.log10(np.abs(values)))
-        power = 10.0 ** (_DIGITS - 1 - np.clip(np.nan_to_num(magnitude, neginf=-1), -1, None))
-        return np.round(values * power) / power
-
-
-def _write_track(runs: Iterator[Run], genome: Genome, out: Path) -> None:
-    if out.suffix != ".bedgraph":
-        lengths = dict(zip(genome.names, map(int, genome.lengths), strict=True))
-        write_bigwig(out, lengths, runs)
-        return
-    with output_file(out) as partial, partial.open("w") as file:
-        file.writelines(f"{name}\t{start}\t{end}\t{value:g}\n" for name, start, end, value in runs)

@@ -25,8 +25,8 @@ class Target(ABC):
     """What is predicted. The fields are what a saved model needs."""
 
     kind: ClassVar[str]
-    main: ClassVar[str]
-    """The score by which models are compared."""
+    of_sample: ClassVar[str]
+    """The score by which models are compared; of bases see :attr:`main`."""
     is_probability: ClassVar[bool] = False
     """Whether predictions are probabilities, which a temperature can calibrate."""
 
@@ -55,6 +55,11 @@ class Target(ABC):
             Let rare classes weigh as much as common ones.
         """
         return cls(columns=columns, per=per)
+
+    @property
+    def main(self) -> str:
+        """The score by which models are compared, the first of :meth:`scores`."""
+        return self.of_sample
 
     @property
     def num_outputs(self) -> int:
@@ -102,7 +107,7 @@ class Classes(Target):
     """One of several classes, by cross-entropy; outputs are logits."""
 
     kind: ClassVar[str] = "classes"
-    main: ClassVar[str] = "mcc"
+    of_sample: ClassVar[str] = "mcc"
     is_probability: ClassVar[bool] = True
 
     classes: tuple[str, ...]
@@ -118,6 +123,11 @@ class Classes(Target):
         counts = np.bincount(wanted[:, 0].astype(np.int64), minlength=len(classes))
         weights = len(wanted) / (len(classes) * np.maximum(counts, 1))
         return cls(columns=columns, per=per, classes=classes, weights=tuple(weights.tolist()) if weigh else ())
+
+    @property
+    def main(self) -> str:
+        """MCC, of bases AUPRC: most lie in no feature, and how many a threshold finds depends on that alone."""
+        return "auprc" if self.per == "base" else self.of_sample
 
     @property
     def num_outputs(self) -> int:
@@ -141,9 +151,9 @@ class Classes(Target):
     def scores(
         self, predicted: Float[np.ndarray, "M P"], wanted: Wanted, groups: Int[np.ndarray, " M"]
     ) -> dict[str, Interval]:
-        """Return MCC, AUROC, AUPRC, accuracy and macro F1; of single bases AUPRC first, since few have a feature."""
+        """Return MCC, AUROC, AUPRC, accuracy and macro F1."""
         scores = class_scores(wanted[:, 0].astype(np.int64), predicted, groups)
-        return {"auprc": scores.pop("auprc"), **scores} if self.per == "base" else scores
+        return {self.main: scores.pop(self.main), **scores}
 
     def frame(self, predicted: Float[np.ndarray, "M P"]) -> pd.DataFrame:
         """Return the class of highest probability, and the probability of each."""
@@ -160,7 +170,7 @@ class Labels(Target):
     """Several columns of 0 and 1, each by binary cross-entropy; outputs are logits."""
 
     kind: ClassVar[str] = "labels"
-    main: ClassVar[str] = "auroc"
+    of_sample: ClassVar[str] = "auroc"
     is_probability: ClassVar[bool] = True
 
     weights: tuple[float, ...] = ()
@@ -200,7 +210,7 @@ class Numbers(Target):
     """One or several numbers, by the squared error of standardised values."""
 
     kind: ClassVar[str] = "numbers"
-    main: ClassVar[str] = "pearson"
+    of_sample: ClassVar[str] = "pearson"
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
@@ -240,7 +250,7 @@ class Counts(Target):
     """Whole numbers from 0, by Poisson's law; outputs are log rates relative to the mean of the training rows."""
 
     kind: ClassVar[str] = "counts"
-    main: ClassVar[str] = "deviance_explained"
+    of_sample: ClassVar[str] = "deviance_explained"
 
     mean: tuple[float, ...]
     """Of each column among the training rows."""
