@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from dnar2mae.scoring.intervals import Interval, Score, score_rows
 from dnar2mae.scoring.scores import COUNT_SCORES
+from dnar2mae.scoring.scores import Scores as ScoreValues
 
 _DRAWS = 1000
 _CLASS_SCORES = ("mcc", "auroc", "auprc", "accuracy", "macro_f1")
@@ -102,7 +103,7 @@ def count_scores(
     logs = wanted * np.log(np.maximum(wanted, 1))
     sums = _summed([deviance, np.ones_like(wanted), wanted, logs], groups)
 
-    def explained(sums: np.ndarray) -> np.ndarray:
+    def explained(sums: np.ndarray) -> ScoreValues:
         with np.errstate(divide="ignore", invalid="ignore"):
             total, number, counts, logs = np.moveaxis(sums, -1, 0)
             return (1 - total / (logs - counts * np.log(counts / number))).mean(-1)
@@ -111,7 +112,7 @@ def count_scores(
 
 
 def bootstrap(
-    score: Callable[[np.ndarray], np.ndarray], sums: Float[np.ndarray, "G ..."], draws: int = _DRAWS
+    score: Callable[[np.ndarray], ScoreValues], sums: Float[np.ndarray, "G ..."], draws: int = _DRAWS
 ) -> Interval:
     """Return a function of sums over groups with its percentile interval when groups are drawn with replacement."""
     value = float(score(sums.sum(0)))
@@ -121,7 +122,7 @@ def bootstrap(
     number = len(sums)
     flat = sums.reshape(number, -1)
     drawn = np.stack([rng.multinomial(number, np.full(number, 1 / number)) @ flat for _ in range(draws)])
-    values = score(drawn.reshape(draws, *sums.shape[1:]))
+    values = np.asarray(score(drawn.reshape(draws, *sums.shape[1:])))
     low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
 

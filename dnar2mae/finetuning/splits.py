@@ -14,8 +14,8 @@ from dnar2mae.finetuning.options import FinetuneConfig
 SPLITS = ("train", "dev", "test")
 _NAMES = {"dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "train": "train", "test": "test"}
 _TENTHS = ("train",) * 8 + ("dev", "test")
-_BLOCKS = 50
-"""Blocks of a genome: enough for shares of a tenth, few enough that borders are rare."""
+_BLOCKS, _REGIONS_A_BLOCK = 50, 4
+"""Blocks of a genome: enough for shares of a tenth, but each long enough that few regions lie on its borders."""
 Parts = Shaped[np.ndarray, " N"]
 
 
@@ -127,7 +127,7 @@ def _by_blocks(config: FinetuneConfig, given: SplitInput) -> Division:
     names, numbers = np.unique(given.places["name"].to_numpy(str), return_inverse=True)
     start, end = (given.places[column].to_numpy(np.int64) for column in ("start", "end"))
     spans = np.array([end[numbers == i].max() for i in range(len(names))])
-    block_bp = max(-(-int(spans.sum()) // _BLOCKS), 1)
+    block_bp = max(-(-int(spans.sum()) // _BLOCKS), _REGIONS_A_BLOCK * int(np.median(end - start)))
     first_block = np.cumsum([0, *(-(-spans // block_bp))])[:-1]
 
     def part_at(position: np.ndarray) -> np.ndarray:

@@ -31,8 +31,6 @@ from dnar2mae.training.monitor import Monitor
 from dnar2mae.training.stopping import StopRequests
 
 RANDOM = "random weights"
-_SCRATCH_LR = 1e-3
-"""Peak learning rate of the network that starts from random weights: those have further to go."""
 _STANDARDISED = 1024  # samples whose vectors set the head's shift and scale
 _FLOOR = 1e-2  # of the mean standard deviation: a direction that hardly varies must not be blown up
 
@@ -208,8 +206,8 @@ class FineTuning(Tuner[FinetuneResult]):
         config = replace(self.config, method=method, layer_decay=1.0)
         untrained = self.trained.random_like(self.config.seed)
         network = build_network(untrained, self.problem, config)
-        lr = self.config.peak_lr if method == "frozen" else _SCRATCH_LR
-        MemoryTuner(network, self.problem, config, Rate(lr, config.seed), ranks=self.ranks).run(stop=stop)
+        rate = Rate(config.peak_lr, config.seed)
+        MemoryTuner(network, self.problem, config, rate, ranks=self.ranks).run(stop=stop)
         return self.problem.rows(network, self.problem.ids("test"), stop.check).scores(self.problem.target)
 
     def _ceiling(self) -> Scores:

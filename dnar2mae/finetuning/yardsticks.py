@@ -41,9 +41,16 @@ def fit_yardsticks(problem: SampleProblem, trained: TrainedModel, check: Callabl
     return yardsticks
 
 
-def _rows(problem: SampleProblem, features: Any, part: str) -> tuple[Any, Float[np.ndarray, "M C"]]:
+class _Known(NamedTuple):
+    """Features, dense or sparse, with labels."""
+
+    features: Any
+    wanted: Float[np.ndarray, "M C"]
+
+
+def _rows(problem: SampleProblem, features: Any, part: str) -> _Known:
     ids = problem.ids(part)
-    return features[ids], problem.wanted[ids]
+    return _Known(features[ids], problem.wanted[ids])
 
 
 def _features(problem: SampleProblem, trained: TrainedModel) -> dict[str, Any]:
@@ -57,22 +64,20 @@ def _features(problem: SampleProblem, trained: TrainedModel) -> dict[str, Any]:
     return {"k-mer counts": counts}
 
 
-def _chosen(
-    target: Target, train: tuple[Any, Float[np.ndarray, "M C"]], dev: tuple[Any, Float[np.ndarray, "M C"]]
-) -> Fitted:
+def _chosen(target: Target, train: _Known, dev: _Known) -> Fitted:
     """Return the linear model whose penalty has the lowest loss on dev."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler(with_mean=isinstance(train[0], np.ndarray)).fit(train[0])
-    x, at_dev = scaler.transform(train[0]), scaler.transform(dev[0])
+    scaler = StandardScaler(with_mean=isinstance(train.features, np.ndarray)).fit(train.features)
+    x, at_dev = scaler.transform(train.features), scaler.transform(dev.features)
     best: tuple[float, Fitted] | None = None
     for strength in _STRENGTHS:
         with warnings.catch_warnings():
             # under the weakest penalties; those are no better on dev either
             warnings.simplefilter("ignore", ConvergenceWarning)
-            fitted = _fit(target, x, train[1], strength)
-        loss = _loss(target, fitted(at_dev), dev[1])
+            fitted = _fit(target, x, train.wanted, strength)
+        loss = _loss(target, fitted(at_dev), dev.wanted)
         if best is None or loss < best[0]:
             best = loss, fitted
     assert best is not None
@@ -127,16 +132,14 @@ def _of_bases(problem: SampleProblem, check: Callable[[], object]) -> Yardstick:
     for part, limit in (("train", _MOST_BASES), ("dev", _MOST_BASES // 4), ("test", _MOST_BASES)):
         check()
         parts[part] = _bases(problem, problem.ids(part), limit)
-    fitted = _chosen(problem.target, parts["train"][:2], parts["dev"][:2])
-    features, wanted, groups = parts["test"]
-    scores = problem.target.scores(fitted(features), wanted, groups)
+    fitted = _chosen(problem.target, parts["train"][0], parts["dev"][0])
+    test, groups = parts["test"]
+    scores = problem.target.scores(fitted(test.features), test.wanted, groups)
     return Yardstick(f"k-mer counts within {_REACH_BP} bp", scores)
 
 
-def _bases(
-    problem: SampleProblem, ids: Int[np.ndarray, " S"], limit: int
-) -> tuple[Any, Float[np.ndarray, "M C"], Int[np.ndarray, " M"]]:
-    """Return counts around labelled bases of samples, evenly drawn, with their labels and the number of the sample."""
+def _bases(problem: SampleProblem, ids: Int[np.ndarray, " S"], limit: int) -> tuple[_Known, Int[np.ndarray, " M"]]:
+    """Return counts around labelled bases of samples, drawn at random, their labels, and numbers of their samples."""
     known = np.argwhere(~np.isnan(problem.wanted[ids]).any(-1))
     rng = np.random.default_rng(0)
     if len(known) > limit:
@@ -149,4 +152,4 @@ def _bases(
             for position in known[known[:, 0] == row, 1].tolist()
         ]
     groups = np.unique(known[:, 0], return_inverse=True)[1]
-    return kmer_counts(around, _NEAR_K), problem.wanted[ids][known[:, 0], known[:, 1]], groups
+    return _Known(kmer_counts(around, _NEAR_K), problem.wanted[ids][known[:, 0], known[:, 1]]), groups

@@ -1,0 +1,258 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dnar2mae.errors import ConfigError, DataError, RunError, SequenceError
+from dnar2mae.finetuning import finetune, load
+from dnar2mae.finetuning.samples import read_samples
+from dnar2mae.inference import load as load_pretrained
+from dnar2mae.run.checkpoint import checkpoints
+from dnar2mae.run.config_file import write_settings
+
+from .conftest import rich_rows, write_table
+
+
+def best_weights(run):
+    return load_file(run / "checkpoints" / "best" / "model.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def metrics(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def _no_plots(monkeypatch):
+    """Leave plots empty: to draw them takes longer than to train."""
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda target, rows, path: path.touch())
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "main", "columns"),
+    [
+        (("label",), "classes", "mcc", ["predicted", "p_no", "p_yes"]),
+        (("value",), "numbers", "pearson", ["predicted"]),
+        (("reads",), "counts", "deviance_explained", ["predicted"]),
+        (("one", "two"), "labels", "auroc", ["p_one", "p_two"]),
+    ],
+)
+def test_every_kind_of_target_is_learned_saved_and_read(settings, tmp_path, label, kind, main, columns):
+    result = finetune(settings(label=label, epochs=15, patience=None), tmp_path / "run")
+    assert result.finished
+    assert result.target["kind"] == kind
+    assert result.main == main == next(iter(result.scores))
+    assert set(result.yardsticks) == {"k-mer counts", "random weights"}
+    assert result.yardsticks["k-mer counts"][main].value > 0.4
+    assert result.scores[main].value > 0.2
+    assert result.scores[main].low < result.scores[main].value < result.scores[main].high
+    assert set(result.ceiling) == (set(result.scores) if kind == "numbers" else set())
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["scores"][main]["value"] == result.scores[main].value
+    tuned = load(tmp_path / "run", device="cpu")
+    rows = [row for row in rich_rows(200) if row["split"] == "test"]
+    frame = tuned.predict([row["sequence"] for row in rows])
+    assert list(frame.columns) == columns
+    predicted = frame.select_dtypes("number").to_numpy()
+    wanted = np.array([[row[name] for name in label] for row in rows])
+    wanted = wanted == "yes" if kind == "classes" else wanted
+    scores = tuned.target.scores(predicted, wanted.astype(float), np.arange(len(rows)))
+    assert scores[main].value == pytest.approx(result.scores[main].value, abs=1e-6)
+
+
+def test_a_killed_run_ends_as_the_undisturbed_one(settings, tmp_path):
+    config = settings(method="full", epochs=12, checkpoint_every=3, both_strands=True, baselines=False)
+    finetune(config, tmp_path / "whole")
+    run = tmp_path / "killed"
+    write_settings(config, tmp_path / "config.yaml")
+    start = (
+        "import sys; from pathlib import Path; from dnar2mae.run.config_file import read_whole; "
+        "from dnar2mae.finetuning import FinetuneConfig, finetune; "
+        "finetune(read_whole(Path(sys.argv[1]), FinetuneConfig), sys.argv[2], resume=Path(sys.argv[2]).is_dir())"
+    )
+    command = [sys.executable, "-c", start, str(tmp_path / "config.yaml"), str(run)]
+    seen = -1
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while process.poll() is None and len(steps(run)) < 1 or steps(run)[-1:] == [seen]:
+            time.sleep(0.002)
+            if process.poll() is not None:
+                break
+        process.kill()
+        process.wait()
+        seen = steps(run)[-1]
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert same(best_weights(tmp_path / "whole"), best_weights(run))
+    last = [load_file(checkpoints(path)[-1] / "model.safetensors") for path in (tmp_path / "whole", run)]
+    assert same(*last)
+    assert metrics(tmp_path / "whole") == metrics(run)
+
+
+def steps(run):
+    return [int(path.name.removeprefix("step-")) for path in checkpoints(run)]
+
+
+def test_a_stop_signal_saves_and_the_run_goes_on(settings, tmp_path, monkeypatch):
+    from dnar2mae.training.stopping import StopRequests
+
+    config = settings(epochs=6, baselines=False, method="lora", lora_dropout=0.2, lora_rank=2)
+    pytest.importorskip("peft")
+    finetune(config, tmp_path / "whole")
+    count = iter(range(1, 1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequests, "after_step", lambda _: signal.SIGTERM.name if next(count) == 7 else None)
+        stopped = finetune(config, tmp_path / "run")
+    assert not stopped.finished
+    assert stopped.steps == 7
+    assert finetune(config, tmp_path / "run", resume=True).finished
+    assert same(best_weights(tmp_path / "whole"), best_weights(tmp_path / "run"))
+
+
+def test_patience_ends_a_run_that_is_no_better_and_the_best_state_is_kept(settings, tmp_path):
+    # so high a rate that dev gets worse
+    result = finetune(settings(epochs=40, patience=2, lr=0.3, baselines=False, warmup_share=0), tmp_path / "run")
+    rows = [row for row in metrics(tmp_path / "run") if row["event"] == "validation"]
+    assert len(rows) < 40
+    best = min(rows, key=lambda row: row["held_out"])
+    assert result.best == {"step": best["step"], "held_out": best["held_out"]}
+    assert rows.index(best) == len(rows) - 3
+    again = finetune(
+        settings(epochs=40, patience=2, lr=0.3, baselines=False, warmup_share=0), tmp_path / "run", resume=True
+    )
+    assert again.steps == result.steps
+    assert again.scores == result.scores
+
+
+def test_both_strands_predict_the_same_for_a_sequence_and_its_reverse_complement(settings, tmp_path):
+    finetune(settings(both_strands=True, baselines=False), tmp_path / "run")
+    tuned = load(tmp_path / "run", device="cpu")
+    sequence = rich_rows(2)[1]["sequence"]
+    reverse = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    there, back = (tuned.predict([s])["p_yes"][0] for s in (sequence, reverse))
+    assert there == pytest.approx(back, abs=1e-6)
+    one, other = (tuned.predict([s], both_strands=False)["p_yes"][0] for s in (sequence, reverse))
+    assert abs(one - other) > 1e-6
+
+
+def test_values_per_base_are_learned_and_turn_with_the_strand(settings, genome, tmp_path):
+    config = settings(
+        data=str(genome), track=str(genome.parent / "rich.bed"), epochs=20, both_strands=True, patience=None
+    )
+    result = finetune(config, tmp_path / "run")
+    assert result.main == "auprc"
+    assert result.target["per"] == "base"
+    assert result.target["classes"] == ("outside", "inside")
+    assert result.scores["auroc"].value > 0.75
+    assert set(result.yardsticks) == {"k-mer counts within 50 bp", "random weights"}
+    tuned = load(tmp_path / "run", device="cpu")
+    sequence = "GGCGCCGCGGC" * 3 + "ATTATAATTAA" * 3
+    reverse = sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    there, back = (tuned.predict([s[:64]])["p_inside"].to_numpy() for s in (sequence[:64], reverse[-64:]))
+    np.testing.assert_allclose(there, back[::-1], atol=1e-5)
+    assert there[:30].mean() > there[-30:].mean()
+
+
+def test_labels_of_bases_of_a_region_on_the_reverse_strand_are_those_of_its_own_order(settings, genome, tmp_path):
+    from dnar2mae.finetuning.data import open_data
+
+    bed = tmp_path / "regions.bed"
+    bed.write_text(
+        "".join(f"one\t{start}\t{start + 64}\tx\t0\t{strand}\n" for start in range(0, 4000, 64)[:60] for strand in "+-")
+    )
+    config = settings(data=str(bed), genome=str(genome), track=str(genome.parent / "rich.bed"))
+    problem = open_data(config, load_pretrained(config.model, device="cpu")).problem
+    np.testing.assert_array_equal(problem.wanted[::2], problem.wanted[1::2, ::-1])
+    assert 0 < problem.wanted.mean() < 1
+
+
+def rows_with(**changes):
+    return [{**row, **changes} for row in rich_rows(60)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "error", "message"),
+    [
+        (
+            {"label": ("missing",)},
+            None,
+            ConfigError,
+            r"no column missing; name the label's with --label: it has sequence",
+        ),
+        ({"label": ("sequence",)}, None, ConfigError, "--label sequence: this column is an input"),
+        ({"label": ("split",)}, None, ConfigError, "--label split: this column is an input"),
+        ({"label": ("one", "one")}, None, ConfigError, "--label must name each column once"),
+        ({}, rows_with(label="x"), DataError, "all rows have 'x'"),
+        (
+            {},
+            [{**row, "label": "no" if row["split"] == "dev" else row["label"]} for row in rich_rows(60)],
+            DataError,
+            r"dev has one value only of label \(no\)",
+        ),
+        ({}, rows_with(sequence="ACGT" * 20), SequenceError, r"60 of 60 sequences are longer than the 64 bp"),
+        ({}, rows_with(sequence="ACGU!"), SequenceError, "row 1: expected nucleotide letters, got '!' at position 5"),
+        ({}, rows_with(sequence=""), SequenceError, "row 1: expected nucleotide letters, got an empty sequence"),
+        ({}, [{"text": "x", "label": 1}], SequenceError, r"expected a column sequence, or chrom, start and end"),
+        ({"data": ""}, None, ConfigError, "--data must name"),
+        ({"data": "nowhere.csv"}, None, SequenceError, "nowhere.csv: cannot be read as a table"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line(settings, tmp_path, changes, rows, error, message):
+    if rows is not None:
+        changes = {"data": str(write_table(tmp_path / "bad.csv", rows)), **changes}
+    with pytest.raises(error, match=message):
+        finetune(settings(**changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_repeated_rows_are_counted_and_long_sequences_cut_where_that_is_allowed(settings, tmp_path):
+    rows = rich_rows(100)
+    rows[4]["sequence"] = rows[0]["sequence"][::-1].translate(str.maketrans("ACGT", "TGCA"))
+    rows = [{**row, "sequence": row["sequence"] + "ACGT"} if row["split"] == "dev" else row for row in rows]
+    data = write_table(tmp_path / "t.csv", rows)
+    result = finetune(settings(data=str(data), allow_truncation=True, baselines=False), tmp_path / "run")
+    assert any(
+        "1 of 40 rows of dev and test (or their reverse complements) are in train" in note for note in result.notes
+    )
+
+
+def test_regions_of_a_genome_are_their_letters(genome, random_run, tmp_path):
+    trained = load_pretrained(random_run, device="cpu")
+    table = tmp_path / "regions.csv"
+    table.write_text("chrom,start,end,strand,label\none,0,20,+,a\ntwo,5,25,-,b\n")
+    samples = read_samples(trained, str(table), str(genome), allow_truncation=False)
+    text = genome.read_text().split("\n")
+    assert samples.letters([0])[0] == text[1][:20]
+    assert samples.letters([1])[0] == text[3][5:25][::-1].translate(str.maketrans("ACGT", "TGCA"))
+    table.write_text("chrom,start,end,label\none,0,99999,a\n")
+    with pytest.raises(SequenceError, match=r"row 1: a region needs 0 <= start < end <= 4000"):
+        read_samples(trained, str(table), str(genome), allow_truncation=False)
+    with pytest.raises(ConfigError, match="--genome must be given with --data"):
+        read_samples(trained, str(table), allow_truncation=False)
+
+
+def test_a_resumed_run_keeps_its_settings_and_data(settings, table, tmp_path):
+    finetune(settings(baselines=False), tmp_path / "run")
+    with pytest.raises(RunError, match="a resumed run must keep its settings: --epochs was 2, got 3"):
+        finetune(settings(epochs=3, baselines=False), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="not empty"):
+        finetune(settings(), tmp_path / "run")
+    frame = pd.read_csv(table)
+    frame.iloc[::-1].to_csv(table, index=False)
+    with pytest.raises(RunError, match="the run began with other data"):
+        finetune(settings(baselines=False), tmp_path / "run", resume=True)
+
+
+def test_a_model_without_a_head_does_not_predict(random_run):
+    with pytest.raises(RunError, match="no fine-tuned run here: a model has a head once dnar2mae finetune"):
+        load(random_run)
