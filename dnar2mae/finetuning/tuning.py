@@ -13,6 +13,7 @@ from torch import nn
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, start_ranks
+from dnar2mae.errors import RunError
 from dnar2mae.finetuning.calibration import calibrated, calibration_error, plot_calibration
 from dnar2mae.finetuning.data import OpenedData, fingerprint, open_data
 from dnar2mae.finetuning.network import TunedNetwork, make_trainable, seeded, vectors
@@ -130,6 +131,19 @@ class FineTuning(Tuner[FinetuneResult]):
         )
         rate = Rate(config.peak_lr, config.seed, config.layer_decay if config.method == "full" else 1.0)
         super().__init__(network, data.problem, config, rate, loop=loop, run=run, ranks=computing.ranks)
+
+    def load_newest(self) -> tuple[Path, dict[str, Any]] | None:
+        """Load the newest checkpoint; see :meth:`.Loop.load_newest`.
+
+        Raises
+        ------
+        RunError
+            If the run has begun and none of its checkpoints is whole: the pretrained weights are read only once.
+        """
+        newest = super().load_newest()
+        if newest is None and checkpoints(self.directory.path):
+            raise RunError(f"{self.directory.path}: no checkpoint is whole; start again with --overwrite")
+        return newest
 
     def precision(self) -> AbstractContextManager:
         """Return the context of ``--precision``."""
