@@ -1,7 +1,7 @@
 """From the settings of a fine-tuning to its problem: samples, labels, kind of target, division."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,21 @@ from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.finetuning.labels import ReadLabels, read_labels
 from dnar2mae.finetuning.options import FinetuneConfig
 from dnar2mae.finetuning.problem import SampleProblem
-from dnar2mae.finetuning.samples import Samples, context_bp, label_columns, label_table, read_samples, tile
+from dnar2mae.finetuning.samples import (
+    REGION_COLUMNS,
+    SEQUENCE_COLUMNS,
+    Samples,
+    context_bp,
+    read_samples,
+    read_table,
+    tile,
+)
 from dnar2mae.finetuning.splits import Division, SplitInput, divide, repeated_rows
 from dnar2mae.finetuning.targets import KINDS, Per, Target
 from dnar2mae.genome.tracks import read_track
 from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.modalities.dna.sources import SequenceSource
+from dnar2mae.storage.compressed import without_compression
 from dnar2mae.storage.fingerprint import of_many, of_values
 from dnar2mae.storage.remote import local_path
 from dnar2mae.storage.safe_files import sha256
@@ -46,12 +55,57 @@ def open_data(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
     if config.track:
         return _open_track(config, trained)
     samples = read_samples(trained, config.data, config.genome, allow_truncation=config.allow_truncation)
-    table = label_table(config, samples)
-    columns = label_columns(config, table)
+    table = _label_table(config, samples)
+    columns = _label_columns(config, table)
     labels = read_labels(table, columns, config.target, config.label_table or config.data)
     division = _divide(config, samples, table)
     problem, notes = _problem(config, samples, labels, division, columns)
     return OpenedData(problem, _truth(table, columns), (*notes, *_repeated(samples, division)))
+
+
+def _label_columns(config: FinetuneConfig, table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns that are labels.
+
+    Raises
+    ------
+    ConfigError
+        If one is missing, given twice, or an input as well.
+    """
+    is_bed = without_compression(config.data).lower().endswith(".bed")
+    columns = config.label or (("name",) if is_bed and "label" not in table.columns else ("label",))
+    if missing := [column for column in columns if column not in table.columns]:
+        raise ConfigError(
+            f"{config.label_table or config.data}: no column {', '.join(missing)}; name the label's with --label: it "
+            f"has {', '.join(map(str, table.columns))}"
+        )
+    if len(set(columns)) < len(columns):
+        raise ConfigError(f"--label must name each column once, got {', '.join(columns)}")
+    inputs = {*SEQUENCE_COLUMNS, *REGION_COLUMNS, "strand", config.split_column}
+    if both := [column for column in columns if column in inputs]:
+        raise ConfigError(f"--label {both[0]}: this column is an input (or says the split), and cannot be a label, too")
+    return columns
+
+
+def _label_table(config: FinetuneConfig, samples: Samples) -> pd.DataFrame:
+    """Return a table of texts with a row a sample, among whose columns are the labels.
+
+    Raises
+    ------
+    Dnar2maeError
+        If there is none, or it has another number of rows.
+    """
+    source: Any = samples.source
+    if config.label_table:
+        table = read_table(Path(config.label_table))
+        if len(table) != len(samples):
+            raise ConfigError(f"{config.label_table}: {len(table):,} rows for the {len(samples):,} samples")
+        return table
+    if getattr(source, "labels", None) is not None:
+        return samples.table.assign(label=[source.classes[number] for number in source.labels])
+    if hasattr(source, "column"):
+        wanted = [*(config.label or ("label",))]
+        return samples.table.assign(**{name: source.column(name).astype(str) for name in wanted})
+    return samples.table
 
 
 def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.errors import ConfigError, SequenceError, needing, raising
-from dnar2mae.finetuning.options import FinetuneConfig
 from dnar2mae.genome.alphabet import complement, decode, encode
 from dnar2mae.genome.bed import bed_lines
 from dnar2mae.genome.store import Genome, open_genomes
@@ -269,48 +268,3 @@ def tile(sequences: Sequences, window_bp: int, step_bp: int) -> Sequences:
     table = pd.DataFrame(rows, columns=["name", "start", "end", "strand"])
     lengths = (table["end"] - table["start"]).to_numpy(np.int64)
     return replace(sequences, table=table, lengths=lengths)
-
-
-def label_columns(config: FinetuneConfig, table: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns that are labels.
-
-    Raises
-    ------
-    ConfigError
-        If one is missing, given twice, or an input as well.
-    """
-    is_bed = without_compression(config.data).lower().endswith(".bed")
-    columns = config.label or (("name",) if is_bed and "label" not in table.columns else ("label",))
-    if missing := [column for column in columns if column not in table.columns]:
-        raise ConfigError(
-            f"{config.label_table or config.data}: no column {', '.join(missing)}; name the label's with --label: it "
-            f"has {', '.join(map(str, table.columns))}"
-        )
-    if len(set(columns)) < len(columns):
-        raise ConfigError(f"--label must name each column once, got {', '.join(columns)}")
-    inputs = {*SEQUENCE_COLUMNS, *REGION_COLUMNS, "strand", config.split_column}
-    if both := [column for column in columns if column in inputs]:
-        raise ConfigError(f"--label {both[0]}: this column is an input (or says the split), and cannot be a label, too")
-    return columns
-
-
-def label_table(config: FinetuneConfig, samples: Samples) -> pd.DataFrame:
-    """Return a table of texts with a row a sample, among whose columns are the labels.
-
-    Raises
-    ------
-    Dnar2maeError
-        If there is none, or it has another number of rows.
-    """
-    source: Any = samples.source
-    if config.label_table:
-        table = read_table(Path(config.label_table))
-        if len(table) != len(samples):
-            raise ConfigError(f"{config.label_table}: {len(table):,} rows for the {len(samples):,} samples")
-        return table
-    if getattr(source, "labels", None) is not None:
-        return samples.table.assign(label=[source.classes[number] for number in source.labels])
-    if hasattr(source, "column"):
-        wanted = [*(config.label or ("label",))]
-        return samples.table.assign(**{name: source.column(name).astype(str) for name in wanted})
-    return samples.table

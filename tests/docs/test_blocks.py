@@ -48,6 +48,13 @@ def test_there_is_a_tutorial_for_each_task():
     ]  # fmt: skip
 
 
+@pytest.mark.long
+def test_the_blocks_of_fine_tuning_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_blocks(DOCS / "finetune.md", tmp_path)
+    assert len((tmp_path / "coding.bedgraph").read_text().splitlines()) > 50_000
+
+
 def test_the_example_of_the_theory_prints_a_line_a_law(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "theory.md", tmp_path)
