@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dnar2mae.finetuning.problem import Rows
-from dnar2mae.finetuning.targets import ClassTarget, Target
+from dnar2mae.finetuning.targets import Classes, Target
 from dnar2mae.plots.figure import new_figure
 from dnar2mae.storage.safe_files import written_whole
 
@@ -29,7 +29,7 @@ def calibrated(target: Target, dev: Rows) -> Target:
 def cross_entropy(target: Target, rows: Rows) -> float:
     """Return the mean cross-entropy of predictions in nats, without class weights."""
     probabilities, happened = _pairs(target, rows)
-    is_class = isinstance(target, ClassTarget)
+    is_class = isinstance(target, Classes)
     chosen = probabilities[happened] if is_class else np.where(happened, probabilities, 1 - probabilities)
     return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
@@ -68,6 +68,6 @@ def plot_calibration(target: Target, rows: Rows, path: Path) -> None:
 def _pairs(target: Target, rows: Rows) -> tuple[Float[np.ndarray, "M P"], np.ndarray]:
     """Return probabilities, and whether what they are of is true."""
     probabilities = rows.predicted(target)
-    if isinstance(target, ClassTarget):
+    if isinstance(target, Classes):
         return probabilities, rows.wanted.astype(np.int64) == np.arange(probabilities.shape[1])
     return probabilities, rows.wanted == 1

@@ -13,7 +13,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.finetuning.options import PredictOptions
 from dnar2mae.finetuning.samples import SEQUENCE_COLUMNS, Samples, context_bp, read_samples, tile
 from dnar2mae.finetuning.saved import TunedModel, load
-from dnar2mae.finetuning.targets import ClassTarget
+from dnar2mae.finetuning.targets import Classes
 from dnar2mae.genome.track_writer import TRACK_SUFFIXES, write_track
 from dnar2mae.modalities.dna.sequences import Sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
@@ -119,7 +119,7 @@ def _predict_bases(
         _write_table((_described(tuned, stretch) for stretch in stretches), out)
         return PredictionsWritten(total, "bases", (str(out),), tuned.source)
     names = tuned.target.names
-    shown = range(1, len(names)) if isinstance(tuned.target, ClassTarget) else range(len(names))
+    shown = range(1, len(names)) if isinstance(tuned.target, Classes) else range(len(names))
     files = [out] if len(shown) == 1 else [out.with_suffix(f".{names[i]}{out.suffix}") for i in shown]
     kept = list(stretches) if len(files) > 1 else stretches
     for column, file in zip(shown, files, strict=True):

@@ -103,7 +103,7 @@ class Target(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassTarget(Target):
+class Classes(Target):
     """One of several classes, by cross-entropy; outputs are logits."""
 
     kind: ClassVar[str] = "classes"
@@ -118,7 +118,7 @@ class ClassTarget(Target):
     @classmethod
     def learned(
         cls, columns: tuple[str, ...], per: Per, wanted: Wanted, *, classes: tuple[str, ...], weigh: bool
-    ) -> "ClassTarget":
+    ) -> "Classes":
         """Return the target; see :meth:`Target.learned`."""
         counts = np.bincount(wanted[:, 0].astype(np.int64), minlength=len(classes))
         weights = len(wanted) / (len(classes) * np.maximum(counts, 1))
@@ -166,7 +166,7 @@ class ClassTarget(Target):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelTarget(Target):
+class BinaryLabels(Target):
     """Several columns of 0 and 1, each by binary cross-entropy; outputs are logits."""
 
     kind: ClassVar[str] = "labels"
@@ -179,7 +179,7 @@ class LabelTarget(Target):
     @classmethod
     def learned(
         cls, columns: tuple[str, ...], per: Per, wanted: Wanted, *, classes: tuple[str, ...], weigh: bool
-    ) -> "LabelTarget":
+    ) -> "BinaryLabels":
         """Return the target; see :meth:`Target.learned`."""
         share = wanted.mean(0).clip(1e-6, 1 - 1e-6)
         return cls(columns=columns, per=per, weights=tuple(((1 - share) / share).tolist()) if weigh else ())
@@ -206,7 +206,7 @@ class LabelTarget(Target):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NumberTarget(Target):
+class Numbers(Target):
     """One or several numbers, by the squared error of standardised values."""
 
     kind: ClassVar[str] = "numbers"
@@ -219,7 +219,7 @@ class NumberTarget(Target):
     @classmethod
     def learned(
         cls, columns: tuple[str, ...], per: Per, wanted: Wanted, *, classes: tuple[str, ...], weigh: bool
-    ) -> "NumberTarget":
+    ) -> "Numbers":
         """Return the target; see :meth:`Target.learned`."""
         sd = wanted.std(0, dtype=np.float64)
         return cls(
@@ -246,7 +246,7 @@ class NumberTarget(Target):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountTarget(Target):
+class Counts(Target):
     """Whole numbers from 0, by Poisson's law; outputs are log rates relative to the mean of the training rows."""
 
     kind: ClassVar[str] = "counts"
@@ -258,7 +258,7 @@ class CountTarget(Target):
     @classmethod
     def learned(
         cls, columns: tuple[str, ...], per: Per, wanted: Wanted, *, classes: tuple[str, ...], weigh: bool
-    ) -> "CountTarget":
+    ) -> "Counts":
         """Return the target; see :meth:`Target.learned`."""
         mean = wanted.mean(0, dtype=np.float64)
         return cls(columns=columns, per=per, mean=tuple(np.maximum(mean, 1e-6).tolist()))
@@ -282,7 +282,7 @@ class CountTarget(Target):
         return count_scores(wanted, predicted, groups, self.columns)
 
 
-KINDS: Mapping[str, type[Target]] = {kind.kind: kind for kind in (ClassTarget, LabelTarget, NumberTarget, CountTarget)}
+KINDS: Mapping[str, type[Target]] = {kind.kind: kind for kind in (Classes, BinaryLabels, Numbers, Counts)}
 """By the name that ``--target`` takes."""
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, start_ranks
-from dnar2mae.errors import RunError
+from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.finetuning.calibration import calibrated, calibration_error, plot_calibration
 from dnar2mae.finetuning.data import OpenedData, fingerprint, open_data
 from dnar2mae.finetuning.network import TunedNetwork, make_trainable, seeded, vectors
@@ -62,6 +62,10 @@ def finetune(
     Dnar2maeError
         For bad input, an unusable ``out``, or gradients that are not finite: one line that says what to do.
     """
+    if not config.model:
+        raise ConfigError(
+            "name the pretrained model that is to be fine-tuned: a run, a checkpoint or an exported folder"
+        )
     run = TunedDirectory(Path(out))
     machine: PretrainConfig = PretrainConfig(
         device=config.device, precision=config.precision, batch_size=config.batch_size

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from dnar2mae.finetuning.kmers import kmer_counts
 from dnar2mae.finetuning.problem import SampleProblem
 from dnar2mae.finetuning.samples import reverse_complement
-from dnar2mae.finetuning.targets import ClassTarget, Target
+from dnar2mae.finetuning.targets import Classes, Target
 from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.scoring.intervals import Interval
 
@@ -95,7 +95,7 @@ def _fit(target: Target, x: Any, wanted: Float[np.ndarray, "M C"], strength: flo
             LogisticRegression(C=strength, max_iter=300, class_weight=weights).fit(x, column.astype(np.int64))
             for column in wanted.T
         ]
-        if isinstance(target, ClassTarget):
+        if isinstance(target, Classes):
             return lambda features: _all_classes(columns[0], features, len(target.classes))
         return lambda features: np.stack([model.predict_proba(features)[:, 1] for model in columns], axis=1)
     if target.kind == "counts":
@@ -115,7 +115,7 @@ def _all_classes(model: Any, features: Any, number: int) -> Float[np.ndarray, "M
 
 
 def _loss(target: Target, predicted: Float[np.ndarray, "M P"], wanted: Float[np.ndarray, "M C"]) -> float:
-    if isinstance(target, ClassTarget):
+    if isinstance(target, Classes):
         chosen = predicted[np.arange(len(wanted)), wanted[:, 0].astype(np.int64)]
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
     if target.is_probability:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from dnar2mae.batch import FiniteSource
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
+from dnar2mae.errors import RunError
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.options import EmbedOptions
 from dnar2mae.modalities.registry import build_modality
@@ -83,6 +84,8 @@ def load(path: str | Path, *, device: str = "auto", seed: int | None = None) -> 
     ConfigError
         If the device does not exist.
     """
+    if (Path(path) / "target.json").is_file():
+        raise RunError(f"{path}: expected a pretrained model, got a fine-tuned run, which dnar2mae predict applies")
     target, _ = choose_device(PretrainConfig(device=device))
     located = find_checkpoint(Path(path))
     trained = _from_export(Path(path), target) if located is None else _from_run(*located, target)

@@ -7,7 +7,7 @@ from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.finetuning import PredictOptions, finetune, load, predict
 from dnar2mae.finetuning.calibration import calibrated, calibration_error, cross_entropy, plot_calibration
 from dnar2mae.finetuning.problem import Rows
-from dnar2mae.finetuning.targets import ClassTarget, LabelTarget, NumberTarget
+from dnar2mae.finetuning.targets import BinaryLabels, Classes, Numbers
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.tracks import read_track
 
@@ -124,18 +124,18 @@ def test_the_temperature_of_over_sure_outputs_is_found(tmp_path):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4000, 3)) * 2
     truth = np.array([rng.choice(3, p=p) for p in torch.from_numpy(logits).softmax(1).numpy()])[:, None].astype(float)
-    target, rows = ClassTarget(columns=("a",), classes=("x", "y", "z")), rows_of(3 * logits, truth)
+    target, rows = Classes(columns=("a",), classes=("x", "y", "z")), rows_of(3 * logits, truth)
     found = calibrated(target, rows)
     assert found.temperature == pytest.approx(3, rel=0.06)
     assert cross_entropy(found, rows) < cross_entropy(target, rows)
     assert calibration_error(found, rows) < 0.02 < calibration_error(target, rows)
     plot_calibration(found, rows, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
-    labels = LabelTarget(columns=("a", "b"))
+    labels = BinaryLabels(columns=("a", "b"))
     both = np.stack([rng.random(4000) < 1 / (1 + np.exp(-x)) for x in logits[:, :2].T], axis=1).astype(float)
     assert calibrated(labels, rows_of(logits[:, :2] / 2, both)).temperature == pytest.approx(0.5, rel=0.1)
 
 
 def test_numbers_have_no_temperature():
-    target = NumberTarget(columns=("a",), mean=(0.0,), sd=(1.0,))
+    target = Numbers(columns=("a",), mean=(0.0,), sd=(1.0,))
     assert calibrated(target, rows_of(np.ones((3, 1)), np.ones((3, 1)))) is target

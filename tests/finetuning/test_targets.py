@@ -5,7 +5,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import d2_tweedie_score, log_loss, mean_poisson_deviance, r2_score
 
 from dnar2mae.finetuning.scores import class_scores, count_scores, number_scores
-from dnar2mae.finetuning.targets import KINDS, ClassTarget, CountTarget, LabelTarget, NumberTarget, target_of
+from dnar2mae.finetuning.targets import KINDS, BinaryLabels, Classes, Counts, Numbers, target_of
 from dnar2mae.scoring.intervals import score_rows
 
 RNG = np.random.default_rng(0)
@@ -36,17 +36,17 @@ def test_a_target_survives_its_plain_values(kind):
 def test_losses_are_the_published_ones():
     logits = torch.randn(20, 3)
     classes = np.arange(20) % 3
-    target = ClassTarget(columns=("a",), classes=("x", "y", "z"))
+    target = Classes(columns=("a",), classes=("x", "y", "z"))
     ours = target.losses(logits, torch.from_numpy(classes[:, None]).float()).mean()
     assert float(ours) == pytest.approx(log_loss(classes, target.predicted(logits.numpy())), rel=1e-5)
     counts = RNG.poisson(4, (20, 1)).astype(np.float32)
-    target = CountTarget(columns=("a",), mean=(4.0,))
+    target = Counts(columns=("a",), mean=(4.0,))
     outputs = torch.randn(20, 1)
     one, other = (target.losses(x, torch.from_numpy(counts)).mean() for x in (outputs, outputs * 0))
     deviances = [mean_poisson_deviance(counts[:, 0], target.predicted(x.numpy())[:, 0]) for x in (outputs, outputs * 0)]
     # deviance is twice the negative log-likelihood; ours is divided by the mean count
     assert float(one - other) == pytest.approx((deviances[0] - deviances[1]) / 2 / 4, rel=1e-4)
-    target = NumberTarget(columns=("a",), mean=(1.0,), sd=(2.0,))
+    target = Numbers(columns=("a",), mean=(1.0,), sd=(2.0,))
     assert float(target.losses(torch.tensor([[0.5]]), torch.tensor([[3.0]]))) == pytest.approx(0.25)
     assert target.predicted(np.array([[0.5]])) == pytest.approx(2.0)
 
@@ -62,7 +62,7 @@ def test_weights_let_rare_classes_count_as_much():
 
 
 def test_a_temperature_flattens_probabilities():
-    target = LabelTarget(columns=("a",)).at(2.0)
+    target = BinaryLabels(columns=("a",)).at(2.0)
     assert target.predicted(np.array([[2.0]])) == pytest.approx(1 / (1 + np.exp(-1)))
 
 

@@ -204,6 +204,7 @@ def rows_with(**changes):
         ({}, rows_with(sequence=""), SequenceError, "row 1: expected nucleotide letters, got an empty sequence"),
         ({}, [{"text": "x", "label": 1}], SequenceError, r"expected a column sequence, or chrom, start and end"),
         ({"data": ""}, None, ConfigError, "--data must name"),
+        ({"model": ""}, None, ConfigError, "name the pretrained model"),
         ({"data": "nowhere.csv"}, None, SequenceError, "nowhere.csv: cannot be read as a table"),
     ],
 )
@@ -256,3 +257,9 @@ def test_a_resumed_run_keeps_its_settings_and_data(settings, table, tmp_path):
 def test_a_model_without_a_head_does_not_predict(random_run):
     with pytest.raises(RunError, match="no fine-tuned run here: a model has a head once dnar2mae finetune"):
         load(random_run)
+
+
+def test_a_fine_tuned_run_is_no_pretrained_model(settings, tmp_path):
+    finetune(settings(baselines=False, max_steps=1), tmp_path / "run")
+    with pytest.raises(RunError, match="expected a pretrained model, got a fine-tuned run"):
+        load_pretrained(tmp_path / "run", device="cpu")
