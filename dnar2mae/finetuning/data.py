@@ -1,5 +1,6 @@
 """From the settings of a fine-tuning to its problem: samples, labels, kind of target, division."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +59,19 @@ def open_data(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
     table = _label_table(config, samples)
     columns = _label_columns(config, table)
     labels = read_labels(table, columns, config.target, config.label_table or config.data)
-    division = _divide(config, samples, table)
+    contents = samples.contents()
+    _check_known(config, samples, contents)
+    division = _divide(config, samples, table, contents)
     problem, notes = _problem(config, samples, labels, division, columns)
-    return OpenedData(problem, _truth(table, columns), (*notes, *_repeated(samples, division)))
+    return OpenedData(problem, _truth(table, columns), (*notes, *_repeated(samples, division, contents)))
+
+
+def _check_known(config: FinetuneConfig, samples: Samples, contents: Sequence[bytes]) -> None:
+    """Refuse sequences in which no base is known: they have no vector."""
+    if samples.has_strands:
+        empty = next((row for row, content in enumerate(contents, 1) if not content.strip(b"N")), None)
+        if empty is not None:
+            raise DataError(f"{config.data}: row {empty}: no known base in this sequence; leave it out")
 
 
 def _label_columns(config: FinetuneConfig, table: pd.DataFrame) -> tuple[str, ...]:
@@ -132,7 +143,8 @@ def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
         raise DataError(f"{config.track}: no value lies in the regions of {config.data} ({genome})")
     labels = _track_labels(config, wanted, track.classes)
     # windows without a value teach nothing
-    division = _divide(config, samples, samples.table)
+    places = sequences.table[["name", "start", "strand"]].itertuples(index=False)
+    division = _divide(config, samples, samples.table, [repr(tuple(place)).encode() for place in places])
     parts = np.where(np.isnan(wanted).all((1, 2)), "", division.of_rows)
     name = ("class",) if labels.classes else ("value",)
     problem, notes = _problem(config, samples, labels, division._replace(of_rows=parts), name)
@@ -157,13 +169,12 @@ def _track_labels(config: FinetuneConfig, wanted: np.ndarray, classes: tuple[str
     return ReadLabels("numbers", "a number for each base", wanted)
 
 
-def _divide(config: FinetuneConfig, samples: Samples, table: pd.DataFrame) -> Division:
+def _divide(config: FinetuneConfig, samples: Samples, table: pd.DataFrame, contents: Sequence[bytes]) -> Division:
     source = samples.source
-    is_dna = isinstance(source, SequenceSource)
-    places = source.sequences.table if isinstance(source, SequenceSource) and source.sequences.genome else None
-    letters = (lambda: samples.letters(range(len(samples)))) if is_dna else None
-    contents = [] if places is not None and config.track else samples.contents()
-    return divide(config, SplitInput(table, contents, places, letters))
+    if not isinstance(source, SequenceSource):
+        return divide(config, SplitInput(table, contents, None, None))
+    places = source.sequences.table if source.sequences.genome else None
+    return divide(config, SplitInput(table, contents, places, lambda: samples.letters(range(len(samples)))))
 
 
 def _problem(
@@ -202,8 +213,8 @@ def _check_parts(config: FinetuneConfig, target: Target, labels: ReadLabels, par
                 )
 
 
-def _repeated(samples: Samples, division: Division) -> tuple[str, ...]:
-    number = repeated_rows(division.of_rows, samples.contents())
+def _repeated(samples: Samples, division: Division, contents: Sequence[bytes]) -> tuple[str, ...]:
+    number = repeated_rows(division.of_rows, contents)
     if not number:
         return ()
     other = " (or their reverse complements)" if samples.has_strands else ""

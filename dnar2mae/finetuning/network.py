@@ -159,6 +159,8 @@ def _level(name: str, depth: int) -> int:
 @contextmanager
 def seeded(*words: int) -> Iterator[None]:
     """Let torch draw from a seed within the context, after which it goes on as if nothing had been drawn."""
-    with torch.random.fork_rng():
+    # named, since torch warns where there are several devices; another than the current one draws nothing here
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1))
         yield

@@ -171,9 +171,6 @@ def _stretches(tuned: TunedModel, source: SequenceSource, options: PredictOption
 
 def _described(tuned: TunedModel, stretch: Stretch) -> pd.DataFrame:
     frame = tuned.target.frame(stretch.values)
-    unknown = np.isnan(stretch.values).any(1)
-    if "predicted" in frame.columns and frame["predicted"].dtype == object:
-        frame.loc[unknown, "predicted"] = None
     frame.insert(0, "chrom", stretch.name)
     frame.insert(1, "position", stretch.start + np.arange(len(frame)))
     return frame

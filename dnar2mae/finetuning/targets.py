@@ -156,8 +156,9 @@ class Classes(Target):
         return {self.main: scores.pop(self.main), **scores}
 
     def frame(self, predicted: Float[np.ndarray, "M P"]) -> pd.DataFrame:
-        """Return the class of highest probability, and the probability of each."""
+        """Return the class of highest probability, None where nothing is known, and the probability of each."""
         best = np.array(self.classes, object)[predicted.argmax(1)]
+        best[np.isnan(predicted).any(1)] = None
         return super().frame(predicted).assign(predicted=best)[["predicted", *self.names]]
 
     def of_truth(self, truth: Wanted) -> Float[np.ndarray, "M P"]:

@@ -48,6 +48,12 @@ def test_a_table_keeps_its_columns_and_gets_those_of_predictions(of_rows, table,
     assert frame["predicted"].tolist() == expected["predicted"].tolist()
 
 
+def test_a_sequence_without_a_known_base_has_no_prediction(of_rows):
+    frame = load(of_rows, device="cpu").predict(["ACGTN", "NNNN"])
+    assert frame["predicted"].tolist()[1] is None
+    assert frame["p_yes"].isna().tolist() == [False, True]
+
+
 def test_fasta_and_regions_of_a_genome(of_rows, genome, tmp_path):
     regions = tmp_path / "r.bed"
     regions.write_text("one\t10\t60\na\ntwo\t0\t64\tb\n".replace("\na\n", "\ta\n"))
