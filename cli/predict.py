@@ -31,7 +31,7 @@ class PredictCommand:
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     json: bool = False
     """Print what was written as JSON, and all else on stderr."""
-    options: OmitArgPrefixes[PredictOptions] = field(default_factory=PredictOptions)
+    prediction: OmitArgPrefixes[PredictOptions] = field(default_factory=PredictOptions)
     """Genome, strands, windows."""
 
 
@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
     from dnar2mae.finetuning.prediction import predict
 
     with json_at_end(command.json) as hand_over:
-        written = predict(command.model, command.input, command.out, device=command.device, options=command.options)
+        written = predict(command.model, command.input, command.out, device=command.device, options=command.prediction)
         print(f"Wrote {', '.join(written.files)}: {written.rows:,} {written.what}, by {written.source}")
         hand_over(written)
     return 0

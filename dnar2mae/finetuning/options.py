@@ -13,7 +13,8 @@ DEFAULT_LR = {"full": 1e-3, "lora": 1e-3, "frozen": 3e-3}
 """Peak learning rate by method, for models of about a million weights; larger ones take smaller rates."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# without slots, as what follows has two bases with fields of their own
+@dataclass(frozen=True, kw_only=True)
 class TuningSettings:
     """Training on labels by AdamW."""
 
@@ -47,9 +48,9 @@ class TuningSettings:
     """LoRA: names of the linear layers to update; by default, or where a model has none of them, all."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FinetuneConfig(TuningSettings, Settings):
-    """All settings of a fine-tuning."""
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings:
+    """What is learned from what, and how it is divided."""
 
     model: Positional[str] = ""
     """Run, checkpoint or exported folder of the pretrained model."""
@@ -81,6 +82,12 @@ class FinetuneConfig(TuningSettings, Settings):
     """Sequences of the genome for dev, with --split chromosome; by default they are chosen by their number of rows."""
     test_names: tuple[str, ...] = ()
     """Sequences of the genome for test, with --split chromosome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TuningSettings, LabelSettings, Settings):
+    """All settings of a fine-tuning."""
+
     method: Method = "full"
     """full: all weights; lora: the head and low-rank updates of the linear layers (needs peft); frozen: the head."""
     lr: float | None = None

@@ -121,7 +121,7 @@ class Tuner(Loop[Result], Generic[Result]):
         total, weight = total * counts, weight * counts
         self.ranks.all_sum_(weight)
         self.optimizer.zero_grad(set_to_none=True)
-        (total / weight).backward()
+        (total / weight.clamp(min=1.0)).backward()  # windows without a labelled base weigh nothing
         self._sum_gradients()
         one = torch.ones((), device=self.device)
         norm, clipped = scale_and_clip(self.learned, one, self.tuning.clip or 0)
