@@ -118,7 +118,7 @@ def completed(words):
 
 
 def test_completion_in_bash():
-    assert completed(["dnar2mae", "pre"]) == ["pretrain"]
+    assert completed(["dnar2mae", "pre"]) == ["pretrain", "predict"]
     assert completed(["dnar2mae", "benchmark", "r"]) == ["report", "run"]
     assert completed(["dnar2mae", "pretrain", "genome.fa", "--mask.lo"]) == ["--mask.low"]
     assert completed(["dnar2mae", "pretrain", "--preset", "t"]) == ["tiny"]
