@@ -53,9 +53,10 @@ class TunedNetwork(nn.Module):
         self.register_buffer("scale", scale)
         self.head = nn.Linear(len(shift), num_outputs).to(shift.device)
 
-    def forward(self, batch: Batch) -> Float[Tensor, "B *T K"]:
-        """Return the outputs of each sample, or of each of its tokens."""
-        return self.head((vectors(self.backbone, batch, per_token=self.per_token) - self.shift) / self.scale)
+    def forward(self, batch: Batch | Float[Tensor, "B W"]) -> Float[Tensor, "B *T K"]:
+        """Return the outputs of each sample, or of each of its tokens; vectors of samples may be given as they are."""
+        read = batch if isinstance(batch, Tensor) else vectors(self.backbone, batch, per_token=self.per_token)
+        return self.head((read - self.shift) / self.scale)
 
     def plain_head(self) -> nn.Linear:
         """Return the head that reads vectors as they are."""
@@ -64,6 +65,18 @@ class TunedNetwork(nn.Module):
             plain.weight.copy_(self.head.weight / self.scale)
             plain.bias.copy_(self.head.bias - plain.weight @ self.shift)
         return plain
+
+
+class VectorsOnly(nn.Module):
+    """A model without a head, for :func:`.problem.outputs_of`."""
+
+    def __init__(self, backbone: MaskedModel, *, per_token: bool) -> None:
+        super().__init__()
+        self.backbone, self.per_token = backbone, per_token
+
+    def forward(self, batch: Batch) -> Float[Tensor, "B *T W"]:
+        """Return the vectors that a head reads."""
+        return vectors(self.backbone, batch, per_token=self.per_token)
 
 
 def vectors(backbone: MaskedModel, batch: Batch, *, per_token: bool) -> Float[Tensor, "B *T W"]:

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from dnar2mae.batch import Batch
+from dnar2mae.finetuning.network import VectorsOnly
 from dnar2mae.finetuning.samples import Samples
 from dnar2mae.finetuning.targets import Target
+from dnar2mae.models import MaskedModel
 from dnar2mae.scoring.intervals import Interval
 
 _STRANDS = 0x57AD  # keeps the strands apart from all else that a seed draws
@@ -81,20 +82,21 @@ class SampleProblem:
             flipped = np.random.default_rng((_STRANDS, self.seed, step)).random(len(self.parts))[ids] < 0.5
         device = next(network.parameters()).device
         batch = self.samples.batch(ids, flipped).to(device)
-        outputs, wanted = network(batch).float(), self._labels_of(ids, flipped, batch).to(device)
+        outputs = network(batch).float()
+        wanted = self._labels_of(ids, flipped).to(device)
         if self.target.per == "base":
+            wanted = wanted[:, : outputs.shape[1]]
             known = ~wanted.isnan().any(-1) & batch.maskable
             outputs, wanted = outputs[known], wanted[known]
         losses = self.target.losses(outputs, wanted)
         return losses.sum(), losses.new_tensor(float(len(losses)))
 
-    def _labels_of(self, ids: Ids, flipped: Bool[np.ndarray, " B"], batch: Batch) -> Float[Tensor, "B *T C"]:
+    def _labels_of(self, ids: Ids, flipped: Bool[np.ndarray, " S"]) -> Float[Tensor, "S *L C"]:
         wanted = self.wanted[ids].astype(np.float32)
         if self.target.per == "base":
             lengths = self.samples.lengths[ids]
             for row in np.flatnonzero(flipped):
                 wanted[row, : lengths[row]] = wanted[row, : lengths[row]][::-1]
-            wanted = wanted[:, : batch.tokens.shape[1]]
         return torch.from_numpy(wanted)
 
     def rows(self, network: nn.Module, ids: Ids, check: Callable[[], object] = lambda: None) -> Rows:
@@ -118,6 +120,42 @@ class SampleProblem:
         rows = self.rows(network, self.ids("dev"), check)
         loss, score = rows.loss(self.target), rows.scores(self.target)[self.target.main].value
         return {"held_out": loss if self.select == "loss" else -score, "loss": loss, self.target.main: score}
+
+
+class EncodedSamples(Samples):
+    """Samples of a frozen model, which are encoded once, when the first is asked for, and are then vectors.
+
+    Parameters
+    ----------
+    samples
+        The samples.
+    backbone
+        The model, whose weights do not learn; they may still be loaded before the first sample is asked for.
+    """
+
+    def __init__(self, samples: Samples, backbone: MaskedModel) -> None:
+        super().__init__(samples.source, samples.table, samples.limit_bp)
+        self._samples, self._network = samples, VectorsOnly(backbone, per_token=False)
+        self._encoded: dict[bool, Float[np.ndarray, "N W"]] = {}
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " N"]:
+        """A vector each."""
+        return np.ones(len(self), np.int64)
+
+    def batch(self, ids: Ids, flipped: Bool[np.ndarray, " S"] | None = None) -> Float[Tensor, "S W"]:  # type: ignore[override]
+        """Return the vectors of these samples, of those that are ``flipped`` those of their other strand."""
+        chosen = self._vectors(flipped=False)[ids]
+        if flipped is not None and flipped.any():
+            chosen[flipped] = self._vectors(flipped=True)[ids[flipped]]
+        return torch.from_numpy(chosen)
+
+    def _vectors(self, *, flipped: bool) -> Float[np.ndarray, "N W"]:
+        if flipped not in self._encoded:
+            self._network.eval()
+            ids = np.arange(len(self))
+            self._encoded[flipped] = outputs_of(self._network, self._samples, ids, flipped=flipped)
+        return self._encoded[flipped]
 
 
 @torch.no_grad()

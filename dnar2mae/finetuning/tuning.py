@@ -9,17 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, start_ranks
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.finetuning.calibration import calibrated, calibration_error, plot_calibration
 from dnar2mae.finetuning.data import OpenedData, fingerprint, open_data
-from dnar2mae.finetuning.network import TunedNetwork, make_trainable, seeded, vectors
+from dnar2mae.finetuning.network import TunedNetwork, VectorsOnly, make_trainable, seeded
 from dnar2mae.finetuning.options import FinetuneConfig, Method
 from dnar2mae.finetuning.plot import plot_losses
-from dnar2mae.finetuning.problem import Rows, SampleProblem, outputs_of
+from dnar2mae.finetuning.problem import EncodedSamples, Rows, SampleProblem, outputs_of
 from dnar2mae.finetuning.result import FinetuneResult, Scores
 from dnar2mae.finetuning.saved import TunedDirectory
 from dnar2mae.finetuning.targets import Target
@@ -33,6 +32,7 @@ from dnar2mae.training.stopping import StopRequests
 
 RANDOM = "random weights"
 _STANDARDISED = 1024  # samples whose vectors set the head's shift and scale
+_MOST_BYTES = 2 << 30  # of vectors that are kept
 _FLOOR = 1e-2  # of the mean standard deviation: a direction that hardly varies must not be blown up
 
 
@@ -134,7 +134,8 @@ class FineTuning(Tuner[FinetuneResult]):
             precision=config.precision,
         )
         rate = Rate(config.peak_lr, config.seed, config.layer_decay if config.method == "full" else 1.0)
-        super().__init__(network, data.problem, config, rate, loop=loop, run=run, ranks=computing.ranks)
+        problem = encoded_once(data.problem, network, config.method)
+        super().__init__(network, problem, config, rate, loop=loop, run=run, ranks=computing.ranks)
 
     def load_newest(self) -> tuple[Path, dict[str, Any]] | None:
         """Load the newest checkpoint; see :meth:`.Loop.load_newest`.
@@ -223,10 +224,10 @@ class FineTuning(Tuner[FinetuneResult]):
         method: Method = "frozen" if self.config.method == "frozen" else "full"
         config = replace(self.config, method=method, layer_decay=1.0)
         untrained = self.trained.random_like(self.config.seed)
-        network = build_network(untrained, self.problem, config)
-        rate = Rate(config.peak_lr, config.seed)
-        MemoryTuner(network, self.problem, config, rate, ranks=self.ranks).run(stop=stop)
-        return self.problem.rows(network, self.problem.ids("test"), stop.check).scores(self.problem.target)
+        network = build_network(untrained, self.data.problem, config)
+        problem = encoded_once(self.data.problem, network, method)
+        MemoryTuner(network, problem, config, Rate(config.peak_lr, config.seed), ranks=self.ranks).run(stop=stop)
+        return problem.rows(network, problem.ids("test"), stop.check).scores(problem.target)
 
     def _ceiling(self) -> Scores:
         if self.data.truth is None:
@@ -245,10 +246,10 @@ def build_network(trained: TrainedModel, problem: SampleProblem, config: Finetun
     """
     backbone, per_token = trained.model, problem.target.per == "base"
     ids = problem.ids("train")[:_STANDARDISED]
-    collected = _Collected(backbone, per_token)
+    headless = VectorsOnly(backbone, per_token=per_token)
     if per_token:
         ids = ids[:: max(len(ids) // 64, 1)]
-    found = outputs_of(collected, problem.samples, ids)
+    found = outputs_of(headless, problem.samples, ids)
     found = found.reshape(-1, found.shape[-1])
     found = found[~np.isnan(found).any(1)]
     shift, scale = torch.from_numpy(found.mean(0)), torch.from_numpy(found.std(0))
@@ -259,16 +260,12 @@ def build_network(trained: TrainedModel, problem: SampleProblem, config: Finetun
     return network.to(trained.device)
 
 
-class _Collected(nn.Module):
-    """The vectors of a model, as :func:`.outputs_of` runs a network."""
-
-    def __init__(self, backbone: nn.Module, per_token: bool) -> None:
-        super().__init__()
-        self.backbone, self.per_token = backbone, per_token
-
-    def forward(self, batch: Any) -> torch.Tensor:
-        """Return them."""
-        return vectors(self.backbone, batch, per_token=self.per_token)  # type: ignore[arg-type]
+def encoded_once(problem: SampleProblem, network: TunedNetwork, method: str) -> SampleProblem:
+    """Return the problem with samples that are encoded once, where the model is frozen and memory allows it."""
+    size = len(problem.samples) * len(network.shift) * 4 * (1 + problem.both_strands)
+    if method != "frozen" or network.per_token or size > _MOST_BYTES:
+        return problem
+    return replace(problem, samples=EncodedSamples(problem.samples, network.backbone))
 
 
 def _calibration(target: Target, test: Rows) -> dict[str, float]:

@@ -14,6 +14,7 @@ from dnar2mae.errors import ConfigError, DataError, RunError, SequenceError
 from dnar2mae.finetuning import finetune, load
 from dnar2mae.finetuning.samples import read_samples
 from dnar2mae.inference import load as load_pretrained
+from dnar2mae.models import MaskedModel
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.config_file import write_settings
 
@@ -132,6 +133,28 @@ def test_patience_ends_a_run_that_is_no_better_and_the_best_state_is_kept(settin
     )
     assert again.steps == result.steps
     assert again.scores == result.scores
+
+
+def test_a_frozen_model_encodes_its_samples_once_and_learns_the_same(settings, tmp_path, monkeypatch):
+    config = settings(method="frozen", both_strands=True, baselines=False, epochs=4)
+    calls = []
+    pooled = MaskedModel.pooled
+    monkeypatch.setattr(
+        MaskedModel, "pooled", lambda self, batch: (calls.append(len(batch.tokens)), pooled(self, batch))[1]
+    )
+    once = finetune(config, tmp_path / "once")
+    # some rows for the scale of the vectors, then each on both strands
+    assert sum(calls) == 120 + 2 * 200
+    monkeypatch.setattr("dnar2mae.finetuning.tuning._MOST_BYTES", 0)
+    again = finetune(config, tmp_path / "again")
+    # four epochs of train and, on both strands, dev; then dev and test
+    assert sum(calls) == 520 + 120 + 4 * (120 + 80) + 160
+    for name, value in best_weights(tmp_path / "once").items():
+        torch.testing.assert_close(value, best_weights(tmp_path / "again")[name], rtol=1e-4, atol=1e-5)
+    assert once.scores["auroc"].value == pytest.approx(again.scores["auroc"].value, abs=1e-3)
+    # nothing was encoded with the random weights that a resumed run begins with
+    monkeypatch.undo()
+    assert finetune(config, tmp_path / "once", resume=True).scores == once.scores
 
 
 def test_both_strands_predict_the_same_for_a_sequence_and_its_reverse_complement(settings, tmp_path):
