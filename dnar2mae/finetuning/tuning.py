@@ -185,7 +185,7 @@ class FineTuning(Tuner[FinetuneResult]):
 
     def finish(self, begun: float, monitor: Monitor, stop: StopRequests) -> FinetuneResult:
         """Calibrate on dev, score on test beside the yardsticks, write the summary and the plots."""
-        monitor.begin("scores on test, and yardsticks", 3)
+        monitor.begin("scores on test, and yardsticks", 3 if self.config.baselines else 1)
         self.take_best()
         problem = self.problem
         with self.precision():
@@ -217,7 +217,9 @@ class FineTuning(Tuner[FinetuneResult]):
     def _yardsticks(self, monitor: Monitor, stop: StopRequests) -> dict[str, Scores]:
         fitted = dict(fit_yardsticks(self.problem, self.trained, stop.check))
         monitor.advance()
-        return fitted | {RANDOM: self._from_random_weights(stop)}
+        untrained = self._from_random_weights(stop)
+        monitor.advance()
+        return fitted | {RANDOM: untrained}
 
     def _from_random_weights(self, stop: StopRequests) -> Scores:
         """Return the scores of the same network without pretraining; where it is frozen, so are the random weights."""
