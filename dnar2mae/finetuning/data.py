@@ -18,12 +18,12 @@ from dnar2mae.finetuning.samples import (
     Samples,
     context_bp,
     read_samples,
-    read_table,
     tile,
 )
 from dnar2mae.finetuning.splits import Division, SplitInput, divide, repeated_rows
 from dnar2mae.finetuning.targets import KINDS, Per, Target
 from dnar2mae.genome.tracks import read_track
+from dnar2mae.homology.files import read_table
 from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.modalities.dna.sources import SequenceSource
 from dnar2mae.storage.compressed import without_compression

@@ -11,16 +11,18 @@ import pandas as pd
 from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.batch import Batch, FiniteSource
-from dnar2mae.errors import ConfigError, SequenceError, needing, raising
-from dnar2mae.genome.alphabet import complement, decode, encode
+from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.alphabet import complement, decode
 from dnar2mae.genome.bed import bed_lines
 from dnar2mae.genome.store import Genome, open_genomes
+from dnar2mae.homology.files import read_table
+from dnar2mae.homology.letters import canonical, upper
 from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.dna.sequences import Sequences, read_sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
-from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, without_compression
-from dnar2mae.storage.remote import file_name, local_path
+from dnar2mae.storage.compressed import without_compression
+from dnar2mae.storage.remote import file_name
 
 SEQUENCE_COLUMNS = ("sequence", "seq")
 REGION_COLUMNS = ("chrom", "start", "end")
@@ -94,7 +96,7 @@ class Samples:
     def contents(self) -> list[bytes]:
         """Return a text for each sample that equal samples share: of DNA, the smaller of both strands."""
         if isinstance(self.source, SequenceSource):
-            return [min(s, reverse_complement(s)).encode() for s in self.letters(range(len(self)))]
+            return [canonical(s).encode() for s in self.letters(range(len(self)))]
         return list(self._tokens_and_values())
 
     def _tokens_and_values(self) -> Iterator[bytes]:
@@ -103,11 +105,6 @@ class Samples:
             parts = [part.numpy() for part in (batch.tokens, batch.values) if part is not None]
             for row in range(len(batch.tokens)):
                 yield b"".join(part[row].tobytes() for part in parts)
-
-
-def reverse_complement(sequence: str) -> str:
-    """Return the reverse complement of upper-case letters."""
-    return sequence[::-1].translate(str.maketrans("ACGT", "TGCA"))
 
 
 def read_samples(
@@ -173,6 +170,8 @@ def _read_dna(path: Path, genome: str | None, where: str) -> tuple[Sequences, pd
         sequences = read_sequences(path, genome=genome)
         return sequences, sequences.table.astype(str)
     table = read_table(path) if name.endswith(_TABLES) else _read_bed_table(path)
+    if table.empty:
+        raise SequenceError(f"{path}: no row in this table")
     column = next((column for column in SEQUENCE_COLUMNS if column in table.columns), None)
     if column is not None and genome is None:
         return _of_letters(table[column].tolist(), table, str(path))
@@ -186,31 +185,6 @@ def _read_dna(path: Path, genome: str | None, where: str) -> tuple[Sequences, pd
     return _of_regions(table, open_genomes([genome])[0], path)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV, TSV or Parquet file, plain or compressed, with all values as texts.
-
-    Raises
-    ------
-    SequenceError
-        If it cannot be read as a table, or has no row.
-    """
-    name = file_name(path).lower()
-    with (
-        needing(f"{path}: reading parquet", "pyarrow", "dnar2mae[parquet]"),
-        raising(SequenceError, f"{path}: cannot be read as a table", *READ_ERRORS, ValueError),
-    ):
-        if ".parquet" in name:
-            table = pd.read_parquet(local_path(path))
-            table = table.astype(object).where(table.notna(), "").astype(str)
-        else:
-            with open_maybe_gzip(local_path(path)) as file:
-                separator = "\t" if ".tsv" in name else ","
-                table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False).fillna("")
-    if table.empty:
-        raise SequenceError(f"{path}: no row in this table")
-    return table
-
-
 def _read_bed_table(path: Path) -> pd.DataFrame:
     """Return the columns of a BED file by their usual names."""
     rows = [[line.name, str(line.start), str(line.end), *line.fields[3:]] for line in bed_lines(path)]
@@ -222,15 +196,9 @@ def _read_bed_table(path: Path) -> pd.DataFrame:
 
 
 def _of_letters(texts: list[str], table: pd.DataFrame, where: str) -> tuple[Sequences, pd.DataFrame]:
-    for row, text in enumerate(texts, 1):
-        bad = np.flatnonzero(encode(text.encode("latin-1", "replace")) == 255)
-        if bad.size or not text:
-            got = f"got {text[bad[0]]!r} at position {bad[0] + 1}" if text else "got an empty sequence"
-            raise SequenceError(f"{where}: row {row}: expected nucleotide letters, {got}")
-    lengths = np.array([len(text) for text in texts], np.int64)
-    if not len(lengths):
-        raise SequenceError(f"{where}: no sequence")
-    return Sequences(table=table, lengths=lengths, texts=tuple(texts)), table
+    letters = upper(texts, where)
+    lengths = np.array([len(text) for text in letters], np.int64)
+    return Sequences(table=table, lengths=lengths, texts=tuple(letters)), table
 
 
 def _of_regions(table: pd.DataFrame, genome: Genome, path: Path) -> tuple[Sequences, pd.DataFrame]:

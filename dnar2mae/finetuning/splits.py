@@ -10,8 +10,8 @@ from jaxtyping import Int, Shaped
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.finetuning.options import FinetuneConfig
+from dnar2mae.homology import SPLIT_NAMES, split_by_homology
 
-SPLITS = ("train", "dev", "test")
 _NAMES = {"dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "train": "train", "test": "test"}
 _TENTHS = ("train",) * 8 + ("dev", "test")
 _BLOCKS, _REGIONS_A_BLOCK = 50, 4
@@ -51,8 +51,8 @@ def divide(config: FinetuneConfig, given: SplitInput) -> Division:
     """
     how = config.split if config.split != "auto" else _suitable(config, given)
     division = _DIVISIONS[how](config, given)
-    counts = {part: int((division.of_rows == part).sum()) for part in SPLITS}
-    if empty := [part for part in SPLITS if not counts[part]]:
+    counts = {part: int((division.of_rows == part).sum()) for part in SPLIT_NAMES}
+    if empty := [part for part in SPLIT_NAMES if not counts[part]]:
         raise ConfigError(
             f"--split {how}: no row for {', '.join(empty)} ({', '.join(f'{p} {n:,}' for p, n in counts.items())}); "
             "take another --split, or more data"
@@ -141,11 +141,8 @@ def _by_blocks(config: FinetuneConfig, given: SplitInput) -> Division:
 def _by_homology(config: FinetuneConfig, given: SplitInput) -> Division:
     if given.letters is None:
         raise ConfigError("--split homology compares sequences of DNA, and the data are not")
-    from dnar2mae.homology import clusters
-
-    numbers: Int[np.ndarray, " N"] = clusters(given.letters())
-    sizes = np.bincount(numbers)
-    return Division(_fill(sizes)[numbers], f"by {len(sizes):,} clusters of homologous sequences")
+    numbers = split_by_homology(given.letters(), seed=config.seed)
+    return Division(np.array(SPLIT_NAMES)[numbers], "by homology, whole clusters of similar sequences")
 
 
 def _fill(sizes: Int[np.ndarray, " G"]) -> Parts:
@@ -154,7 +151,7 @@ def _fill(sizes: Int[np.ndarray, " G"]) -> Parts:
     parts = np.empty(len(sizes), object)
     for group in np.argsort(-sizes, kind="stable"):
         part = int(np.argmax(wanted))
-        parts[group] = SPLITS[part]
+        parts[group] = SPLIT_NAMES[part]
         wanted[part] -= sizes[group]
     return parts.astype(str)
 

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 
 from dnar2mae.finetuning.kmers import kmer_counts
 from dnar2mae.finetuning.problem import SampleProblem
-from dnar2mae.finetuning.samples import reverse_complement
 from dnar2mae.finetuning.targets import Classes, Target
+from dnar2mae.homology.letters import reverse_complement
 from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.scoring.intervals import Interval
 

@@ -223,13 +223,13 @@ def rows_with(**changes):
             r"dev has one value only of label \(no\)",
         ),
         ({}, rows_with(sequence="ACGT" * 20), SequenceError, r"60 of 60 sequences are longer than the 64 bp"),
-        ({}, rows_with(sequence="ACGU!"), SequenceError, "row 1: expected nucleotide letters, got '!' at position 5"),
-        ({}, rows_with(sequence=""), SequenceError, "row 1: expected nucleotide letters, got an empty sequence"),
+        ({}, rows_with(sequence="ACGU!"), SequenceError, "row 1, position 5: expected a nucleotide letter, got '!'"),
+        ({}, rows_with(sequence=""), SequenceError, "row 1: the sequence is empty"),
         ({}, [*rich_rows(60), {**rich_rows(1)[0], "sequence": "NNNN"}], DataError, "row 61: no known base"),
         ({}, [{"text": "x", "label": 1}], SequenceError, r"expected a column sequence, or chrom, start and end"),
         ({"data": ""}, None, ConfigError, "--data must name"),
         ({"model": ""}, None, ConfigError, "name the pretrained model"),
-        ({"data": "nowhere.csv"}, None, SequenceError, "nowhere.csv: cannot be read as a table"),
+        ({"data": "nowhere.csv"}, None, SequenceError, "nowhere.csv: cannot be read"),
     ],
 )
 def test_bad_input_is_refused_in_a_line(settings, tmp_path, changes, rows, error, message):
