@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import RunError
@@ -32,8 +34,16 @@ class Model:
     """Turns bases into token ids."""
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, device: str = "auto") -> "Model":
+    def from_pretrained(cls, path: str | Path, *, device: str = "auto", trainable: bool = False) -> "Model":
         """Read a run, one of its checkpoints, or an exported folder; see :func:`dnar2mae.inference.load`.
+
+        Parameters
+        ----------
+        path, device
+            As for ``load``.
+        trainable
+            Let any training loop train ``module``, which is then in training mode. Without, it is frozen, and warns
+            where it is put into that mode.
 
         Raises
         ------
@@ -42,7 +52,10 @@ class Model:
         ConfigError
             If the device does not exist.
         """
-        return cls.of(load(path, device=device))
+        model = cls.of(load(path, device=device, trainable=trainable))
+        if trainable:  # loops such as Lightning's leave the mode as it is
+            model.module.train()
+        return model
 
     @classmethod
     def of(cls, trained: TrainedModel) -> "Model":
@@ -58,7 +71,7 @@ class Model:
 
     @property
     def module(self) -> MaskedModel:
-        """The network, in evaluation mode, on its device, in fp32; its parameters are trainable."""
+        """The network, on its device, in fp32; in evaluation mode, unless it was read as trainable."""
         return self.trained.model
 
     @property
@@ -84,6 +97,26 @@ class Model:
     def random_like(self, seed: int) -> "Model":
         """Return the same architecture with the initial weights of this seed: the control for what training adds."""
         return self.of(self.trained.random_like(seed))
+
+    def tokens(
+        self, sequences: str | Sequence[str | UInt8[np.ndarray, " _"]]
+    ) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        """Return what ``module`` takes: the token ids of sequences, and which of them are no padding.
+
+        Parameters
+        ----------
+        sequences
+            As for :meth:`embed`.
+
+        Raises
+        ------
+        SequenceError
+            If a sequence has a letter that is no nucleotide code.
+        """
+        ids = [torch.from_numpy(self.tokenizer.encode(codes)) for codes in _codes(sequences)]
+        pad_id = self.tokenizer.vocabulary.pad_id
+        tokens = pad_sequence(ids, batch_first=True, padding_value=pad_id).to(self.device)
+        return tokens, tokens != pad_id
 
     def embed(
         self,
@@ -126,8 +159,12 @@ class Model:
             window_bp=window_bp,
             batch_tokens=batch_tokens,
         )
-        sequences = [sequences] if isinstance(sequences, str) else sequences  # not its letters, one by one
-        codes = [encode_text(s, f"sequence {i}, ") if isinstance(s, str) else s for i, s in enumerate(sequences, 1)]
+        codes = _codes(sequences)
         total = sum(self.tokenizer.num_tokens(len(c)) for c in codes) * (1 + both_strands)
         with progress_bar("embedding", total, show=progress) as bar:
             return self.modality.embedder_of(self.module, options).embed(codes, bar.advance)
+
+
+def _codes(sequences: str | Sequence[str | UInt8[np.ndarray, " _"]]) -> list[UInt8[np.ndarray, " _"]]:
+    sequences = [sequences] if isinstance(sequences, str) else sequences  # not its letters, one by one
+    return [encode_text(s, f"sequence {i}, ") if isinstance(s, str) else s for i, s in enumerate(sequences, 1)]

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from dnar2mae.cli import main
+from dnar2mae.inference import Model
 from dnar2mae.run.result import RunResult
 from tests.programs import run_in_shell
 
@@ -18,10 +19,14 @@ SLOW = {"cluster", "own-annotation"}  # over 10 s each: processes of their own; 
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.py"))
 
 
-def run_blocks(page, folder):
-    """Run the bash and python blocks of a page; python blocks share their names."""
-    names = {}
-    for language, code in re.findall(r"^```(bash|python)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+def run_blocks(page, folder, sections=None):
+    """Run the bash and python blocks of a page, or those before its sections and in some; return the names they make.
+
+    Python blocks share their names.
+    """
+    names, (head, *rest) = {}, re.split(r"^## ", page.read_text(), flags=re.MULTILINE)
+    text = head + "".join(part for part in rest if sections is None or part.partition("\n")[0] in sections)
+    for language, code in re.findall(r"^```(bash|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         if language == "python":
             exec(compile(code, str(page), "exec"), names)
             continue
@@ -31,6 +36,7 @@ def run_blocks(page, folder):
                 assert main(shlex.split(line, comments=True)[1:]) == 0, line
             elif line:
                 run_in_shell(line, folder)
+    return names
 
 
 @pytest.mark.parametrize(
@@ -65,6 +71,25 @@ def test_the_example_of_audits_prints_clusters_and_a_split(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "audit.md", tmp_path)
     assert capsys.readouterr().out.splitlines() == ["[0 0 1 2]", "[0 0 2 1]", "1"]
+
+
+@pytest.mark.filterwarnings("default")  # those of other packages, about themselves
+@pytest.mark.parametrize(
+    ("loop", "packages"),
+    [("A plain loop", ()), ("transformers' Trainer", ("transformers", "accelerate")), ("Lightning", ("lightning",))],
+)
+def test_anybodys_loop_trains_the_whole_network(loop, packages, tmp_path, monkeypatch):
+    for package in packages:
+        pytest.importorskip(package, reason=f"{loop} needs the package {package}")
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(DOCS / "own-loop.md", tmp_path, ("A model", loop))
+    losses = names["losses"]
+    assert len(losses) > 50
+    assert sum(losses[-15:]) / 15 < 0.5 * losses[0]  # the last epoch's mean
+    before = Model.from_pretrained("runs/first", device="cpu").module.state_dict()
+    unused = {name for name in before if name.startswith("head.")}
+    after = names["regressor"].network.state_dict()
+    assert {name for name in before if (after[name] == before[name]).all()} == unused
 
 
 @pytest.mark.slow

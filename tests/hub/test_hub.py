@@ -287,8 +287,8 @@ def test_pretraining_goes_on_from_a_run_or_an_export(fasta, tmp_path):
 
 def test_a_read_model_can_be_trained(tmp_path):
     run = write_run(tmp_path / "run")
-    model = Model.from_pretrained(run, device="cpu")
-    module, before = model.module.train(), model.embed(["ACGTTGCA"])
+    model = Model.from_pretrained(run, device="cpu", trainable=True)
+    module, before = model.module, model.embed(["ACGTTGCA"])
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01)
     ids = torch.from_numpy(model.tokenizer.encode_text("ACGTTGCAGATTACA"))[None].long()
     torch.nn.functional.cross_entropy(module.logits(module(ids))[0], ids[0]).backward()
