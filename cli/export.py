@@ -14,13 +14,14 @@ from dnar2mae.errors import RunError
 class ExportCommand:
     """Write a trained model as a folder that transformers loads without remote code.
 
-    A Transformer becomes a stock ModernBertForMaskedLM. Other backbones need `import dnar2mae.hub` before.
+    A Transformer becomes a stock ModernBertForMaskedLM. Other backbones need `import dnar2mae.hub` before. A fine-tuned
+    Transformer becomes a stock ModernBertForSequenceClassification, or ModernBertForTokenClassification of bases.
 
     Example: dnar2mae export runs/first --to models/first --license cc-by-4.0
     """
 
     run: Positional[Path]
-    """Run directory (its last checkpoint), or a checkpoint such as RUN/checkpoints/best."""
+    """Run directory (its last checkpoint), a checkpoint such as RUN/checkpoints/best, or a fine-tuned run."""
     to: Path
     """Folder to write: config.json, model.safetensors, the tokenizer and the model card README.md."""
     license: str = "unknown"

@@ -6,7 +6,8 @@ writes; those of ModernBERT they open anyway.
 
 from importlib.util import find_spec
 
-from dnar2mae.hub.export import Parity, compare, export
+from dnar2mae.hub.export import export
+from dnar2mae.hub.parity import Parity, compare
 
 if find_spec("transformers"):
     from dnar2mae.hub import auto  # noqa: F401 - registers its classes

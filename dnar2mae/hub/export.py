@@ -1,26 +1,20 @@
-"""A trained model as a folder that ``transformers`` opens, a stock ModernBERT if it is one; its card and its check."""
+"""A trained model as a folder that ``transformers`` opens, a stock ModernBERT if it is one; its card."""
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from typing import Any
 
 from dnar2mae.config import OptimizerConfig, PretrainConfig
-from dnar2mae.errors import RunError, needing, raising
-from dnar2mae.genome.store import Genome
+from dnar2mae.errors import RunError
+from dnar2mae.finetuning.saved import is_tuned
+from dnar2mae.hub.folder import Contents, write_folder
+from dnar2mae.hub.tuned import export_tuned
 from dnar2mae.inference.model import Model
 from dnar2mae.models.modernbert import has_form
 from dnar2mae.run.config_file import read_config
 from dnar2mae.run.exported import to_config, to_weights
 from dnar2mae.run.result import verdicts
-from dnar2mae.storage.safe_files import folder_written_whole, refuse_inputs
-from dnar2mae.tokenizers.kmer_json import write_tokenizer
 
-_WINDOWS = 16
 _CARD = """---
 license: {license}
 library_name: transformers
@@ -63,12 +57,12 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
     """Write a model as ``transformers`` reads it without remote code; the folder is complete or absent.
 
     A Transformer becomes a stock ``ModernBertForMaskedLM``; any other backbone a ``Dnar2maeForMaskedLM``, which
-    ``import dnar2mae.hub`` makes known to ``transformers``.
+    ``import dnar2mae.hub`` makes known to ``transformers``. A fine-tuned run: see :mod:`dnar2mae.hub.tuned`.
 
     Parameters
     ----------
     source
-        A run, a checkpoint or an exported folder, as for :meth:`Model.from_pretrained`.
+        A run, a checkpoint or an exported folder, as for :meth:`Model.from_pretrained`; or a fine-tuned run.
     to
         Folder for ``config.json``, ``model.safetensors``, the tokenizer's files and ``README.md``, the model card.
     license
@@ -84,99 +78,31 @@ def export(source: str | Path, to: str | Path, *, license: str = "unknown", over
     Raises
     ------
     RunError
-        If the source cannot be read, its objective is ``mae``, or ``to`` is in use or cannot be written.
+        If the source cannot be read, its objective is ``mae``, or ``to`` is in use or cannot be written; of a
+        fine-tuned run, if it has no counterpart in ``transformers``.
     ConfigError
         If ``to`` is the source or holds it.
     """
+    if is_tuned(source):
+        return export_tuned(source, Path(to), license=license, overwrite=overwrite)
     model, to = Model.from_pretrained(source, device="cpu"), Path(to)
     if model.module.decoder is not None:
         raise RunError(f"{source}: a model of objective mae has a decoder, which ModernBERT lacks; export needs mlm")
-    if to.exists() and not (to.is_dir() and not any(to.iterdir())):
-        if not overwrite:
-            raise RunError(f"{to}: not empty; replace it with --overwrite or choose another --to")
-        if not (to / "config.json").is_file():
-            raise RunError(f"{to}: not an exported model, so --overwrite will not remove it")
-    refuse_inputs(to, (source,), "--to")
     max_tokens = model.tokenizer.num_tokens(model.window_bp)
-    with raising(RunError, f"{to}: cannot write the model", OSError, SafetensorError):
-        with folder_written_whole(to) as partial:
-            weights = to_weights(model.config, model.module.state_dict())
-            save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
-            config = to_config(model.config, model.tokenizer, max_tokens)
-            (partial / "config.json").write_text(json.dumps(config, indent=1))
-            write_tokenizer(model.tokenizer, partial, max_tokens)
-            (partial / "README.md").write_text(model_card(model, run_of(source), license, name=to.absolute().name))
-    return to
+    contents = Contents(
+        weights=to_weights(model.config, model.module.state_dict()),
+        config=to_config(model.config, model.tokenizer, max_tokens),
+        tokenizer=model.tokenizer,
+        max_tokens=max_tokens,
+        card=model_card(model, run_of(source), license, name=to.absolute().name),
+    )
+    return write_folder(contents, to, source=source, overwrite=overwrite)
 
 
 def run_of(source: str | Path) -> Path | None:
     """Return the run directory that a path or a checkpoint belongs to, if any."""
     source = Path(source).absolute()
     return next((p for p in (source, source.parent.parent) if (p / "config.yaml").is_file()), None)
-
-
-class Parity(NamedTuple):
-    """The result of a comparison."""
-
-    windows: int
-    tokens: int
-    largest: float
-    """Largest difference of a real token's logit, fp32."""
-    scale: float
-    """Largest magnitude of such a logit."""
-
-
-def compare(source: str | Path, folder: str | Path, genome: str | Path) -> Parity:
-    """Run sequence through ``transformers`` and through us: tokenizer, padding, attention mask, logits.
-
-    Parameters
-    ----------
-    source
-        The source of the export.
-    folder
-        The exported folder.
-    genome
-        Sequence file. Up to 16 windows spread over its longest sequence are taken, each shorter than the one before
-        by a few bases, so that all but the first are padded.
-
-    Returns
-    -------
-    Parity
-        Sizes and the largest difference.
-
-    Raises
-    ------
-    RunError
-        If transformers is missing or its tokenizer has other ids than ours.
-    SequenceError
-        If the genome cannot be read.
-    """
-    with needing("--check", "transformers", "dnar2mae[hf]", RunError):
-        from transformers import AutoModelForMaskedLM, AutoTokenizer, logging
-    logging.disable_progress_bar()
-    ours, theirs = Model.from_pretrained(source, device="cpu"), AutoModelForMaskedLM.from_pretrained(folder).eval()
-    tokenizer, opened = AutoTokenizer.from_pretrained(folder), Genome.open(genome)
-    longest = int(np.argmax(opened.lengths))
-    name, total = opened.names[longest], int(opened.lengths[longest])
-    length = min(ours.window_bp, total)
-    starts = np.unique(np.linspace(0, total - length, _WINDOWS).astype(int)).tolist()
-    # Unequal lengths make padding, so that attention masks are compared as well.
-    ends = [start + max(length - 7 * i, length // 2) for i, start in enumerate(starts)]
-    texts = [opened.fetch(name, start, end) for start, end in zip(starts, ends, strict=True)]
-    batch = tokenizer(texts, return_tensors="pt", padding=True)
-    valid = batch["attention_mask"].bool()
-    expected = np.concatenate([ours.tokenizer.encode_text(text) for text in texts])
-    if not np.array_equal(batch["input_ids"][valid].numpy(), expected):
-        raise RunError(f"{folder}: the tokenizer has other ids in transformers than in this package")
-    shown = batch["input_ids"].clone()
-    # Every seventh token is masked, so that [MASK] is compared as well.
-    shown[:, ::7] = torch.where(valid[:, ::7], ours.tokenizer.vocabulary.mask_id, shown[:, ::7])
-    real = ours.tokenizer.vocabulary.real
-    with torch.inference_mode():
-        mine = ours.module.logits(ours.module(shown, valid))[valid][:, real]
-        reference = theirs(input_ids=shown, attention_mask=batch["attention_mask"]).logits[valid][:, real]
-    largest, scale = float((mine - reference).abs().max()), float(reference.abs().max())
-    return Parity(len(texts), int(valid.sum()), largest, scale)
 
 
 def model_card(model: Model, run: Path | None, license: str, *, name: str) -> str:

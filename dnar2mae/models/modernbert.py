@@ -1,13 +1,16 @@
-"""Weights and sizes to and from the names of Hugging Face's ``ModernBertForMaskedLM``.
+"""Weights and sizes to and from the names of Hugging Face's ModernBERT, with its head for masked tokens or for labels.
 
 References
 ----------
 .. [1] https://huggingface.co/docs/transformers/model_doc/modernbert
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dnar2mae.config import ModelConfig
@@ -45,6 +48,7 @@ _WANTED: dict[str, Any] = {
     "tie_word_embeddings": True,
 }
 """Settings that this package's encoder has built in; they are the published defaults."""
+_SMALL = 1e-8
 
 
 def has_form(config: ModelConfig) -> bool:
@@ -55,6 +59,70 @@ def has_form(config: ModelConfig) -> bool:
 def to_modernbert(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a :class:`dnar2mae.models.MaskedModel`; the tied decoder matrix is left out."""
     return {_their_name(name): tensor for name, tensor in weights.items()}
+
+
+def to_classifier(
+    weights: Mapping[str, Tensor], head: Float[Tensor, "K D"], bias: Float[Tensor, " K"]
+) -> dict[str, Tensor]:
+    r"""Return the weights of a ModernBERT whose head for labels is a linear layer on the vectors as they are.
+
+    The published head is a dense layer, an activation (here none) and a LayerNorm before the classifier. With
+
+    .. math:: d = \alpha (h_1 x, ..., h_K x, -\sum_k h_k x, 0, ..., 0)
+
+    as the dense layer's output, whose mean is 0, and :math:`\alpha` so small that its variance is nothing beside the
+    norm's epsilon, LayerNorm is a division by :math:`\sqrt\epsilon`, which its weight undoes.
+
+    Parameters
+    ----------
+    weights
+        Of a :class:`dnar2mae.models.MaskedModel`; its own head and decoder are left out.
+    head, bias
+        The linear layer, of fewer outputs than the width.
+    """
+    num_outputs, width = head.shape
+    assert num_outputs < width, "the dense layer needs a row for each output and one more"
+    # rows of length 1, so that the size of the weights does not count
+    size = head.norm(dim=1).max().clamp(min=1e-30)
+    dense, classifier = head.new_zeros(width, width), head.new_zeros(num_outputs, width)
+    dense[:num_outputs] = head / size * _SMALL
+    dense[num_outputs] = -dense[:num_outputs].sum(0)
+    classifier[:, :num_outputs] = torch.eye(num_outputs) * size
+    encoder = {name: tensor for name, tensor in weights.items() if name.startswith(("embedder.", "encoder."))}
+    return to_modernbert(encoder) | {
+        "head.dense.weight": dense,
+        "head.norm.weight": head.new_full((width,), math.sqrt(NORM_EPS) / _SMALL),
+        "classifier.weight": classifier,
+        "classifier.bias": bias,
+    }
+
+
+def to_classifier_config(
+    config: dict[str, Any], labels: Sequence[str], problem: str | None, *, per_token: bool
+) -> dict[str, Any]:
+    """Return the ``config.json`` that goes with :func:`to_classifier`.
+
+    Parameters
+    ----------
+    config
+        That of the ``ModernBertForMaskedLM``.
+    labels
+        Names of the outputs.
+    problem
+        ``single_label_classification``, ``multi_label_classification`` or ``regression``.
+    per_token
+        Outputs are of tokens, not of sequences.
+    """
+    kind = "ForTokenClassification" if per_token else "ForSequenceClassification"
+    kept = {name: value for name, value in config.items() if not name.startswith("sparse_")}
+    return kept | {
+        "architectures": [f"ModernBert{kind}"],
+        "classifier_activation": "linear",
+        "classifier_dropout": 0.0,
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": problem,
+    }
 
 
 def from_modernbert(weights: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
