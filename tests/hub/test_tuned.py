@@ -8,7 +8,7 @@ import torch
 from dnar2mae.cli import main
 from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
-from dnar2mae.finetuning.finetune import finetune
+from dnar2mae.finetuning import finetune
 from dnar2mae.finetuning.options import FinetuneConfig
 from dnar2mae.finetuning.problem import outputs_of
 from dnar2mae.finetuning.samples import of_letters
