@@ -83,7 +83,11 @@ def read_exported(folder: Path) -> tuple[ModelConfig, KmerTokenizer, dict[str, T
     """
     file = folder / "config.json"
     content = _read_json(file)
-    kind = content.get("model_type")
+    kind, classes = content.get("model_type"), content.get("architectures")
+    if isinstance(classes, list) and classes and str(classes[0]).endswith("Classification"):
+        raise RunError(
+            f"{file}: a {classes[0]} predicts labels, not masked tokens; give the run that it is an export of"
+        )
     if kind == "modernbert":
         config, vocabulary = modernbert.from_config(content, str(file)), None
         weights = modernbert.from_modernbert(_read_safetensors(folder), config.depth)

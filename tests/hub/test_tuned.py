@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from dnar2mae.finetuning.samples import of_letters
 from dnar2mae.finetuning.saved import load
 from dnar2mae.hub import compare, export
 from dnar2mae.hub.tuned import tuned_logits
+from dnar2mae.inference import Model
 from dnar2mae.models.modernbert import to_classifier
 from tests.genome.helpers import random_bases, write_fasta
 from tests.random_run import write_run
@@ -119,6 +121,14 @@ def test_other_labels_mean_what_the_card_says(kind, problem, columns, meaning, t
     np.testing.assert_allclose(meaning(logits.astype(np.float64)), expected, rtol=2e-5, atol=1e-5)
     if kind == "numbers":
         assert expected[:, 0].mean() > 90  # in the unit of the labels
+
+
+def test_the_encoder_of_an_mae_has_no_decoder_in_the_way(tmp_path):
+    run = tune(tmp_path, model=replace(TRANSFORMER, objective="mae"))
+    _, logits = logits_of(export(run, tmp_path / "out"), "AutoModelForSequenceClassification")
+    np.testing.assert_allclose(torch.from_numpy(logits).softmax(-1), predicted(run), atol=1e-5)
+    with pytest.raises(RunError, match="predicts labels, not masked tokens; give the run"):
+        Model.from_pretrained(tmp_path / "out")
 
 
 @pytest.mark.parametrize("bed", [True, False])
