@@ -141,13 +141,13 @@ def _moments(wanted: np.ndarray, predicted: np.ndarray, groups: Groups) -> Float
     return _summed([np.ones_like(y), y, x, y * y, x * x, x * y], groups)
 
 
-def _pearson(sums: np.ndarray) -> np.ndarray:
+def _pearson(sums: np.ndarray) -> np.ndarray | np.float64:
     n, y, x, yy, xx, xy = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (xy - x * y / n) / np.sqrt((yy - y * y / n) * (xx - x * x / n))
 
 
-def _r2(sums: np.ndarray) -> np.ndarray:
+def _r2(sums: np.ndarray) -> np.ndarray | np.float64:
     n, y, _, yy, xx, xy = np.moveaxis(sums, -1, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return 1 - (yy - 2 * xy + xx) / (yy - y * y / n)
