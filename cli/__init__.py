@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "Show the versions, devices and backends that a run would use on this machine.",
     "embed": "Embed the sequences of a FASTA, BED or CSV file.",
     "score-variants": "Score the variants of a VCF file.",
+    "tracks": "Write what a model predicts of every base of a genome, for a genome browser.",
     "likelihood": "Count the bits that a model needs for held-out bases, exactly and at most.",
     "generate": "Draw sequences from a model, redraw regions, fill runs of N.",
     "report": "Write one HTML page about a run: its losses, controls, embeddings and draws.",

@@ -1,0 +1,1 @@
+"""Tracks along a genome: what a model predicts of each base where that base is masked."""
