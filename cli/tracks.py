@@ -1,6 +1,6 @@
 """``dnar2mae tracks``."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes, Positional
@@ -24,6 +24,11 @@ class TracksCommand:
     """Run directory, checkpoint, or exported folder: a model of single bases."""
     out: Path
     """X.bw (needs pip install 'dnar2mae[tracks]') or X.bedgraph; of several --what X.NAME.bw each."""
+    summary: Path | None = None
+    """GFF3, GTF, GenBank, EMBL or BED file: means over codon positions, start and stop codons, untranslated parts,
+    splice sites, 100 bp upstream of genes, and between genes, with 95 % block-bootstrap intervals."""
+    out_summary: Path | None = None
+    """Table of --summary, X.csv, with a plot beside it, X.png; by default --out with .summary.csv for its suffix."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     json: bool = False
@@ -33,14 +38,17 @@ class TracksCommand:
 
 
 def run(argv: list[str]) -> int:
-    """Parse, predict, write, print the rate."""
+    """Parse, predict, write, print the rate and the summary."""
     command = parse(TracksCommand, argv, prog="dnar2mae tracks")
     from dnar2mae.inference import Model
+    from dnar2mae.tracks.summary import SummaryOf
     from dnar2mae.tracks.write import files_of, tracks
 
     files_of(command.out, command.options)
+    summary = SummaryOf.prepared(command.summary, command.out_summary, command.out, command.options.genome)
     with json_at_end(command.json) as hand_over:
         written = tracks(Model.from_pretrained(command.model, device=command.device), command.out, command.options)
         print(*written.lines(), sep="\n")
-        hand_over(written)
+        table = summary.write(written.files) if summary else None
+        hand_over(asdict(written) | ({"summary": table.to_dict("records")} if table is not None else {}))
     return 0

@@ -112,7 +112,8 @@ def tracks(model: Model, out: str | Path, options: TrackOptions, *, progress: bo
     started = time.monotonic()
     computed = _compute(_Job(model, genome, windows, options, kept), progress=progress)
     seconds = time.monotonic() - started
-    means, unknown = {}, 0
+    means: dict[str, float] = {}
+    unknown = 0
     for column, what in enumerate(options.what):
         total = _Total()
         write_track(files[what], genome, total.watch(_chunks(genome, windows, kept, column)))
@@ -136,7 +137,9 @@ def files_of(out: Path, options: TrackOptions) -> dict[str, Path]:
     if out.suffix.lower() != ".bedgraph" and find_spec("pybigtools") is None:
         raise ConfigError(f"--out {out}: a bigWig file needs the package pybigtools: pip install 'dnar2mae[tracks]'")
     several = len(options.what) > 1
-    files = {what: out.with_suffix(f".{what}{out.suffix}") if several else out for what in options.what}
+    files: dict[str, Path] = {
+        what: out.with_suffix(f".{what}{out.suffix}") if several else out for what in options.what
+    }
     refuse_inputs(files.values(), (options.genome, options.bed))
     if exists := [file for file in files.values() if file.exists() and not options.overwrite]:
         raise ConfigError(f"--out {exists[0]} exists; give --overwrite to replace it")
