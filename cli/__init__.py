@@ -27,7 +27,7 @@ COMMANDS = {
     "likelihood": "Count the bits that a model needs for held-out bases, exactly and at most.",
     "generate": "Draw sequences from a model, redraw regions, fill runs of N.",
     "report": "Write one HTML page about a run: its losses, controls, embeddings and draws.",
-    "plot": "Draw mutagenesis maps, embeddings and runs.",
+    "plot": "Draw regions of a genome, mutagenesis and dependency maps, embeddings and runs.",
     "benchmark": "Judge models on suites of sequence tasks, and make suites from your annotation.",
     "audit": "Count test sequences that have a homologue in the training set.",
     "config": "Show the settings of a run, or those in which two runs differ.",

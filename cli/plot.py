@@ -7,6 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from dnar2mae.cli.parse import parse_subcommand
+from dnar2mae.tracks.options import TrackOptions, What
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +99,80 @@ class Runs:
         plot_runs(self.runs, self.out)
 
 
-_COMMANDS = {"mutagenesis": Mutagenesis, "embedding": Embedding, "runs": Runs}
-_ABOUT = """Draw mutagenesis maps, embeddings and runs.
+@dataclass(frozen=True, kw_only=True)
+class RegionPlot:
+    """A region as a genome browser shows it: tracks, gene models, and a logo of the predicted bases.
+
+    Example: dnar2mae plot region runs/first --genome G.fa --region chr1:1000-1120 --genes G.gff3 --out region.svg
+    """
+
+    model: Positional[Path]
+    """Run directory, checkpoint, or exported folder: a model of single bases."""
+    genome: Path
+    """Sequence file."""
+    region: str
+    """NAME:START-END, 0-based half-open, up to 1000 bp."""
+    out: Path
+    """PNG, SVG or PDF."""
+    genes: Path | None = None
+    """GFF3, GTF, BED, GenBank or EMBL file."""
+    what: tuple[What, ...] = ("constraint",)
+    """Tracks, as of dnar2mae tracks."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+
+    def inputs(self) -> tuple[Path | None, ...]:
+        """Return what is read."""
+        return self.model, self.genome, self.genes
+
+    def draw(self) -> None:
+        """Predict and draw."""
+        from dnar2mae.inference import Model
+        from dnar2mae.tracks.region import plot_region
+
+        region, options = parse_region(self.region), TrackOptions(genome=self.genome, what=self.what)
+        plot_region(Model.from_pretrained(self.model, device=self.device), region, self.genes, self.out, options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DependencyPlot:
+    """How much each substitution at i changes what is predicted at j, as a heat map.
+
+    Example: dnar2mae plot dependency runs/first --genome G.fa --region chr1:1000-1080 --out dependency.png
+    """
+
+    model: Positional[Path]
+    """Run directory, checkpoint, or exported folder: a model of single bases."""
+    genome: Path
+    """Sequence file."""
+    region: str
+    """NAME:START-END, 0-based half-open, up to 1000 bp and the length of a window; the time grows with its length."""
+    out: Path
+    """PNG, SVG or PDF."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
+
+    def inputs(self) -> tuple[Path, ...]:
+        """Return what is read."""
+        return self.model, self.genome
+
+    def draw(self) -> None:
+        """Predict and draw."""
+        from dnar2mae.inference import Model
+        from dnar2mae.tracks.dependency import plot_dependency
+
+        region, options = parse_region(self.region), TrackOptions(genome=self.genome)
+        plot_dependency(Model.from_pretrained(self.model, device=self.device), region, self.out, options)
+
+
+_COMMANDS = {
+    "mutagenesis": Mutagenesis,
+    "region": RegionPlot,
+    "dependency": DependencyPlot,
+    "embedding": Embedding,
+    "runs": Runs,
+}
+_ABOUT = """Draw regions of a genome, mutagenesis and dependency maps, embeddings and runs.
 
 Example: dnar2mae plot runs runs/r2mae runs/fixed15 --out laws.png"""
 

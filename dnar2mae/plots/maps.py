@@ -38,14 +38,8 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     length = len(scores)
     figure = new_figure(min(max(length * 0.16, 6.0), 60.0), 4.0)
     logo, heat = figure.subplots(2, 1, sharex=True, height_ratios=(1.3, 1))
-    heights = letter_heights(scores)
-    for i, row in enumerate(heights.tolist()):
-        bottom = 0.0
-        # the tallest letter on top
-        for base in np.argsort(row):
-            _letter(logo, "ACGT"[base], start + i, bottom, row[base])
-            bottom += row[base]
-    logo.set(ylim=(0, max(float(heights.sum(1).max(initial=0)) * 1.05, 0.1)), ylabel="bits", title=title)
+    draw_logo(logo, scores, start)
+    logo.set_title(title)
     limit = max(float(np.nanmax(np.abs(scores), initial=0)), 1e-6)
     extent = (start - 0.5, start + length - 0.5, 3.5, -0.5)
     image = heat.imshow(scores.T, aspect="auto", cmap="RdBu", vmin=-limit, vmax=limit, extent=extent)
@@ -55,6 +49,18 @@ def plot_mutagenesis(scores: Float[np.ndarray, "L 4"], title: str, start: int, p
     heat.set(yticks=range(4), yticklabels=list("ACGT"), xlabel="position (0-based)", ylabel="instead")
     figure.colorbar(image, ax=heat, label="log-likelihood ratio (nats)", fraction=0.03, pad=0.01)
     save_figure(figure, path)
+
+
+def draw_logo(axes: Any, scores: Float[np.ndarray, "L 4"], start: int) -> None:
+    """Draw the letters of :func:`letter_heights` from position ``start`` on."""
+    heights = letter_heights(scores)
+    for i, row in enumerate(heights.tolist()):
+        bottom = 0.0
+        # the tallest letter on top
+        for base in np.argsort(row):
+            _letter(axes, "ACGT"[base], start + i, bottom, row[base])
+            bottom += row[base]
+    axes.set(ylim=(0, max(float(heights.sum(1).max(initial=0)) * 1.05, 0.1)), ylabel="bits")
 
 
 def letter_heights(scores: Float[np.ndarray, "L 4"]) -> Float[np.ndarray, "L 4"]:

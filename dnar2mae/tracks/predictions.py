@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.genome.alphabet import complement
+from dnar2mae.genome.alphabet import SOFT_MASK, complement
+from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.inference.predictions import masked_log_probabilities
+from dnar2mae.tracks.windows import Windows
 
 LogProbabilities = Float32[np.ndarray, "L 4"]
 """Of A, C, G, T on the forward strand, in nats; NaN where the base is unknown or was not asked for."""
@@ -26,6 +28,19 @@ class Asked(NamedTuple):
     wanted: Bool[np.ndarray, " L"]
     phase: int
     """Coordinate of its first base; which bases are masked together goes by it."""
+    visible: int | None = None
+    """A place that is never masked."""
+
+
+def window_of(genome: Genome, windows: Windows, number: int) -> Asked:
+    """Return a window of a genome."""
+    start, end = windows.extents[number].tolist()
+    wanted = np.zeros(end - start, bool)
+    for low, high in (windows.of(number) - start).tolist():
+        wanted[low:high] = True
+    sequence = int(genome.sequence_of(np.array([start]))[0])
+    codes = genome.span(start, end) & np.uint8(SOFT_MASK - 1)
+    return Asked(codes, wanted, int(start - genome.offsets[sequence]))
 
 
 def require_single_bases(model: Model) -> None:
@@ -70,7 +85,10 @@ def base_log_probabilities(
         strands = [(model.tokenizer.encode(window.codes), False)]
         if both_strands:
             strands.append((model.tokenizer.encode(complement(window.codes[::-1])), True))
-        for hidden, predicted in _passes(window, strands[0][0] >= first, period):
+        may_be_masked = strands[0][0] >= first
+        if window.visible is not None:
+            may_be_masked[window.visible] = False
+        for hidden, predicted in _passes(window, may_be_masked, period):
             for ids, is_reverse in strands:
                 shown = ids.copy()
                 shown[_mirrored(hidden, len(ids)) if is_reverse else hidden] = model.tokenizer.vocabulary.mask_id
@@ -87,12 +105,12 @@ def base_log_probabilities(
 
 
 def _passes(
-    window: Asked, known: Bool[np.ndarray, " L"], period: int
+    window: Asked, may_be_masked: Bool[np.ndarray, " L"], period: int
 ) -> Iterator[tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]]]:
     """Yield the places that are masked together, and those of them that are asked for, if there are any."""
     for remainder in range(period):
-        hidden = np.arange((remainder - window.phase) % period, len(known), period)
-        hidden = hidden[known[hidden]]
+        hidden = np.arange((remainder - window.phase) % period, len(may_be_masked), period)
+        hidden = hidden[may_be_masked[hidden]]
         predicted = hidden[window.wanted[hidden]]
         if len(predicted):
             yield hidden, predicted

@@ -19,6 +19,11 @@ class Windows(NamedTuple):
     first: Int64[np.ndarray, " W"]
     """Of each window its first piece; those up to the next window's are its own."""
 
+    def of(self, number: int) -> Int64[np.ndarray, "_ 2"]:
+        """Return the pieces of a window."""
+        end = self.first[number + 1] if number + 1 < len(self.first) else len(self.pieces)
+        return self.pieces[self.first[number] : end]
+
     def bases_before(self) -> Int64[np.ndarray, " _"]:
         """Return the number of bases that are asked for before each window, and at the end their total."""
         ends = np.append(0, np.cumsum(self.pieces[:, 1] - self.pieces[:, 0]))

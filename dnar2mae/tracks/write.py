@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.genome.alphabet import SOFT_MASK
 from dnar2mae.genome.bed import read_bed
 from dnar2mae.genome.intervals import intersection, union
 from dnar2mae.genome.store import Genome
@@ -22,7 +21,7 @@ from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import refuse_inputs
 from dnar2mae.tracks.kept_values import KeptValues
 from dnar2mae.tracks.options import TrackOptions
-from dnar2mae.tracks.predictions import Asked, base_log_probabilities, period_of, require_single_bases
+from dnar2mae.tracks.predictions import base_log_probabilities, period_of, require_single_bases, window_of
 from dnar2mae.tracks.quantities import quantity
 from dnar2mae.tracks.windows import Windows, lay_windows
 
@@ -160,31 +159,18 @@ def _compute(job: _Job, *, progress: bool) -> int:
     before = windows.bases_before()
     done = int(np.searchsorted(before, kept.num_bases(), side="right")) - 1  # windows with all of their bases
     kept.truncate(int(before[done]))
-    first = np.append(windows.first, len(windows.pieces))
     period = period_of(options.pattern_ratio, model.window_bp)
     with progress_bar("predicting bases", int(before[-1]), show=progress) as bar:
         bar.begin("predicting bases", int(before[-1]), int(before[done]))
         for start in range(done, len(windows.extents), _AT_ONCE):
             end = min(start + _AT_ONCE, len(windows.extents))
-            asked = [
-                _asked(genome, extent, windows.pieces[first[i] : first[i + 1]])
-                for i, extent in enumerate(windows.extents[start:end].tolist(), start)
-            ]
+            asked = [window_of(genome, windows, number) for number in range(start, end)]
             answers = base_log_probabilities(model, asked, period, both_strands=options.both_strands)
             log_p = np.concatenate([rows[window.wanted] for rows, window in zip(answers, asked, strict=True)])
             codes = np.concatenate([window.codes[window.wanted] for window in asked])
             kept.append(np.column_stack([quantity(what, log_p, codes) for what in options.what]))
             bar(int(before[end]))
     return int(before[-1] - before[done])
-
-
-def _asked(genome: Genome, extent: list[int], pieces: np.ndarray) -> Asked:
-    start, end = extent
-    wanted = np.zeros(end - start, bool)
-    for low, high in (pieces - start).tolist():
-        wanted[low:high] = True
-    sequence = int(genome.sequence_of(np.array([start]))[0])
-    return Asked(genome.span(start, end) & np.uint8(SOFT_MASK - 1), wanted, int(start - genome.offsets[sequence]))
 
 
 def _chunks(genome: Genome, windows: Windows, kept: KeptValues, column: int) -> Iterator[Chunk]:
