@@ -13,6 +13,7 @@ from dnar2mae.benchmarks.figures.tables import (
     speed,
     stability,
     theory,
+    tracks,
     variants,
 )
 
@@ -50,6 +51,7 @@ _ALONE = (
     *speed.TABLES,
     *stability.TABLES,
     *theory.TABLES,
+    *tracks.TABLES,
 )
 
 FIGURES: dict[str, Figure] = {
