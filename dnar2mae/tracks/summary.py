@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,15 +49,21 @@ def summarise(files: Mapping[str, str], genome: Genome, classes: Mapping[str, In
     for what, file in files.items():
         sums = _block_sums(read_track(file, genome), classes)
         for name, own in sums.items():
-            interval = bootstrap(lambda total: total[..., 0] / total[..., 1], own)
+            interval = bootstrap(_means, own)
             rows.append((what, name, int(own[:, 1].sum()), interval.value, interval.low, interval.high))
         for one, other in _DIFFERENCES:
             if one in sums and other in sums:
                 pair = np.stack([sums[one], sums[other]], axis=1)
-                interval = bootstrap(lambda t: t[..., 0, 0] / t[..., 0, 1] - t[..., 1, 0] / t[..., 1, 1], pair)
+                interval = bootstrap(lambda sums: _means(sums[..., 0, :]) - _means(sums[..., 1, :]), pair)
                 name = f"{one} minus {other.removeprefix('codon position ')}"
                 rows.append((what, name, int(pair[:, 0, 1].sum()), interval.value, interval.low, interval.high))
     return pd.DataFrame(rows, columns=["track", "class", "bases", "mean", "low", "high"])
+
+
+def _means(sums: Float64[np.ndarray, "*D 2"]) -> Any:
+    """Return means from sums and numbers; NaN of a sample of blocks that has no base of the class."""
+    with np.errstate(invalid="ignore"):
+        return sums[..., 0] / sums[..., 1]
 
 
 def _block_sums(track: Track, classes: Mapping[str, Intervals]) -> dict[str, Float64[np.ndarray, "G 2"]]:

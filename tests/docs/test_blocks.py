@@ -61,6 +61,14 @@ def test_the_blocks_of_fine_tuning_run(tmp_path, monkeypatch):
     assert len((tmp_path / "coding.bedgraph").read_text().splitlines()) > 50_000
 
 
+def test_the_blocks_of_tracks_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_blocks(DOCS / "tracks.md", tmp_path)
+    assert "codon position 3 minus 1" in (text := capsys.readouterr().out)
+    assert text.endswith("(80, 4)\n")
+    assert {"genome.summary.png", "region.png", "dependency.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_the_example_of_the_theory_prints_a_line_a_law(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "theory.md", tmp_path)
