@@ -42,9 +42,8 @@ def run(argv: list[str]) -> int:
     command = parse(TracksCommand, argv, prog="dnar2mae tracks")
     from dnar2mae.inference import Model
     from dnar2mae.tracks.summary import SummaryOf
-    from dnar2mae.tracks.write import files_of, tracks
+    from dnar2mae.tracks.write import tracks
 
-    files_of(command.out, command.options)
     summary = SummaryOf.prepared(command.summary, command.out_summary, command.out, command.options.genome)
     with json_at_end(command.json) as hand_over:
         written = tracks(Model.from_pretrained(command.model, device=command.device), command.out, command.options)

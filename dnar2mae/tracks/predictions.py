@@ -15,7 +15,7 @@ from dnar2mae.genome.alphabet import SOFT_MASK, complement
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.inference.predictions import masked_log_probabilities
-from dnar2mae.tracks.windows import Windows
+from dnar2mae.tracks.windows import WindowLayout
 
 LogProbabilities = Float32[np.ndarray, "L 4"]
 """Of A, C, G, T on the forward strand, in nats; NaN where the base is unknown or was not asked for."""
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     """A place that is never masked."""
 
 
-def window_of(genome: Genome, windows: Windows, number: int) -> Asked:
+def window_of(genome: Genome, windows: WindowLayout, number: int) -> Asked:
     """Return a window of a genome."""
     start, end = windows.extents[number].tolist()
     wanted = np.zeros(end - start, bool)

@@ -9,7 +9,7 @@ from dnar2mae.genome.intervals import Intervals, intersection
 from dnar2mae.genome.store import Genome
 
 
-class Windows(NamedTuple):
+class WindowLayout(NamedTuple):
     """Windows in the order of the genome, in concatenated coordinates."""
 
     extents: Int64[np.ndarray, "W 2"]
@@ -30,7 +30,7 @@ class Windows(NamedTuple):
         return ends[np.append(self.first, len(self.pieces))]
 
 
-def lay_windows(genome: Genome, regions: Intervals, window_bp: int, overlap_share: float) -> Windows:
+def lay_windows(genome: Genome, regions: Intervals, window_bp: int, overlap_share: float) -> WindowLayout:
     """Lay windows over a genome and keep those that regions need.
 
     They lie at the same places whatever the regions are. The last one of a sequence ends where that ends. Where two
@@ -60,4 +60,4 @@ def lay_windows(genome: Genome, regions: Intervals, window_bp: int, overlap_shar
     pieces = intersection(middle, regions)
     owner = np.searchsorted(middle[:, 1], pieces[:, 0], side="right")
     used, first = np.unique(owner, return_index=True)
-    return Windows(np.concatenate(extents)[used], pieces, first.astype(np.int64))
+    return WindowLayout(np.concatenate(extents)[used], pieces, first.astype(np.int64))

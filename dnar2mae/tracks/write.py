@@ -23,7 +23,7 @@ from dnar2mae.tracks.kept_values import KeptValues
 from dnar2mae.tracks.options import TrackOptions
 from dnar2mae.tracks.predictions import base_log_probabilities, period_of, require_single_bases, window_of
 from dnar2mae.tracks.quantities import quantity
-from dnar2mae.tracks.windows import Windows, lay_windows
+from dnar2mae.tracks.windows import WindowLayout, lay_windows
 
 _AT_ONCE = 32  # windows: seconds on one core, and some batches on a GPU
 _CHUNK = 1 << 20  # bases written at once
@@ -65,7 +65,7 @@ class _Job(NamedTuple):
 
     model: Model
     genome: Genome
-    windows: Windows
+    windows: WindowLayout
     options: TrackOptions
     kept: KeptValues
 
@@ -173,7 +173,7 @@ def _compute(job: _Job, *, progress: bool) -> int:
     return int(before[-1] - before[done])
 
 
-def _chunks(genome: Genome, windows: Windows, kept: KeptValues, column: int) -> Iterator[Chunk]:
+def _chunks(genome: Genome, windows: WindowLayout, kept: KeptValues, column: int) -> Iterator[Chunk]:
     """Yield the kept values of a quantity; pieces that touch each other are read as one."""
     done = 0
     for start, end in intersection(union(windows.pieces), genome.intervals).tolist():

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -227,3 +228,7 @@ def test_the_command_prints_what_it_wrote(run, small, tmp_path, capsys):
     assert "319 bases, 9 of them unknown; one of 7 masked at once" in capsys.readouterr().out
     assert main(["tracks", str(run), "--genome", str(small), "--out", str(out), "--device", "cpu"]) == 2
     assert "exists; give --overwrite" in capsys.readouterr().err
+    line = ["tracks", str(run), "--genome", str(small), "--out", str(out), "--device", "cpu", "--overwrite", "--json"]
+    assert main(line) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["bases"], printed["unknown"], printed["files"]) == (319, 9, {"constraint": str(out)})
