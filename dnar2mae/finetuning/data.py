@@ -1,6 +1,7 @@
 """From the settings of a fine-tuning to its problem: samples, labels, kind of target, division."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def open_data(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
     _check_known(config, samples, contents)
     division = _divide(config, samples, table, contents)
     problem, notes = _problem(config, samples, labels, division, columns)
-    return OpenedData(problem, _truth(table, columns), (*notes, *_repeated(samples, division, contents)))
+    return OpenedData(problem, _truth(table, columns, labels), (*notes, *_repeated(samples, division, contents)))
 
 
 def _check_known(config: FinetuneConfig, samples: Samples, contents: Sequence[bytes]) -> None:
@@ -132,22 +133,24 @@ def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
         raise ConfigError(
             f"--track needs --data with places in a genome (FASTA, BED, chrom, start, end), got {config.data}"
         )
-    sequences = tile(regions.source.sequences, window_bp, window_bp)
-    samples = Samples(SequenceSource(sequences, tokenizer, Path(config.data)), sequences.table.astype(str))
-    track = read_track(config.track, sequences.genome, features=config.features, by_name=config.track_names)  # type: ignore[arg-type]
-    wanted = np.full((len(samples), window_bp, 1), np.nan, np.float32)
-    for row, (name, start, end, strand) in enumerate(sequences.table.itertuples(index=False)):
+    windows = tile(regions.source.sequences, window_bp, window_bp)
+    track = read_track(config.track, windows.genome, features=config.features, by_name=config.track_names)  # type: ignore[arg-type]
+    wanted = np.full((len(windows.table), window_bp, 1), np.nan, np.float32)
+    for row, (name, start, end, strand) in enumerate(windows.table.itertuples(index=False)):
         values = track.values(name, start, end)
         wanted[row, : end - start, 0] = values[::-1] if strand == "-" else values
-    if np.isnan(wanted).all():
+    # windows without a value teach nothing, and are in no part
+    known = ~np.isnan(wanted).all((1, 2))
+    if not known.any():
         raise DataError(f"{config.track}: no value lies in the regions of {config.data} ({genome})")
+    wanted = wanted[known]
+    sequences = replace(windows, table=windows.table[known].reset_index(drop=True), lengths=windows.lengths[known])
+    samples = Samples(SequenceSource(sequences, tokenizer, Path(config.data)), sequences.table.astype(str))
     labels = _track_labels(config, wanted, track.classes)
-    # windows without a value teach nothing
     places = sequences.table[["name", "start", "strand"]].itertuples(index=False)
     division = _divide(config, samples, samples.table, [repr(tuple(place)).encode() for place in places])
-    parts = np.where(np.isnan(wanted).all((1, 2)), "", division.of_rows)
     name = ("class",) if labels.classes else ("value",)
-    problem, notes = _problem(config, samples, labels, division._replace(of_rows=parts), name)
+    problem, notes = _problem(config, samples, labels, division, name)
     return OpenedData(problem, None, notes)
 
 
@@ -207,7 +210,7 @@ def _check_parts(config: FinetuneConfig, target: Target, labels: ReadLabels, par
         for column, name in enumerate(target.columns):
             known = values[:, column][~np.isnan(values[:, column])]
             if len(np.unique(known)) < 2:
-                one = labels.classes[int(known[0])] if labels.classes and len(known) else f"{known[:1]}"
+                one = labels.classes[int(known[0])] if labels.classes else f"{known[0]:g}"
                 raise DataError(
                     f"{config.track or config.data}: {part} has one value only of {name} ({one}): take another --split"
                 )
@@ -222,14 +225,18 @@ def _repeated(samples: Samples, division: Division, contents: Sequence[bytes]) -
     return (f"{number:,} of {total:,} rows of dev and test{other} are in train, too: their scores are too good",)
 
 
-def _truth(table: pd.DataFrame, columns: tuple[str, ...]) -> Float[np.ndarray, "N C"] | None:
-    """Return the columns ``truth_NAME`` of all labels (of one also ``truth``); None where one is missing."""
+def _truth(table: pd.DataFrame, columns: tuple[str, ...], labels: ReadLabels) -> Float[np.ndarray, "N C"] | None:
+    """Return the columns ``truth_NAME`` of all labels (of one also ``truth``), if all have them, and as numbers.
+
+    Of more than two classes one number says no expectation.
+    """
     names = [f"truth_{name}" for name in columns]
     if len(columns) == 1 and names[0] not in table.columns:
         names = ["truth"]
-    if any(name not in table.columns for name in names):
+    if any(name not in table.columns for name in names) or len(labels.classes) > 2:
         return None
-    return table[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    truth = table[names].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    return truth if np.isfinite(truth).all() else None
 
 
 def fingerprint(config: FinetuneConfig) -> str:

@@ -64,9 +64,10 @@ def read_labels(table: pd.DataFrame, columns: tuple[str, ...], kind: str, where:
 def _check_filled(column: pd.Series, name: str, where: str) -> None:
     empty = np.flatnonzero(column.str.lower().isin(["", "nan", "na", "none"]))
     if empty.size:
+        more = f", nor have {empty.size - 1:,} others" if empty.size > 1 else ""
         raise DataError(
-            f"{where}: column {name}: row {empty[0] + 1} has no value ({column.iloc[empty[0]]!r}), nor have "
-            f"{empty.size - 1} others: every row needs a label"
+            f"{where}: column {name}: row {empty[0] + 1} has no value ({column.iloc[empty[0]]!r}){more}: "
+            "every row needs a label"
         )
     if column.nunique() < 2:
         raise DataError(f"{where}: column {name}: all rows have {column.iloc[0]!r}: there is nothing to learn")
@@ -102,7 +103,11 @@ def _classes(
         raise DataError(
             f"{where}: column {columns[0]}: {len(names):,} different values on {len(column):,} rows are no classes"
         )
-    is_number = pd.to_numeric(pd.Series(names), errors="coerce").notna().all()
+    numbers = pd.to_numeric(pd.Series(names), errors="coerce")
+    is_number = numbers.notna().all()
+    if is_number and numbers.duplicated().any():
+        same = names[(numbers == numbers[numbers.duplicated()].iloc[0]).to_numpy()]
+        raise DataError(f"{where}: column {columns[0]}: {' and '.join(same)} are one number; write it in one way")
     classes = tuple(sorted(names, key=float if is_number else str))
     ids = {name: number for number, name in enumerate(classes)}
     return column.map(ids).to_numpy(np.float64)[:, None], classes

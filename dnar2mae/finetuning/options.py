@@ -11,6 +11,7 @@ from dnar2mae.errors import ConfigError, require, require_choices, require_range
 Method = Literal["full", "lora", "frozen"]
 DEFAULT_LR = {"full": 1e-3, "lora": 1e-3, "frozen": 3e-3}
 """Peak learning rate by method, for models of about a million weights; larger ones take smaller rates."""
+SPLIT_COLUMN = "split"
 
 
 # without slots, as what follows has two bases with fields of their own
@@ -76,7 +77,7 @@ class LabelSettings:
     """How rows go to train, dev and test: by --split-column, by sequence of the genome, at random (equal samples
     together), by blocks of the genome, or by clusters of homologous sequences. auto: the column if there is one, else
     blocks for regions, homology for DNA sequences, and random for all else."""
-    split_column: str = "split"
+    split_column: str = SPLIT_COLUMN
     """Column of train, dev (or valid, validation) and test."""
     dev_names: tuple[str, ...] = ()
     """Sequences of the genome for dev, with --split chromosome; by default they are chosen by their number of rows."""
@@ -138,6 +139,8 @@ class FinetuneConfig(TuningSettings, LabelSettings, Settings):
             raise ConfigError("--track has the labels: leave --label and --label-table out")
         if (self.dev_names or self.test_names) and self.split not in ("auto", "chromosome"):
             raise ConfigError(f"--dev-names and --test-names are of --split chromosome, got {self.split}")
+        if self.split_column != SPLIT_COLUMN and self.split not in ("auto", "column"):
+            raise ConfigError(f"--split-column is of --split column, got {self.split}")
 
     @property
     def peak_lr(self) -> float:

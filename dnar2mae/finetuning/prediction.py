@@ -1,5 +1,6 @@
 """``predict``: apply a fine-tuned model to a file and write a table, or a track of values per base."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.finetuning.options import PredictOptions
 from dnar2mae.finetuning.samples import SEQUENCE_COLUMNS, Samples, context_bp, read_samples, tile
 from dnar2mae.finetuning.saved import TunedModel, load
-from dnar2mae.finetuning.targets import Classes
+from dnar2mae.finetuning.targets import Classes, Target
 from dnar2mae.genome.track_writer import TRACK_SUFFIXES, write_track
 from dnar2mae.modalities.dna.sequences import Sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
@@ -82,14 +83,15 @@ def predict(
     usable = (*_TABLES, *TRACK_SUFFIXES) if per_base else _TABLES
     if out.suffix not in usable:
         raise ConfigError(f"--out must end in {', '.join(usable)}, got {out}")
-    refuse_inputs(out, (path, options.genome))
+    files = _files(tuned.target, out)
+    refuse_inputs(files.values(), (path, options.genome))
     whole = per_base or options.allow_truncation  # of bases any length is read, by windows
     samples = read_samples(tuned.trained, str(path), options.genome, allow_truncation=whole, where="the input")
     if not per_base:
         return _predict_samples(tuned, samples, out, options)
     if not isinstance(samples.source, SequenceSource) or samples.source.sequences.genome is None:
         raise ConfigError(f"{path}: a value a base needs places in a genome: FASTA, BED or chrom, start, end, --genome")
-    return _predict_bases(tuned, samples.source, path, out, options)
+    return _predict_bases(tuned, samples.source, files, options)
 
 
 def _predict_samples(tuned: TunedModel, samples: Samples, out: Path, options: PredictOptions) -> PredictionsWritten:
@@ -107,24 +109,40 @@ def _predict_samples(tuned: TunedModel, samples: Samples, out: Path, options: Pr
     return PredictionsWritten(len(samples), "samples", (str(out),), tuned.source)
 
 
+def _files(target: Target, out: Path) -> dict[int, Path]:
+    """Return the files to write, by the column of the predictions that each has; a table has all.
+
+    Raises
+    ------
+    ConfigError
+        If names of classes or labels differ only in signs that a file's name cannot have.
+    """
+    names = target.names
+    shown = range(1, len(names)) if isinstance(target, Classes) else range(len(names))
+    if out.suffix in _TABLES or len(shown) == 1:
+        return {shown[0]: out}
+    files = {i: out.with_name(f"{out.stem}.{re.sub(r'[^-+.A-Za-z0-9_]', '_', names[i])}{out.suffix}") for i in shown}
+    if len(set(files.values())) < len(files):
+        raise ConfigError(f"{', '.join(names)}: these names differ too little for a file each; let --out be a table")
+    return files
+
+
 def _predict_bases(
-    tuned: TunedModel, source: SequenceSource, path: Path, out: Path, options: PredictOptions
+    tuned: TunedModel, source: SequenceSource, files: dict[int, Path], options: PredictOptions
 ) -> PredictionsWritten:
     genome = source.sequences.genome
     assert genome is not None
     regions = _merged(source.sequences)
     total = int(regions.lengths.sum())
     stretches = _stretches(tuned, replace_sequences(source, regions), options)
-    if out.suffix in _TABLES:
-        _write_table((_described(tuned, stretch) for stretch in stretches), out)
-        return PredictionsWritten(total, "bases", (str(out),), tuned.source)
-    names = tuned.target.names
-    shown = range(1, len(names)) if isinstance(tuned.target, Classes) else range(len(names))
-    files = [out] if len(shown) == 1 else [out.with_suffix(f".{names[i]}{out.suffix}") for i in shown]
-    kept = list(stretches) if len(files) > 1 else stretches
-    for column, file in zip(shown, files, strict=True):
-        write_track(file, genome, ((s.name, s.start, s.values[:, column].astype(np.float32)) for s in kept))
-    return PredictionsWritten(total, "bases", tuple(map(str, files)), tuned.source)
+    first = next(iter(files.values()))
+    if first.suffix in _TABLES:
+        _write_table((_described(tuned, stretch) for stretch in stretches), first)
+    else:
+        kept = list(stretches) if len(files) > 1 else stretches
+        for column, file in files.items():
+            write_track(file, genome, ((s.name, s.start, s.values[:, column].astype(np.float32)) for s in kept))
+    return PredictionsWritten(total, "bases", tuple(map(str, files.values())), tuned.source)
 
 
 def _merged(sequences: Sequences) -> Sequences:

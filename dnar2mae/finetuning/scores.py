@@ -81,6 +81,7 @@ def number_scores(
     """
     from scipy.stats import rankdata
 
+    wanted = wanted.astype(np.float64)  # those of tracks are fp32
     moments = _moments(wanted, predicted, groups)
     ranked = _moments(rankdata(wanted, axis=0), rankdata(predicted, axis=0), groups)
     scores = {
@@ -98,6 +99,7 @@ def count_scores(
     wanted: Float[np.ndarray, "M C"], predicted: Float[np.ndarray, "M C"], groups: Groups, names: Sequence[str]
 ) -> dict[str, Interval]:
     """Return the share of Poisson's deviance that expected counts explain, and the scores of numbers."""
+    wanted = wanted.astype(np.float64)  # those of tracks are fp32, where 1e-300 would be 0
     mean = np.maximum(predicted, 1e-12)
     deviance = wanted * np.log(np.maximum(wanted, 1e-300) / mean) - (wanted - mean)
     logs = wanted * np.log(np.maximum(wanted, 1))

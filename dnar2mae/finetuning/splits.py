@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Int, Shaped
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.finetuning.options import FinetuneConfig
+from dnar2mae.finetuning.options import SPLIT_COLUMN, FinetuneConfig
 from dnar2mae.homology import SPLIT_NAMES, split_by_homology
 
 _NAMES = {"dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "train": "train", "test": "test"}
@@ -71,7 +71,8 @@ def repeated_rows(of_rows: Parts, contents: Sequence[bytes]) -> int:
 def _suitable(config: FinetuneConfig, given: SplitInput) -> str:
     if config.dev_names or config.test_names:
         return "chromosome"
-    if config.split_column in given.table.columns:
+    # one that was named and is missing must not be passed over
+    if config.split_column in given.table.columns or config.split_column != SPLIT_COLUMN:
         return "column"
     if given.places is not None:
         return "blocks"
@@ -146,13 +147,18 @@ def _by_homology(config: FinetuneConfig, given: SplitInput) -> Division:
 
 
 def _fill(sizes: Int[np.ndarray, " G"]) -> Parts:
-    """Return which part each group goes to: from the largest on, each to the part that lacks the most rows."""
+    """Return which part each group goes to: from the largest on, each to the part that lacks the most rows.
+
+    The last groups go to parts that are still empty.
+    """
     wanted = np.array([0.8, 0.1, 0.1]) * sizes.sum()
-    parts = np.empty(len(sizes), object)
-    for group in np.argsort(-sizes, kind="stable"):
-        part = int(np.argmax(wanted))
+    parts, empty = np.empty(len(sizes), object), {0, 1, 2}
+    for done, group in enumerate(np.argsort(-sizes, kind="stable")):
+        among = empty if len(sizes) - done <= len(empty) else range(3)
+        part = max(sorted(among), key=wanted.__getitem__)
         parts[group] = SPLIT_NAMES[part]
         wanted[part] -= sizes[group]
+        empty.discard(part)
     return parts.astype(str)
 
 

@@ -15,8 +15,9 @@ from dnar2mae.inference.loading import TrainedModel
 from dnar2mae.scoring.intervals import Interval
 
 _STRENGTHS = tuple(10.0**power for power in range(-4, 4))
-_REACH_BP, _NEAR_K, _MOST_BASES = 50, 4, 20_000
-"""For bases: k-mers up to 4 within 50 bp on either side, learned from so many of them."""
+_REACH_BP, _NEAR_K, _MOST_BASES, _LEAST_BASES = 50, 4, 20_000, 100
+"""For bases: k-mers up to 4 within 50 bp on either side, learned from so many of them, of each class at least so many
+where there are."""
 Fitted = Callable[[Any], Float[np.ndarray, "M P"]]
 
 
@@ -131,19 +132,24 @@ def _of_bases(problem: SampleProblem, check: Callable[[], object]) -> Yardstick:
     parts = {}
     for part, limit in (("train", _MOST_BASES), ("dev", _MOST_BASES // 4), ("test", _MOST_BASES)):
         check()
-        parts[part] = _bases(problem, problem.ids(part), limit)
+        parts[part] = _bases(problem, part, limit)
     fitted = _chosen(problem.target, parts["train"][0], parts["dev"][0])
     test, groups = parts["test"]
     scores = problem.target.scores(fitted(test.features), test.wanted, groups)
     return Yardstick(f"k-mer counts within {_REACH_BP} bp", scores)
 
 
-def _bases(problem: SampleProblem, ids: Int[np.ndarray, " S"], limit: int) -> tuple[_Known, Int[np.ndarray, " M"]]:
-    """Return counts around labelled bases of samples, drawn at random, their labels, and numbers of their samples."""
+def _bases(problem: SampleProblem, part: str, limit: int) -> tuple[_Known, Int[np.ndarray, " M"]]:
+    """Return counts around labelled bases of a part, drawn at random, their labels, and numbers of their samples."""
+    ids = problem.ids(part)
     known = np.argwhere(~np.isnan(problem.wanted[ids]).any(-1))
-    rng = np.random.default_rng(0)
     if len(known) > limit:
-        known = known[np.sort(rng.choice(len(known), limit, replace=False))]
+        drawn = np.random.default_rng(0).choice(len(known), limit, replace=False)
+        if part == "train" and isinstance(problem.target, Classes):
+            # no class can be learned of which no base was drawn
+            labels = problem.wanted[ids][known[:, 0], known[:, 1], 0]
+            drawn = np.union1d(drawn, np.concatenate([_spread(labels == c) for c in np.unique(labels)]))
+        known = known[np.sort(drawn)]
     around: list[str] = []
     for row in np.unique(known[:, 0]):
         (letters,) = problem.samples.letters([int(ids[row])])
@@ -153,3 +159,9 @@ def _bases(problem: SampleProblem, ids: Int[np.ndarray, " S"], limit: int) -> tu
         ]
     groups = np.unique(known[:, 0], return_inverse=True)[1]
     return _Known(kmer_counts(around, _NEAR_K), problem.wanted[ids][known[:, 0], known[:, 1]]), groups
+
+
+def _spread(chosen: np.ndarray) -> Int[np.ndarray, " M"]:
+    """Return the indices of some that are chosen, evenly spread."""
+    indices = np.flatnonzero(chosen)
+    return indices[:: max(len(indices) // _LEAST_BASES, 1)][:_LEAST_BASES]

@@ -129,6 +129,9 @@ class RunDirectory:
             raise RunError(f"{self.path}: holds no dnar2mae run, so --overwrite will not remove it")
         if overwrite:
             refuse_inputs(self._entries(), self.inputs(config))
+            # a pretrained run that is named by its folder: what is removed lies inside the input, not around it
+            if self.path.resolve() in (Path(given).resolve() for given in self.inputs(config)):
+                raise ConfigError(f"--out must not write over an input: {self.path} is one")
         existing = next(p for p in [self.path, *self.path.absolute().parents] if p.exists())
         if not os.access(existing, os.W_OK):
             raise RunError(f"{self.path}: {existing} is not writable; choose another --out")

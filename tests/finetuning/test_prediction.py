@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,6 +123,27 @@ def test_tables_and_tracks_of_bases_agree(of_bases, genome, tmp_path):
         assert mine["position"].tolist() == list(range(start, end))
         np.testing.assert_allclose(track.values(name, start, end), mine["p_inside"], atol=1e-6)
     assert np.isnan(track.values("one", 260, 300)).all()
+
+
+def test_each_class_of_bases_has_a_file_whatever_its_name(settings, genome, tmp_path):
+    bed = tmp_path / "named.bed"
+
+    def learn(names):
+        bed.write_text("".join(f"one\t{i * 40}\t{i * 40 + 15}\t{names[i % 2]}\n" for i in range(95)))
+        config = settings(data=str(genome), track=str(bed), track_names=True, baselines=False, max_steps=1)
+        finetune(config, tmp_path / "run", overwrite=(tmp_path / "run").exists())
+
+    learn(["a/b", "c d"])
+    written = predict(tmp_path / "run", genome, tmp_path / "x.bedgraph", device="cpu")
+    assert written.files == tuple(str(tmp_path / f"x.p_{name}.bedgraph") for name in ("a_b", "c_d"))
+    assert all(Path(file).is_file() for file in written.files)
+    shutil.copy(genome, tmp_path / "y.p_c_d.bedgraph")
+    (tmp_path / "g.fa").symlink_to(tmp_path / "y.p_c_d.bedgraph")
+    with pytest.raises(ConfigError, match="--out must not write over an input: .*y.p_c_d.bedgraph is"):
+        predict(tmp_path / "run", tmp_path / "g.fa", tmp_path / "y.bedgraph", device="cpu")
+    learn(["a/b", "a b"])
+    with pytest.raises(ConfigError, match="p_a b, p_a/b: these names differ too little"):
+        predict(tmp_path / "run", genome, tmp_path / "x.bedgraph", device="cpu")
 
 
 def rows_of(outputs, wanted):

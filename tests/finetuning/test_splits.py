@@ -66,6 +66,9 @@ def test_by_chromosome_with_and_without_names():
     assert shares(division.of_rows) == {"train": 0.8, "dev": 0.1, "test": 0.1}
     named = divide(FinetuneConfig(dev_names=("chr1",), test_names=("chr2", "chr3")), given(places=places))
     assert shares(named.of_rows) == {"train": 0.7, "dev": 0.1, "test": 0.2}
+    few = regions().assign(name=np.repeat(["a", "b", "c"], [460, 300, 240]))
+    division = divide(FinetuneConfig(split="chromosome"), given(places=few))
+    assert shares(division.of_rows) == {"train": 0.46, "dev": 0.3, "test": 0.24}
 
 
 def test_by_homology_relatives_are_on_one_side():
@@ -82,6 +85,7 @@ def test_by_homology_relatives_are_on_one_side():
     ("config", "data", "message"),
     [
         (FinetuneConfig(split="column"), given(), "no column split"),
+        (FinetuneConfig(split_column="fold"), given(columns={"split": ["train"] * 1000}), "no column fold"),
         (FinetuneConfig(), given(columns={"split": ["train", "tset"] * 500}), "expected train, dev and test, got tset"),
         (FinetuneConfig(split="blocks"), given(), "needs regions of a genome"),
         (FinetuneConfig(split="chromosome"), given(), "needs regions of a genome"),
@@ -92,6 +96,11 @@ def test_by_homology_relatives_are_on_one_side():
 def test_a_division_that_the_data_do_not_allow(config, data, message):
     with pytest.raises(ConfigError, match=message):
         divide(config, data)
+
+
+def test_a_split_column_is_of_no_other_split():
+    with pytest.raises(ConfigError, match="--split-column is of --split column, got random"):
+        FinetuneConfig(split="random", split_column="fold")
 
 
 def test_repeated_rows_are_counted():

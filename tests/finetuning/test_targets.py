@@ -86,6 +86,14 @@ def test_the_deviance_explained_is_that_of_scikit_learn():
     assert score.low < score.value < score.high
 
 
+def test_labels_of_tracks_have_the_scores_of_exact_ones():
+    counts = RNG.poisson(1, (200, 1)).astype(np.float64)
+    predicted = np.exp(RNG.normal(size=(200, 1)))
+    exact, ours = (count_scores(wanted, predicted, np.arange(200), ("a",)) for wanted in (counts, counts.astype("f4")))
+    assert (counts == 0).any()
+    assert ours == exact
+
+
 def test_rows_of_one_group_say_less_than_rows_of_their_own():
     truth = np.repeat(RNG.integers(0, 2, 100), 30)
     logits = np.repeat(RNG.normal(size=100), 30) + 1.5 * truth

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 
 from dnar2mae.errors import ConfigError, DataError, RunError, SequenceError
 from dnar2mae.finetuning import finetune, load
+from dnar2mae.finetuning.data import open_data
 from dnar2mae.finetuning.samples import read_samples
+from dnar2mae.finetuning.yardsticks import fit_yardsticks
 from dnar2mae.inference import load as load_pretrained
 from dnar2mae.models import MaskedModel
 from dnar2mae.run.checkpoint import checkpoints
@@ -187,8 +190,6 @@ def test_values_per_base_are_learned_and_turn_with_the_strand(settings, genome, 
 
 
 def test_labels_of_bases_of_a_region_on_the_reverse_strand_are_those_of_its_own_order(settings, genome, tmp_path):
-    from dnar2mae.finetuning.data import open_data
-
     bed = tmp_path / "regions.bed"
     bed.write_text(
         "".join(f"one\t{start}\t{start + 64}\tx\t0\t{strand}\n" for start in range(0, 4000, 64)[:60] for strand in "+-")
@@ -216,6 +217,12 @@ def rows_with(**changes):
         ({"label": ("split",)}, None, ConfigError, "--label split: this column is an input"),
         ({"label": ("one", "one")}, None, ConfigError, "--label must name each column once"),
         ({}, rows_with(label="x"), DataError, "all rows have 'x'"),
+        (
+            {},
+            [{**row, "label": ("0", "0.0", "1")[i % 3]} for i, row in enumerate(rich_rows(60))],
+            DataError,
+            r"column label: 0 and 0.0 are one number",
+        ),
         (
             {},
             [{**row, "label": "no" if row["split"] == "dev" else row["label"]} for row in rich_rows(60)],
@@ -276,6 +283,43 @@ def test_a_resumed_run_keeps_its_settings_and_data(settings, table, tmp_path):
     frame.iloc[::-1].to_csv(table, index=False)
     with pytest.raises(RunError, match="the run began with other data"):
         finetune(settings(baselines=False), tmp_path / "run", resume=True)
+
+
+def test_a_run_does_not_take_the_place_of_the_model_that_it_reads(settings, random_run, tmp_path):
+    model = tmp_path / "pretrained"
+    shutil.copytree(random_run, model)
+    with pytest.raises(ConfigError, match=r"--out must not write over an input: .*pretrained is one"):
+        finetune(settings(model=str(model)), model, overwrite=True)
+    load_pretrained(model, device="cpu")
+
+
+def test_of_three_classes_a_column_of_truth_is_no_expectation(settings, tmp_path):
+    rows = [{**row, "label": "abc"[i % 3], "truth": 0.5} for i, row in enumerate(rich_rows(90))]
+    data = write_table(tmp_path / "t.csv", rows)
+    result = finetune(settings(data=str(data), baselines=False, epochs=1), tmp_path / "run")
+    assert result.finished
+    assert result.ceiling == {}
+
+
+def test_windows_without_a_value_are_in_no_part(settings, genome, tmp_path):
+    trained, track = load_pretrained(settings().model, device="cpu"), tmp_path / "values.bedgraph"
+    track.write_text("".join(f"one\t{start}\t{start + 10}\t{start % 7}\n" for start in range(0, 2000, 10)))
+    data = open_data(settings(data=str(genome), track=str(track), split="random"), trained)
+    counts = {part: len(data.problem.ids(part)) for part in ("train", "dev", "test")}
+    assert sum(counts.values()) == len(data.problem.wanted) == 32
+    assert data.notes[1].endswith(", ".join(f"{part} {number}" for part, number in counts.items()))
+    track.write_text("one\t0\t10\t1\none\t100\t110\t2\n")
+    with pytest.raises(ConfigError, match="no row for dev, test"):
+        open_data(settings(data=str(genome), track=str(track), dev_names=("one",)), trained)
+
+
+def test_a_rare_class_of_bases_is_among_those_that_the_counts_learn_from(settings, genome, tmp_path, monkeypatch):
+    monkeypatch.setattr("dnar2mae.finetuning.yardsticks._MOST_BASES", 20)
+    trained, bed = load_pretrained(settings().model, device="cpu"), tmp_path / "rare.bed"
+    bed.write_text("".join(f"one\t{start}\t{start + 1}\n" for start in range(5, 4000, 200)))
+    config = settings(data=str(genome), track=str(bed), split="random")
+    (yardstick,) = fit_yardsticks(open_data(config, trained).problem, trained, lambda: None)
+    assert "auprc" in yardstick.scores
 
 
 def test_a_model_without_a_head_does_not_predict(random_run):
