@@ -288,6 +288,7 @@ def test_a_resumed_run_keeps_its_settings_and_data(settings, table, tmp_path):
 def test_a_run_does_not_take_the_place_of_the_model_that_it_reads(settings, random_run, tmp_path):
     model = tmp_path / "pretrained"
     shutil.copytree(random_run, model)
+    (model / "environment.json").write_text('{"dnar2mae": "1"}')  # as a run of pretraining has it
     with pytest.raises(ConfigError, match=r"--out must not write over an input: .*pretrained is one"):
         finetune(settings(model=str(model)), model, overwrite=True)
     load_pretrained(model, device="cpu")
@@ -309,7 +310,7 @@ def test_windows_without_a_value_are_in_no_part(settings, genome, tmp_path):
     assert sum(counts.values()) == len(data.problem.wanted) == 32
     assert data.notes[1].endswith(", ".join(f"{part} {number}" for part, number in counts.items()))
     track.write_text("one\t0\t10\t1\none\t100\t110\t2\n")
-    with pytest.raises(ConfigError, match="no row for dev, test"):
+    with pytest.raises(ConfigError, match="no row for train, test"):
         open_data(settings(data=str(genome), track=str(track), dev_names=("one",)), trained)
 
 
