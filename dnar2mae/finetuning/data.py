@@ -140,11 +140,11 @@ def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
         values = track.values(name, start, end)
         wanted[row, : end - start, 0] = values[::-1] if strand == "-" else values
     # windows without a value teach nothing, and are in no part
-    known = ~np.isnan(wanted).all((1, 2))
-    if not known.any():
+    known = np.flatnonzero(~np.isnan(wanted).all((1, 2)))
+    if not len(known):
         raise DataError(f"{config.track}: no value lies in the regions of {config.data} ({genome})")
     wanted = wanted[known]
-    sequences = replace(windows, table=windows.table[known].reset_index(drop=True), lengths=windows.lengths[known])
+    sequences = replace(windows, table=windows.table.iloc[known].reset_index(drop=True), lengths=windows.lengths[known])
     samples = Samples(SequenceSource(sequences, tokenizer, Path(config.data)), sequences.table.astype(str))
     labels = _track_labels(config, wanted, track.classes)
     places = sequences.table[["name", "start", "strand"]].itertuples(index=False)
