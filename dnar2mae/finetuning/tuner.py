@@ -200,6 +200,15 @@ class Tuner(Loop[Result], Generic[Result]):
 class MemoryTuner(Tuner[float]):
     """A training without a run directory; it returns the best value, and the network then has the best weights."""
 
+    on_step: Callable[[], object] = staticmethod(lambda: None)
+    """Called after each step, for the progress bar of what the training is a part of."""
+
+    def training_step(self, rows: Int[np.ndarray, " B"]) -> dict[str, Any]:
+        """Do the next optimizer step, and say that it is done."""
+        row = super().training_step(rows)
+        self.on_step()
+        return row
+
     def finish(self, begun: float, monitor: Monitor, stop: StopRequests) -> float:
         """Return the lowest value on dev."""
         self.take_best()

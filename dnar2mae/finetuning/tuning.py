@@ -185,7 +185,7 @@ class FineTuning(Tuner[FinetuneResult]):
 
     def finish(self, begun: float, monitor: Monitor, stop: StopRequests) -> FinetuneResult:
         """Calibrate on dev, score on test beside the yardsticks, write the summary and the plots."""
-        monitor.begin("scores on test, and yardsticks", 3 if self.config.baselines else 1)
+        monitor.begin("scores on test, and yardsticks", 2 + self.settings.steps if self.config.baselines else 1)
         self.take_best()
         problem = self.problem
         with self.precision():
@@ -217,18 +217,18 @@ class FineTuning(Tuner[FinetuneResult]):
     def _yardsticks(self, monitor: Monitor, stop: StopRequests) -> dict[str, Scores]:
         fitted = dict(fit_yardsticks(self.problem, self.trained, stop.check))
         monitor.advance()
-        untrained = self._from_random_weights(stop)
-        monitor.advance()
-        return fitted | {RANDOM: untrained}
+        return fitted | {RANDOM: self._from_random_weights(monitor, stop)}
 
-    def _from_random_weights(self, stop: StopRequests) -> Scores:
+    def _from_random_weights(self, monitor: Monitor, stop: StopRequests) -> Scores:
         """Return the scores of the same network without pretraining; where it is frozen, so are the random weights."""
         method: Method = "frozen" if self.config.method == "frozen" else "full"
         config = replace(self.config, method=method, layer_decay=1.0)
         untrained = self.trained.random_like(self.config.seed)
         network = build_network(untrained, self.data.problem, config)
         problem = encoded_once(self.data.problem, network, method)
-        MemoryTuner(network, problem, config, Rate(config.peak_lr, config.seed), ranks=self.ranks).run(stop=stop)
+        tuner = MemoryTuner(network, problem, config, Rate(config.peak_lr, config.seed), ranks=self.ranks)
+        tuner.on_step = monitor.advance  # it takes as long as all before
+        tuner.run(stop=stop)
         return problem.rows(network, problem.ids("test"), stop.check).scores(problem.target)
 
     def _ceiling(self) -> Scores:

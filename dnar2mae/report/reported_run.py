@@ -52,6 +52,11 @@ class ReportedRun:
         self.path, self.options, self._device = path, options, device
         if not (path / "config.yaml").is_file():
             raise RunError(f"{path}: expected the directory of a run: no config.yaml in it")
+        if (path / "target.json").is_file():
+            raise RunError(
+                f"{path}: expected a pretrained model, got a fine-tuned run: its summary.json, loss.png and "
+                "calibration.png say how it went"
+            )
         self.config: PretrainConfig = read_config(path / "config.yaml", whole=True)
         with raising(RunError, f"{path}: no metrics that can be read", OSError, ValueError, KeyError):
             self.metrics = read_metrics(path)

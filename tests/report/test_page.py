@@ -192,6 +192,12 @@ def test_a_device_that_is_not_there(run, tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
+def test_a_fine_tuned_run_is_named_as_one(run, tmp_path):
+    (run / "target.json").write_text("{}")
+    with pytest.raises(RunError, match="got a fine-tuned run: its summary.json"):
+        write_page(run, tmp_path / "page.html")
+
+
 def test_an_annotation_that_does_not_fit(run_of, run, genes, tmp_path):
     other = tmp_path / "other.gff3"
     other.write_text("chrX\tx\tCDS\t1\t30\t.\t+\t0\tID=a\n")

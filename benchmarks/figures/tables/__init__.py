@@ -4,6 +4,7 @@ from dnar2mae.benchmarks.figures.figure import Figure, Listing
 from dnar2mae.benchmarks.figures.tables import (
     counts,
     density,
+    finetune,
     homology,
     laws,
     modalities,
@@ -47,6 +48,7 @@ _ALONE = (
     *laws.TABLES,
     *scaling.TABLES,
     *density.TABLES,
+    *finetune.TABLES,
     *homology.TABLES,
     *speed.TABLES,
     *stability.TABLES,

@@ -1,0 +1,34 @@
+"""Fine-tuned models on test rows, beside counts and random weights."""
+
+from dnar2mae.benchmarks.figures.figure import Figure, Row, markdown
+
+_MODELS = {"pretrained": "pretrained", "counts": "counts or pixels", "random weights": "random weights"}
+
+
+def _tasks(rows: list[Row]) -> str:
+    cells = {(row["task"], row["model"]): f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows}
+    names = {row["task"]: row for row in rows}
+    columns = [*_MODELS, "noise ceiling"]
+    table = [
+        [
+            task,
+            f"{row['train']:,}",
+            f"{row['steps']:,}",
+            row["score"],
+            *(cells.get((task, model), "") for model in columns),
+        ]
+        for task, row in names.items()
+    ]
+    return markdown(["task", "training rows", "steps", "score", *_MODELS.values(), "noise ceiling"], table)
+
+
+TABLES = (
+    Figure(
+        name="finetune",
+        source="finetune.csv",
+        key=("task", "model"),
+        show=_tasks,
+        command="dnar2mae finetune RUN --data DATA --out OUT",
+        files=("dnar2mae/finetuning/*.py", "dnar2mae/genome/simulate/labels.py"),
+    ),
+)
