@@ -9,7 +9,7 @@ from dnar2mae.config import Settings
 from dnar2mae.errors import ConfigError, require, require_choices, require_ranges
 
 Method = Literal["full", "lora", "frozen"]
-DEFAULT_LR = {"full": 1e-3, "lora": 1e-3, "frozen": 3e-3}
+DEFAULT_LR = {"full": 3e-3, "lora": 1e-3, "frozen": 3e-3}
 """Peak learning rate by method, for models of about a million weights; larger ones take smaller rates."""
 SPLIT_COLUMN = "split"
 
@@ -92,8 +92,8 @@ class FinetuneConfig(TuningSettings, LabelSettings, Settings):
     method: Method = "full"
     """full: all weights; lora: the head and low-rank updates of the linear layers (needs peft); frozen: the head."""
     lr: float | None = None
-    """Peak learning rate; by default 1e-3 (full, lora) or 3e-3 (frozen); models of 100 M weights take 1e-4 or less."""
-    layer_decay: float = 0.75
+    """Peak learning rate; by default 3e-3 (full, frozen) or 1e-3 (lora); models of 100 M weights take 1e-4 or less."""
+    layer_decay: float = 1.0
     """full: factor of the learning rate from one layer to the one below, in (0, 1]; the embedding is the lowest."""
     class_weights: bool = False
     """Let each class (or each label's ones and zeros) weigh the same in the loss, however rare it is."""
