@@ -24,7 +24,7 @@ help:
 	@echo "               in build/coverage; tests with the oldest versions allowed; faults that tests overlook (hours)"
 	@echo "make docs      the documentation site, in build/site/html; notebooks are run (minutes, CPU)"
 	@echo "make figures   write the tables of README.md and docs/ from the rows of benchmarks/results/"
-	@echo "make gpu       tests, speed and memory on a GPU, 8 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
+	@echo "make gpu       tests, speed and memory on a GPU, 10 minutes; DRY=1 on a CPU, PARTS=tests,kernels only these,"
 	@echo "               PYTHON=python3 with what that has, WHEELS=folder what it lacks, GENOME=fasta, OUT=folder of rows"
 	@echo "make torture   kill and damage runs in every way, compare how they end (minutes, CPU)"
 	@echo "make release   build sdist and wheel, check and install them elsewhere; nothing is uploaded"
@@ -137,7 +137,7 @@ torture: $(VENV)/.with-test
 # that is given, else with what .venv has. Only a dry run makes .venv.
 GIVEN := $(filter-out file default undefined,$(origin PYTHON))
 GPU = $(strip $(if $(DRY),--dry) $(if $(PARTS),--parts $(PARTS)) $(if $(WHEELS),--wheels $(WHEELS)) \
-	$(if $(GENOME),--genome $(GENOME)) $(if $(OUT),--out $(OUT)) $(if $(COMMIT),--commit $(COMMIT)) \
+	$(if $(GENOME),--genome $(GENOME)) $(if $(PRESETS),--presets $(PRESETS)) $(if $(OUT),--out $(OUT)) $(if $(COMMIT),--commit $(COMMIT)) \
 	$(if $(SCALE),--scale $(SCALE)))
 gpu: $(if $(DRY),$(if $(GIVEN),,$(VENV)/.with-test))
 	$(if $(GIVEN),$(PYTHON),$$(test -x $(BIN)/python && echo $(BIN)/python || echo $(PYTHON))) benchmarks/speed/gpu.py $(GPU)

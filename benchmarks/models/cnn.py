@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor, nn
 
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, autocast
-from dnar2mae.benchmarks.models.pooling import mean_and_max
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import UNKNOWN, encode
+from dnar2mae.models.pooling import mean_and_max
 
 PAD_ID = UNKNOWN + 1
 _EMBEDDING, _DENSE, _KERNEL, _CHANNELS = 100, 512, 8, (16, 8, 4)

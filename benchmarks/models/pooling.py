@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dnar2mae.models.pooling import mean_and_max, mean_and_max_of_parts
+
 VECTOR = "vector"
 """The vector that ``embed`` gives; of sequences the mean over the tokens of the last layer."""
 MAX_LAYERS = 6
@@ -47,19 +49,8 @@ def pool_layers(
         parts = F.adaptive_avg_pool2d(grid, _GRID_BINS), F.adaptive_max_pool2d(grid, _GRID_BINS)
         out["bins"] = torch.cat([part.flatten(1) for part in parts], 1)
     elif len(axes) == 1:
-        rank = counts.long().cumsum(1) - 1  # among the tokens that count
-        for name, number in _BINS.items():
-            part = rank * number // counts.sum(1, keepdim=True).clamp(min=1)
-            out[name] = torch.cat([mean_and_max(layers[-1], counts & (part == i)) for i in range(number)], 1)
+        out |= {name: mean_and_max_of_parts(layers[-1], counts, number) for name, number in _BINS.items()}
     return out
-
-
-def mean_and_max(hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
-    """Return both over the tokens that count, side by side; zero where none does."""
-    number = counts.sum(1, keepdim=True)
-    mean = torch.einsum("btd,bt->bd", hidden, counts.to(hidden.dtype)) / number.clamp(min=1)
-    largest = hidden.masked_fill(~counts[..., None], -torch.inf).amax(1)
-    return torch.cat([mean, largest.masked_fill(number == 0, 0)], 1)
 
 
 def by_name(pooled: Mapping[str, Float[np.ndarray, "N _"]], num_layers: int) -> dict[str, Float[np.ndarray, "N _"]]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,16 +12,20 @@ from torch import Tensor, nn
 
 from dnar2mae.batch import Batch
 from dnar2mae.errors import needing
-from dnar2mae.finetuning.options import TuningSettings
+from dnar2mae.finetuning.options import Pooling, TuningSettings
 from dnar2mae.models import MaskedModel
+from dnar2mae.models.pooling import mean_and_max, mean_and_max_of_parts
 
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _LOWEST = ("embedder.", "encoder.channels_in.", "encoder.trunk_in.")  # what comes before the first layer
 _UNUSED = ("head", "decoder")  # parts of the pretrained model that predict masked tokens
+_PARTS = 8  # of a sequence: a promoter's signals stand at their distances from its start
+Reading = Literal["tokens", "vector", "parts"]
+"""What a head reads: each token, the vector that ``embed`` gives, or mean and maximum of the whole and of its parts."""
 
 
 class TunedNetwork(nn.Module):
-    """A pretrained model and a linear head on its vectors, one a sample or one a token.
+    """A pretrained model and a linear head on what it makes of a sample, or of each token.
 
     Parameters
     ----------
@@ -31,8 +36,8 @@ class TunedNetwork(nn.Module):
     shift, scale
         Mean and standard deviation of the vectors before the first step: the head reads standardised vectors, else
         the directions in which they vary least would be learned last.
-    per_token
-        Predict at each token.
+    reading
+        What the head reads.
     """
 
     shift: Tensor
@@ -45,17 +50,17 @@ class TunedNetwork(nn.Module):
         shift: Float[Tensor, " W"],
         scale: Float[Tensor, " W"],
         *,
-        per_token: bool,
+        reading: Reading,
     ) -> None:
         super().__init__()
-        self.backbone, self.per_token = backbone, per_token
+        self.backbone, self.reading = backbone, reading
         self.register_buffer("shift", shift)
         self.register_buffer("scale", scale)
         self.head = nn.Linear(len(shift), num_outputs).to(shift.device)
 
     def forward(self, batch: Batch | Float[Tensor, "B W"]) -> Float[Tensor, "B *T K"]:
         """Return the outputs of each sample, or of each of its tokens; vectors of samples may be given as they are."""
-        read = batch if isinstance(batch, Tensor) else vectors(self.backbone, batch, per_token=self.per_token)
+        read = batch if isinstance(batch, Tensor) else vectors(self.backbone, batch, self.reading)
         return self.head((read - self.shift) / self.scale)
 
     def plain_head(self) -> nn.Linear:
@@ -70,18 +75,36 @@ class TunedNetwork(nn.Module):
 class VectorsOnly(nn.Module):
     """A model without a head, for :func:`.problem.outputs_of`."""
 
-    def __init__(self, backbone: MaskedModel, *, per_token: bool) -> None:
+    def __init__(self, backbone: MaskedModel, reading: Reading) -> None:
         super().__init__()
-        self.backbone, self.per_token = backbone, per_token
+        self.backbone, self.reading = backbone, reading
 
     def forward(self, batch: Batch) -> Float[Tensor, "B *T W"]:
         """Return the vectors that a head reads."""
-        return vectors(self.backbone, batch, per_token=self.per_token)
+        return vectors(self.backbone, batch, self.reading)
 
 
-def vectors(backbone: MaskedModel, batch: Batch, *, per_token: bool) -> Float[Tensor, "B *T W"]:
-    """Return the fp32 vectors that a head reads; of a sample those of :meth:`.MaskedModel.pooled`."""
-    return backbone.encode(batch).float() if per_token else backbone.pooled(batch)
+def vectors(backbone: MaskedModel, batch: Batch, reading: Reading) -> Float[Tensor, "B *T W"]:
+    """Return the fp32 vectors that a head reads."""
+    if reading == "vector":
+        return backbone.pooled(batch)
+    hidden = backbone.encode(batch).float()
+    if reading == "tokens":
+        return hidden
+    whole = mean_and_max(hidden, batch.maskable)
+    return torch.cat([whole, mean_and_max_of_parts(hidden, batch.maskable, _PARTS)], 1)
+
+
+def reading_of(backbone: MaskedModel, per: str, pooling: Pooling) -> Reading:
+    """Return what the head of a model reads for an answer ``per`` base or sample.
+
+    Only tokens in a row have parts. By default a Transformer's head reads the mean, as ModernBERT's does
+    in ``transformers``, which opens it then.
+    """
+    if per == "base":
+        return "tokens"
+    wanted = pooling == "parts" or (pooling == "auto" and backbone.config.backbone != "transformer")
+    return "parts" if wanted and backbone.encoder.pools_a_row else "vector"
 
 
 def make_trainable(backbone: MaskedModel, method: str, settings: TuningSettings, seed: int) -> None:

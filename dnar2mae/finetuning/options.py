@@ -9,6 +9,7 @@ from dnar2mae.config import Settings
 from dnar2mae.errors import ConfigError, require, require_choices, require_ranges
 
 Method = Literal["full", "lora", "frozen"]
+Pooling = Literal["auto", "parts", "vector"]
 DEFAULT_LR = {"full": 3e-3, "lora": 1e-3, "frozen": 3e-3}
 """Peak learning rate by method, for models of about a million weights; larger ones take smaller rates."""
 SPLIT_COLUMN = "split"
@@ -95,6 +96,10 @@ class FinetuneConfig(TuningSettings, LabelSettings, Settings):
     """Peak learning rate; by default 3e-3 (full, frozen) or 1e-3 (lora); models of 100 M weights take 1e-4 or less."""
     layer_decay: float = 1.0
     """full: factor of the learning rate from one layer to the one below, in (0, 1]; the embedding is the lowest."""
+    pooling: Pooling = "auto"
+    """What the head reads of a sequence: mean and maximum of the whole and of its eight equal parts, or the vector that
+    embed gives, the mean. auto: parts, but vector of a Transformer, which transformers can then open. Images and cells
+    have their vector."""
     class_weights: bool = False
     """Let each class (or each label's ones and zeros) weigh the same in the loss, however rare it is."""
     both_strands: bool = False

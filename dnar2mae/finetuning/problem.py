@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from dnar2mae.finetuning.network import VectorsOnly
+from dnar2mae.finetuning.network import Reading, VectorsOnly
 from dnar2mae.finetuning.samples import Samples
 from dnar2mae.finetuning.targets import Target
 from dnar2mae.models import MaskedModel
@@ -131,11 +131,13 @@ class EncodedSamples(Samples):
         The samples.
     backbone
         The model, whose weights do not learn; they may still be loaded before the first sample is asked for.
+    reading
+        What the head reads.
     """
 
-    def __init__(self, samples: Samples, backbone: MaskedModel) -> None:
+    def __init__(self, samples: Samples, backbone: MaskedModel, reading: Reading) -> None:
         super().__init__(samples.source, samples.table, samples.limit_bp)
-        self._samples, self._network = samples, VectorsOnly(backbone, per_token=False)
+        self._samples, self._network = samples, VectorsOnly(backbone, reading)
         self._encoded: dict[bool, Float[np.ndarray, "N W"]] = {}
 
     @property

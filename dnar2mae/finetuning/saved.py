@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError, raising
-from dnar2mae.finetuning.network import TunedNetwork, merged
+from dnar2mae.finetuning.network import TunedNetwork, merged, reading_of
 from dnar2mae.finetuning.options import FinetuneConfig
 from dnar2mae.finetuning.problem import outputs_of
 from dnar2mae.finetuning.samples import Samples, of_letters
@@ -208,11 +208,12 @@ def load(path: str | Path, *, device: str = "auto") -> TunedModel:
     weights = merged(_read_weights(checkpoint), config)
     with raising(RunError, f"{checkpoint}: does not fit the model", RuntimeError, KeyError):
         shift, scale = weights["shift"], weights["scale"]
-        network = TunedNetwork(trained.model, target.num_outputs, shift, scale, per_token=target.per == "base")
+        reading = reading_of(trained.model, target.per, config.pooling)
+        network = TunedNetwork(trained.model, target.num_outputs, shift, scale, reading=reading)
         network.load_state_dict(weights)
     plain = network.plain_head()
     network = TunedNetwork(
-        trained.model, target.num_outputs, torch.zeros_like(shift), torch.ones_like(scale), per_token=network.per_token
+        trained.model, target.num_outputs, torch.zeros_like(shift), torch.ones_like(scale), reading=reading
     )
     network.head = plain
     network.to(target_device).eval()

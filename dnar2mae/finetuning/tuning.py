@@ -15,7 +15,7 @@ from dnar2mae.distributed import ALONE, Ranks, start_ranks
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.finetuning.calibration import calibrated, calibration_error, plot_calibration
 from dnar2mae.finetuning.data import OpenedData, fingerprint, open_data
-from dnar2mae.finetuning.network import TunedNetwork, VectorsOnly, make_trainable, seeded
+from dnar2mae.finetuning.network import TunedNetwork, VectorsOnly, make_trainable, reading_of, seeded
 from dnar2mae.finetuning.options import FinetuneConfig, Method
 from dnar2mae.finetuning.plot import plot_losses
 from dnar2mae.finetuning.problem import EncodedSamples, Rows, SampleProblem, outputs_of
@@ -246,10 +246,11 @@ def build_network(trained: TrainedModel, problem: SampleProblem, config: Finetun
     ConfigError
         The method is lora, and peft is not installed.
     """
-    backbone, per_token = trained.model, problem.target.per == "base"
+    backbone = trained.model
+    reading = reading_of(backbone, problem.target.per, config.pooling)
     ids = problem.ids("train")[:_STANDARDISED]
-    headless = VectorsOnly(backbone, per_token=per_token)
-    if per_token:
+    headless = VectorsOnly(backbone, reading)
+    if reading == "tokens":
         ids = ids[:: max(len(ids) // 64, 1)]
     found = outputs_of(headless, problem.samples, ids)
     found = found.reshape(-1, found.shape[-1])
@@ -258,16 +259,16 @@ def build_network(trained: TrainedModel, problem: SampleProblem, config: Finetun
     scale = scale.clamp(min=max(float(scale.mean()) * _FLOOR, 1e-6))
     make_trainable(backbone, config.method, config, config.seed)
     with seeded(config.seed):
-        network = TunedNetwork(backbone, problem.target.num_outputs, shift, scale, per_token=per_token)
+        network = TunedNetwork(backbone, problem.target.num_outputs, shift, scale, reading=reading)
     return network.to(trained.device)
 
 
 def encoded_once(problem: SampleProblem, network: TunedNetwork, method: str) -> SampleProblem:
     """Return the problem with samples that are encoded once, where the model is frozen and memory allows it."""
     size = len(problem.samples) * len(network.shift) * 4 * (1 + problem.both_strands)
-    if method != "frozen" or network.per_token or size > _MOST_BYTES:
+    if method != "frozen" or network.reading == "tokens" or size > _MOST_BYTES:
         return problem
-    return replace(problem, samples=EncodedSamples(problem.samples, network.backbone))
+    return replace(problem, samples=EncodedSamples(problem.samples, network.backbone, network.reading))
 
 
 def _calibration(target: Target, test: Rows) -> dict[str, float]:

@@ -90,6 +90,11 @@ def export_tuned(source: str | Path, to: Path, *, license: str, overwrite: bool)
         raise RunError(
             f"{source}: transformers has labels for a Transformer only, got --model.backbone {config.backbone}"
         )
+    if tuned.network.reading == "parts":
+        raise RunError(
+            f"{source}: ModernBERT's head reads the mean over tokens, this one the parts of a sequence; tune it with "
+            "--pooling vector"
+        )
     if tuned.target.num_outputs >= config.width:
         raise RunError(
             f"{source}: a ModernBERT of width {config.width} has room for {config.width - 1} outputs, got "

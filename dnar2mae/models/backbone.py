@@ -92,6 +92,11 @@ class Backbone(nn.Module):
             return self.encode(x, None)[:, start:end]
         return self.final_norm(encode_partly(layers, x, start, end))
 
+    @property
+    def pools_a_row(self) -> bool:
+        """Return whether :meth:`pooled` gives the mean over tokens that stand in a row."""
+        return len(self.layout.axes) == 1 and type(self).pooled is Backbone.pooled
+
     def pooled(
         self, x: Float[Tensor, "B T D"], documents: Int[Tensor, "B T"] | None, real: Bool[Tensor, "B T"]
     ) -> Float[Tensor, "B W"]:

@@ -53,8 +53,8 @@ def test_the_script_itself_needs_no_package():
     assert "--wheels" in subprocess.run(line, capture_output=True, text=True, check=True).stdout
 
 
-def test_all_limits_together_are_eight_minutes():
-    assert sum(gpu.PARTS.values()) <= 480
+def test_all_limits_together_are_ten_minutes():
+    assert sum(gpu.PARTS.values()) <= 600
 
 
 @pytest.mark.parametrize(
@@ -153,12 +153,12 @@ def test_what_readme_shows_is_measured_first():
     assert first == [(v, TOKENS, WIDTH, "torch.bfloat16") for v in (8, 4104, 32_768)]
 
 
-def test_every_size_and_length_is_compared_compiled_and_not():
-    plan = end_to_end.plan(dry=False)
-    shapes = {(s.preset, s.context, s.compile, side) for s, side in plan}
-    assert len(shapes) == len(plan) == 3 * 2 * 2 * 2
-    assert [s.compile for s, _ in plan] == [False] * 12 + [True] * 12
-    assert {side for _, side in plan[-6:]} == {THEIRS}
+@pytest.mark.parametrize("compiled", [False, True])
+def test_every_size_and_length_is_compared(compiled):
+    plan = end_to_end.plan(dry=False, compiled=compiled)
+    assert len({(s.preset, s.context, side) for s, side in plan}) == len(plan) == 3 * 2 * 2
+    assert {s.compile for s, _ in plan} == {compiled}
+    assert [side for _, side in plan[:2]] == [OURS, THEIRS]
 
 
 def test_a_row_holds_the_rate_of_one_side(tmp_path):

@@ -4,7 +4,15 @@ import torch
 
 from dnar2mae.batch import Layout
 from dnar2mae.config import ModelConfig
-from dnar2mae.finetuning.network import TunedNetwork, make_trainable, merged, parameter_groups, seeded
+from dnar2mae.finetuning.network import (
+    TunedNetwork,
+    make_trainable,
+    merged,
+    parameter_groups,
+    reading_of,
+    seeded,
+    vectors,
+)
 from dnar2mae.finetuning.options import TuningSettings
 from dnar2mae.models import MaskedModel
 from dnar2mae.tokenizers import KmerTokenizer
@@ -17,11 +25,11 @@ def model(backbone="transformer", depth=3):
     return built
 
 
-def network(backbone="transformer", method="full", per_token=False, outputs=2):
+def network(backbone="transformer", method="full", reading="vector", outputs=2):
     base = model(backbone)
     make_trainable(base, method, TuningSettings(lora_rank=2), 0)
-    shift, scale = torch.randn(16), torch.rand(16) + 0.5
-    return TunedNetwork(base, outputs, shift, scale, per_token=per_token)
+    width = 16 * 2 * (1 + 8) if reading == "parts" else 16
+    return TunedNetwork(base, outputs, torch.randn(width), torch.rand(width) + 0.5, reading=reading)
 
 
 def batch(rows=3, length=32):
@@ -50,7 +58,7 @@ def test_learning_rates_fall_layer_by_layer_below_the_head(backbone):
 def test_the_perceptron_is_numbered_too():
     config = ModelConfig(backbone="mlp", width=16, depth=2)
     base = MaskedModel.of_tokens(config, KmerTokenizer().vocabulary, Layout(axes=(32,), tokens=32))
-    of = factors(TunedNetwork(base, 2, torch.zeros(64), torch.ones(64), per_token=False), 0.5)
+    of = factors(TunedNetwork(base, 2, torch.zeros(64), torch.ones(64), reading="vector"), 0.5)
     assert of["backbone.encoder.trunk_in.weight"] == of["backbone.embedder.embedding.weight"] == 0.5**3
     assert of["backbone.encoder.trunk_norm.weight"] == 1
 
@@ -77,13 +85,35 @@ def test_what_learns(method):
         assert all(name.startswith("head.") or ".lora_" in name for name in learned)
 
 
-@pytest.mark.parametrize("per_token", [False, True])
-def test_the_plain_head_reads_vectors_as_they_are(per_token):
-    built = network(per_token=per_token).eval()
+@pytest.mark.parametrize("reading", ["vector", "parts", "tokens"])
+def test_the_plain_head_reads_vectors_as_they_are(reading):
+    built = network(reading=reading).eval()
     inputs = batch()
     with torch.inference_mode():
-        vectors = built.backbone.encode(inputs) if per_token else built.backbone.pooled(inputs)
-        torch.testing.assert_close(built.plain_head()(vectors), built(inputs), rtol=1e-4, atol=1e-5)
+        read = vectors(built.backbone, inputs, reading)
+        torch.testing.assert_close(built.plain_head()(read), built(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_parts_hold_what_stands_where():
+    base, inputs = model("cnn").eval(), batch(length=30)
+    with torch.inference_mode():
+        hidden, read = base.encode(inputs), vectors(base, inputs, "parts")
+    assert read.shape == (3, 2 * 16 * 9)
+    torch.testing.assert_close(read[:, :16], hidden.mean(1))
+    torch.testing.assert_close(read[:, 16:32], hidden.amax(1))
+    # 30 tokens in eight parts: the first has 4 of them, the last 3
+    torch.testing.assert_close(read[:, 32:48], hidden[:, :4].mean(1))
+    torch.testing.assert_close(read[:, -16:], hidden[:, -3:].amax(1))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pooling", "expected"),
+    [("cnn", "auto", "parts"), ("transformer", "auto", "vector"), ("transformer", "parts", "parts")]
+    + [("cnn", "vector", "vector"), ("mlp", "parts", "vector")],
+)
+def test_what_a_head_reads(backbone, pooling, expected):
+    assert reading_of(model(backbone), "sample", pooling) == expected
+    assert reading_of(model(backbone), "base", pooling) == "tokens"
 
 
 def test_merged_updates_compute_the_same():
@@ -94,7 +124,7 @@ def test_merged_updates_compute_the_same():
             if ".lora_" in name:
                 parameter.add_(torch.randn_like(parameter))
     weights = merged(built.state_dict(), TuningSettings(lora_rank=2))
-    plain = TunedNetwork(model(), 2, torch.zeros(16), torch.ones(16), per_token=False).eval()
+    plain = TunedNetwork(model(), 2, torch.zeros(16), torch.ones(16), reading="vector").eval()
     plain.load_state_dict(weights)
     with torch.inference_mode():
         torch.testing.assert_close(plain(batch()), built(batch()), rtol=1e-4, atol=1e-5)

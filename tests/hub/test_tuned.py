@@ -192,6 +192,9 @@ def test_what_has_no_counterpart_is_refused(tmp_path):
     three = tune(tmp_path / "three", model=ModelConfig(backbone="transformer", width=2, depth=1, heads=1, mlp_width=8))
     with pytest.raises(RunError, match="a ModernBERT of width 2 has room for 1 outputs, got 3"):
         export(three, tmp_path / "out")
+    parts = tune(tmp_path / "parts", pooling="parts")
+    with pytest.raises(RunError, match="this one the parts of a sequence; tune it with --pooling vector"):
+        export(parts, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     run = tune(tmp_path / "whole")
     (run / "config.json").write_text("{}")

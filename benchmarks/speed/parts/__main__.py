@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from dnar2mae.benchmarks.speed.gpu import RUN_PRESETS
 from dnar2mae.benchmarks.speed.parts.context import Context
 
 
@@ -17,6 +18,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--genome", type=Path)
+    parser.add_argument("--presets", nargs="+", default=RUN_PRESETS)
     parser.add_argument("--dry", action="store_true")
     options = vars(parser.parse_args())
     part = importlib.import_module(f"dnar2mae.benchmarks.speed.parts.{options.pop('part')}")

@@ -1,7 +1,7 @@
 """The context of every part: folder of the rows, columns about the machine, failures that end one row only."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnar2mae.benchmarks.speed import rows
+from dnar2mae.benchmarks.speed.gpu import RUN_PRESETS
 
 
 @dataclass(kw_only=True)
@@ -21,6 +22,8 @@ class Context:
     """Commit in the rows."""
     genome: Path | None = None
     """FASTA to train on; by default one is simulated."""
+    presets: Sequence[str] = RUN_PRESETS
+    """What is pretrained for a minute each."""
     dry: bool = False
     """Tiny sizes on a CPU."""
     failures: list[str] = field(default_factory=list)

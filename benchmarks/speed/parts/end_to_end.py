@@ -11,7 +11,7 @@ _TOKENS = {"tiny": 65_536, "small": 65_536, "base": 32_768}  # of a step
 
 
 def run(context: Context) -> None:
-    """Write a row for each size, length, side, compiled and not, to ``end_to_end.csv``."""
+    """Write a row for each size, length and side to ``end_to_end.csv``."""
     measure_each(context, plan(context.dry))
 
 
@@ -24,12 +24,10 @@ def measure_each(context: Context, runs: list[tuple[EndToEndSettings, str]]) -> 
                 context.append(FILE.stem, measure(settings, side, genome, Path(folder)))
 
 
-def plan(dry: bool) -> list[tuple[EndToEndSettings, str]]:
-    """List the runs, the most informative first; compiled ones, which take a minute to compile, come last."""
+def plan(dry: bool, *, compiled: bool = False) -> list[tuple[EndToEndSettings, str]]:
+    """List the runs, the most informative first."""
     shapes = [(preset, context) for context in (512, 8192) for preset in ("base", "small", "tiny")]
     runs = [EndToEndSettings(preset=p, context=c, batch=_TOKENS[p] // c, steps=15, workers=4) for p, c in shapes]
     if dry:
         runs = [EndToEndSettings(preset="tiny", context=c, batch=2, steps=1, workers=1) for c in (32, 64)]
-    compiled = [replace(settings, compile=True) for settings in runs]
-    plain = [(settings, side) for settings in runs for side in (OURS, THEIRS)]
-    return [*plain, *((settings, OURS) for settings in compiled), *((settings, THEIRS) for settings in compiled)]
+    return [(replace(settings, compile=compiled), side) for settings in runs for side in (OURS, THEIRS)]

@@ -17,23 +17,31 @@ from dnar2mae.run.metrics import NAME
 
 _SECONDS = 38  # of training steps, in a minute that also validates and fits the yardstick
 _VALIDATIONS = 8
+_BATCH = {"tiny": 256, "small": 128}  # windows of a step; 32 of all others, so that a minute has some hundred steps
 
 
 def run(context: Context) -> None:
-    """Write held-out losses and rates to ``pretraining.csv`` while the run goes on, and its summary at the end."""
+    """Write held-out losses and rates to ``pretraining.csv`` while a run goes on, and its summary at the end."""
     with tempfile.TemporaryDirectory() as folder:
         genome = context.genome or _simulated(Path(folder), 60_000 if context.dry else 4_000_000)
-        settings = EndToEndSettings(preset="small", context=1024, batch=128, steps=20, workers=4)
-        if context.dry:
-            settings = EndToEndSettings(preset="tiny", context=64, batch=2, steps=2)
-        own = PRESETS[settings.preset]()
-        config = run_config(settings, genome, "mlm")
-        config = replace(config, mask=own.mask, model=own.model, optimizer=own.optimizer)
-        timed = time_ours(config, Path(folder))
-        steps = 2 * _VALIDATIONS if context.dry else int(_SECONDS * settings.steps / timed["seconds"])
-        about = {"genome": genome.name, "preset": settings.preset, "window_bp": settings.context}
-        about |= {"batch": settings.batch, "steps": steps}
-        follow(context, about, _line(genome, settings, steps), Path(folder) / "out")
+        for preset in context.presets:
+            with context.attempt(f"pretraining {preset}"):
+                _run(context, genome, preset, Path(folder))
+
+
+def _run(context: Context, genome: Path, preset: str, folder: Path) -> None:
+    """Time some steps, and begin a run of as many as the GPU does in its seconds."""
+    settings = EndToEndSettings(preset=preset, context=1024, batch=_BATCH.get(preset, 32), steps=20, workers=4)
+    if context.dry:
+        settings = EndToEndSettings(preset="tiny", context=64, batch=2, steps=2)
+    own = PRESETS[settings.preset]()
+    config = run_config(settings, genome, "mlm")
+    config = replace(config, mask=own.mask, model=own.model, optimizer=own.optimizer)
+    timed = time_ours(config, folder)
+    steps = 2 * _VALIDATIONS if context.dry else int(_SECONDS * settings.steps / timed["seconds"])
+    about = {"genome": genome.name, "preset": settings.preset, "window_bp": settings.context}
+    about |= {"batch": settings.batch, "steps": steps}
+    follow(context, about, _line(genome, settings, steps), folder / preset)
 
 
 def follow(context: Context, about: dict[str, Any], line: list[str], out: Path) -> None:

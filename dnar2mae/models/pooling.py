@@ -1,0 +1,22 @@
+"""From a vector a token to a vector a sample that keeps what is strong, and where it stands."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def mean_and_max(hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
+    """Return both over the tokens that count, side by side; zero where none does."""
+    number = counts.sum(1, keepdim=True)
+    mean = torch.einsum("btd,bt->bd", hidden, counts.to(hidden.dtype)) / number.clamp(min=1)
+    largest = hidden.masked_fill(~counts[..., None], -torch.inf).amax(1)
+    return torch.cat([mean, largest.masked_fill(number == 0, 0)], 1)
+
+
+def mean_and_max_of_parts(
+    hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"], number: int
+) -> Float[Tensor, "B E"]:
+    """Return both for each of so many equal parts of the tokens that count, from first to last."""
+    rank = counts.long().cumsum(1) - 1  # among the tokens that count
+    part = rank * number // counts.sum(1, keepdim=True).clamp(min=1)
+    return torch.cat([mean_and_max(hidden, counts & (part == i)) for i in range(number)], 1)
