@@ -17,7 +17,7 @@ from dnar2mae.run.metrics import NAME
 
 _SECONDS = 38  # of training steps, in a minute that also validates and fits the yardstick
 _VALIDATIONS = 8
-_BATCH = {"tiny": 256, "small": 128}  # windows of a step; 32 of all others, so that a minute has some hundred steps
+_BATCH = {"tiny": 256, "small": 128}  # windows of a step; a micro-batch of the others, so that a minute has many steps
 
 
 def run(context: Context) -> None:
@@ -31,7 +31,8 @@ def run(context: Context) -> None:
 
 def _run(context: Context, genome: Path, preset: str, folder: Path) -> None:
     """Time some steps, and begin a run of as many as the GPU does in its seconds."""
-    settings = EndToEndSettings(preset=preset, context=1024, batch=_BATCH.get(preset, 32), steps=20, workers=4)
+    batch = _BATCH.get(preset) or PRESETS[preset]().micro_batch
+    settings = EndToEndSettings(preset=preset, context=1024, batch=batch, steps=20, workers=4)
     if context.dry:
         settings = EndToEndSettings(preset="tiny", context=64, batch=2, steps=2)
     own = PRESETS[settings.preset]()
