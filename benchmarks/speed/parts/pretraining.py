@@ -78,7 +78,8 @@ def _figures(summary: dict[str, Any]) -> dict[tuple[str, str], float]:
 def _line(genome: Path, settings: EndToEndSettings, steps: int) -> list[str]:
     flags = {"preset": settings.preset, "data.window-bp": settings.context, "batch-size": settings.batch}
     flags |= {"steps": steps, "optimizer.warmup-steps": steps // 10, "validate-every": steps // _VALIDATIONS}
-    flags |= {"checkpoint-every": steps, "validation-windows": 256, "num-workers": settings.workers}
+    windows = 256 if settings.preset in _BATCH else 64  # which a large model takes seconds to go through
+    flags |= {"checkpoint-every": steps, "validation-windows": windows, "num-workers": settings.workers}
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     return [sys.executable, "-m", "dnar2mae.cli", "pretrain", str(genome), *words]
 
