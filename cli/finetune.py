@@ -24,7 +24,7 @@ class FinetuneCommand:
     """
 
     out: Path
-    """Run directory, for settings, metrics, checkpoints, summary.json, loss.png and calibration.png."""
+    """Run directory, for settings, metrics, checkpoints, summary.json, test_predictions.csv and plots."""
     resume: bool = False
     """Go on from the last checkpoint in --out."""
     overwrite: bool = False

@@ -33,7 +33,8 @@ def print_scores(result: FinetuneResult) -> None:
         )
     console.print(
         f"{result.learned:,} of {result.parameters:,} weights trained, {result.steps:,} steps, the best on dev after "
-        f"{result.best['step']:.0f}; {result.seconds:.0f} s. Written to {result.out}.",
+        f"{result.best['step']:.0f}; {result.seconds:.0f} s. Written to {result.out} (summary.json, "
+        f"test_predictions.csv, loss.png); dnar2mae report {result.out} writes a page.",
         soft_wrap=True,
         markup=False,
     )

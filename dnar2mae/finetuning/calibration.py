@@ -1,6 +1,8 @@
 """Probabilities that mean what they say: a temperature chosen on dev, and how often predictions come true."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -34,33 +36,46 @@ def cross_entropy(target: Target, rows: Rows) -> float:
     return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
 
-def calibration_error(target: Target, rows: Rows) -> float:
-    """Return the mean difference of predicted probability and observed share, over ten bins of probability."""
-    _, predicted, observed, counts = reliability(target, rows)
-    return float((counts * np.abs(predicted - observed)).sum() / counts.sum())
+def calibration(target: Target, rows: Rows) -> dict[str, Any]:
+    """Return the temperature; with it and without, how far probabilities are off on average, and the curve of that.
+
+    Each point of a curve is a tenth of the range of probabilities: mean prediction, observed share, number.
+    """
+    found: dict[str, Any] = {"temperature": target.temperature}
+    for of, when in ((target, ""), (target.at(1.0), "_before")):
+        curve = reliability(of, rows)
+        predicted, observed, counts = curve.T
+        found[f"error{when}"] = float((counts * np.abs(predicted - observed)).sum() / counts.sum())
+        found[f"curve{when}"] = curve.tolist()
+    return found
 
 
-def reliability(target: Target, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return bins of predicted probability that are not empty: number, mean prediction, observed share, count."""
+def reliability(target: Target, rows: Rows) -> Float[np.ndarray, "T 3"]:
+    """Return for each tenth of predicted probability that occurs the mean prediction, observed share and number."""
     probabilities, happened = (part.ravel() for part in _pairs(target, rows))
     bins = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
     used = np.flatnonzero(counts)
     sums = [np.bincount(bins, weights, minlength=_BINS)[used] for weights in (probabilities, happened)]
-    return used, sums[0] / counts[used], sums[1] / counts[used], counts[used]
+    return np.stack([sums[0] / counts[used], sums[1] / counts[used], counts[used]], axis=1)
 
 
-def plot_calibration(target: Target, rows: Rows, path: Path) -> None:
-    """Draw the share of test rows in which a class or label is true, by its predicted probability."""
+def draw_calibration(axes: Any, found: Mapping[str, Any]) -> None:
+    """Draw the share of rows in which a class or label is true, by its predicted probability."""
+    for when, label in (("_before", "as trained"), ("", f"temperature {found['temperature']:.2f}")):
+        predicted, observed, _ = np.array(found[f"curve{when}"]).T
+        axes.plot(predicted, observed, marker="o", ms=4, lw=1, label=f"{label}: off by {found[f'error{when}']:.3f}")
+    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
+    axes.set(xlabel="predicted probability", ylabel="share that is true")
+    axes.legend(fontsize=8, frameon=False)
+
+
+def plot_calibration(found: Mapping[str, Any], path: Path) -> None:
+    """Write the drawing of :func:`draw_calibration`."""
     figure = new_figure(4.5, 4.5)
     axes = figure.subplots()
-    for of, label in ((target.at(1.0), "as trained"), (target, f"temperature {target.temperature:.2f}")):
-        _, predicted, observed, _ = reliability(of, rows)
-        error = calibration_error(of, rows)
-        axes.plot(predicted, observed, marker="o", ms=4, lw=1, label=f"{label}: off by {error:.3f} on average")
-    axes.plot([0, 1], [0, 1], color="0.6", lw=1, ls="--")
-    axes.set(xlabel="predicted probability", ylabel="share that is true", title="Reliability on test")
-    axes.legend(fontsize=8, frameon=False)
+    draw_calibration(axes, found)
+    axes.set(title="Reliability on test")
     with written_whole(path) as partial:
         figure.savefig(partial)
 

@@ -27,8 +27,15 @@ class Rows:
     """Outputs of the network, on one strand or both."""
     wanted: Float[np.ndarray, "M C"]
     """Labels."""
-    groups: Int[np.ndarray, " M"]
-    """Number of the sample, among those asked for."""
+    ids: Int[np.ndarray, " M"]
+    """Number of the sample."""
+    positions: Int[np.ndarray, " M"]
+    """Which base of the sample, on its strand; 0 where the answer is of the whole sample."""
+
+    @property
+    def groups(self) -> Int[np.ndarray, " M"]:
+        """Number of the sample among those that have a row: rows of one belong together."""
+        return np.unique(self.ids, return_inverse=True)[1]
 
     def predicted(self, target: Target) -> Float[np.ndarray, "M P"]:
         """Return predictions, averaged over strands."""
@@ -105,15 +112,12 @@ class SampleProblem:
         answers = [outputs_of(network, self.samples, ids, flipped=flipped, check=check) for flipped in strands]
         wanted = self.wanted[ids]
         if self.target.per == "sample":
-            return Rows(outputs=tuple(answers), wanted=wanted, groups=np.arange(len(ids)))
+            return Rows(outputs=tuple(answers), wanted=wanted, ids=ids, positions=np.zeros(len(ids), np.int64))
         width = answers[0].shape[1]
         known = ~np.isnan(wanted[:, :width]).any(-1) & ~np.isnan(answers[0]).any(-1)
         outputs = tuple(answer[known] for answer in answers)
-        return Rows(
-            outputs=outputs,
-            wanted=wanted[:, :width][known],
-            groups=np.unique(np.nonzero(known)[0], return_inverse=True)[1],
-        )
+        row, position = np.nonzero(known)
+        return Rows(outputs=outputs, wanted=wanted[:, :width][known], ids=ids[row], positions=position)
 
     def held_out(self, network: nn.Module, check: Callable[[], object]) -> dict[str, Any]:
         """Return the loss and the main score on dev."""

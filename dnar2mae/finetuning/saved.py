@@ -50,6 +50,7 @@ class TunedDirectory(RunDirectory):
         self.backbone_folder = path / _BACKBONE
         self.target_file = path / _TARGET
         self.calibration_file = path / "calibration.png"
+        self.predictions_file = path / "test_predictions.csv"
 
     def read(self) -> FinetuneConfig:
         """Return the settings of the run that is there; raises as for a pretraining."""
@@ -73,7 +74,7 @@ class TunedDirectory(RunDirectory):
 
     def written(self) -> tuple[str, ...]:
         """Return patterns of the files that overwriting removes."""
-        return (*super().written(), _BACKBONE, _TARGET, "calibration.png")
+        return (*super().written(), _BACKBONE, _TARGET, "calibration.png", "test_predictions.csv")
 
     def save_backbone(self, trained: TrainedModel) -> None:
         """Write the settings of the pretrained model and the files that its modality needs."""

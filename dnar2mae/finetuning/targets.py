@@ -89,6 +89,15 @@ class Target(ABC):
         """Return predictions as the columns of a table."""
         return pd.DataFrame(predicted, columns=list(self.names))
 
+    def label_frame(self, wanted: Wanted) -> pd.DataFrame:
+        """Return labels as the columns of a table, beside those of :meth:`frame`."""
+        names = ["true"] if len(self.columns) == 1 else [f"true_{name}" for name in self.columns]
+        return pd.DataFrame(wanted, columns=names)
+
+    def labels_in(self, table: pd.DataFrame) -> Wanted:
+        """Return the labels of a table of texts that has the columns of :meth:`label_frame`."""
+        return table[list(self.label_frame(np.empty((0, len(self.columns)))))].to_numpy(np.float64)
+
     def of_truth(self, truth: Wanted) -> Float[np.ndarray, "M P"]:
         """Return the predictions of the true expectation, where a table has it: the noise ceiling."""
         return truth
@@ -160,6 +169,15 @@ class Classes(Target):
         best = np.array(self.classes, object)[predicted.argmax(1)]
         best[np.isnan(predicted).any(1)] = None
         return super().frame(predicted).assign(predicted=best)[["predicted", *self.names]]
+
+    def label_frame(self, wanted: Wanted) -> pd.DataFrame:
+        """Return the names of the true classes."""
+        return pd.DataFrame({"true": np.array(self.classes, object)[wanted[:, 0].astype(np.int64)]})
+
+    def labels_in(self, table: pd.DataFrame) -> Wanted:
+        """Return the numbers of the true classes."""
+        ids = {name: number for number, name in enumerate(self.classes)}
+        return table["true"].map(ids.__getitem__).to_numpy(np.float64)[:, None]
 
     def of_truth(self, truth: Wanted) -> Float[np.ndarray, "M P"]:
         """Return both probabilities, of which the truth is that of the second class."""

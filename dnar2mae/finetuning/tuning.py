@@ -13,19 +13,20 @@ import torch
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE, Ranks, start_ranks
 from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.finetuning.calibration import calibrated, calibration_error, plot_calibration
+from dnar2mae.finetuning.answers import answer_table
+from dnar2mae.finetuning.calibration import calibrated, calibration, plot_calibration
 from dnar2mae.finetuning.data import OpenedData, fingerprint, open_data
 from dnar2mae.finetuning.network import TunedNetwork, VectorsOnly, make_trainable, reading_of, seeded
 from dnar2mae.finetuning.options import FinetuneConfig, Method
 from dnar2mae.finetuning.plot import plot_losses
-from dnar2mae.finetuning.problem import EncodedSamples, Rows, SampleProblem, outputs_of
+from dnar2mae.finetuning.problem import EncodedSamples, SampleProblem, outputs_of
 from dnar2mae.finetuning.result import FinetuneResult, Scores
 from dnar2mae.finetuning.saved import TunedDirectory
-from dnar2mae.finetuning.targets import Target
 from dnar2mae.finetuning.tuner import MemoryTuner, Rate, Tuner, loop_settings
 from dnar2mae.finetuning.yardsticks import fit_yardsticks
 from dnar2mae.inference.loading import TrainedModel, load
 from dnar2mae.run.checkpoint import checkpoints, recover
+from dnar2mae.storage.safe_files import written_whole
 from dnar2mae.training.device import choose_device
 from dnar2mae.training.monitor import Monitor
 from dnar2mae.training.stopping import StopRequests
@@ -203,15 +204,17 @@ class FineTuning(Tuner[FinetuneResult]):
             yardsticks=self._yardsticks(monitor, stop) if self.config.baselines else {},
             ceiling=self._ceiling(),
             best={"step": step, "held_out": value},
-            calibration=_calibration(target, test) if target.is_probability else {},
+            calibration=calibration(target, test) if target.is_probability else {},
         )
         if self.ranks.is_first:
             run = self.directory
             run.save_target(target)
+            with written_whole(run.predictions_file) as partial:
+                answer_table(problem.samples, test, target).to_csv(partial, index=False)
             result.save(run.summary_file)
-            plot_losses(run.path, run.plot_file)
+            plot_losses(run.path, run.plot_file, step)
             if target.is_probability:
-                plot_calibration(target, test, run.calibration_file)
+                plot_calibration(result.calibration, run.calibration_file)
         return result
 
     def _yardsticks(self, monitor: Monitor, stop: StopRequests) -> dict[str, Scores]:
@@ -269,11 +272,3 @@ def encoded_once(problem: SampleProblem, network: TunedNetwork, method: str) -> 
     if method != "frozen" or network.reading == "tokens" or size > _MOST_BYTES:
         return problem
     return replace(problem, samples=EncodedSamples(problem.samples, network.backbone, network.reading))
-
-
-def _calibration(target: Target, test: Rows) -> dict[str, float]:
-    return {
-        "temperature": target.temperature,
-        "error": calibration_error(target, test),
-        "error_before": calibration_error(target.at(1.0), test),
-    }

@@ -52,7 +52,8 @@ def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 4.5,
         figure = new_figure(width, height)
         axes = figure.subplots()
         draw(axes)
-        for text in axes.get_legend().get_texts():
+        legend = axes.get_legend()
+        for text in legend.get_texts() if legend else ():
             text.set_fontsize(_LEGEND_PT)
         file = StringIO()
         figure.savefig(file, format="svg", transparent=True)

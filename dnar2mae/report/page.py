@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, Dnar2maeError, reason, require
+from dnar2mae.finetuning import is_tuned
 from dnar2mae.report.content import PageSection, SectionContent
 from dnar2mae.report.options import PageOptions
+from dnar2mae.report.page_run import PageRun
 from dnar2mae.report.reported_run import ReportedRun
 from dnar2mae.report.sections.about import about
 from dnar2mae.report.sections.commands import commands
@@ -17,6 +19,10 @@ from dnar2mae.report.sections.controls import controls
 from dnar2mae.report.sections.drawn import drawn, drawn_text
 from dnar2mae.report.sections.embedding import embedding
 from dnar2mae.report.sections.losses import by_ratio, by_step, restored
+from dnar2mae.report.tuned import about as tuned_about
+from dnar2mae.report.tuned import answers, division, scores
+from dnar2mae.report.tuned import commands as tuned_commands
+from dnar2mae.report.tuned.run import TunedRun
 from dnar2mae.run.result import RunResult
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
@@ -27,21 +33,34 @@ class SectionMaker(NamedTuple):
     """A section that a page may have."""
 
     title: str
-    make: Callable[[ReportedRun], SectionContent]
-    modality: str = ""
-    """Kind of data that it is for; empty for all."""
+    make: Callable[[Any], SectionContent]
+    """From a :class:`.ReportedRun`, or a :class:`.TunedRun`."""
+    of: tuple[str, ...] = ()
+    """Kinds of data that it is for, of fine-tuned runs targets and samples; empty for all."""
 
 
 SECTIONS = (
     SectionMaker("This run", about),
     SectionMaker("Loss by step", by_step),
     SectionMaker("Loss by mask ratio, and the bound", by_ratio),
-    SectionMaker("Variant control", controls, "dna"),
-    SectionMaker("Embedding map", embedding, "dna"),
-    SectionMaker("Drawn sequences", drawn, "dna"),
-    SectionMaker("Drawn texts", drawn_text, "text"),
-    SectionMaker("Restored images", restored, "image"),
+    SectionMaker("Variant control", controls, ("dna",)),
+    SectionMaker("Embedding map", embedding, ("dna",)),
+    SectionMaker("Drawn sequences", drawn, ("dna",)),
+    SectionMaker("Drawn texts", drawn_text, ("text",)),
+    SectionMaker("Restored images", restored, ("image",)),
     SectionMaker("With your own data", commands),
+)
+TUNED_SECTIONS = (
+    SectionMaker("This run", tuned_about.about),
+    SectionMaker("Loss by step", tuned_about.by_step),
+    SectionMaker("Scores on test", scores.scores),
+    SectionMaker("Calibration", scores.calibration, ("classes", "labels")),
+    SectionMaker("By class", answers.classes, ("classes",)),
+    SectionMaker("Precision and recall", answers.thresholds, ("classes", "labels")),
+    SectionMaker("Predicted and true", answers.values, ("numbers", "counts")),
+    SectionMaker("Train, dev and test", division.rows_by_part),
+    SectionMaker("Homologues in train", division.homologues, ("dna sample",)),
+    SectionMaker("With your own data", tuned_commands.commands),
 )
 
 
@@ -85,8 +104,8 @@ def write_page(
         raise ConfigError(f"--out {out} exists; give --overwrite to replace it")
     refuse_inputs(out, (options.genes, options.genome, options.matrices))
     choose_device(PretrainConfig(device=device))  # a device that is not there would cost all sections but a few
-    run = ReportedRun(path, options, device)
-    chosen = [section for section in SECTIONS if section.modality in ("", run.config.modality)]
+    run, kinds, makers = _opened(path, options, device)
+    chosen = [section for section in makers if not section.of or kinds & {*section.of}]
     with progress_bar("sections of the page", len(chosen)) as bar:
         made = []
         for section in chosen:
@@ -97,7 +116,16 @@ def write_page(
     return out
 
 
-def _made(section: SectionMaker, run: ReportedRun) -> PageSection:
+def _opened(path: Path, options: PageOptions, device: str) -> tuple[PageRun, set[str], tuple[SectionMaker, ...]]:
+    """Return a run of either kind, what it is by the words of :attr:`.SectionMaker.of`, and its sections."""
+    if not is_tuned(path):
+        run = ReportedRun(path, options, device)
+        return run, {run.config.modality}, SECTIONS
+    tuned = TunedRun(path, options)
+    return tuned, {tuned.target.kind, f"{tuned.pretrained.modality} {tuned.target.per}"}, TUNED_SECTIONS
+
+
+def _made(section: SectionMaker, run: PageRun) -> PageSection:
     """Make a section, or say in its place why there is none."""
     anchor = re.sub(r"\W+", "-", section.title.lower())
     try:
@@ -110,7 +138,7 @@ def _made(section: SectionMaker, run: ReportedRun) -> PageSection:
         return PageSection(anchor=anchor, title=section.title, reason=message)
 
 
-def _html(run: ReportedRun, sections: list[PageSection]) -> str:
+def _html(run: PageRun, sections: list[PageSection]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     # escaped: names and texts come from files
@@ -122,7 +150,12 @@ def _html(run: ReportedRun, sections: list[PageSection]) -> str:
         lstrip_blocks=True,
     )
     name = "/".join(run.path.resolve().parts[-2:])
-    return environment.get_template("page.html").render(name=name, tiles=_tiles(run.result), sections=sections)
+    if isinstance(run, TunedRun):
+        lead, tiles = "a pretrained model that was fine-tuned on labels.", scores.tiles(run)
+    else:
+        assert isinstance(run, ReportedRun)
+        lead, tiles = "a model that was pretrained to restore what is masked.", _tiles(run.result)
+    return environment.get_template("page.html").render(name=name, lead=lead, tiles=tiles, sections=sections)
 
 
 def _tiles(result: RunResult) -> list[dict[str, Any]]:

@@ -41,8 +41,8 @@ def labelled(kind, config, folder):
 @pytest.mark.filterwarnings("ignore:.*texts are longer")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "dna"])
 def test_labels_of_every_kind_of_data(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path: path.touch())
-    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda target, rows, path: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path, best: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda found, path: path.touch())
     config = replace(KINDS[kind](tmp_path), steps=2)
     pretrain(config, tmp_path / "run")
     settings = {"model": str(tmp_path / "run"), "device": "cpu", "epochs": 2, "split": "random"}

@@ -19,8 +19,8 @@ from .conftest import rich_rows
 
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch):
-    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path: path.touch())
-    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda target, rows, path: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path, best: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda found, path: path.touch())
 
 
 @pytest.fixture

@@ -39,8 +39,8 @@ def metrics(run):
 @pytest.fixture(autouse=True)
 def _no_plots(monkeypatch):
     """Leave plots empty: to draw them takes longer than to train."""
-    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path: path.touch())
-    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda target, rows, path: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_losses", lambda run, path, best: path.touch())
+    monkeypatch.setattr("dnar2mae.finetuning.tuning.plot_calibration", lambda found, path: path.touch())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.modalities.registry import input_files, modality_spec, preset_for
 from dnar2mae.presets import PRESETS
 from dnar2mae.report.content import NumberTable, SectionContent
+from dnar2mae.report.page_run import PageRun
 from dnar2mae.report.reported_run import ReportedRun
 from dnar2mae.run.config_file import flatten
 
@@ -64,7 +65,7 @@ def text_of(value: Any) -> str:
 
 
 def _facts(run: ReportedRun) -> list[tuple[str, str]]:
-    result, around, config = run.result, run.environment, run.config
+    result, config = run.result, run.config
     state = "finished" if run.is_finished else f"stopped; {config.steps:,} steps were planned"
     facts: dict[str, Any] = {
         "folder": str(run.path),
@@ -73,15 +74,21 @@ def _facts(run: ReportedRun) -> list[tuple[str, str]]:
         "model": f"{config.model.backbone}, {config.model.depth} layers, {config.model.width} wide",
     }
     if run.is_finished:
-        facts |= {"parameters": f"{result.parameters:,}", "time": _duration(result.seconds)}
-    facts |= {
+        facts |= {"parameters": f"{result.parameters:,}", "time": duration(result.seconds)}
+    facts |= surroundings(run)
+    return [(name, str(value)) for name, value in facts.items() if value]
+
+
+def surroundings(run: PageRun) -> dict[str, str | None]:
+    """Return when and where a run of any kind was made, and by what; None or empty where that is not known."""
+    around = run.environment
+    return {
         "begun": around.get("started"),
         "machine": around.get("platform") and f"{around['platform']}, {around.get('cpus')} processor cores",
         "commit": around.get("commit"),
         "versions": ", ".join(f"{name} {around[name]}" for name in _VERSIONS if around.get(name)),
         "command": _command(around.get("command", [])),
     }
-    return [(name, str(value)) for name, value in facts.items() if value]
 
 
 def _command(arguments: list[str]) -> str:
@@ -89,7 +96,8 @@ def _command(arguments: list[str]) -> str:
     return shlex.join([*(Path(program).name for program in arguments[:1]), *arguments[1:]])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return (
         f"{minutes // 60} h {minutes % 60} min"

@@ -70,7 +70,7 @@ def pretrain_arguments(config: PretrainConfig) -> list[str]:
     for name, (value, _) in changed.items():
         of_these_data = name in names and _is_text(value)
         if not of_these_data and name not in _OF_THIS_RUN:
-            arguments += _flag(name.replace("_", "-"), value)
+            arguments += flag(name.replace("_", "-"), value)
     return arguments
 
 
@@ -79,7 +79,7 @@ def _is_text(value: Any) -> bool:
     return any(isinstance(part, str) for part in parts)
 
 
-def _flag(name: str, value: Any) -> list[str]:
+def flag(name: str, value: Any) -> list[str]:
     """Return a setting as it is typed."""
     if isinstance(value, bool):
         head, _, last = name.rpartition(".")

@@ -1,0 +1,102 @@
+"""How good the model is on test: scores beside yardsticks, and what its probabilities mean."""
+
+import math
+from typing import Any
+
+from dnar2mae.finetuning.calibration import draw_calibration
+from dnar2mae.finetuning.result import FinetuneResult, Scores
+from dnar2mae.report.content import NumberTable, Picture, SectionContent
+from dnar2mae.report.drawing import svg
+from dnar2mae.report.tuned.run import TunedRun
+from dnar2mae.scoring.intervals import Interval
+
+_MOST_SCORES = 40  # three of each of many labels: all are in summary.json
+
+
+def tiles(run: TunedRun) -> list[dict[str, Any]]:
+    """Return the figures at the head of the page; of a stopped run there are none."""
+    if not run.is_finished:
+        return []
+    result = run.result
+    shown = [
+        (f"{models[result.main].value:.3f}", f"{_words(result.main)}, {name}")
+        for name, models in _models(result).items()
+        if result.main in models
+    ]
+    shown.append((f"{result.rows['test']:,}", f"test rows, {result.rows['train']:,} for training"))
+    return [{"value": value, "error": None, "what": what} for value, what in shown]
+
+
+def scores(run: TunedRun) -> SectionContent:
+    """Return the scores of the model, of the yardsticks and of the noise ceiling on the same test rows."""
+    result = run.result
+    models = {name: of for name, of in _models(result).items() if of}
+    rows = [
+        (_words(score), *(_text(of.get(score)) for of in models.values()))
+        for score in list(result.scores)[:_MOST_SCORES]
+    ]
+    alt = "; ".join(f"{name} {_text(of.get(result.main))}" for name, of in models.items())
+    picture = svg(
+        "scores",
+        f"{_words(result.main)} on test with 95 % intervals: {alt}.",
+        lambda axes: _draw(axes, models, result.main),
+        height=1.2 + 0.45 * len(models),
+    )
+    return SectionContent(
+        lines=_verdicts(result),
+        pictures=(Picture(picture, f"{_words(result.main)} on test, 95 % intervals"),),
+        tables=(NumberTable(("", *models), rows, f"Scores on {result.rows['test']:,} test samples, 95 % intervals"),),
+    )
+
+
+def calibration(run: TunedRun) -> SectionContent:
+    """Return how often predictions come true, with the temperature that was chosen on dev and without."""
+    found = run.result.calibration
+    error, before = found["error"], found["error_before"]
+    alt = f"Predicted probabilities are off by {before:.3f} on average as trained, by {error:.3f} with the temperature."
+    rows = [(f"{predicted:.3f}", f"{observed:.3f}", f"{number:,.0f}") for predicted, observed, number in found["curve"]]
+    return SectionContent(
+        lines=(
+            f"Outputs are divided by a temperature of {found['temperature']:.2f}, chosen on dev. On test, "
+            f"probabilities are then off by {error:.3f} on average, without by {before:.3f}.",
+        ),
+        pictures=(Picture(svg("calibration", alt, lambda axes: draw_calibration(axes, found)), "Reliability on test"),),
+        tables=(NumberTable(("predicted", "share that is true", "number"), rows, "With the temperature"),),
+    )
+
+
+def _models(result: FinetuneResult) -> dict[str, Scores]:
+    return {"this model": result.scores, **result.yardsticks, "noise ceiling": result.ceiling}
+
+
+def _verdicts(result: FinetuneResult) -> tuple[str, ...]:
+    """Return a line a yardstick: where it lies beside the interval of the model."""
+    main, name = result.scores[result.main], _words(result.main)
+    if not result.yardsticks:
+        return ("Nothing was trained beside the model (--no-baselines), so that its scores say little.",)
+    lines = []
+    for other, of in result.yardsticks.items():
+        value = of[result.main].value
+        where = "below" if value < main.low else "above" if value > main.high else "within"
+        lines.append(f"{other}: {name} {value:.3f}, {where} the model's interval ({main.low:.3f} to {main.high:.3f}).")
+    return (*lines, "Pretraining has helped where both lie below: all have learned from the same rows.")
+
+
+def _draw(axes: Any, models: dict[str, Scores], score: str) -> None:
+    named = [(name, of[score]) for name, of in models.items() if score in of and not math.isnan(of[score].value)]
+    for at, (name, interval) in enumerate(named):
+        ends = [[interval.value - interval.low], [interval.high - interval.value]]
+        colour = "C0" if name == "this model" else "C3"
+        axes.errorbar([interval.value], [at], xerr=ends, fmt="o", color=colour, ms=5, lw=1.2, capsize=3)
+    axes.set_yticks(range(len(named)), [name for name, _ in named])
+    axes.set(xlabel=_words(score), ylim=(len(named) - 0.5, -0.5))
+
+
+def _text(interval: Interval | None) -> str:
+    if interval is None or math.isnan(interval.value):
+        return "-"
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _words(score: str) -> str:
+    return score.replace("_", " ")
