@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from dnar2mae import pretrain
 from dnar2mae.finetuning import FinetuneConfig, finetune, load, predict
 from dnar2mae.inference import load as load_pretrained
+from dnar2mae.report.page import write_page
 from dnar2mae.run.config_file import write_settings
 from tests.modalities.kinds import KINDS, write_cells
 
@@ -55,6 +56,9 @@ def test_labels_of_every_kind_of_data(kind, tmp_path, monkeypatch):
     frame = pd.read_csv(tmp_path / "out.csv")
     assert len(frame) == written.rows
     assert "predicted" in frame.columns
+    page = write_page(tmp_path / "tuned", device="cpu").read_text()
+    assert "Not on this page" not in page
+    assert ("Homologues in train" in page) == (kind == "dna bpe")
     if kind.startswith("cell"):
         assert load(tmp_path / "tuned", device="cpu").target.classes == ("a", "b", "c")
         assert result.yardsticks["random weights"]["mcc"].value > -1

@@ -8,7 +8,7 @@ import torch
 
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.finetuning import PredictOptions, finetune, load, predict
-from dnar2mae.finetuning.calibration import calibrated, calibration_error, cross_entropy, plot_calibration
+from dnar2mae.finetuning.calibration import calibrated, calibration, cross_entropy, plot_calibration
 from dnar2mae.finetuning.problem import Rows
 from dnar2mae.finetuning.targets import BinaryLabels, Classes, Numbers
 from dnar2mae.genome.store import Genome
@@ -147,7 +147,12 @@ def test_each_class_of_bases_has_a_file_whatever_its_name(settings, genome, tmp_
 
 
 def rows_of(outputs, wanted):
-    return Rows(outputs=(outputs.astype(np.float32),), wanted=wanted, groups=np.arange(len(wanted)))
+    return Rows(
+        outputs=(outputs.astype(np.float32),),
+        wanted=wanted,
+        ids=np.arange(len(wanted)),
+        positions=np.zeros(len(wanted), int),
+    )
 
 
 def test_the_temperature_of_over_sure_outputs_is_found(tmp_path):
@@ -158,8 +163,10 @@ def test_the_temperature_of_over_sure_outputs_is_found(tmp_path):
     found = calibrated(target, rows)
     assert found.temperature == pytest.approx(3, rel=0.06)
     assert cross_entropy(found, rows) < cross_entropy(target, rows)
-    assert calibration_error(found, rows) < 0.02 < calibration_error(target, rows)
-    plot_calibration(found, rows, tmp_path / "plot.png")
+    measured = calibration(found, rows)
+    assert measured["error"] < 0.02 < measured["error_before"]
+    assert sum(number for *_, number in measured["curve"]) == 3 * 4000
+    plot_calibration(measured, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
     labels = BinaryLabels(columns=("a", "b"))
     both = np.stack([rng.random(4000) < 1 / (1 + np.exp(-x)) for x in logits[:, :2].T], axis=1).astype(float)

@@ -7,7 +7,7 @@ import pytest
 
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.inference import Model
-from dnar2mae.report import page, reported_run
+from dnar2mae.report import page, page_run, reported_run
 from dnar2mae.report.options import PageOptions
 from dnar2mae.report.page import write_page
 from dnar2mae.run.config_file import read_config, write_config
@@ -104,7 +104,7 @@ def test_a_run_on_a_folder_of_another_user_is_computed_each_time(run, tmp_path, 
     def refuse(*_):
         raise PermissionError("not yours")
 
-    monkeypatch.setattr(reported_run, "write_whole", refuse)
+    monkeypatch.setattr(page_run, "write_whole", refuse)
     read, _ = write(run, tmp_path / "page.html")
     assert read.sections["Drawn sequences"]["table"]
     assert not (run / "report.json").exists()
@@ -190,12 +190,6 @@ def test_a_device_that_is_not_there(run, tmp_path):
     with pytest.raises(ConfigError, match="--device must be one that this machine has, got nowhere"):
         write_page(run, tmp_path / "page.html", device="nowhere")
     assert not (tmp_path / "page.html").exists()
-
-
-def test_a_fine_tuned_run_is_named_as_one(run, tmp_path):
-    (run / "target.json").write_text("{}")
-    with pytest.raises(RunError, match="got a fine-tuned run: its summary.json"):
-        write_page(run, tmp_path / "page.html")
 
 
 def test_an_annotation_that_does_not_fit(run_of, run, genes, tmp_path):

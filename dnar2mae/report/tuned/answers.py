@@ -16,7 +16,7 @@ from dnar2mae.scoring.intervals import score_ranks
 from dnar2mae.scoring.scores import confusion
 
 _MOST_CROSSED, _MOST_CLASSES, _MOST_CURVES, _MOST_COLUMNS = 12, 60, 7, 4
-_MOST_POINTS, _ON_CURVE = 1200, 150
+_MOST_POINTS, _FEW, _ON_CURVE = 1200, 300, 150
 
 
 def classes(run: TunedRun) -> SectionContent:
@@ -25,19 +25,17 @@ def classes(run: TunedRun) -> SectionContent:
     names = run.target.classes
     wanted, predicted = run.answers
     counts = confusion(wanted[:, 0].astype(np.int64), predicted.argmax(1), len(names))
-    right, true, taken = np.diag(counts), counts.sum(1), counts.sum(0)
-    order = np.argsort(-true, kind="stable")[:_MOST_CLASSES]
+    right, true, taken = (part.tolist() for part in (np.diag(counts), counts.sum(1), counts.sum(0)))
+    order = sorted(range(len(names)), key=lambda i: -true[i])[:_MOST_CLASSES]
     rows = [
         (
             names[i],
             f"{true[i]:,}",
             *map(_share, (right[i], right[i], 2 * right[i]), (taken[i], true[i], taken[i] + true[i])),
         )
-        for i in order.tolist()
+        for i in order
     ]
-    tables = [
-        NumberTable(("class", "test rows", "precision", "recall", "F1"), rows, "By class, the most frequent first")
-    ]
+    tables = [NumberTable(("class", "number", "precision", "recall", "F1"), rows, "By class, the most frequent first")]
     if len(names) <= _MOST_CROSSED:
         crossed = [(name, *(f"{number:,}" for number in row)) for name, row in zip(names, counts, strict=True)]
         tables.append(
@@ -102,7 +100,7 @@ def _scatter(name: str, wanted: Float[np.ndarray, " M"], predicted: Float[np.nda
     ends = [min(wanted.min(), predicted.min()), max(wanted.max(), predicted.max())]
 
     def draw(axes: Any) -> None:
-        axes.plot(wanted, predicted, "o", ms=2, alpha=0.5, mew=0)
+        axes.plot(wanted, predicted, "o", ms=4 if len(wanted) < _FEW else 2, alpha=0.5, mew=0)
         axes.plot(ends, ends, color="0.6", lw=1, ls="--")
         axes.set(xlabel=f"{name}, true", ylabel="predicted")
 
