@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.finetuning.labels import ReadLabels, read_labels
@@ -147,11 +147,21 @@ def _open_track(config: FinetuneConfig, trained: TrainedModel) -> OpenedData:
     sequences = replace(windows, table=windows.table.iloc[known].reset_index(drop=True), lengths=windows.lengths[known])
     samples = Samples(SequenceSource(sequences, tokenizer, Path(config.data)), sequences.table.astype(str))
     labels = _track_labels(config, wanted, track.classes)
-    places = sequences.table[["name", "start", "strand"]].itertuples(index=False)
-    division = _divide(config, samples, samples.table, [repr(tuple(place)).encode() for place in places])
+    places = [*sequences.table[["name", "start", "strand"]].itertuples(index=False)]
+    # windows that overlap, such as the last two of a sequence, are as one that is equal
+    contents = [repr(tuple(places[first])).encode() for first in _first_overlapping(sequences.table)]
+    division = _divide(config, samples, samples.table, contents)
     name = ("class",) if labels.classes else ("value",)
     problem, notes = _problem(config, samples, labels, division, name)
     return OpenedData(problem, None, notes)
+
+
+def _first_overlapping(places: pd.DataFrame) -> Int[np.ndarray, " N"]:
+    """Return for each window the first of those that overlap it, or one another up to it, on either strand."""
+    order = places.reset_index(drop=True).sort_values(["name", "start"], kind="stable")
+    ends = order.groupby("name", sort=False)["end"].cummax().shift(fill_value=0)
+    begins = (order["name"] != order["name"].shift()) | (order["start"] >= ends)
+    return order.index.to_series().groupby(begins.cumsum()).transform("first").sort_index().to_numpy(np.int64)
 
 
 def _track_labels(config: FinetuneConfig, wanted: np.ndarray, classes: tuple[str, ...] | None) -> ReadLabels:

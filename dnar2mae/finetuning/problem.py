@@ -43,7 +43,7 @@ class Rows:
 
     def loss(self, target: Target) -> float:
         """Return the mean loss over rows and strands."""
-        wanted = torch.from_numpy(self.wanted.astype(np.float32))
+        wanted = torch.from_numpy(target.scaled(self.wanted).astype(np.float32))
         return float(
             np.mean([target.losses(torch.from_numpy(outputs), wanted).double().mean() for outputs in self.outputs])
         )
@@ -99,7 +99,7 @@ class SampleProblem:
         return losses.sum(), losses.new_tensor(float(len(losses)))
 
     def _labels_of(self, ids: Ids, flipped: Bool[np.ndarray, " S"]) -> Float[Tensor, "S *L C"]:
-        wanted = self.wanted[ids].astype(np.float32)
+        wanted = self.target.scaled(self.wanted[ids]).astype(np.float32)
         if self.target.per == "base":
             lengths = self.samples.lengths[ids]
             for row in np.flatnonzero(flipped):

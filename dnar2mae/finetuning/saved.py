@@ -34,6 +34,7 @@ from dnar2mae.models import MaskedModel
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.config_file import read_config, read_whole, write_config, write_settings
 from dnar2mae.run.directory import RunDirectory
+from dnar2mae.run.exported import labels_class
 from dnar2mae.storage.safe_files import find_damage, folder_written_whole, write_whole
 from dnar2mae.training.device import choose_device
 
@@ -200,6 +201,11 @@ def load(path: str | Path, *, device: str = "auto") -> TunedModel:
     """
     path = Path(path)
     if not is_tuned(path):
+        if (name := labels_class(path)) is not None:
+            raise RunError(
+                f"{path}: an export, which transformers opens: {name}.from_pretrained({str(path)!r}); give the run "
+                "that it is an export of"
+            )
         raise RunError(f"{path}: no fine-tuned run here: a model has a head once dnar2mae finetune has trained one")
     target_device, _ = choose_device(PretrainConfig(device=device))
     run = TunedDirectory(path)

@@ -117,16 +117,21 @@ def bootstrap(
     score: Callable[[np.ndarray], ScoreValues], sums: Float[np.ndarray, "G ..."], draws: int = _DRAWS
 ) -> Interval:
     """Return a function of sums over groups with its percentile interval when groups are drawn with replacement."""
-    value = float(score(sums.sum(0)))
+    value = float(_known(score(sums.sum(0))))
     if len(sums) < 2:
         return Interval(value=value, low=np.nan, high=np.nan)
     rng = np.random.default_rng(0)
     number = len(sums)
     flat = sums.reshape(number, -1)
     drawn = np.stack([rng.multinomial(number, np.full(number, 1 / number)) @ flat for _ in range(draws)])
-    values = np.asarray(score(drawn.reshape(draws, *sums.shape[1:])))
+    values = _known(score(drawn.reshape(draws, *sums.shape[1:])))
     low, high = np.nanquantile(values, [0.025, 0.975]) if np.isfinite(values).any() else (np.nan, np.nan)
     return Interval(value=value, low=min(float(low), value), high=max(float(high), value))
+
+
+def _known(values: ScoreValues) -> np.ndarray:
+    """Return scores with NaN where they are not finite: of rows whose labels or predictions are all the same."""
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _summed(parts: Sequence[np.ndarray], groups: Groups) -> Float[np.ndarray, "G C P"]:

@@ -10,6 +10,7 @@ from jaxtyping import Int, Shaped
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.finetuning.options import SPLIT_COLUMN, FinetuneConfig
+from dnar2mae.genome.names import aliases
 from dnar2mae.homology import SPLIT_NAMES, split_by_homology
 
 _NAMES = {"dev": "dev", "valid": "dev", "validation": "dev", "val": "dev", "train": "train", "test": "test"}
@@ -84,9 +85,12 @@ def _by_column(config: FinetuneConfig, given: SplitInput) -> Division:
     if column not in given.table.columns:
         raise ConfigError(f"--split column: no column {column} in {', '.join(map(str, given.table.columns))}")
     texts = given.table[column].str.strip().str.lower()
-    unknown = sorted(set(texts) - set(_NAMES))
-    if unknown:
-        raise ConfigError(f"--split-column {column}: expected train, dev and test, got {', '.join(unknown[:5])}")
+    unknown = np.flatnonzero(~texts.isin([*_NAMES]))
+    if unknown.size:
+        row, others = int(unknown[0]), f", and so on in {unknown.size - 1:,} more" if unknown.size > 1 else ""
+        raise ConfigError(
+            f"--split-column {column}: row {row + 1}: expected train, dev or test, got {texts.iloc[row]!r}{others}"
+        )
     of_rows = texts.map(_NAMES).to_numpy(str)
     if "dev" in of_rows:
         return Division(of_rows, f"by the column {column}")
@@ -108,10 +112,7 @@ def _by_chromosome(config: FinetuneConfig, given: SplitInput) -> Division:
     if given.places is None:
         raise ConfigError("--split chromosome needs regions of a genome, and the data are sequences without a place")
     names = given.places["name"].to_numpy(str)
-    chosen = {"dev": config.dev_names, "test": config.test_names}
-    for part, of_part in chosen.items():
-        if unknown := sorted(set(of_part) - set(names)):
-            raise ConfigError(f"--{part}-names {' '.join(unknown)}: no region there; there is {', '.join(set(names))}")
+    chosen = {part: _present(part, getattr(config, f"{part}_names"), set(names.tolist())) for part in ("dev", "test")}
     unique, numbers = np.unique(names, return_inverse=True)
     if not any(chosen.values()):
         of_groups = _fill(np.bincount(numbers))
@@ -119,6 +120,14 @@ def _by_chromosome(config: FinetuneConfig, given: SplitInput) -> Division:
     of_rows = np.where(np.isin(names, chosen["test"]), "test", np.where(np.isin(names, chosen["dev"]), "dev", "train"))
     shown = ", ".join(f"{part} {' '.join(of_part) or 'none'}" for part, of_part in chosen.items())
     return Division(of_rows, f"by sequence of the genome ({shown})")
+
+
+def _present(part: str, wanted: Sequence[str], names: set[str]) -> tuple[str, ...]:
+    """Return names of sequences, which may be given with or without ``chr``, as the regions have them."""
+    found = {name: next((alias for alias in aliases(name) if alias in names), None) for name in wanted}
+    if unknown := [name for name, own in found.items() if own is None]:
+        raise ConfigError(f"--{part}-names {' '.join(unknown)}: no region there; there is {', '.join(sorted(names))}")
+    return tuple(own for own in found.values() if own)
 
 
 def _by_blocks(config: FinetuneConfig, given: SplitInput) -> Division:

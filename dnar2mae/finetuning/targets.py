@@ -71,9 +71,13 @@ class Target(ABC):
         """Names of the columns of :meth:`predicted`."""
         return ("predicted",) if len(self.columns) == 1 else tuple(f"predicted_{name}" for name in self.columns)
 
+    def scaled(self, wanted: Float[np.ndarray, "*M C"]) -> Float[np.ndarray, "*M C"]:
+        """Return labels in the unit of the loss, of float64: near 1e8 differences of 1 are lost in fp32."""
+        return wanted.astype(np.float64)
+
     @abstractmethod
     def losses(self, outputs: Float[Tensor, "M K"], wanted: Float[Tensor, "M C"]) -> Float[Tensor, " M"]:
-        """Return the loss of each row."""
+        """Return the loss of each row by its labels as :meth:`scaled` returns them."""
 
     @abstractmethod
     def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
@@ -248,10 +252,13 @@ class Numbers(Target):
             sd=tuple(np.where(sd > 0, sd, 1.0).tolist()),
         )
 
+    def scaled(self, wanted: Float[np.ndarray, "*M C"]) -> Float[np.ndarray, "*M C"]:
+        """Return standardised values."""
+        return (super().scaled(wanted) - self.mean) / self.sd
+
     def losses(self, outputs: Float[Tensor, "M K"], wanted: Float[Tensor, "M C"]) -> Float[Tensor, " M"]:
         """Return the mean over columns of the squared error, in variances of the training rows."""
-        standardised = (wanted - wanted.new_tensor(self.mean)) / wanted.new_tensor(self.sd)
-        return (outputs - standardised).square().mean(1)
+        return (outputs - wanted).square().mean(1)
 
     def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return values in the labels' unit."""
@@ -282,13 +289,13 @@ class Counts(Target):
         mean = wanted.mean(0, dtype=np.float64)
         return cls(columns=columns, per=per, mean=tuple(np.maximum(mean, 1e-6).tolist()))
 
-    def losses(self, outputs: Float[Tensor, "M K"], wanted: Float[Tensor, "M C"]) -> Float[Tensor, " M"]:
-        """Return the mean over columns of Poisson's negative log-likelihood, but for a constant, by the mean count.
+    def scaled(self, wanted: Float[np.ndarray, "*M C"]) -> Float[np.ndarray, "*M C"]:
+        """Return counts by their mean: a gradient is then of the same size for single reads and for thousands."""
+        return super().scaled(wanted) / self.mean
 
-        Divided by the mean, a gradient is of the same size whether counts are of single reads or of thousands.
-        """
-        relative = wanted / wanted.new_tensor(self.mean)
-        return (outputs.exp() - relative * outputs).mean(1)
+    def losses(self, outputs: Float[Tensor, "M K"], wanted: Float[Tensor, "M C"]) -> Float[Tensor, " M"]:
+        """Return the mean over columns of Poisson's negative log-likelihood, but for a constant, by the mean count."""
+        return (outputs.exp() - wanted * outputs).mean(1)
 
     def predicted(self, outputs: Float[np.ndarray, "*M K"]) -> Float[np.ndarray, "*M P"]:
         """Return expected counts."""

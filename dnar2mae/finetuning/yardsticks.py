@@ -122,6 +122,8 @@ def _loss(target: Target, predicted: Float[np.ndarray, "M P"], wanted: Float[np.
     if target.is_probability:
         chosen = np.where(wanted == 1, predicted, 1 - predicted)
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+    # in the unit of the target's loss: of several columns none decides because its numbers are large
+    predicted, wanted = target.scaled(predicted), target.scaled(wanted)
     if target.kind == "counts":
         return float((predicted - wanted * np.log(np.maximum(predicted, 1e-12))).mean())
     return float(np.square(predicted - wanted).mean())

@@ -67,6 +67,14 @@ def is_exported(folder: Path) -> bool:
     return '"ModernBertForMaskedLM"' in text or f'"model_type": "{MODEL_TYPE}"' in text
 
 
+def labels_class(folder: Path) -> str | None:
+    """Return the class of transformers that a folder names in ``config.json``, if it is one that predicts labels."""
+    file = folder / "config.json"
+    classes = _read_json(file).get("architectures") if file.is_file() else None
+    first = str(classes[0]) if isinstance(classes, list) and classes else ""
+    return first if first.endswith("Classification") else None
+
+
 def read_exported(folder: Path) -> tuple[ModelConfig, KmerTokenizer, dict[str, Tensor], int]:
     """Read a folder that ``export`` or ``save_pretrained`` wrote.
 
@@ -83,11 +91,9 @@ def read_exported(folder: Path) -> tuple[ModelConfig, KmerTokenizer, dict[str, T
     """
     file = folder / "config.json"
     content = _read_json(file)
-    kind, classes = content.get("model_type"), content.get("architectures")
-    if isinstance(classes, list) and classes and str(classes[0]).endswith("Classification"):
-        raise RunError(
-            f"{file}: a {classes[0]} predicts labels, not masked tokens; give the run that it is an export of"
-        )
+    kind = content.get("model_type")
+    if (name := labels_class(folder)) is not None:
+        raise RunError(f"{file}: a {name} predicts labels, not masked tokens; give the run that it is an export of")
     if kind == "modernbert":
         config, vocabulary = modernbert.from_config(content, str(file)), None
         weights = modernbert.from_modernbert(_read_safetensors(folder), config.depth)

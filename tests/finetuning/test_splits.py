@@ -86,7 +86,12 @@ def test_by_homology_relatives_are_on_one_side():
     [
         (FinetuneConfig(split="column"), given(), "no column split"),
         (FinetuneConfig(split_column="fold"), given(columns={"split": ["train"] * 1000}), "no column fold"),
-        (FinetuneConfig(), given(columns={"split": ["train", "tset"] * 500}), "expected train, dev and test, got tset"),
+        (
+            FinetuneConfig(),
+            given(columns={"split": ["train", "tset"] * 500}),
+            "row 2: expected train, dev or test, got 'tset', and",
+        ),
+        (FinetuneConfig(), given(columns={"split": ["train"] * 999 + [""]}), "row 1000: expected .* got ''$"),
         (FinetuneConfig(split="blocks"), given(), "needs regions of a genome"),
         (FinetuneConfig(split="chromosome"), given(), "needs regions of a genome"),
         (FinetuneConfig(split="homology"), given(), "compares sequences of DNA"),
@@ -106,3 +111,10 @@ def test_a_split_column_is_of_no_other_split():
 def test_repeated_rows_are_counted():
     parts = np.array(["train", "dev", "test", "test"])
     assert repeated_rows(parts, [b"a", b"a", b"b", b"a"]) == 2
+
+
+def test_names_of_sequences_are_known_with_and_without_chr():
+    places = regions().assign(name=np.repeat(["chr1", "chr2", "chr3", "chrM"], 250))
+    division = divide(FinetuneConfig(dev_names=("2",), test_names=("chr3", "MT")), given(places=places))
+    assert "dev chr2, test chr3 chrM" in division.how
+    assert (division.of_rows == np.repeat(["train", "dev", "test", "test"], 250)).all()

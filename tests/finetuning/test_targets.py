@@ -42,12 +42,15 @@ def test_losses_are_the_published_ones():
     counts = RNG.poisson(4, (20, 1)).astype(np.float32)
     target = Counts(columns=("a",), mean=(4.0,))
     outputs = torch.randn(20, 1)
-    one, other = (target.losses(x, torch.from_numpy(counts)).mean() for x in (outputs, outputs * 0))
+    one, other = (
+        target.losses(x, torch.from_numpy(target.scaled(counts)).float()).mean() for x in (outputs, outputs * 0)
+    )
     deviances = [mean_poisson_deviance(counts[:, 0], target.predicted(x.numpy())[:, 0]) for x in (outputs, outputs * 0)]
     # deviance is twice the negative log-likelihood; ours is divided by the mean count
     assert float(one - other) == pytest.approx((deviances[0] - deviances[1]) / 2 / 4, rel=1e-4)
     target = Numbers(columns=("a",), mean=(1.0,), sd=(2.0,))
-    assert float(target.losses(torch.tensor([[0.5]]), torch.tensor([[3.0]]))) == pytest.approx(0.25)
+    wanted = torch.from_numpy(target.scaled(np.array([[3.0]])))
+    assert float(target.losses(torch.tensor([[0.5]]), wanted.float())) == pytest.approx(0.25)
     assert target.predicted(np.array([[0.5]])) == pytest.approx(2.0)
 
 
@@ -102,3 +105,10 @@ def test_rows_of_one_group_say_less_than_rows_of_their_own():
     together = class_scores(truth, probabilities, np.repeat(np.arange(100), 30))["auroc"]
     assert together.value == own.value == score_rows("auroc", truth, [probabilities], 2).value
     assert (together.high - together.low) > 3 * (own.high - own.low)
+
+
+def test_predictions_that_are_all_the_same_have_no_correlation():
+    wanted = RNG.normal(size=(30, 1)) + 1e8
+    scores = Numbers(columns=("a",), mean=(0.0,), sd=(1.0,)).scores(np.full((30, 1), 1e8 + 0.1), wanted, np.arange(30))
+    assert np.isnan(scores["pearson"].value)
+    assert scores["r2"].value < 0.1

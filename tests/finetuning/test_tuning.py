@@ -314,6 +314,52 @@ def test_windows_without_a_value_are_in_no_part(settings, genome, tmp_path):
         open_data(settings(data=str(genome), track=str(track), dev_names=("one",)), trained)
 
 
+def test_windows_that_overlap_are_in_one_part(settings, tmp_path):
+    trained = load_pretrained(settings().model, device="cpu")
+    rng = np.random.default_rng(0)
+    with (tmp_path / "g.fa").open("w") as fasta, (tmp_path / "g.bed").open("w") as bed:
+        for number in range(60):  # two windows each, which overlap by 28 bp
+            fasta.write(f">s{number}\n{''.join(rng.choice(list('ACGT'), 100))}\n")
+            bed.write(f"s{number}\t20\t70\n")
+    data = open_data(settings(data=str(tmp_path / "g.fa"), track=str(tmp_path / "g.bed"), split="random"), trained)
+    assert (data.problem.parts[::2] == data.problem.parts[1::2]).all()
+    assert len(data.problem.parts) == 120
+
+
+def test_labels_far_from_zero_keep_their_digits(settings, tmp_path):
+    rows = rich_rows(100)
+    tables = [
+        write_table(tmp_path / f"{far}.csv", [{**row, "value": row["value"] + far} for row in rows])
+        for far in (0, 10**8)
+    ]
+    near, far = (
+        finetune(settings(data=str(table), label=("value",), epochs=2), tmp_path / table.stem) for table in tables
+    )
+    for name in ("pearson", "r2"):
+        assert far.scores[name].value == pytest.approx(near.scores[name].value, abs=1e-4)
+    for name, scores in near.yardsticks.items():
+        assert far.yardsticks[name]["pearson"].value == pytest.approx(scores["pearson"].value, abs=1e-4)
+
+
+def test_the_unit_of_a_column_does_not_decide_on_the_penalty_of_the_counts(settings, tmp_path):
+    rng, trained = np.random.default_rng(0), load_pretrained(settings().model, device="cpu")
+    rows = [{**row, "noise": 1e6 * rng.normal()} for row in rich_rows(200)]
+    scores = []
+    for unit in (1.0, 1e-6):
+        table = write_table(tmp_path / "t.csv", [{**row, "noise": row["noise"] * unit} for row in rows])
+        problem = open_data(settings(data=str(table), label=("value", "noise")), trained).problem
+        scores.append(fit_yardsticks(problem, trained, lambda: None)[0].scores["pearson value"].value)
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def test_blanks_around_a_sequence_are_no_part_of_it(settings, table, tmp_path):
+    frame = pd.read_csv(table)
+    frame.assign(sequence=" " + frame["sequence"] + "\n").to_csv(tmp_path / "blank.csv", index=False)
+    trained = load_pretrained(settings().model, device="cpu")
+    one, other = (open_data(settings(data=str(path)), trained).problem for path in (table, tmp_path / "blank.csv"))
+    assert one.samples.letters(range(200)) == other.samples.letters(range(200))
+
+
 def test_a_rare_class_of_bases_is_among_those_that_the_counts_learn_from(settings, genome, tmp_path, monkeypatch):
     monkeypatch.setattr("dnar2mae.finetuning.yardsticks._MOST_BASES", 20)
     trained, bed = load_pretrained(settings().model, device="cpu"), tmp_path / "rare.bed"
@@ -326,6 +372,13 @@ def test_a_rare_class_of_bases_is_among_those_that_the_counts_learn_from(setting
 def test_a_model_without_a_head_does_not_predict(random_run):
     with pytest.raises(RunError, match="no fine-tuned run here: a model has a head once dnar2mae finetune"):
         load(random_run)
+
+
+def test_an_export_of_a_fine_tuned_model_says_what_opens_it(tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["ModernBertForSequenceClassification"]}')
+    message = r"an export, which transformers opens: ModernBertForSequenceClassification.from_pretrained\("
+    with pytest.raises(RunError, match=message):
+        load(tmp_path)
 
 
 def test_a_fine_tuned_run_is_no_pretrained_model(settings, tmp_path):
