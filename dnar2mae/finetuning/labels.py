@@ -12,6 +12,9 @@ _MOST_CLASSES, _LEAST_ROWS, _LEAST_SHARE = 30, 10, 0.005
 """Different whole numbers up to which a column is of classes, if the rarest has so many rows and such a share of them:
 counts have rare large values."""
 
+_EMPTY = ("", "nan", "NaN", "NAN", "na", "NA", "N/A", "<NA>", "None", "NaT")
+"""How tables write that there is no value; "none" may be a class, the other one."""
+
 
 class ReadLabels(NamedTuple):
     """Labels of all rows of a table."""
@@ -62,7 +65,7 @@ def read_labels(table: pd.DataFrame, columns: tuple[str, ...], kind: str, where:
 
 
 def _check_filled(column: pd.Series, name: str, where: str) -> None:
-    empty = np.flatnonzero(column.str.lower().isin(["", "nan", "na", "none"]))
+    empty = np.flatnonzero(column.isin(_EMPTY))
     if empty.size:
         more = f", nor have {empty.size - 1:,} others" if empty.size > 1 else ""
         raise DataError(

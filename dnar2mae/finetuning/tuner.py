@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, Generic, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -71,6 +71,8 @@ class Tuner(Loop[Result], Generic[Result]):
     """
 
     validates_first = False
+    autocast: torch.dtype | None = None
+    """Type of matrix products; None for that of the weights."""
 
     def __init__(
         self,
@@ -94,7 +96,7 @@ class Tuner(Loop[Result], Generic[Result]):
 
     def precision(self) -> AbstractContextManager:
         """Return the context in which losses are computed."""
-        return nullcontext()
+        return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
 
     def batches(self) -> Iterator[Int[np.ndarray, " B"]]:
         """Yield the rows of the remaining steps; every epoch is a fresh permutation, a function of seed and epoch."""
@@ -161,7 +163,8 @@ class Tuner(Loop[Result], Generic[Result]):
     def validate(self, check: Callable[[], object]) -> dict[str, Any]:
         """Return the metrics on dev."""
         self.model.eval()
-        return self.problem.held_out(self.model, check)
+        with self.precision():
+            return self.problem.held_out(self.model, check)
 
     @property
     def best(self) -> tuple[int, float]:

@@ -1,7 +1,6 @@
 """``finetune``: train a pretrained model on labels and write its run directory."""
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -151,10 +150,6 @@ class FineTuning(Tuner[FinetuneResult]):
             raise RunError(f"{self.directory.path}: no checkpoint is whole; start again with --overwrite")
         return newest
 
-    def precision(self) -> AbstractContextManager:
-        """Return the context of ``--precision``."""
-        return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
-
     def describe(self) -> str:
         """Return what is trained, and what was found in the data."""
         learned = sum(parameter.numel() for parameter in self.learned)
@@ -164,11 +159,6 @@ class FineTuning(Tuner[FinetuneResult]):
             f"{self.device}, {self.settings.steps:,} steps at most; writing to {self.directory.path}"
         )
         return "\n".join([first, *self.data.notes])
-
-    def validate(self, check: Callable[[], object]) -> dict[str, Any]:
-        """Return the loss and the main score on dev."""
-        with self.precision():
-            return super().validate(check)
 
     def unfinished(self, begun: float) -> FinetuneResult:
         """Return the result of a run that was stopped before its last step."""
@@ -230,9 +220,10 @@ class FineTuning(Tuner[FinetuneResult]):
         network = build_network(untrained, self.data.problem, config)
         problem = encoded_once(self.data.problem, network, method)
         tuner = MemoryTuner(network, problem, config, Rate(config.peak_lr, config.seed), ranks=self.ranks)
-        tuner.on_step = monitor.advance  # it takes as long as all before
+        tuner.on_step, tuner.autocast = monitor.advance, self.autocast  # it takes as long as all before
         tuner.run(stop=stop)
-        return problem.rows(network, problem.ids("test"), stop.check).scores(problem.target)
+        with self.precision():
+            return problem.rows(network, problem.ids("test"), stop.check).scores(problem.target)
 
     def _ceiling(self) -> Scores:
         if self.data.truth is None:

@@ -31,6 +31,10 @@ def test_the_kind_of_target_follows_from_the_values(columns, kind):
     assert read(columns).kind == kind
 
 
+def test_a_class_may_be_called_none():
+    assert read({"a": ["none", "promoter"] * 10}).classes == ("none", "promoter")
+
+
 def test_classes_are_sorted_and_numbered():
     labels = read({"a": ["10", "9", "2", "10", "9", "2"]}, "classes")
     assert labels.classes == ("2", "9", "10")
@@ -42,6 +46,8 @@ def test_classes_are_sorted_and_numbered():
     [
         ({"a": [1.5, "", 2]}, "auto", r"t.csv: column a: row 2 has no value \(''\)"),
         ({"a": [1.5, "NaN", 2]}, "auto", "row 2 has no value"),
+        ({"a": ["x", "y", "<NA>"]}, "auto", r"row 3 has no value \('<NA>'\)"),
+        ({"a": ["x", "None", "y"]}, "auto", r"row 2 has no value \('None'\)"),
         ({"a": [1, 1, 1]}, "auto", "column a: all rows have '1': there is nothing to learn"),
         ({"a": [1.5, 2, "high", 3]}, "auto", r"column a: row 3: expected a number, got 'high'"),
         ({"a": ["inf", "1", "2"]}, "numbers", "expected a number, got 'inf'"),

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from dnar2mae.errors import ConfigError, DataError, RunError, SequenceError
 from dnar2mae.finetuning import finetune, load
 from dnar2mae.finetuning.data import open_data
+from dnar2mae.finetuning.problem import SampleProblem
 from dnar2mae.finetuning.samples import read_samples
 from dnar2mae.finetuning.yardsticks import fit_yardsticks
 from dnar2mae.inference import load as load_pretrained
@@ -358,6 +359,19 @@ def test_blanks_around_a_sequence_are_no_part_of_it(settings, table, tmp_path):
     trained = load_pretrained(settings().model, device="cpu")
     one, other = (open_data(settings(data=str(path)), trained).problem for path in (table, tmp_path / "blank.csv"))
     assert one.samples.letters(range(200)) == other.samples.letters(range(200))
+
+
+def test_the_precision_is_that_of_the_model_and_of_random_weights(settings, tmp_path, monkeypatch):
+    seen, losses = [], SampleProblem.losses
+
+    def watched(self, *arguments):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return losses(self, *arguments)
+
+    monkeypatch.setattr(SampleProblem, "losses", watched)
+    result = finetune(settings(precision="bf16", epochs=1), tmp_path / "run")
+    assert set(result.yardsticks) == {"k-mer counts", "random weights"}
+    assert seen == [True] * 8  # four steps of each
 
 
 def test_a_rare_class_of_bases_is_among_those_that_the_counts_learn_from(settings, genome, tmp_path, monkeypatch):
