@@ -217,32 +217,32 @@ class AuditSuiteCommand:
 
         from dnar2mae.benchmarks.reporting.console import print_table
         from dnar2mae.benchmarks.tasks.audit import audit_rows, audit_suite
+        from dnar2mae.benchmarks.tasks.data import find_task
         from dnar2mae.benchmarks.tasks.suite import load_suite
         from dnar2mae.homology import IDENTITIES
-        from dnar2mae.storage.safe_files import output_file
+        from dnar2mae.storage.safe_files import output_file, refuse_inputs
 
         suite = load_suite(self.suite).select(tuple(name for given in self.tasks for name in given.split(",")))
+        data = self.data or Path(self.suite)
+        if self.out is not None:
+            folders = [find_task(suite, task, data) for task in suite.tasks]
+            refuse_inputs(self.out, [file for folder in folders if folder for file in folder.iterdir()])
         levels = tuple(sorted({*IDENTITIES, self.leaked_at}))
         with progress_bar("Reading data", None, at_once=True) as bar:
-            audits = audit_suite(
-                suite,
-                self.data or Path(self.suite),
-                levels,
-                lambda task, done, total: bar(done, total=total, title=task),
-            )
+            audits = audit_suite(suite, data, levels, lambda task, done, total: bar(done, total=total, title=task))
         rows = audit_rows(audits)
         with json_at_end(self.json) as hand_over:
             print_table(suite.title, [_shown(row) for row in rows])
             for each in audits:
                 if each.remarks:
                     print(f"{'Skipped ' if each.audit is None else ''}{each.task}: {'; '.join(each.remarks)}")
-            if self.out is not None:
+            if self.out is not None and rows:
                 with output_file(self.out) as partial:
                     pd.DataFrame(rows).to_csv(partial, index=False)
                 print(f"Wrote {self.out}")
             hand_over(rows)
         if not rows:
-            raise ConfigError(f"--data: no task of {suite.title} has data to audit in {self.data or self.suite}")
+            raise ConfigError(f"--data: no task of {suite.title} has data to audit in {data}")
         shares = [each.audit.found.at(self.leaked_at).mean() for each in audits if each.audit is not None]
         return int(self.fail_above is not None and max(shares) > self.fail_above)
 

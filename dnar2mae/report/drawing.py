@@ -45,6 +45,7 @@ def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 4.5,
         "axes.spines.right": False,
         "font.sans-serif": ["DejaVu Sans"],
         "svg.fonttype": "none",
+        "text.parse_math": False,  # names of classes may have a $
         # the same page for the same run: names of clip paths and markers follow from their content and this
         "svg.hashsalt": name,
     }

@@ -146,4 +146,6 @@ def test_the_tasks_of_a_suite(tmp_path, capsys):
     assert rows["exact"].to_dict() == {"whole": 0, "no_train": 0.2}
     assert main(["benchmark", "audit", str(tmp_path), "--tasks", "whole", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["task"] == "whole"
-    assert main(["benchmark", "audit", str(tmp_path), "--tasks", "absent"]) == 2
+    out = ["--out", str(tmp_path / "none.csv")]
+    assert main(["benchmark", "audit", str(tmp_path), "--tasks", "absent", *out]) == 2
+    assert not (tmp_path / "none.csv").exists()

@@ -60,6 +60,14 @@ def test_an_assembly_report_is_an_input(refused):
     assert RULE in refused(*command, "--out", "r.tsv", files=["in.vcf", "r.tsv"])
 
 
+def test_the_audit_of_a_suite(refused, tmp_path):
+    (tmp_path / "suite.yaml").write_text("name: x\ntasks:\n  a: {}\n")
+    for name, sequence in (("train", "ACGT"), ("test", "GGCA")):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        (tmp_path / "a" / f"{name}.csv").write_text(f"sequence,label\n{sequence},0\n")
+    assert RULE in refused("benchmark", "audit", tmp_path, "--out", "a/test.csv", files=[])
+
+
 def test_report(refused):
     command = ["report", "run", "--genes", "genes.gff3", "--genome", "g.html", "--overwrite"]
     assert f"--out {RULE}: g.html is g.html" in refused(*command, "--out", "g.html", files=["genes.gff3", "g.html"])

@@ -163,6 +163,22 @@ def test_what_is_missing_costs_its_sections_only(tuned, tmp_path):
         write(run, tmp_path / "page.html")
 
 
+def test_names_of_classes_are_text(tuned, tmp_path):
+    run = shutil.copytree(tuned("classes"), tmp_path / "run")
+    for file in ("target.json", "summary.json"):
+        text = (run / file).read_text()
+        (run / file).write_text(text.replace('"no"', r'"<i>$\\frac$"').replace('"yes"', '"_&"'))
+    kept = pd.read_csv(run / "test_predictions.csv")
+    names = {"no": r"<i>$\frac$", "yes": "_&"}
+    kept = kept.replace(names).rename(columns={f"p_{name}": f"p_{other}" for name, other in names.items()})
+    kept.to_csv(run / "test_predictions.csv", index=False)
+    read, text = write(run, tmp_path / "page.html")
+    assert "Not on this page" not in text
+    assert "<i>" not in text
+    assert r"<i>$\frac$" in read.sections["By class"]["text"]
+    assert ": _&" in read.sections["Precision and recall"]["text"]
+
+
 def test_homologues_are_looked_for_once(tuned, tmp_path, monkeypatch):
     run = shutil.copytree(tuned("numbers"), tmp_path / "run")
     first = write(run, tmp_path / "page.html")[1]

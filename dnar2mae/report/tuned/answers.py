@@ -54,7 +54,7 @@ def thresholds(run: TunedRun) -> SectionContent:
     def draw(axes: Any) -> None:
         for name, positive, scores in named:
             if not np.isnan(areas[name]):
-                axes.plot(*_curve(positive, scores), lw=1.3, label=f"{name}: area {areas[name]:.3f}")
+                axes.plot(*_curve(positive, scores), lw=1.3, label=f"area {areas[name]:.3f}: {name}")
         axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03), xlim=(0, 1.02))
         axes.legend(fontsize=8, frameon=False)
 
