@@ -19,6 +19,7 @@ class PageCommand:
     trivial models; the loss by mask ratio and the bound. Of DNA also the variant control beside counts and a map of
     embeddings coloured by the annotation (both with --genes), and k-mer spectra of drawn sequences; of text, texts
     drawn; of images, images restored. Last, the commands for data of your own. A section that cannot be made says why.
+    The page of a fine-tuned run has its scores on test beside the yardsticks, and what the predictions are like.
 
     It is a single file that loads nothing from elsewhere, for light and dark screens. What takes the model to compute
     is kept in RUN/report.json, so that the same page again takes seconds.
