@@ -31,7 +31,8 @@ def test_finetune_and_predict(run, table, tmp_path, capsys):
         assert name in printed.out
     names = {path.name for path in out.iterdir()}
     assert {"config.yaml", "backbone", "target.json", "metrics.jsonl", "summary.json", "loss.png"} < names
-    assert {"checkpoints", "calibration.png", "environment.json", "data.sha256"} < names
+    assert {"checkpoints", "calibration.png", "environment.json", "data.sha256", "test_predictions.csv"} < names
+    assert f"dnar2mae report {out} writes a page." in printed.out
     assert main([*line[:4], "--out", str(out)]) == 2
     assert "not empty; go on with --resume" in capsys.readouterr().err
     # a resumed run has its own settings

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -161,6 +162,17 @@ def test_what_is_missing_costs_its_sections_only(tuned, tmp_path):
     (run / "summary.json").write_text("[]")
     with pytest.raises(RunError, match="summary.json: not the summary of a fine-tuning"):
         write(run, tmp_path / "page.html")
+
+
+def test_of_labels_that_are_all_the_same_on_test_there_is_no_score(tuned, tmp_path):
+    rows = [{**row, "value": 2.5 if row["split"] == "test" else row["value"]} for row in rich_rows(100)]
+    config = load(tuned("numbers"), device="cpu").config
+    table = write_table(tmp_path / "table.csv", rows)
+    finetune(replace(config, data=str(table)), tmp_path / "run")
+    read, text = write(tmp_path / "run", tmp_path / "page.html")
+    assert "Not on this page" not in text
+    assert "There is no pearson: all labels or predictions" in read.sections["Scores on test"]["text"]
+    assert read.sections["Scores on test"]["svg"] == 0
 
 
 def test_names_of_classes_are_text(tuned, tmp_path):

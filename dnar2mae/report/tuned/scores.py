@@ -21,7 +21,6 @@ def tiles(run: TunedRun) -> list[dict[str, Any]]:
     shown = [
         (f"{models[result.main].value:.3f}", f"{_words(result.main)}, {name}")
         for name, models in _models(result).items()
-        if result.main in models
     ]
     shown.append((f"{result.rows['test']:,}", f"test rows, {result.rows['train']:,} for training"))
     return [{"value": value, "error": None, "what": what} for value, what in shown]
@@ -30,22 +29,25 @@ def tiles(run: TunedRun) -> list[dict[str, Any]]:
 def scores(run: TunedRun) -> SectionContent:
     """Return the scores of the model, of the yardsticks and of the noise ceiling on the same test rows."""
     result = run.result
-    models = {name: of for name, of in _models(result).items() if of}
+    models, main = _models(result), _words(result.main)
     rows = [
         (_words(score), *(_text(of.get(score)) for of in models.values()))
         for score in list(result.scores)[:_MOST_SCORES]
     ]
-    alt = "; ".join(f"{name} {_text(of.get(result.main))}" for name, of in models.items())
-    picture = svg(
-        "scores",
-        f"{_words(result.main)} on test with 95 % intervals: {alt}.",
-        lambda axes: _draw(axes, models, result.main),
-        height=1.2 + 0.45 * len(models),
-    )
+    pictures: tuple[Picture, ...] = ()
+    if not math.isnan(result.scores[result.main].value):
+        of_main = {name: of[result.main] for name, of in models.items()}
+        alt = "; ".join(f"{name} {_text(interval)}" for name, interval in of_main.items())
+        drawing = svg(
+            "scores",
+            f"{main} on test with 95 % intervals: {alt}.",
+            lambda axes: _draw(axes, of_main, main),
+            height=1.2 + 0.45 * len(of_main),
+        )
+        pictures = (Picture(drawing, f"{main} on test, 95 % intervals"),)
+    caption = f"Scores on {result.rows['test']:,} test samples, 95 % intervals"
     return SectionContent(
-        lines=_verdicts(result),
-        pictures=(Picture(picture, f"{_words(result.main)} on test, 95 % intervals"),),
-        tables=(NumberTable(("", *models), rows, f"Scores on {result.rows['test']:,} test samples, 95 % intervals"),),
+        lines=_verdicts(result), pictures=pictures, tables=(NumberTable(("", *models), rows, caption),)
     )
 
 
@@ -66,30 +68,35 @@ def calibration(run: TunedRun) -> SectionContent:
 
 
 def _models(result: FinetuneResult) -> dict[str, Scores]:
-    return {"this model": result.scores, **result.yardsticks, "noise ceiling": result.ceiling}
+    models = {"this model": result.scores, **result.yardsticks, "noise ceiling": result.ceiling}
+    return {name: scores for name, scores in models.items() if scores}
 
 
 def _verdicts(result: FinetuneResult) -> tuple[str, ...]:
     """Return a line a yardstick: where it lies beside the interval of the model."""
     main, name = result.scores[result.main], _words(result.main)
+    if math.isnan(main.value):
+        return (f"There is no {name}: all labels or predictions of a column are the same on the test rows.",)
     if not result.yardsticks:
         return ("Nothing was trained beside the model (--no-baselines), so that its scores say little.",)
     lines = []
     for other, of in result.yardsticks.items():
         value = of[result.main].value
+        if math.isnan(value):
+            lines.append(f"{other}: no {name}, since its predictions are all the same.")
+            continue
         where = "below" if value < main.low else "above" if value > main.high else "within"
         lines.append(f"{other}: {name} {value:.3f}, {where} the model's interval ({main.low:.3f} to {main.high:.3f}).")
     return (*lines, "Pretraining has helped where both lie below: all have learned from the same rows.")
 
 
-def _draw(axes: Any, models: dict[str, Scores], score: str) -> None:
-    named = [(name, of[score]) for name, of in models.items() if score in of and not math.isnan(of[score].value)]
-    for at, (name, interval) in enumerate(named):
+def _draw(axes: Any, models: dict[str, Interval], score: str) -> None:
+    for at, (name, interval) in enumerate(models.items()):
         ends = [[interval.value - interval.low], [interval.high - interval.value]]
         colour = "C0" if name == "this model" else "C3"
         axes.errorbar([interval.value], [at], xerr=ends, fmt="o", color=colour, ms=5, lw=1.2, capsize=3)
-    axes.set_yticks(range(len(named)), [name for name, _ in named])
-    axes.set(xlabel=_words(score), ylim=(len(named) - 0.5, -0.5))
+    axes.set_yticks(range(len(models)), list(models))
+    axes.set(xlabel=score, ylim=(len(models) - 0.5, -0.5))
 
 
 def _text(interval: Interval | None) -> str:
