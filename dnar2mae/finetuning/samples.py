@@ -196,7 +196,7 @@ def _read_bed_table(path: Path) -> pd.DataFrame:
 
 
 def _of_letters(texts: list[str], table: pd.DataFrame, where: str) -> tuple[Sequences, pd.DataFrame]:
-    letters = upper(texts, where)
+    letters = upper([text.strip() for text in texts], where)  # as an audit reads them
     lengths = np.array([len(text) for text in letters], np.int64)
     return Sequences(table=table, lengths=lengths, texts=tuple(letters)), table
 

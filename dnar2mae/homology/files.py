@@ -38,7 +38,7 @@ def read_rows(path: str | Path, column: str = "sequence") -> tuple[list[str], "p
     name = without_compression(file_name(path)).lower()
     if name.endswith(_TABLES):
         table = read_table(path)
-        sequences = column_of(table, column, path).tolist()
+        sequences = column_of(table, column, path).str.strip().tolist()
         return upper(sequences, str(path)), table.drop(columns=column)
     with _readable(path), open_maybe_gzip_text(local_path(path)) as file:
         from Bio.SeqIO.FastaIO import SimpleFastaParser

@@ -9,7 +9,7 @@ _BASE = 7  # the bits of a code without that of lower case
 
 
 def upper(sequences: Sequence[str], what: str = "sequences") -> list[str]:
-    """Return sequences in upper case, U as T and other IUPAC letters as N, without blanks around them.
+    """Return sequences in upper case, U as T and other IUPAC letters as N.
 
     Raises
     ------
@@ -18,10 +18,9 @@ def upper(sequences: Sequence[str], what: str = "sequences") -> list[str]:
     """
     if not len(sequences):
         raise SequenceError(f"{what}: expected at least one sequence, got none")
-    texts = [text.strip() for text in sequences]
-    if "" in texts:
-        raise SequenceError(f"{what}: row {texts.index('') + 1}: the sequence is empty")
-    return [decode(encode_text(text, f"{what}: row {row}, ") & _BASE) for row, text in enumerate(texts, 1)]
+    if "" in sequences:
+        raise SequenceError(f"{what}: row {list(sequences).index('') + 1}: the sequence is empty")
+    return [decode(encode_text(text, f"{what}: row {row}, ") & _BASE) for row, text in enumerate(sequences, 1)]
 
 
 def reverse_complement(sequence: str) -> str:
