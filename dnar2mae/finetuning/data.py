@@ -198,8 +198,8 @@ def _problem(
     train = train[~np.isnan(train).any(1)]
     target = KINDS[labels.kind].learned(columns, per, train, classes=labels.classes, weigh=config.class_weights)
     _check_parts(config, target, labels, division.of_rows)
-    if config.both_strands and not samples.has_strands:
-        raise ConfigError("--both-strands is for DNA: other samples have one reading")
+    if config.both_strands:
+        samples.check_strands()
     problem = SampleProblem(
         samples=samples,
         wanted=labels.wanted,

@@ -87,6 +87,8 @@ def predict(
     refuse_inputs(files.values(), (path, options.genome))
     whole = per_base or options.allow_truncation  # of bases any length is read, by windows
     samples = read_samples(tuned.trained, str(path), options.genome, allow_truncation=whole, where="the input")
+    if options.both_strands:
+        samples.check_strands()
     if not per_base:
         return _predict_samples(tuned, samples, out, options)
     if not isinstance(samples.source, SequenceSource) or samples.source.sequences.genome is None:

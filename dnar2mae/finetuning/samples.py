@@ -70,6 +70,11 @@ class Samples:
         """Whether samples can be read from the other strand."""
         return isinstance(self.source, SequenceSource)
 
+    def check_strands(self) -> None:
+        """Raise a ``ConfigError`` where there is no other strand to read."""
+        if not self.has_strands:
+            raise ConfigError("--both-strands is for DNA: other samples have one reading")
+
     @property
     def lengths(self) -> Int[np.ndarray, " N"]:
         """How long samples are, by which they are batched; all 0 where they are alike."""

@@ -13,7 +13,8 @@ import pytest
 from safetensors.torch import load_file
 
 from dnar2mae import pretrain
-from dnar2mae.finetuning import FinetuneConfig, finetune, load, predict
+from dnar2mae.errors import ConfigError
+from dnar2mae.finetuning import FinetuneConfig, PredictOptions, finetune, load, predict
 from dnar2mae.inference import load as load_pretrained
 from dnar2mae.report.page import write_page
 from dnar2mae.run.config_file import write_settings
@@ -56,6 +57,10 @@ def test_labels_of_every_kind_of_data(kind, tmp_path, monkeypatch):
     frame = pd.read_csv(tmp_path / "out.csv")
     assert len(frame) == written.rows
     assert "predicted" in frame.columns
+    if kind != "dna bpe":
+        both = PredictOptions(both_strands=True)
+        with pytest.raises(ConfigError, match="--both-strands is for DNA"):
+            predict(tmp_path / "tuned", settings["data"], tmp_path / "o.csv", device="cpu", options=both)
     page = write_page(tmp_path / "tuned", device="cpu").read_text()
     assert "Not on this page" not in page
     assert ("Homologues in train" in page) == (kind == "dna bpe")
