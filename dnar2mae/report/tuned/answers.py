@@ -46,18 +46,19 @@ def classes(run: TunedRun) -> SectionContent:
 
 def thresholds(run: TunedRun) -> SectionContent:
     """Return precision by recall of each class or label, as the threshold of its probability falls."""
-    named = list(_sides(run))[:_MOST_CURVES]
+    named = list(_sides(run))[:_MOST_CLASSES]
     areas = {name: score_ranks("auprc", positive, scores).value for name, positive, scores in named}
     if np.isnan(list(areas.values())).all():
         raise RunError("no class or label is both true and false among the test rows")
 
     def draw(axes: Any) -> None:
-        for name, positive, scores in named:
+        for name, positive, scores in named[:_MOST_CURVES]:
             if not np.isnan(areas[name]):
                 axes.plot(*_curve(positive, scores), lw=1.3, label=f"area {areas[name]:.3f}: {name}")
         axes.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03), xlim=(0, 1.02))
         axes.legend(fontsize=8, frameon=False)
 
+    few = f", of the first {_MOST_CURVES}" if len(named) > _MOST_CURVES else ""
     alt = "Precision by recall on test; area below: " + ", ".join(f"{name} {area:.3f}" for name, area in areas.items())
     rows = [
         (name, f"{area:.3f}", f"{positive.mean():.3f}")
@@ -65,7 +66,7 @@ def thresholds(run: TunedRun) -> SectionContent:
     ]
     return SectionContent(
         lines=_scope(run),
-        pictures=(Picture(svg("precision", alt + ".", draw), "Precision by recall on test"),),
+        pictures=(Picture(svg("precision", alt + ".", draw), f"Precision by recall on test{few}"),),
         tables=(NumberTable(("", "area", "by chance"), rows, "Area below the curve (AUPRC)"),),
     )
 
