@@ -93,7 +93,8 @@ def _end_to_end(name: str, what: str, command: str, *, sides: tuple[str, str], o
     device, dtype = on.split()
 
     def chosen(row: Row) -> bool:
-        return row["device"].startswith(device) and (row["objective"], row["dtype"]) == (objective, f"torch.{dtype}")
+        plain = (row["objective"], row["dtype"], row["compile"]) == (objective, f"torch.{dtype}", "False")
+        return row["device"].startswith(device) and plain
 
     return Figure(
         name=name,
@@ -183,6 +184,21 @@ GPU_LINES = (
         on="NVIDIA bfloat16",
     ),
     Figure(
+        name="compiled_gpu",
+        what="ours with `--compile`, tokens a second, by preset and length",
+        source="end_to_end.csv",
+        choose=lambda row: (
+            row["device"].startswith("NVIDIA") and row["compile"] == "True" and row["side"] == "dnar2mae"
+        ),
+        only_last_commit=True,
+        show=lambda rows: "; ".join(
+            f"{row['preset']}, {row['context_tokens']:,}: {row['tokens_per_s']:,}, utilisation {row['mfu']:.2f}"
+            for row in rows
+        ),
+        command="make gpu PARTS=compiled",
+        files=_END_TO_END,
+    ),
+    Figure(
         name="minute",
         what="the preset `small` (hybrid) on *E. coli*, planned for a minute, held-out bits per base at ratio 0.15",
         source="pretraining.csv",
@@ -194,6 +210,19 @@ GPU_LINES = (
             for row in rows
         ),
         command="make gpu PARTS=pretraining GENOME=GCF_000005845.2_ASM584v2_genomic.fna.gz",
+        files=(*code.RECIPE, *code.HYBRID, *code.CNN, *code.DNA),
+    ),
+    Figure(
+        name="minute_of_large",
+        what="the presets `base` and `large` on *E. coli* after a minute, held-out bits per base at ratio 0.15",
+        source="pretraining.csv",
+        choose=lambda row: row["preset"] in ("base", "large") and row["what"] == "held out",
+        key=("preset",),
+        show=lambda rows: "; ".join(
+            f"`{row['preset']}` {row['value']:.3f} after {row['at']} steps of {row['batch']} x {row['window_bp']:,}"
+            for row in sorted(rows, key=lambda row: row["preset"])
+        ),
+        command="make gpu PARTS=pretraining PRESETS=base,large GENOME=GCF_000005845.2_ASM584v2_genomic.fna.gz",
         files=(*code.RECIPE, *code.HYBRID, *code.CNN, *code.DNA),
     ),
 )
@@ -215,7 +244,9 @@ TABLES = (
     Figure(
         name="end_to_end",
         source="end_to_end.csv",
-        choose=lambda row: row["device"].startswith("NVIDIA") and row["objective"] == "mlm",
+        choose=lambda row: (
+            row["device"].startswith("NVIDIA") and row["objective"] == "mlm" and row["compile"] == "False"
+        ),
         only_last_commit=True,
         key=("preset", "context_tokens", "side"),
         show=_against_hugging_face,
