@@ -176,7 +176,7 @@ class FineTuning(Tuner[FinetuneResult]):
 
     def finish(self, begun: float, monitor: Monitor, stop: StopRequests) -> FinetuneResult:
         """Calibrate on dev, score on test beside the yardsticks, write the summary and the plots."""
-        monitor.begin("scores on test, and yardsticks", 2 + self.settings.steps if self.config.baselines else 1)
+        monitor.begin("scores on test", 1 + self.config.baselines)
         self.take_best()
         problem = self.problem
         with self.precision():
@@ -210,6 +210,7 @@ class FineTuning(Tuner[FinetuneResult]):
     def _yardsticks(self, monitor: Monitor, stop: StopRequests) -> dict[str, Scores]:
         fitted = dict(fit_yardsticks(self.problem, self.trained, stop.check))
         monitor.advance()
+        monitor.begin("the same from random weights", self.settings.steps)
         return fitted | {RANDOM: self._from_random_weights(monitor, stop)}
 
     def _from_random_weights(self, monitor: Monitor, stop: StopRequests) -> Scores:
@@ -220,7 +221,7 @@ class FineTuning(Tuner[FinetuneResult]):
         network = build_network(untrained, self.data.problem, config)
         problem = encoded_once(self.data.problem, network, method)
         tuner = MemoryTuner(network, problem, config, Rate(config.peak_lr, config.seed), ranks=self.ranks)
-        tuner.on_step, tuner.autocast = monitor.advance, self.autocast  # it takes as long as all before
+        tuner.on_step, tuner.autocast = monitor.advance, self.autocast
         tuner.run(stop=stop)
         with self.precision():
             return problem.rows(network, problem.ids("test"), stop.check).scores(problem.target)
