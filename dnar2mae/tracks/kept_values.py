@@ -1,14 +1,16 @@
 """Values that are kept beside the output while they are computed, so that a call that was killed can go on."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.storage.safe_files import remove, write_whole
+from dnar2mae.storage.safe_files import lock, remove, write_whole
 
 _SETTINGS, _VALUES = "settings.json", "values.f32"
 
@@ -41,8 +43,27 @@ class KeptValues:
             if not overwrite:
                 raise ConfigError(f"{self.folder}: left by a call with other settings; remove it, or give --overwrite")
             remove(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, written)
+        if not file.is_file():  # else another process may hold it
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_whole(file, written)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes away; the system ends that however this process ends.
+
+        Raises
+        ------
+        ConfigError
+            If another process computes these values.
+        """
+        handle = os.open(self.folder / _SETTINGS, os.O_RDONLY)
+        try:
+            lock(handle, wait=False)
+            yield
+        except BlockingIOError as error:
+            raise ConfigError(f"{self.folder}: another process is at it; wait for its end") from error
+        finally:
+            os.close(handle)
 
     def num_bases(self) -> int:
         """Return how many bases have all of their values."""

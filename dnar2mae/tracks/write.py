@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.genome.bed import read_bed
 from dnar2mae.genome.intervals import intersection, union
 from dnar2mae.genome.store import Genome
@@ -109,15 +109,20 @@ def tracks(model: Model, out: str | Path, options: TrackOptions, *, progress: bo
     }
     kept = KeptValues(out, settings, len(options.what), overwrite=options.overwrite)
     started = time.monotonic()
-    computed = _compute(_Job(model, genome, windows, options, kept), progress=progress)
-    seconds = time.monotonic() - started
     means: dict[str, float] = {}
     unknown = 0
-    for column, what in enumerate(options.what):
-        total = _Total()
-        write_track(files[what], genome, total.watch(_chunks(genome, windows, kept, column)))
-        means[what], unknown = total.mean(), total.unknown
-    kept.remove()
+    with kept.held():
+        computed = _compute(_Job(model, genome, windows, options, kept), progress=progress)
+        seconds = time.monotonic() - started
+        for column, what in enumerate(options.what):
+            total = _Total()
+            try:
+                write_track(files[what], genome, total.watch(_chunks(genome, windows, kept, column)))
+            except SequenceError:  # no base has a value: there is nothing to go on with
+                kept.remove()
+                raise
+            means[what], unknown = total.mean(), total.unknown
+        kept.remove()
     bases = int(windows.bases_before()[-1])
     names = {what: str(file) for what, file in files.items()}
     return TracksWritten(names, bases, unknown, period, seconds, computed, means, model.source)

@@ -175,6 +175,17 @@ class TestInterruption:
 
 
 class TestRefusals:
+    def test_two_at_a_time_are_one_too_many(self, single, small, tmp_path, monkeypatch):
+        arguments, compute = (single, tmp_path / "t.bedgraph", TrackOptions(genome=small)), write._compute
+
+        def with_a_second_call(*args, **settings):
+            with pytest.raises(ConfigError, match="another process is at it; wait for its end"):
+                tracks(*arguments, progress=False)
+            return compute(*args, **settings)
+
+        monkeypatch.setattr(write, "_compute", with_a_second_call)
+        assert tracks(*arguments, progress=False).bases == 319
+
     def test_what_exists_is_kept(self, single, small, tmp_path):
         (tmp_path / "t.entropy.bedgraph").touch()
         options = TrackOptions(genome=small, what=("entropy", "constraint"))
@@ -208,6 +219,7 @@ class TestRefusals:
                 TrackOptions(genome=tmp_path / "n.fa", bed=tmp_path / "n.bed"),
                 progress=False,
             )
+        assert not (tmp_path / "t.bedgraph.partial").exists()
 
     @pytest.mark.parametrize(
         ("settings", "message"),
