@@ -55,15 +55,26 @@ class ScoreVariantsCommand:
     region: Literal["held-out", "all"] = "held-out"
     """controls: draw pairs from what the run held out, or from all of the genome."""
     seed: int = 0
-    """controls: seed of the draw."""
+    """Seed of the draw of controls, and of the sites of --calibrate."""
     window_bp: int | None = None
     """Sequence around a variant that the model sees. By default the length of the training windows."""
     one_strand: Annotated[bool, arg(name="one-strand")] = False
     """Score the forward strand only, in half the time."""
     distance: bool = False
     """Also compute the distance of the alleles' embeddings; takes about three times as long."""
+    indel: Literal["exact", "fast"] = "exact"
+    """fast scores insertions and deletions in a ninth of the time, in nearly the same order: see the documentation."""
     indel_flank_bp: int = 4
     """Bases on either side of an insertion or deletion that count in its score."""
+    calibrate: bool = False
+    """Also give the percentile of each substitution among those of the same trinucleotide in this genome; the scores
+    of the sites that are drawn for it are kept in the run's folder."""
+    calibration_sites: int = 256
+    """calibrate: sites of each of the 32 trinucleotides."""
+    workers: int = 0
+    """Processes that score on a CPU, with a thread each; 0: this one, with its threads."""
+    zero_based: bool = False
+    """Positions of a table count from 0."""
     allow_mismatches: bool = False
     """Go on when REF differs from the genome in more than 1 % of the records (they are never scored)."""
     evaluate: str | None = None
@@ -72,6 +83,8 @@ class ScoreVariantsCommand:
     """Values of that field for variants expected to score low (harmful ones)."""
     negative: tuple[str, ...] = ("0",)
     """Values for the others; variants with any other value are left out."""
+    correlate: str | None = None
+    """INFO field or column with a number, such as a measured effect: print Spearman's correlation with the scores."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs matrix products in bfloat16: faster where the hardware has it, scores differ by about 0.01."""
     device: str = "auto"
@@ -87,10 +100,18 @@ class ScoreVariantsCommand:
         for name in others:
             if getattr(self, name) != self.__dataclass_fields__[name].default:
                 raise ConfigError(f"--{name.replace('_', '-')} has no effect with --{given}: leave it out")
+        unused = {"calibration_sites": 256, "seed": 0} if self.controls is None and not self.calibrate else {}
+        for name, default in unused.items():
+            if getattr(self, name) != default:
+                raise ConfigError(f"--{name.replace('_', '-')} has no effect without --calibrate: leave it out")
+        if self.evaluate and self.correlate:
+            raise ConfigError("give either --evaluate (groups) or --correlate (numbers)")
 
 
-_OF_CONTROLS = ("matrices", "pairs", "region", "seed")
-_OF_VCF = ("distance", "indel_flank_bp", "allow_mismatches", "evaluate", "positive", "negative")
+_OF_CONTROLS = ("matrices", "pairs", "region")
+_OF_INDELS = ("indel", "indel_flank_bp")
+_OF_GROUPS = ("evaluate", "positive", "negative", "correlate")
+_OF_VCF = ("distance", "calibrate", "calibration_sites", "zero_based", "allow_mismatches", *_OF_INDELS, *_OF_GROUPS)
 
 
 def run(argv: list[str]) -> int:
@@ -103,7 +124,12 @@ def run(argv: list[str]) -> int:
         window_bp=command.window_bp,
         both_strands=not command.one_strand,
         distance=command.distance,
+        indel=command.indel,
         indel_flank_bp=command.indel_flank_bp,
+        calibrate=command.calibrate,
+        calibration_sites=command.calibration_sites,
+        seed=command.seed,
+        workers=command.workers,
         precision=command.precision,
     )
     score = _score_vcf if command.controls is None else _score_controls
@@ -117,9 +143,9 @@ def run(argv: list[str]) -> int:
 def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOptions") -> "tuple[VcfReport, list[str]]":
     from dnar2mae.genome.store import open_genomes
     from dnar2mae.storage.safe_files import refuse_inputs
-    from dnar2mae.variants import Labels, score_vcf
+    from dnar2mae.variants import Labels, Measured, ReadOptions, score_vcf
 
-    labels = None
+    labels: Labels | Measured | None = Measured(field=command.correlate) if command.correlate else None
     if command.evaluate:
         labels = Labels(field=command.evaluate, positive=command.positive, negative=command.negative)
     assert command.vcf is not None
@@ -132,16 +158,15 @@ def _score_vcf(command: ScoreVariantsCommand, model: "Model", options: "ScoreOpt
         genome=genome,
         options=options,
         labels=labels,
-        allow_mismatches=command.allow_mismatches,
+        reading=ReadOptions(zero_based=command.zero_based, allow_mismatches=command.allow_mismatches),
     )
     counts = ", ".join(f"{count:,} {status}" for status, count in report.alleles.items())
+    groups = f"{report.groups[0]:,} positive and {report.groups[1]:,} negative alleles"
+    used = f"{report.measured:,} alleles with a number" if command.correlate else groups
     return report, [
         f"{report.records:,} records, {report.mismatches:,} REF mismatches; alleles: {counts}",
         f"{report.seconds:.0f} s, {60 * report.records / max(report.seconds, 1e-9):,.0f} records a minute",
-        *(
-            f"{name} {interval}, {report.groups[0]:,} positive and {report.groups[1]:,} negative alleles"
-            for name, interval in report.metrics.items()
-        ),
+        *(f"{name} {interval}, {used}" for name, interval in report.metrics.items()),
     ]
 
 

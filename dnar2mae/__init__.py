@@ -12,6 +12,7 @@ _PUBLIC = {
     "MaskedModel": "dnar2mae.models",
     "Model": "dnar2mae.inference",
     "Masker": "dnar2mae.masking",
+    "score_variants": "dnar2mae.variants",
     "pretrain": "dnar2mae.training.pretrain",
     "RunResult": "dnar2mae.run.result",
     "PRESETS": "dnar2mae.presets",

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     CONTROL = 10
     ORDER = 11
     DRAW = 12
+    CALIBRATION = 13
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:

@@ -1,5 +1,6 @@
 """A trained model of DNA by single bases or k-mers, for embeddings in memory, variant effects and export."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,14 @@ class Model:
     def device(self) -> torch.device:
         """Where the network is."""
         return self.trained.device
+
+    def digest(self) -> str:
+        """Return a digest of the weights, by which what was computed with them is known again."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def random_like(self, seed: int) -> "Model":
         """Return the same architecture with the initial weights of this seed: the control for what training adds."""

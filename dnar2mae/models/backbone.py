@@ -4,6 +4,7 @@ import pkgutil
 from abc import abstractmethod
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -81,16 +82,20 @@ class Backbone(nn.Module):
         return None
 
     @torch.no_grad()
-    def encode_span(self, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
-        """Encode sequences of one length, and return the positions ``[start, end)``; no gradients.
+    def encode_at(self, x: Float[Tensor, "B T D"], positions: Int[np.ndarray, " S"]) -> Float[Tensor, "B S D"]:
+        """Encode sequences of one length, and return the vectors at some positions, ascending; no gradients.
 
-        Equal to ``encode(x, None)[:, start:end]`` up to rounding; an encoder that has :meth:`partial_layers` computes
-        only what the span depends on.
+        Equal to ``encode(x, None)[:, positions]`` up to rounding; an encoder that has :meth:`partial_layers` computes
+        only what these depend on.
         """
         layers = self.partial_layers(x)
         if layers is None:
-            return self.encode(x, None)[:, start:end]
-        return self.final_norm(encode_partly(layers, x, start, end))
+            return self.encode(x, None)[:, torch.from_numpy(positions).to(x.device)]
+        return self.final_norm(encode_partly(layers, x, positions))
+
+    def encode_span(self, x: Float[Tensor, "B T D"], start: int, end: int) -> Float[Tensor, "B S D"]:
+        """Return :meth:`encode_at` of the positions ``[start, end)``."""
+        return self.encode_at(x, np.arange(start, end))
 
     @property
     def pools_a_row(self) -> bool:

@@ -1,4 +1,4 @@
-"""A stack of layers at a span of positions, computing only what the span depends on."""
+"""A stack of layers at some positions, computing only what these depend on."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -26,11 +26,11 @@ class PartialLayer(NamedTuple):
 
 
 def encode_partly(
-    layers: Sequence[PartialLayer], x: Float[Tensor, "B T D"], start: int, end: int
+    layers: Sequence[PartialLayer], x: Float[Tensor, "B T D"], positions: Int[np.ndarray, " S"]
 ) -> Float[Tensor, "B S D"]:
-    """Return the output of a stack of layers at the positions ``[start, end)``.
+    """Return the output of a stack of layers at some positions.
 
-    Going down from the last layer, the positions that are needed grow by what each layer reads: around a span for local
+    Going down from the last layer, the positions that are needed grow by what each layer reads: around them for local
     attention, to a comb for dilated convolutions, to everything for global attention.
 
     Parameters
@@ -39,23 +39,24 @@ def encode_partly(
         The layers, in order.
     x
         Inputs of the first one at all positions.
-    start, end
-        Span of positions, 0-based half-open.
+    positions
+        Where the output is wanted, ascending.
     """
     length = x.shape[1]
-    have, *wanted = _positions(tuple(layer.reads for layer in layers), start, end, length, x.device)
+    reads = tuple(layer.reads for layer in layers)
+    have, *wanted = _positions(reads, tuple(positions.tolist()), length, x.device)
     for layer, want in zip(layers, wanted, strict=True):
         x = layer.whole(x) if len(want) == length else layer.at(x, have, want)
         have = want
     return x
 
 
-@lru_cache(maxsize=64)  # the middle of a window, on either strand, is asked for again and again
+@lru_cache(maxsize=256)  # the middle of a window, on either strand, is asked for again and again
 def _positions(
-    reads: tuple[range | None, ...], start: int, end: int, length: int, device: torch.device
+    reads: tuple[range | None, ...], positions: tuple[int, ...], length: int, device: torch.device
 ) -> tuple[Positions, ...]:
     """Return the positions of the inputs, which are all there, and those at which each layer is needed."""
-    needed = [np.arange(start, end)]
+    needed = [np.array(positions)]
     for offsets in reads[:0:-1]:
         if offsets is None:
             needed.append(np.arange(length))

@@ -47,6 +47,7 @@ _WRITTEN = (
     "held_out-last.*",
     "held_out-best.*",
     "checkpoints",
+    "calibration",
     "tensorboard",
     ".*.partial*",
 )

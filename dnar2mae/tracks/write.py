@@ -1,6 +1,5 @@
 """``tracks``: predict every base of a genome, or of regions, where it is masked, and write bigWig or bedGraph."""
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def tracks(model: Model, out: str | Path, options: TrackOptions, *, progress: bo
     windows = lay_windows(genome, regions, model.window_bp, options.overlap_share)
     period = period_of(options.pattern_ratio, model.window_bp)
     settings = {
-        "model": _weights_digest(model),
+        "model": model.digest(),
         "genome": genome.fingerprint(),
         "regions": of_values(regions.tolist()) if options.bed else "all",
         "what": options.what,
@@ -148,14 +147,6 @@ def files_of(out: Path, options: TrackOptions) -> dict[str, Path]:
     if exists := [file for file in files.values() if file.exists() and not options.overwrite]:
         raise ConfigError(f"--out {exists[0]} exists; give --overwrite to replace it")
     return files
-
-
-def _weights_digest(model: Model) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _compute(job: _Job, *, progress: bool) -> int:

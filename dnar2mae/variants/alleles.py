@@ -10,13 +10,11 @@ References
 """
 
 import re
-from numbers import Integral
 from os.path import commonprefix
 from typing import NamedTuple
 
 import numpy as np
 
-from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN, encode
 from dnar2mae.genome.store import Genome
 
@@ -89,41 +87,6 @@ def judge(genome: Genome, variant: Variant, longest_bp: int) -> Site:
             statuses.append(SCORED)
             alleles.append(allele)
     return Site(tuple(alleles), statuses)
-
-
-def judge_strictly(genome: Genome, variant: Variant, longest_bp: int) -> Site:
-    """Compare a variant with the genome, as :func:`judge`.
-
-    Raises
-    ------
-    SequenceError
-        If an allele can neither be scored nor is the reference itself.
-    """
-    if not isinstance(variant, Variant) or not isinstance(variant.alts, tuple | list):
-        raise SequenceError(f"expected Variant(name, start, ref, alts) with a tuple of alleles, got {variant!r}")
-    if not all(isinstance(text, str) for text in (variant.name, variant.ref, *variant.alts)):
-        raise SequenceError(f"expected text as name and alleles, got {variant!r}")
-    if not isinstance(variant.start, Integral):
-        raise SequenceError(f"expected a whole number as start, got {variant!r}")
-    site = judge(genome, variant, longest_bp)
-    wrong = [(a, s) for a, s in zip(variant.alts, site.statuses, strict=True) if s not in (SCORED, ALT_IS_REF)]
-    if not wrong:
-        return site
-    alt, status = wrong[0]
-    if status == "no_contig":
-        raise SequenceError(genome.unknown(variant.name))
-    name, end = genome.find(variant.name) or "", variant.start + len(variant.ref)
-    total = int(genome.lengths[genome.index[name]])
-    there = genome.fetch(name, variant.start, end).upper() if status == "ref_mismatch" else ""
-    reasons = {
-        "outside": f"start must be in 0..{total} and REF must end inside of the sequence, got start {variant.start}",
-        "ref_unknown": "REF and the genome must have A, C, G and T alone there",
-        "ref_mismatch": f"REF must be the genome's bases, which are {there}",
-        "alt_unknown": "ALT must be of A, C, G and T",
-        "too_long": f"an allele of more than {longest_bp} bases leaves under half the window as context",
-    }
-    where = f"{variant.name}:{variant.start + 1} {variant.ref[:50] or '-'}>{alt[:50] or '-'}"
-    raise SequenceError(f"{where}: {status}: {reasons[status]}")
 
 
 def shortest(genome: Genome, variant: Variant, alt: str) -> Allele:

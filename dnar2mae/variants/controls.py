@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from dnar2mae.errors import RunError, SequenceError, require, require_choices
@@ -20,7 +21,6 @@ from dnar2mae.genome.store import Genome, give_names
 from dnar2mae.inference import Model
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.scoring.intervals import Interval, evaluate_groups
-from dnar2mae.storage.progress import progress_bar
 from dnar2mae.storage.safe_files import output_file, refuse_inputs, write_whole
 from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.binding_sites import BindingSites
@@ -28,9 +28,9 @@ from dnar2mae.variants.control_pairs import ControlVariant, draw_pairs
 from dnar2mae.variants.control_sites import AnnotatedBases, Control
 from dnar2mae.variants.count_ratios import ONE_SIDED, TWO_SIDED, count_ratios
 from dnar2mae.variants.matrix_ratios import MATRICES
-from dnar2mae.variants.scores import ScoreOptions, score_variants
+from dnar2mae.variants.options import ScoreOptions
+from dnar2mae.variants.table import score_variants
 
-_BLOCK = 256  # variants scored together
 _COLUMNS = {MATRICES: "matrices_llr", "model": "llr", TWO_SIDED: "two_sided_llr", ONE_SIDED: "one_sided_llr"}
 
 
@@ -217,13 +217,9 @@ def _nothing_drawn(annotation: str | Path, bases: AnnotatedBases | BindingSites,
 def _model_scores(
     model: Model, genome: Genome, variants: Sequence[Variant], options: ScoreOptions
 ) -> Float[np.ndarray, " N"]:
-    ratios: list[float] = []
-    with progress_bar("scoring controls", len(variants), at_once=True) as update:
-        for start in range(0, len(variants), _BLOCK):
-            block = variants[start : start + _BLOCK]
-            ratios += [float(scored.ratio[0]) for scored in score_variants(model, genome, block, options)]
-            update(len(ratios))
-    return np.array(ratios)
+    rows = [(v.name, v.start + 1, v.ref, v.alts[0]) for v in variants]
+    table = score_variants(model, pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]), genome, options=options)
+    return table["llr"].to_numpy(np.float64)
 
 
 def _whole_pairs(

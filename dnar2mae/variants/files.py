@@ -14,14 +14,20 @@ import numpy as np
 from dnar2mae.errors import ConfigError, Dnar2maeError, SequenceError, needing, raising, reason
 from dnar2mae.storage.compressed import READ_ERRORS, open_maybe_gzip, open_maybe_gzip_text
 from dnar2mae.storage.safe_files import output_file
+from dnar2mae.variants.options import ScoreOptions
 from dnar2mae.variants.scores import Scores
 
 FIELDS = {
     "R2MAE_LLR": ("Float", "Log-likelihood ratio of ALT against REF in nats; lower is less expected"),
     "R2MAE_DIST": ("Float", "Euclidean distance of the mean embeddings of REF and ALT"),
+    "R2MAE_PCT": ("Float", "Per cent of substitutions of the same trinucleotide in the genome that score lower"),
     "R2MAE_STATUS": ("String", "scored, or why there is no score"),
 }
 """Names, types and meaning of the fields that scoring adds to a variant."""
+VALUES = {"R2MAE_LLR": "ratio", "R2MAE_DIST": "distance", "R2MAE_PCT": "percentile"}
+"""Of which scores the fields of numbers are."""
+COLUMNS = {"R2MAE_LLR": "llr", "R2MAE_DIST": "distance", "R2MAE_PCT": "percentile", "R2MAE_STATUS": "status"}
+"""The fields' names in a table of alleles."""
 SUFFIXES = (".tsv", ".csv")
 _COLUMNS = {
     "chrom": ("chrom", "#chrom", "chromosome", "chr", "contig"),
@@ -34,19 +40,44 @@ _HEAD = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 _DIGITS = re.compile("[0-9]{1,18}")
 # a column of whole numbers in which one is missing comes out of pandas as 12345.0
 _WHOLE = re.compile(r"([0-9]{1,18})(?:\.0*)?")
-_MISSING = ("", ".", "-", "na", "nan", "n/a", "none", "null")
 # of a header line such as ##INFO=<ID=AF,Number=A,Type=Float,Description="a, b">
 _ATTRIBUTE = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^,>]*)')
 
 
-def _columns(scores: Scores, statuses: Sequence[str], missing: str, *, distance: bool) -> list[Sequence[str]]:
+def field_names(options: ScoreOptions) -> list[str]:
+    """Return the names of the fields that scoring adds, the status last."""
+    left_out = {"R2MAE_DIST": not options.distance, "R2MAE_PCT": not options.calibrate}
+    return [name for name in FIELDS if not left_out.get(name)]
+
+
+def find_columns(names: Sequence[str], where: str) -> dict[str, int]:
+    """Return the numbers of the columns chrom, pos, ref and alt, by the usual names of each.
+
+    Raises
+    ------
+    SequenceError
+        If one of them is missing.
+    """
+    lower, found = [name.strip().lower() for name in names], {}
+    for wanted, aliases in _COLUMNS.items():
+        numbers = [lower.index(alias) for alias in aliases if alias in lower]
+        if not numbers:
+            raise SequenceError(f"{where}: expected a column {' or '.join(aliases)}, got {', '.join(lower)[:200]}")
+        found[wanted] = numbers[0]
+    return found
+
+
+def row_record(chrom: str, pos: str, ref: str, alt: str, columns: list[str]) -> "Record":
+    """Return the record of a row of a table; one whose position is no whole number has none."""
+    whole = _WHOLE.fullmatch(pos)
+    ref, *alts = ("" if allele == "-" else allele for allele in (ref, *alt.split(",")))
+    return Record(chrom, int(whole[1]) if whole else None, ".", ref, () if alt in ("", ".") else tuple(alts), columns)
+
+
+def _texts(scores: Scores, statuses: Sequence[str], missing: str, names: Sequence[str]) -> list[Sequence[str]]:
     """Return the texts of the added fields, each with one an allele; numbers have six digits."""
-    numbers = [scores.ratio, scores.distance][: 1 + distance]
+    numbers = [getattr(scores, VALUES[name]) for name in names[:-1]]
     return [*([missing if np.isnan(value) else f"{value:.6g}" for value in part] for part in numbers), statuses]
-
-
-def _names(distance: bool) -> list[str]:
-    return [name for name in FIELDS if distance or name != "R2MAE_DIST"]
 
 
 class Record(NamedTuple):
@@ -69,7 +100,7 @@ class VariantTable:
     """A TSV or CSV file, plain or gzip, with the columns chrom, pos (1-based, as in VCF), ref and alt.
 
     The alleles ``-`` are read as Ensembl and VEP write them: ALT ``-`` deletes REF, and with REF ``-``, ALT is inserted
-    before the base at ``pos``. Where ``pos`` is missing (``NA``), the line stays and has no score.
+    before the base at ``pos``. Where ``pos`` is no number (``NA``), the line stays and has no score.
 
     Parameters
     ----------
@@ -87,13 +118,7 @@ class VariantTable:
         self.delimiter = "\t" if ".tsv" in path.name.lower() else ","
         with self._lines() as lines:
             self.header = next(lines, [])
-        names = [name.strip().lower() for name in self.header]
-        self._index = {}
-        for wanted, aliases in _COLUMNS.items():
-            indices = [names.index(alias) for alias in aliases if alias in names]
-            if not indices:
-                raise SequenceError(f"{path}: expected a column {' or '.join(aliases)}, got {', '.join(names)[:200]}")
-            self._index[wanted] = indices[0]
+        self._index = find_columns(self.header, str(path))
 
     def records(self) -> Iterator[Record]:
         """Yield the lines in order.
@@ -101,7 +126,7 @@ class VariantTable:
         Raises
         ------
         SequenceError
-            If a line has too few columns or a position is neither a number nor missing.
+            If a line has too few columns.
         """
         with self._lines() as lines:
             next(lines)
@@ -109,12 +134,7 @@ class VariantTable:
                 if len(values) != len(self.header):
                     raise SequenceError(f"{self.path}:{number}: expected {len(self.header)} columns, got {len(values)}")
                 chrom, pos, ref, alt = (values[self._index[name]].strip() for name in _COLUMNS)
-                whole = _WHOLE.fullmatch(pos)
-                if not whole and pos.lower() not in _MISSING:
-                    raise SequenceError(f"{self.path}:{number}: a position is a whole number from 1, got {pos!r}")
-                ref, *alts = ("" if allele == "-" else allele for allele in (ref, *alt.split(",")))
-                place = int(whole[1]) if whole else None
-                yield Record(chrom, place, ".", ref, () if alt in ("", ".") else tuple(alts), values)
+                yield row_record(chrom, pos, ref, alt, values)
 
     def has_field(self, name: str) -> bool:
         """Tell whether there is a column of this name."""
@@ -125,7 +145,7 @@ class VariantTable:
         return record.columns[self.header.index(name)]
 
     @contextmanager
-    def writer(self, out: Path, *, distance: bool, source: str) -> "Iterator[_TableWriter]":
+    def writer(self, out: Path, names: Sequence[str], source: str) -> "Iterator[_TableWriter]":
         """Open the output: this table with columns of the names that the INFO fields have.
 
         Raises
@@ -136,7 +156,7 @@ class VariantTable:
         if out.suffix != ".tsv":
             raise ConfigError(f"--out must end in .tsv when the variants come as a table, got {out}")
         with output_file(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-            yield _TableWriter(file, self.header, distance)
+            yield _TableWriter(file, self.header, names)
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[list[str]]]:
@@ -158,15 +178,15 @@ class VariantTable:
 
 
 class _TableWriter:
-    def __init__(self, file: Any, header: Sequence[str], distance: bool) -> None:
+    def __init__(self, file: Any, header: Sequence[str], names: Sequence[str]) -> None:
         self._writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         self._kept = [i for i, name in enumerate(header) if name not in FIELDS]
-        self._distance = distance
-        self._writer.writerow([*(header[i] for i in self._kept), *_names(distance)])
+        self._names = names
+        self._writer.writerow([*(header[i] for i in self._kept), *names])
 
     def write(self, record: Record, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the line; values of several alternative alleles are joined by commas."""
-        columns = _columns(scores, statuses, "NA", distance=self._distance)
+        columns = _texts(scores, statuses, "NA", self._names)
         added = [",".join(values) for values in columns] if statuses else ["NA"] * (len(columns) - 1) + ["no_alt"]
         self._writer.writerow([*(record.columns[i] for i in self._kept), *added])
 
@@ -247,15 +267,15 @@ class VcfFile:
         return None if value in (".", None) else value
 
     @contextmanager
-    def writer(self, out: Path, *, distance: bool, source: str) -> "Iterator[_AlleleTable | _Vcf]":
+    def writer(self, out: Path, names: Sequence[str], source: str) -> "Iterator[_AlleleTable | _Vcf]":
         """Open the output.
 
         Parameters
         ----------
         out
             ``.vcf``, ``.vcf.gz`` (bgzip) or ``.tsv`` (a line an allele).
-        distance
-            Whether to write distances.
+        names
+            The fields to write, as :func:`field_names` returns them.
         source
             The model, for the header.
 
@@ -272,7 +292,7 @@ class VcfFile:
             output_file(out) as partial,
             closing(BgzfWriter(str(partial), "wb")) if out.suffix == ".gz" else partial.open("wb") as file,
         ):
-            yield _AlleleTable(file, distance) if out.suffix == ".tsv" else _Vcf(file, self.header, distance, source)
+            yield _AlleleTable(file, names) if out.suffix == ".tsv" else _Vcf(file, self.header, names, source)
 
     def _fault(self, line: int, what: str, text: str) -> SequenceError:
         short = text.rstrip("\r\n")
@@ -328,8 +348,8 @@ def _without_mark(lines: Iterable[str]) -> Iterator[str]:
 class _Vcf:
     """The input's lines with INFO fields added; fields of the same name from an earlier scoring are replaced."""
 
-    def __init__(self, file: Any, header: Sequence[str], distance: bool, source: str) -> None:
-        self.file, self.distance, self.names = file, distance, _names(distance)
+    def __init__(self, file: Any, header: Sequence[str], names: Sequence[str], source: str) -> None:
+        self.file, self.names = file, names
         ours = (*(f"##INFO=<ID={name}," for name in FIELDS), "##dnar2mae_model=")
         *lines, columns = [line for line in header if not line.startswith(ours)]
         added = [
@@ -347,7 +367,7 @@ class _Vcf:
         if any(item.partition("=")[0] in FIELDS for item in items):
             columns[7] = ";".join(item for item in items if item.partition("=")[0] not in FIELDS) or "."
         if statuses:
-            values = _columns(scores, statuses, ".", distance=self.distance)
+            values = _texts(scores, statuses, ".", self.names)
             added = ";".join(f"{name}={','.join(own)}" for name, own in zip(self.names, values, strict=True))
             before = "" if columns[7] == "." else columns[7]
             columns[7] = before + ";" * (before != "" and not before.endswith(";")) + added
@@ -357,13 +377,13 @@ class _Vcf:
 class _AlleleTable:
     """A line an allele."""
 
-    def __init__(self, file: Any, distance: bool) -> None:
-        self.file, self.distance = file, distance
-        self._line("chrom", "pos", "id", "ref", "alt", "llr", *(["distance"] if distance else []), "status")
+    def __init__(self, file: Any, names: Sequence[str]) -> None:
+        self.file, self.names = file, names
+        self._line("chrom", "pos", "id", "ref", "alt", *(COLUMNS[name] for name in names))
 
     def write(self, record: Record, scores: Scores, statuses: Sequence[str]) -> None:
         """Write the record's alleles; one without any keeps a line."""
-        columns = _columns(scores, statuses, "NA", distance=self.distance)
+        columns = _texts(scores, statuses, "NA", self.names)
         none = (".", *["NA"] * (len(columns) - 1), "no_alt")
         for own in zip(record.alts, *columns, strict=True) if statuses else [none]:
             self._line(record.chrom, str(record.pos), record.id, record.ref, *own)

@@ -19,13 +19,14 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
-from dnar2mae import PRESETS, DataConfig, Genome, Model, pretrain
+from dnar2mae import PRESETS, DataConfig, Genome, Model, pretrain, score_variants
 from dnar2mae.genome.simulate import simulate
 from dnar2mae.genome.simulate.config import dense
 from dnar2mae.genome.simulate.variants import planted_variants
 from dnar2mae.scoring.scores import auroc
-from dnar2mae.variants import Variant, mutagenesis, score_variants
+from dnar2mae.variants import mutagenesis
 
 STEPS = int(os.environ.get("STEPS", "300"))
 
@@ -57,10 +58,9 @@ print(
 
 # %%
 model, genome = Model.from_pretrained("run"), Genome.open("genome.fa")
-variants = [Variant(v.chrom, v.start, v.ref, (v.alt,)) for v in planted]
-scores = np.array(
-    [float(score.ratio[0]) for score in score_variants(model, genome, variants)]
-)
+rows = [(v.chrom, v.start + 1, v.ref, v.alt) for v in planted]
+variants = pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"])
+scores = score_variants(model, variants, genome)["llr"].to_numpy()
 breaks = np.array([v.planted for v in planted])
 area = auroc((~breaks).astype(int), np.stack([-scores, scores], 1))
 print(f"AUROC {area:.3f}; {breaks.sum()} variants break a site, {(~breaks).sum()} none")

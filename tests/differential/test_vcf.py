@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dnar2mae.genome.store import Genome
 from dnar2mae.variants.alleles import Variant, judge
-from dnar2mae.variants.files import VcfFile
+from dnar2mae.variants.files import VcfFile, field_names
+from dnar2mae.variants.options import ScoreOptions
 from dnar2mae.variants.scores import Scores
 
 from .vcf_files import SEQUENCES, plain_site, vcf_files
@@ -81,11 +82,11 @@ def test_what_is_written_is_the_input_and_the_scores(tmp_path, written, suffix, 
     out = tmp_path / f"out{suffix}"
     file = VcfFile(stored(written, tmp_path))
     expected = []
-    with file.writer(out, distance=distance, source="a model") as writer:
+    with file.writer(out, field_names(ScoreOptions(distance=distance)), "a model") as writer:
         for number, record in enumerate(file.records()):
             ratio = np.array([number + i if i % 2 else np.nan for i in range(len(record.alts))], float)
             statuses = ["scored" if i % 2 else "alt_unknown" for i in range(len(record.alts))]
-            writer.write(record, Scores(ratio, -ratio), statuses)
+            writer.write(record, Scores(ratio, -ratio, ratio), statuses)
             expected.append((ratio, statuses))
     content = gzip.decompress(out.read_bytes()) if suffix == ".vcf.gz" else out.read_bytes()
     end = "\r\n" if b"\r\n" in written.content else "\n"

@@ -7,7 +7,8 @@ import pysam
 
 from dnar2mae.storage.compressed import open_maybe_gzip
 from dnar2mae.variants.alleles import Variant, judge
-from dnar2mae.variants.files import VcfFile
+from dnar2mae.variants.files import VcfFile, field_names
+from dnar2mae.variants.options import ScoreOptions
 from dnar2mae.variants.scores import Scores
 from tests.differential.vcf_files import plain_site
 
@@ -45,12 +46,12 @@ def check(data: bytes, folder: Path) -> None:
     try:
         with reading(path):
             file = VcfFile(path)
-            with file.writer(out, distance=False, source="fuzz") as writer:
+            with file.writer(out, field_names(ScoreOptions()), "fuzz") as writer:
                 for record in file.records():
                     site = judge(reference, Variant(record.chrom, record.pos - 1, record.ref, record.alts), _LONGEST_BP)
                     assert tuple(site) == plain_site(record.columns, _LONGEST_BP, _SEQUENCES)
                     nothing = np.full(len(site.statuses), np.nan)
-                    writer.write(record, Scores(nothing, nothing), site.statuses)
+                    writer.write(record, Scores(nothing, nothing, nothing), site.statuses)
                     records.append(record)
     except Refused:
         assert not out.exists(), "an output of a refused file was left behind"

@@ -80,11 +80,13 @@ def digest(content: bytes) -> str:
 def score(case: dict[str, Any]) -> Numbers:
     """Score variants by a trained run, in full precision (a written file has six digits)."""
     from dnar2mae import Genome, Model
-    from dnar2mae.variants import ScoreOptions, Variant, score_variants
+    from dnar2mae.variants import ScoreOptions
+    from dnar2mae.variants.alleles import Variant, judge
+    from dnar2mae.variants.scores import score_alleles
 
-    model = Model.from_pretrained(case["run"], device="cpu")
-    sites = [Variant(name, start, ref, (alt,)) for name, start, ref, alt in case["variants"]]
-    scored = score_variants(model, Genome.open(case["genome"]), sites, ScoreOptions(**case["options"]))
+    model, genome = Model.from_pretrained(case["run"], device="cpu"), Genome.open(case["genome"])
+    sites = [judge(genome, Variant(name, at, ref, (alt,)), len(ref + alt)) for name, at, ref, alt in case["variants"]]
+    scored = score_alleles(model, genome, [site.alleles for site in sites], ScoreOptions(**case["options"]))
     numbers = {"scores": [to_text(value) for scores in scored for value in scores.ratio]}
     if case["options"].get("distance"):
         numbers["distances"] = [to_text(value) for scores in scored for value in scores.distance]

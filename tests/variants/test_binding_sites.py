@@ -13,7 +13,8 @@ from dnar2mae.genome.annotation import read_annotation
 from dnar2mae.genome.motifs import Motifs, read_motifs
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
-from dnar2mae.variants import ControlOptions, Variant, score_controls
+from dnar2mae.variants import ControlOptions, score_controls
+from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.binding_sites import BindingSites
 from dnar2mae.variants.control_pairs import REACH_BP, draw_pairs
 from dnar2mae.variants.control_sites import AnnotatedBases

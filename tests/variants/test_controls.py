@@ -18,7 +18,8 @@ from dnar2mae.genome.simulate import SimulateConfig, simulate
 from dnar2mae.genome.split import split
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
-from dnar2mae.variants import ControlOptions, Scores, Variant, controls, score_controls, score_vcf
+from dnar2mae.variants import ControlOptions, controls, score_controls, score_vcf
+from dnar2mae.variants.alleles import Variant
 from dnar2mae.variants.control_pairs import REACH_BP, draw_pairs
 from dnar2mae.variants.control_sites import AnnotatedBases
 from dnar2mae.variants.count_ratios import ONE_SIDED, TWO_SIDED, count_ratios
@@ -326,8 +327,9 @@ def test_report_table_and_file(model, simulated, tmp_path, monkeypatch):
 def test_scores_that_know_are_told_from_scores_that_do_not(model, simulated, tmp_path, monkeypatch):
     known = Proteins(Genome.open("genome.fa"), simulated / "g.gff3")
 
-    def knowing(model, genome, variants, options):
-        return [Scores(np.float32([-known.gains_stop(v)]), np.float32([np.nan])) for v in variants]
+    def knowing(model, variants, genome, options):
+        rows = variants.itertuples(index=False)
+        return variants.assign(llr=[-float(known.gains_stop(Variant(r[0], r[1] - 1, r[2], (r[3],)))) for r in rows])
 
     monkeypatch.setattr(controls, "score_variants", knowing)
     report = score_controls(model, simulated / "g.gff3", tmp_path / "c.csv", genome="genome.fa", options=EVERYWHERE)

@@ -1,6 +1,7 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -8,10 +9,11 @@ from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
-from dnar2mae.variants import ScoreOptions, Variant, mutagenesis, score_variants
+from dnar2mae.variants import ScoreOptions, mutagenesis, score_variants
+from dnar2mae.variants.alleles import Variant
 from tests.random_run import write_run
 
-from .helpers import CNN, LAYOUT
+from .helpers import CNN, LAYOUT, score
 
 FORWARD = ScoreOptions(both_strands=False)
 
@@ -44,7 +46,7 @@ def test_substitution_is_the_ratio_at_the_masked_site(model, genome, position):
     scores = log_probabilities(model, text, changed)
     expected = (scores[changed, alt_ids[changed] - 4] - scores[changed, ids[changed] - 4]).sum()
     expected /= model.tokenizer.vocabulary.anchor_stride
-    found = score_variants(model, genome, [Variant("one", position, ref, (alt,))], FORWARD)[0]
+    found = score(model, genome, [Variant("one", position, ref, (alt,))], FORWARD)[0]
     assert found.ratio[0] == pytest.approx(expected, abs=1e-5)
     assert np.isnan(found.distance[0])
     masked = model.tokenizer.encode_text(text)
@@ -71,21 +73,21 @@ def test_both_strands_see_one_molecule(model, genome, flipped):
     odd = (model.tokenizer.num_tokens(options.window_bp) - 1) * model.tokenizer.stride + model.tokenizer.k
     if odd % 2 == 0:
         pytest.skip("no window with a middle base at this stride")
-    a = np.concatenate([s.ratio for s in score_variants(model, genome, own, options)])
-    b = np.concatenate([s.ratio for s in score_variants(model, flipped, other, options)])
+    a = np.concatenate([s.ratio for s in score(model, genome, own, options)])
+    b = np.concatenate([s.ratio for s in score(model, flipped, other, options)])
     np.testing.assert_allclose(a, b, atol=1e-5)
 
 
 def test_reference_and_alternatives_share_one_masked_forward(single, genome, monkeypatch):
     rows = []
     encoder = single.module.encoder
-    encode_span = encoder.encode_span
-    monkeypatch.setattr(encoder, "encode_span", lambda x, *span: rows.append(len(x)) or encode_span(x, *span))
+    encode_at = encoder.encode_at
+    monkeypatch.setattr(encoder, "encode_at", lambda x, positions: rows.append(len(x)) or encode_at(x, positions))
     ref = genome.fetch("one", 500, 501)
     alts = tuple("ACGT".replace(ref, ""))
-    found = score_variants(single, genome, [Variant("one", 500, ref, alts)])[0]
+    found = score(single, genome, [Variant("one", 500, ref, alts)])[0]
     assert sum(rows) == 2
-    apart = [score_variants(single, genome, [Variant("one", 500, ref, (alt,))])[0].ratio[0] for alt in alts]
+    apart = [score(single, genome, [Variant("one", 500, ref, (alt,))])[0].ratio[0] for alt in alts]
     np.testing.assert_allclose(found.ratio, apart, atol=1e-6)
 
 
@@ -97,7 +99,7 @@ def test_several_bases_are_masked_at_once(single, genome):
     alt = alt[0] + ref[1] + alt[2]
     scores = log_probabilities(single, text, [site, site + 2])
     expected = sum(scores[site + i, "ACGT".index(alt[i])] - scores[site + i, "ACGT".index(ref[i])] for i in (0, 2))
-    found = score_variants(single, genome, [Variant("one", 600, ref, (alt,))], FORWARD)[0]
+    found = score(single, genome, [Variant("one", 600, ref, (alt,))], FORWARD)[0]
     assert found.ratio[0] == pytest.approx(expected, abs=1e-5)
 
 
@@ -128,7 +130,7 @@ def test_indel_is_a_difference_of_pseudo_likelihoods(model, genome, size, alt):
     expected = pseudo_likelihood(model, other, site - flank, site + len(alt) + flank)
     expected -= pseudo_likelihood(model, text, site - flank, site + size + flank)
     options = ScoreOptions(both_strands=False, indel_flank_bp=flank)
-    found = score_variants(model, genome, [Variant("one", place, text[site : site + size], (alt,))], options)[0]
+    found = score(model, genome, [Variant("one", place, text[site : site + size], (alt,))], options)[0]
     assert found.ratio[0] == pytest.approx(expected, abs=1e-4)
 
 
@@ -152,7 +154,7 @@ def test_the_spelling_of_a_variant_does_not_matter(model, fasta, tmp_path, lower
 
     def scores(spellings):
         variants = [Variant("one", position - 1, ref, (alt,)) for position, ref, alt in spellings]
-        return np.array([np.concatenate(s) for s in score_variants(model, repeat, variants, distance)])
+        return np.array([np.concatenate(s) for s in score(model, repeat, variants, distance)])
 
     deletion = scores(SPELLINGS)
     assert len({(position, ref) for position, ref, _ in SPELLINGS}) == len(SPELLINGS)
@@ -164,8 +166,8 @@ def test_the_spelling_of_a_variant_does_not_matter(model, fasta, tmp_path, lower
     assert np.isfinite([deletion[0], insertion[0], substitution[0]]).all()
     assert np.ptp([deletion[0, 0], insertion[0, 0], substitution[0, 0]]) > 1e-3
     alleles = ("C", "CAAA", "TA")
-    together = score_variants(model, repeat, [Variant("one", 501, "CA", alleles)])[0].ratio
-    apart = [score_variants(model, repeat, [Variant("one", 501, "CA", (alt,))])[0].ratio[0] for alt in alleles]
+    together = score(model, repeat, [Variant("one", 501, "CA", alleles)])[0].ratio
+    apart = [score(model, repeat, [Variant("one", 501, "CA", (alt,))])[0].ratio[0] for alt in alleles]
     np.testing.assert_allclose(together, apart, atol=1e-6)
 
 
@@ -174,12 +176,12 @@ def test_an_insertion_near_the_end_of_a_sequence_is_seen_whole(single, genome):
     end = genome.fetch("one", last - 3, last)
     inserted = ["ACGTACGTACGTACGT", "ACGTACGTTTTTTTTT", "ACGTACGTGGGGGGGG"]
     for at in (last, last - 1, last - 12):
-        scores = score_variants(single, genome, [Variant("one", at, "", tuple(inserted))], FORWARD)[0].ratio
+        scores = score(single, genome, [Variant("one", at, "", tuple(inserted))], FORWARD)[0].ratio
         assert len(set(scores.round(4).tolist())) == 3, at
     text = genome.fetch("one", last - 64, last)
     other = (text + inserted[0])[-64:]
     expected = pseudo_likelihood(single, other, 48 - 4, 64) - pseudo_likelihood(single, text, 64 - 4, 64)
-    found = score_variants(single, genome, [Variant("one", last - 3, end, (end + inserted[0],))], FORWARD)[0]
+    found = score(single, genome, [Variant("one", last - 3, end, (end + inserted[0],))], FORWARD)[0]
     assert not end.endswith("T")  # the insertion cannot move
     assert found.ratio[0] == pytest.approx(expected, abs=1e-4)
 
@@ -193,50 +195,61 @@ def test_an_insertion_into_a_short_sequence_is_seen_whole(single, fasta, tmp_pat
     other = [short[:10] + alt + short[10:] for alt in inserted]
     expected = [pseudo_likelihood(single, text, 10, 31) - pseudo_likelihood(single, short, 10, 10) for text in other]
     options = ScoreOptions(both_strands=False, indel_flank_bp=0)
-    found = score_variants(single, genome, [Variant("s", 10, "", tuple(inserted))], options)[0]
+    found = score(single, genome, [Variant("s", 10, "", tuple(inserted))], options)[0]
     np.testing.assert_allclose(found.ratio, expected, atol=1e-4)
 
 
-def test_what_cannot_be_scored_is_refused_by_name(single, genome):
+def test_what_cannot_be_scored_says_why_and_nothing_is_raised(single, genome):
     ref = genome.fetch("one", 19, 20)
     other = "ACGT".replace(ref, "")
     last = int(genome.lengths[0])
-    wrong = {
-        f"one:20 {other[0]}>{ref}: ref_mismatch: REF must be the genome's bases, which are {ref}": (19, other[0], ref),
-        f"one:0 {ref}>{other[0]}: outside: start must be in 0..{last}.*got start -1": (-1, ref, other[0]),
-        f"one:{last} AC>A: outside": (last - 1, "AC", "A"),
-        f"one:{last + 2} ->A: outside": (last + 1, "", "A"),
-        f"one:20 {ref}>N: alt_unknown: ALT must be of A, C, G and T": (19, ref, "N"),
-        f"one:20 {ref}><DEL>: alt_unknown": (19, ref, "<DEL>"),
-        "one:20 N>A: ref_unknown": (19, "N", "A"),
-        f"one:20 {ref}>A+: too_long: an allele of more than 24 bases": (19, ref, "A" * 60),
+    expected = {
+        ("one", 20, ref, other[0]): "scored",
+        ("one", 20, other[0], ref): "ref_mismatch",
+        ("one", 0, ref, other[0]): "outside",
+        ("one", last, "AC", "A"): "outside",
+        ("one", last + 2, "-", "A"): "outside",
+        ("one", 20, ref, "N"): "alt_unknown",
+        ("one", 20, ref, "<DEL>"): "alt_unknown",
+        ("one", 20, ref, "*"): "alt_unknown",
+        ("one", 20, ref, "."): "no_alt",
+        ("one", 20, ref, None): "no_alt",
+        ("one", 20, ref, "-"): "scored",
+        ("one", 20, "N", "A"): "ref_unknown",
+        ("one", 20, None, "A"): "ref_unknown",
+        ("one", 20, ref, "A" * 60): "too_long",
+        ("one", 20, ref, ref): "alt_is_ref",
+        ("nine", 20, ref, other[0]): "no_contig",
+        (None, 20, ref, other[0]): "no_contig",
+        ("one", None, ref, other[0]): "no_position",
+        ("one", "x", ref, other[0]): "no_position",
+        ("chrone", 20.0, ref.lower(), other[0].lower()): "scored",
     }
-    for match, (start, before, after) in wrong.items():
-        with pytest.raises(SequenceError, match=match):
-            score_variants(single, genome, [Variant("one", start, before, (after,))])
-    for odd in (Variant("one", 5, "A", "TG"), Variant("one", 5.0, "A", ("C",)), Variant("one", 5, None, ("C",))):
-        with pytest.raises(SequenceError, match="expected .*one.*5"):
-            score_variants(single, genome, [odd])
-    with pytest.raises(SequenceError, match="no sequence 'nine'; it has one, two"):
-        score_variants(single, genome, [Variant("nine", 19, ref, (other[0],))])
+    rows = pd.DataFrame(expected, index=["chrom", "pos", "ref", "alt"]).T.iloc[::-1].assign(note="kept")
+    with pytest.warns(UserWarning) as said:
+        table = score_variants(single, rows, genome)
+    assert table["status"].tolist() == list(expected.values())[::-1]
+    pd.testing.assert_frame_equal(table[list(rows)], rows)
+    assert (table["llr"].notna() == (table["status"] == "scored")).all()
+    assert table["llr"].iloc[0] == table["llr"].iloc[-1] != 0
+    differs, no_position = (str(warning.message) for warning in said)
+    assert differs.startswith("variants: REF differs from") and "at 1 of 18 records, first one:20 has" in differs
+    assert no_position == "variants: 2 of 20 rows have no position: they are not scored"
 
 
 def test_names_and_case_of_other_files_are_understood(single, genome):
     ref = genome.fetch("one", 19, 20)
     alt = "ACGT".replace(ref, "")[0]
     variants = [Variant("one", 19, ref, (alt,)), Variant("chrone", 19, ref.lower(), (alt.lower(),))]
-    a, b = score_variants(single, genome, variants)
+    a, b = score(single, genome, variants)
     assert a.ratio[0] == b.ratio[0] != 0
-    same = score_variants(single, genome, [Variant("one", 19, ref, (ref, alt))], ScoreOptions(distance=True))[0]
-    assert same.ratio[0] == same.distance[0] == 0
-    assert same.ratio[1] == pytest.approx(a.ratio[0], abs=1e-6)
 
 
 def test_indels_at_the_ends_of_a_sequence(single, genome):
     last = int(genome.lengths[0])
     sites = [(0, 3, "A"), (0, 1, "ACG"), (last - 4, 4, "T"), (last - 1, 1, "TTTTT")]
     variants = [Variant("one", start, genome.fetch("one", start, start + size), (alt,)) for start, size, alt in sites]
-    assert np.isfinite([s.ratio[0] for s in score_variants(single, genome, variants)]).all()
+    assert np.isfinite([s.ratio[0] for s in score(single, genome, variants)]).all()
 
 
 def test_distance_is_that_of_mean_embeddings(single, genome):
@@ -245,7 +258,7 @@ def test_distance_is_that_of_mean_embeddings(single, genome):
     other = text[: 300 - start] + alt + text[301 - start :]
     a, b = single.embed([text, other], both_strands=True)
     options = ScoreOptions(distance=True)
-    found = score_variants(single, genome, [Variant("one", 300, text[300 - start], (alt,))], options)[0]
+    found = score(single, genome, [Variant("one", 300, text[300 - start], (alt,))], options)[0]
     assert found.distance[0] == pytest.approx(np.linalg.norm(a - b), rel=1e-4)
 
 
@@ -255,10 +268,10 @@ def test_scores_do_not_depend_on_batch_or_order(model, genome):
     for start in rng.integers(0, 9_990, 10).tolist():
         ref = genome.fetch("two", start, start + 1)
         variants.append(Variant("two", start, ref, ("ACGT".replace(ref, "")[0], ref + "G")))
-    together = score_variants(model, genome, variants, ScoreOptions(distance=True))
-    backwards = score_variants(model, genome, variants[::-1], ScoreOptions(distance=True, batch_tokens=300))[::-1]
+    together = score(model, genome, variants, ScoreOptions(distance=True))
+    backwards = score(model, genome, variants[::-1], ScoreOptions(distance=True, batch_tokens=300))[::-1]
     for a, b, variant in zip(together, backwards, variants, strict=True):
-        alone = score_variants(model, genome, [variant], ScoreOptions(distance=True))[0]
+        alone = score(model, genome, [variant], ScoreOptions(distance=True))[0]
         for values in zip(a, b, alone, strict=True):
             np.testing.assert_allclose(values[0], values[1], atol=2e-5)
             np.testing.assert_allclose(values[0], values[2], atol=2e-5)
@@ -268,7 +281,7 @@ def test_unknown_bases_nearby(tmp_path):
     model = Model.from_pretrained(write_run(tmp_path / "run", LAYOUT, 3), device="cpu")
     (tmp_path / "n.fa").write_text(">a\n" + "ACGTTGCAT" * 10 + "NAN" * 30 + "\n")
     genome = Genome.open(tmp_path / "n.fa")
-    found = score_variants(model, genome, [Variant("a", 121, "A", ("C",)), Variant("a", 80, "T", ("C",))])
+    found = score(model, genome, [Variant("a", 121, "A", ("C",)), Variant("a", 80, "T", ("C",))])
     assert np.isnan(found[0].ratio).all()
     assert np.isfinite(found[1].ratio).all()
 
@@ -278,7 +291,7 @@ def test_bfloat16_changes_little(layout, genome, tmp_path):
     single = Model.from_pretrained(write_run(tmp_path / "run", layout), device="cpu")
     ref = genome.fetch("one", 500, 501)
     variant = Variant("one", 500, ref, tuple("ACGT".replace(ref, "")))
-    exact, quick = (score_variants(single, genome, [variant], ScoreOptions(precision=p))[0] for p in ("fp32", "bf16"))
+    exact, quick = (score(single, genome, [variant], ScoreOptions(precision=p))[0] for p in ("fp32", "bf16"))
     assert 0 < np.abs(exact.ratio - quick.ratio).max() < 0.05
 
 
@@ -291,7 +304,7 @@ def test_mutagenesis_is_every_substitution(single, fasta, tmp_path):
     for i, j in product((0, 3, 7), range(4)):
         ref = genome.fetch("one", i, i + 1).upper()
         alt = "ACGT"[j]
-        expected = 0 if alt == ref else score_variants(single, genome, [Variant("one", i, ref, (alt,))])[0].ratio[0]
+        expected = 0 if alt == ref else score(single, genome, [Variant("one", i, ref, (alt,))])[0].ratio[0]
         assert scores[i, j] == pytest.approx(expected, abs=1e-5)
     with pytest.raises(SequenceError, match="coordinates of one"):
         mutagenesis(single, genome, ("one", 0, 10**7))
@@ -301,7 +314,7 @@ def test_a_mae_model_and_bad_options_are_refused(genome, tmp_path):
     layout = ModelConfig(width=16, depth=1, heads=2, mlp_width=16, objective="mae")
     model = Model.from_pretrained(write_run(tmp_path / "mae", layout), device="cpu")
     with pytest.raises(RunError, match="masked predictions need a model of --model.objective mlm, got mae"):
-        score_variants(model, genome, [Variant("one", 5, genome.fetch("one", 5, 6), ("A",))])
+        score(model, genome, [Variant("one", 5, genome.fetch("one", 5, 6), ("A",))])
     with pytest.raises(ConfigError, match="--window-bp must be at least 16, got 8"):
         ScoreOptions(window_bp=8)
     with pytest.raises(ConfigError, match="--indel-flank-bp must be at least 0, got -1"):

@@ -9,7 +9,7 @@ import pytest
 
 from dnar2mae.errors import ConfigError, SequenceError
 from dnar2mae.inference import Model
-from dnar2mae.variants import Labels, ScoreOptions, mutagenesis, score_vcf
+from dnar2mae.variants import Labels, ReadOptions, ScoreOptions, mutagenesis, score_vcf
 from tests.random_run import write_run
 
 from .helpers import COLUMNS, HEADER, LAYOUT, record, write_vcf
@@ -133,7 +133,7 @@ def test_order_and_blocks_of_a_file_do_not_matter(single, genome, fasta, tmp_pat
     rows = [row for row, _ in mixed_records(genome)] + [record(genome, position) for position in range(300, 340)]
     shuffled = np.random.default_rng(0).permutation(len(rows))
     score_vcf(single, write_vcf(tmp_path / "a.vcf", rows), tmp_path / "a.tsv", genome=fasta)
-    monkeypatch.setattr("dnar2mae.variants.vcf._BLOCK", 7)
+    monkeypatch.setattr("dnar2mae.variants.records.BLOCK", 7)
     score_vcf(single, write_vcf(tmp_path / "b.vcf", [rows[i] for i in shuffled]), tmp_path / "b.tsv", genome=fasta)
     a, b = (pd.read_csv(tmp_path / name, sep="\t", keep_default_na=False) for name in ("a.tsv", "b.tsv"))
     columns = [name for name in a if name != "llr"]
@@ -161,7 +161,9 @@ def test_a_wrong_genome_stops_the_run(single, genome, flipped, fasta, tmp_path):
     with pytest.raises(SequenceError, match=r"REF differs from .*flipped.fa at \d+ of 200 records, first one:\d+ has"):
         score_vcf(single, vcf, tmp_path / "bad.tsv", genome=flipped.path)
     assert not (tmp_path / "bad.tsv").exists()
-    report = score_vcf(single, vcf, tmp_path / "bad.tsv", genome=flipped.path, allow_mismatches=True)
+    report = score_vcf(
+        single, vcf, tmp_path / "bad.tsv", genome=flipped.path, reading=ReadOptions(allow_mismatches=True)
+    )
     assert report.mismatches == report.alleles["ref_mismatch"] > 100
     vcf = write_vcf(tmp_path / "x.vcf", [("X", *row[1:]) for row in rows[:3]])
     with pytest.raises(SequenceError, match="no record lies on a sequence of the genome: .*no sequence 'X'"):
