@@ -1,11 +1,13 @@
-"""Rate of ``dnar2mae score-variants``: single-base substitutions from a VCF file to a VCF file, both strands.
+"""Rates of ``dnar2mae score-variants``: substitutions and indels from a VCF file to a VCF file, both strands, in turn.
 
     python -m dnar2mae.benchmarks.speed.bench_variants --snvs 4000 --backbones transformer cnn --whole
+    python -m dnar2mae.benchmarks.speed.bench_variants --run runs/ecoli --genome ecoli.fna.gz --indels 1000 --loop
 
-The models have random weights, on which the rate does not depend; every round scores the same file by each of them in
-turn, and the first, which warms up, is not counted. Prints the rate of each round and the processor time, which other
-programs on the machine do not change much; appends rows to ``benchmarks/results/variants.csv``, each with the machine's
-load (running processes).
+The models have random weights, on which the rate does not depend, or are that of a run; every round scores the same
+files by each of them in turn, and the first, which warms up, is not counted. Prints the rate of each round and the
+processor time, which other programs on the machine do not change much; appends rows to
+``benchmarks/results/variants.csv``, each with the machine's load (running processes). With indels it also prints how far
+``--indel fast`` keeps the order of ``exact``, and how much scores differ between four spellings of each.
 """
 
 import itertools
@@ -13,25 +15,33 @@ import os
 import resource
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
+import torch
 import tyro
 
 from dnar2mae.benchmarks.speed import rows
 from dnar2mae.benchmarks.speed.end_to_end import random_genome
 from dnar2mae.config import DataConfig
+from dnar2mae.genome.alphabet import complement
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model, TrainedModel
 from dnar2mae.modalities.registry import build_modality
+from dnar2mae.models.hidden_states import tokens_at_once
 from dnar2mae.presets import PRESETS
 from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
-from dnar2mae.variants import ScoreOptions, score_vcf
+from dnar2mae.variants import ScoreOptions, score_variants, score_vcf
+from dnar2mae.variants.evaluation import spearman
 
 RESULTS = Path(__file__).parents[1] / "results" / "variants.csv"
+_COLUMNS = ["chrom", "pos", "ref", "alt"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,38 +52,69 @@ class VariantBenchSettings:
     """Sizes of the models."""
     backbones: tuple[str, ...] = ("transformer", "cnn")
     """Their encoders."""
+    run: Path | None = None
+    """A trained run instead."""
+    genome: Path | None = None
+    """Its genome; by default one of random bases."""
     whole: bool = False
     """Score also by encoding whole windows, to see what is gained by leaving out what a masked base does not need."""
+    loop: bool = False
+    """Score also by a loop as GPN's: both strands, the middle base masked, logits of the whole window."""
     window_bp: int = 512
     """Sequence that the model sees around a variant."""
     snvs: int = 2000
     """Records of the VCF, each with one alternative."""
+    indels: int = 0
+    """Insertions and deletions of a second VCF, half of each, lengths 1 + geometric (mean 2.2), scored exactly and
+    fast."""
     rounds: int = 3
     """Times that the file is scored, after once to warm up."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the matrix products."""
 
 
-def write_inputs(folder: Path, num_snvs: int) -> tuple[Path, Path]:
-    """Write a FASTA of random bases, and a VCF of substitutions at random positions."""
-    fasta, vcf = random_genome(folder, 1_000_000), folder / "random.vcf"
-    bases = fasta.read_bytes().splitlines()[1]
+def draw_variants(genome: Genome, number: int, kind: Literal["snvs", "indels"]) -> pd.DataFrame:
+    """Draw variants at random positions of known bases."""
+    rng, drawn = np.random.default_rng(1), []
+    while len(drawn) < number:
+        name = genome.names[int(rng.choice(len(genome), p=genome.lengths / genome.total_bp))]
+        start, size = int(rng.integers(1000, genome.lengths[genome.index[name]] - 1000)), int(rng.geometric(0.45))
+        ref = genome.fetch(name, start, start + 1 + size).upper()
+        if set(ref) <= set("ACGT"):
+            other = "".join(rng.choice(list("ACGT"), size))
+            substituted = (ref[0], "ACGT".replace(ref[0], "")[start % 3])
+            changed = substituted if kind == "snvs" else [(ref, ref[0]), (ref[0], ref[0] + other)][len(drawn) % 2]
+            drawn.append((name, start + 1, *changed))
+    return pd.DataFrame(drawn, columns=_COLUMNS)
+
+
+def spellings(genome: Genome, indels: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield the same indels as they are, with more bases before them, with more after them, and without their first."""
+    yield indels
+    for left, right in ((8, 0), (0, 5)):
+        wider = []
+        for name, pos, ref, alt in indels.itertuples(index=False):
+            end = pos - 1 + len(ref)
+            before, after = genome.fetch(name, pos - 1 - left, pos - 1), genome.fetch(name, end, end + right)
+            wider.append((name, pos - left, before + ref + after, before + alt + after))
+        yield pd.DataFrame(wider, columns=_COLUMNS)
+    yield indels.assign(pos=indels["pos"] + 1, ref=indels["ref"].str[1:], alt=indels["alt"].str[1:]).replace("", "-")
+
+
+def write_vcf(variants: pd.DataFrame, path: Path) -> Path:
+    """Write variants as a VCF."""
     lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"]
-    for start in np.sort(np.random.default_rng(1).choice(len(bases), num_snvs, replace=False)).tolist():
-        ref = chr(bases[start])
-        lines.append(f"random\t{start + 1}\t.\t{ref}\t{'ACGT'.replace(ref, '')[start % 3]}\t.\t.\t.")
-    vcf.write_text("\n".join(lines) + "\n")
-    return fasta, vcf
+    lines += [f"{name}\t{pos}\t.\t{ref}\t{alt}\t.\t.\t." for name, pos, ref, alt in variants.itertuples(index=False)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
-def random_model(settings: VariantBenchSettings, backbone: str, *, whole: bool) -> Model:
+def random_model(settings: VariantBenchSettings, backbone: str) -> Model:
     """Build the preset's sizes of a backbone with its initial weights."""
     config = replace(PRESETS[settings.preset](), data=DataConfig(window_bp=settings.window_bp), device="auto")
     config = replace(config, model=replace(config.model, backbone=backbone))
     modality, (device, _) = build_modality(config), choose_device(config)
     module = build_model(config, modality, device).eval().requires_grad_(False)
-    if whole:
-        module.encoder.partial_layers = lambda x: None  # type: ignore[method-assign]
     return Model.of(TrainedModel(config, modality, module, settings.preset))
 
 
@@ -83,41 +124,113 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def score(model: Model, vcf: Path, fasta: Path, options: ScoreOptions) -> dict[str, str]:
-    """Score the file once; return the rate and the processor time."""
-    before = cpu_seconds()
-    report = score_vcf(model, vcf, vcf.with_name("out.vcf.gz"), genome=fasta, options=options)
-    num_scored = report.alleles["scored"]
-    if report.alleles != {"scored": num_scored}:
-        raise RuntimeError(f"expected scored alleles only, got {report.alleles}")
-    cost = 1000 * (cpu_seconds() - before) / num_scored
-    return {"snvs_per_minute": f"{60 * num_scored / report.seconds:.0f}", "cpu_seconds_per_1000": f"{cost:.1f}"}
+@torch.inference_mode()
+def loop_scores(model: Model, genome: Genome, variants: pd.DataFrame) -> np.ndarray:
+    """Score substitutions as GPN does: of each window on both strands the logits of all tokens, and of these one."""
+    window_bp, first = model.window_bp, model.tokenizer.vocabulary.first_real
+    middle, scores = window_bp // 2, []
+    at_once = max(tokens_at_once(model.device) // window_bp, 1)
+    for begin in range(0, len(variants), at_once):
+        batch = variants.iloc[begin : begin + at_once]
+        windows = [
+            genome.codes(v.chrom, v.pos - 1 - middle, v.pos - 1 - middle + window_bp) for v in batch.itertuples()
+        ]
+        total = np.zeros(len(batch))
+        for is_reverse in (False, True):
+            codes = [complement(w[::-1]) if is_reverse else w for w in windows]
+            ids = torch.from_numpy(np.stack([model.tokenizer.encode(c) for c in codes])).to(model.device)
+            place = window_bp - 1 - middle if is_reverse else middle
+            ids[:, place] = model.tokenizer.vocabulary.mask_id
+            logits = model.module.logits(model.module(ids))[:, place, first : first + 4].cpu().numpy()
+            for row, (ref, alt) in enumerate(zip(batch["ref"], batch["alt"], strict=True)):
+                letters = "TGCA" if is_reverse else "ACGT"
+                total[row] += (logits[row, letters.index(alt)] - logits[row, letters.index(ref)]) / 2
+        scores.append(total)
+    return np.concatenate(scores)
+
+
+def ways(
+    settings: VariantBenchSettings, model: Model, genome: Genome, folder: Path
+) -> dict[str, tuple[int, Callable[[], object]]]:
+    """Return what is timed, by name: how many variants it scores, and a call that does."""
+    snvs = draw_variants(genome, settings.snvs, "snvs")
+    found: dict[str, tuple[int, Callable[[], object]]] = {}
+
+    def file(variants: pd.DataFrame, name: str, options: ScoreOptions) -> tuple[int, Callable[[], object]]:
+        vcf = write_vcf(variants, folder / f"{name}.vcf")
+        out = folder / f"{name}.out.vcf.gz"
+        return len(variants), lambda: score_vcf(model, vcf, out, genome=genome, options=options)
+
+    options = ScoreOptions(precision=settings.precision)
+    found["score-variants, needed"] = file(snvs, "snvs", options)
+    if settings.whole:
+        count, call = file(snvs, "snvs", options)
+        found["score-variants, all"] = count, lambda: whole_windows(model, call)
+    if settings.loop:
+        found["a loop as GPN's, all"] = len(snvs), lambda: loop_scores(model, genome, snvs)
+    if settings.indels:
+        indels = draw_variants(genome, settings.indels, "indels")
+        found["indels exact, needed"] = file(indels, "indels", options)
+        found["indels fast, needed"] = file(indels, "indels", replace(options, indel="fast"))
+    return found
+
+
+def whole_windows(model: Model, call: Callable[[], object]) -> None:
+    """Call with an encoder that computes all of a window."""
+    encoder = model.module.encoder
+    encoder.partial_layers = lambda x: None  # type: ignore[method-assign]
+    try:
+        call()
+    finally:
+        del encoder.partial_layers
+
+
+def agreement(model: Model, genome: Genome, settings: VariantBenchSettings) -> list[str]:
+    """Return in words how fast scores of indels agree with exact ones, and those of several spellings with each other."""
+    indels = draw_variants(genome, settings.indels, "indels")
+    exact, fast = (ScoreOptions(precision=settings.precision, indel=indel) for indel in ("exact", "fast"))
+    slow = score_variants(model, indels, genome, options=exact)["llr"].to_numpy()
+    spelt = [
+        score_variants(model, table, genome, options=fast)["llr"].to_numpy() for table in spellings(genome, indels)
+    ]
+    insertion = np.arange(len(indels)) % 2 == 1
+    lines = [f"fast against exact, {len(indels)} indels: Spearman {spearman(slow, spelt[0])}"]
+    for name, rows_of in (("insertions", insertion), ("deletions", ~insertion)):
+        lines.append(f"  {name}: {spearman(slow[rows_of], spelt[0][rows_of])}")
+    return [*lines, f"four spellings of each: largest difference {np.ptp(spelt, axis=0).max():.1e} nats"]
 
 
 def main(settings: VariantBenchSettings) -> int:
     """Score, print, record."""
-    options = ScoreOptions(precision=settings.precision)
-    models = {
-        (backbone, "all" if whole else "needed"): random_model(settings, backbone, whole=whole)
-        for backbone in settings.backbones
-        for whole in (False, True)[: 1 + settings.whole]
-    }
     stamp = rows.stamp()
-    about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
-    with tempfile.TemporaryDirectory() as folder:
-        fasta, vcf = write_inputs(Path(folder), settings.snvs)
-        Genome.open(fasta, progress=False)
-        for number, ((backbone, positions), model) in itertools.product(range(settings.rounds + 1), models.items()):
-            rates = score(model, vcf, fasta, options)
-            if number:
-                what = {"what": "score-variants", "backbone": backbone, "positions": positions}
-                machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
-                rows.append(RESULTS, what | rates | about | machine | stamp)
-                print(
-                    f"{backbone}, {positions} positions: {int(rates['snvs_per_minute']):,} SNVs a minute, "
-                    f"{rates['cpu_seconds_per_1000']} processor seconds per 1,000, {stamp['device']}",
-                    flush=True,
-                )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        genome = Genome.open(settings.genome or random_genome(folder, 1_000_000), progress=False)
+        models = {b: random_model(settings, b) for b in settings.backbones} if settings.run is None else {}
+        if settings.run is not None:
+            model = Model.from_pretrained(settings.run)
+            models = {model.config.backbone: model}
+        about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
+        timed = {backbone: ways(settings, model, genome, folder) for backbone, model in models.items()}
+        for number, (backbone, found) in itertools.product(range(settings.rounds + 1), timed.items()):
+            for way, (count, call) in found.items():
+                started, before = time.monotonic(), cpu_seconds()
+                call()
+                seconds, cost = time.monotonic() - started, 1000 * (cpu_seconds() - before) / count
+                if number:
+                    what, positions = way.split(", ")
+                    rates = {
+                        "variants_per_minute": f"{60 * count / seconds:.0f}",
+                        "cpu_seconds_per_1000": f"{cost:.1f}",
+                    }
+                    machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
+                    first = {"what": what, "backbone": backbone, "positions": positions}
+                    rows.append(RESULTS, first | rates | about | machine | stamp)
+                    rate = f"{60 * count / seconds:,.0f} a minute, {cost:.1f} processor seconds per 1,000"
+                    print(f"{backbone}, {what}, {positions} positions: {rate}, {stamp['device']}", flush=True)
+        if settings.indels:
+            for backbone, model in models.items():
+                print(backbone, *agreement(model, genome, settings), sep="\n")
     return 0
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.errors import ConfigError
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.storage.progress import progress_bar
@@ -117,8 +116,6 @@ def _open(variants: pd.DataFrame | str | Path, *, zero_based: bool) -> tuple[_Fr
     """Return the variants and how messages name them."""
     if isinstance(variants, pd.DataFrame):
         return _Frame(variants), "variants"
-    if not isinstance(variants, str | Path):
-        raise ConfigError(f"variants must be a DataFrame or the path of a file, got {type(variants).__name__}")
     path = local_path(variants)
     return open_variants(path, zero_based=zero_based), str(path)
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,8 @@ def check(encoder, span, length=70):
     x = torch.randn(3, length, 16)
     whole = encoder.encode(x, None).detach()
     torch.testing.assert_close(encoder.encode_span(x, *span), whole[:, slice(*span)], atol=1e-5, rtol=1e-5)
+    apart = np.unique([0, *range(*span, 4), length - 1])
+    torch.testing.assert_close(encoder.encode_at(x, apart), whole[:, apart], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("global_every", [1, 2, 3, 9])

@@ -3,8 +3,10 @@
 from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, clear_interval, lines, where
 from dnar2mae.benchmarks.figures.tables import code
 
+_SCORES = tuple(f"dnar2mae/variants/{name}.py" for name in ("allele_windows", "questions", "scores"))
 _FILES = (
-    *(f"dnar2mae/variants/{name}.py" for name in ("control_pairs", "control_sites", "count_ratios", "scores")),
+    *(f"dnar2mae/variants/{name}.py" for name in ("control_pairs", "control_sites", "count_ratios")),
+    *_SCORES,
     "dnar2mae/models/partial.py",
     *code.RECIPE,
     *code.CNN,
@@ -108,7 +110,7 @@ def _set(name: str, beginning: str) -> Figure:
         key=("what",),
         show=lambda rows: f"{rows[0]['what']}: {rows[0]['figure']}",
         command="dnar2mae score-variants runs/human --evaluate ...",
-        files=(*code.RECIPE, *code.TRANSFORMER, "dnar2mae/variants/scores.py", "dnar2mae/scoring/*.py"),
+        files=(*code.RECIPE, *code.TRANSFORMER, *_SCORES, "dnar2mae/scoring/*.py"),
     )
 
 
@@ -128,13 +130,19 @@ def _speed(name: str, what: str, backbone: str, positions: str) -> Figure:
         what=what,
         source="variants.csv",
         choose=where(
-            backbone=backbone, positions=positions, dtype="fp32", device="cpu x1", preset="tiny", window_bp=512
+            what="score-variants",
+            backbone=backbone,
+            positions=positions,
+            dtype="fp32",
+            device="cpu x1",
+            preset="tiny",
+            window_bp=512,
         ),
         only_last_commit=True,
         show=lambda rows: f"{min(row['cpu_seconds_per_1000'] for row in rows[-2:]):.1f}",
         command="python -m dnar2mae.benchmarks.speed.bench_variants --snvs 240 --rounds 2 --whole",
         files=(
-            "dnar2mae/variants/scores.py",
+            *_SCORES,
             "dnar2mae/models/partial.py",
             *(code.CNN if backbone == "cnn" else code.TRANSFORMER),
         ),
