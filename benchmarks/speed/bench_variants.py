@@ -6,8 +6,8 @@
 The models have random weights, on which the rate does not depend, or are that of a run; every round scores the same
 files by each of them in turn, and the first, which warms up, is not counted. Prints the rate of each round and the
 processor time, which other programs on the machine do not change much; appends rows to
-``benchmarks/results/variants.csv``, each with the machine's load (running processes). With indels it also prints how far
-``--indel fast`` keeps the order of ``exact``, and how much scores differ between four spellings of each.
+``benchmarks/results/variants.csv``, each with the machine's load (running processes). With indels it also prints how
+much scores differ between four spellings of each and, of a run, how far ``--indel fast`` keeps the order of ``exact``.
 """
 
 import itertools
@@ -75,7 +75,8 @@ class VariantBenchSettings:
 
 def draw_variants(genome: Genome, number: int, kind: Literal["snvs", "indels"]) -> pd.DataFrame:
     """Draw variants at random positions of known bases."""
-    rng, drawn = np.random.default_rng(1), []
+    rng = np.random.default_rng(1)
+    drawn: list[tuple[str, int, str, str]] = []
     while len(drawn) < number:
         name = genome.names[int(rng.choice(len(genome), p=genome.lengths / genome.total_bp))]
         start, size = int(rng.integers(1000, genome.lengths[genome.index[name]] - 1000)), int(rng.geometric(0.45))
@@ -132,9 +133,8 @@ def loop_scores(model: Model, genome: Genome, variants: pd.DataFrame) -> np.ndar
     at_once = max(tokens_at_once(model.device) // window_bp, 1)
     for begin in range(0, len(variants), at_once):
         batch = variants.iloc[begin : begin + at_once]
-        windows = [
-            genome.codes(v.chrom, v.pos - 1 - middle, v.pos - 1 - middle + window_bp) for v in batch.itertuples()
-        ]
+        starts = [pos - 1 - middle for pos in batch["pos"].tolist()]
+        windows = [genome.codes(n, start, start + window_bp) for n, start in zip(batch["chrom"], starts, strict=True)]
         total = np.zeros(len(batch))
         for is_reverse in (False, True):
             codes = [complement(w[::-1]) if is_reverse else w for w in windows]
@@ -186,51 +186,62 @@ def whole_windows(model: Model, call: Callable[[], object]) -> None:
 
 
 def agreement(model: Model, genome: Genome, settings: VariantBenchSettings) -> list[str]:
-    """Return in words how fast scores of indels agree with exact ones, and those of several spellings with each other."""
+    """Return in words how fast scores of indels agree with exact ones, and those of four spellings with each other."""
     indels = draw_variants(genome, settings.indels, "indels")
-    exact, fast = (ScoreOptions(precision=settings.precision, indel=indel) for indel in ("exact", "fast"))
-    slow = score_variants(model, indels, genome, options=exact)["llr"].to_numpy()
-    spelt = [
-        score_variants(model, table, genome, options=fast)["llr"].to_numpy() for table in spellings(genome, indels)
-    ]
-    insertion = np.arange(len(indels)) % 2 == 1
-    lines = [f"fast against exact, {len(indels)} indels: Spearman {spearman(slow, spelt[0])}"]
-    for name, rows_of in (("insertions", insertion), ("deletions", ~insertion)):
-        lines.append(f"  {name}: {spearman(slow[rows_of], spelt[0][rows_of])}")
-    return [*lines, f"four spellings of each: largest difference {np.ptp(spelt, axis=0).max():.1e} nats"]
+
+    def scores(table: pd.DataFrame, indel: Literal["exact", "fast"]) -> np.ndarray:
+        options = ScoreOptions(precision=settings.precision, indel=indel)
+        return score_variants(model, table, genome, options=options)["llr"].to_numpy()
+
+    spelt = [scores(table, "fast") for table in spellings(genome, indels)]
+    lines = [f"four spellings of {len(indels)} indels: largest difference {np.ptp(spelt, axis=0).max():.1e} nats"]
+    if settings.run:  # what random weights say of an indel is noise
+        slow, insertion = scores(indels, "exact"), np.arange(len(indels)) % 2 == 1
+        for name, own in (("all", insertion >= 0), ("insertions", insertion), ("deletions", ~insertion)):
+            lines.append(f"fast against exact, {name}: Spearman {spearman(slow[own], spelt[0][own])}")
+    return lines
+
+
+def record(way: str, count: int, call: Callable[[], object], about: dict[str, object]) -> None:
+    """Time a call that scores variants; print its rate, and append it as a row."""
+    stamp = rows.stamp()
+    started, before = time.monotonic(), cpu_seconds()
+    call()
+    rate, cost = 60 * count / (time.monotonic() - started), 1000 * (cpu_seconds() - before) / count
+    what, positions = way.split(", ")
+    first = {"what": what, "backbone": about["backbone"], "positions": positions}
+    rates = {"variants_per_minute": f"{rate:.0f}", "cpu_seconds_per_1000": f"{cost:.1f}"}
+    machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
+    rows.append(RESULTS, first | rates | {k: v for k, v in about.items() if k != "backbone"} | machine | stamp)
+    text = f"{rate:,.0f} a minute, {cost:.1f} processor seconds per 1,000"
+    print(f"{about['backbone']}, {what}, {positions} positions: {text}, {stamp['device']}", flush=True)
 
 
 def main(settings: VariantBenchSettings) -> int:
     """Score, print, record."""
-    stamp = rows.stamp()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         genome = Genome.open(settings.genome or random_genome(folder, 1_000_000), progress=False)
-        models = {b: random_model(settings, b) for b in settings.backbones} if settings.run is None else {}
-        if settings.run is not None:
-            model = Model.from_pretrained(settings.run)
-            models = {model.config.backbone: model}
-        about = {"preset": settings.preset, "window_bp": settings.window_bp, "strands": 2, "dtype": settings.precision}
-        timed = {backbone: ways(settings, model, genome, folder) for backbone, model in models.items()}
-        for number, (backbone, found) in itertools.product(range(settings.rounds + 1), timed.items()):
+        if settings.run is None:
+            models = [random_model(settings, backbone) for backbone in settings.backbones]
+        else:
+            models = [Model.from_pretrained(settings.run)]
+        timed = [ways(settings, model, genome, folder) for model in models]
+        for number, (model, found) in itertools.product(range(settings.rounds + 1), zip(models, timed, strict=True)):
+            about: dict[str, object] = {
+                "backbone": model.config.backbone,
+                "preset": "a run" if settings.run else settings.preset,
+                "window_bp": model.window_bp,
+                "strands": 2,
+                "dtype": settings.precision,
+            }
             for way, (count, call) in found.items():
-                started, before = time.monotonic(), cpu_seconds()
-                call()
-                seconds, cost = time.monotonic() - started, 1000 * (cpu_seconds() - before) / count
                 if number:
-                    what, positions = way.split(", ")
-                    rates = {
-                        "variants_per_minute": f"{60 * count / seconds:.0f}",
-                        "cpu_seconds_per_1000": f"{cost:.1f}",
-                    }
-                    machine = {"device": stamp["device"], "load": f"{os.getloadavg()[0]:.0f}"}
-                    first = {"what": what, "backbone": backbone, "positions": positions}
-                    rows.append(RESULTS, first | rates | about | machine | stamp)
-                    rate = f"{60 * count / seconds:,.0f} a minute, {cost:.1f} processor seconds per 1,000"
-                    print(f"{backbone}, {what}, {positions} positions: {rate}, {stamp['device']}", flush=True)
-        if settings.indels:
-            for backbone, model in models.items():
-                print(backbone, *agreement(model, genome, settings), sep="\n")
+                    record(way, count, call, about)
+                else:
+                    call()
+        for model in models if settings.indels else []:
+            print(model.config.backbone, *agreement(model, genome, settings), sep="\n")
     return 0
 
 
