@@ -14,7 +14,7 @@ from dnar2mae.variants.alleles import Allele
 from dnar2mae.variants.options import ScoreOptions
 from dnar2mae.variants.scores import Scores, score_alleles
 
-BLOCK = 1024
+BLOCK = 512
 """Sites scored together: so many that the few insertions and deletions among them make batches."""
 Block = Sequence[Sequence[Allele]]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Float32, Int, Int64
 
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN
 from dnar2mae.genome.store import Genome
@@ -22,7 +22,7 @@ from dnar2mae.storage.safe_files import written_whole
 from dnar2mae.variants.alleles import Allele
 from dnar2mae.variants.blocks import BLOCK, score_blocks
 from dnar2mae.variants.options import ScoreOptions
-from dnar2mae.variants.scores import substitutions
+from dnar2mae.variants.scores import Scores, substitutions
 
 _FORWARD = np.arange(64)
 # bases are 0 to 3, and a complement is 3 minus its base
@@ -40,21 +40,19 @@ class Calibration:
     scores: Float32[np.ndarray, "C N"]
     """Ascending; NaN at the end where a genome has fewer sites."""
 
-    def percentiles(
-        self, genome: Genome, alleles: Sequence[Allele], ratios: Float[np.ndarray, " A"]
-    ) -> Float32[np.ndarray, " A"]:
-        """Return the per cent of scores of its trinucleotide that are lower than an allele's, equal ones half.
+    def added(self, genome: Genome, alleles: Sequence[Allele], scores: Scores) -> Scores:
+        """Return scores with percentiles: the per cent of those of its trinucleotide that are lower, equal ones half.
 
         NaN unless the allele is a substitution of one base between two that are known.
         """
         found = np.full(len(alleles), np.nan, np.float32)
-        for number, (allele, ratio) in enumerate(zip(alleles, ratios, strict=True)):
+        for number, (allele, ratio) in enumerate(zip(alleles, scores.ratio, strict=True)):
             context = _context(genome, allele)
             if context is not None and not np.isnan(ratio):
                 known = self.scores[context][~np.isnan(self.scores[context])]
                 lower, not_higher = (np.searchsorted(known, ratio, side) for side in ("left", "right"))
                 found[number] = 50 * (lower + not_higher) / len(known) if len(known) else np.nan
-        return found
+        return scores._replace(percentile=found)
 
 
 def calibrate(model: Model, genome: Genome, options: ScoreOptions) -> Calibration:

@@ -30,7 +30,7 @@ class Scored(NamedTuple):
 def score_records(
     model: Model, genome: Genome, records: Iterable[Record], options: ScoreOptions, *, zero_based: bool = False
 ) -> Iterator[Scored]:
-    """Yield records in order, scored.
+    """Return an iterator over records in their order, scored; percentiles are prepared before it begins.
 
     Parameters
     ----------
@@ -47,20 +47,24 @@ def score_records(
     """
     longest = longest_allele(model, options)
     calibration = calibrate(model, genome, options) if options.calibrate else None
-    waiting: deque[list[tuple[Record, Site]]] = deque()
 
-    def blocks() -> Iterator[Block]:
-        left = iter(records)
-        while block := list(islice(left, BLOCK)):
-            waiting.append([(record, judge_record(record, genome, longest, zero_based=zero_based)) for record in block])
-            yield [site.alleles for _, site in waiting[-1]]
+    def judge(block: list[Record]) -> list[tuple[Record, Site]]:
+        return [(record, judge_record(record, genome, longest, zero_based=zero_based)) for record in block]
 
-    for scored in score_blocks(model, genome, blocks(), options):
-        for (record, site), own in zip(waiting.popleft(), scored, strict=True):
-            if calibration:
-                own = own._replace(percentile=calibration.percentiles(genome, site.alleles, own.ratio))  # noqa: PLW2901
-            scores = spread(site, own)
-            yield Scored(record, scores, _with_no_context(site.statuses, scores))
+    def scored() -> Iterator[Scored]:
+        left, waiting = iter(records), deque[list[tuple[Record, Site]]]()
+
+        def blocks() -> Iterator[Block]:
+            while block := list(islice(left, BLOCK)):
+                waiting.append(judge(block))
+                yield [site.alleles for _, site in waiting[-1]]
+
+        for of_block in score_blocks(model, genome, blocks(), options):
+            for (record, site), own in zip(waiting.popleft(), of_block, strict=True):
+                scores = spread(site, own if calibration is None else calibration.added(genome, site.alleles, own))
+                yield Scored(record, scores, _with_no_context(site.statuses, scores))
+
+    return scored()
 
 
 def _with_no_context(statuses: list[str], scores: Scores) -> list[str]:

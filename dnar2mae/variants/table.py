@@ -84,9 +84,9 @@ def score_variants(
     fault = counts.fault(opened, zero_based=zero_based) if counts.records else None
     for line in filter(None, (fault, counts.note())):
         warnings.warn(f"{where}: {line}", stacklevel=2)
-    scored = []
+    scored, records = [], score_records(model, opened, source.records(), options, zero_based=zero_based)
     with progress_bar("scoring variants", counts.records, at_once=True) as bar:
-        for one in score_records(model, opened, source.records(), options, zero_based=zero_based):
+        for one in records:
             scored.append(one)
             bar.advance()
     table = _rows(source, scored).drop(columns=list(COLUMNS.values()), errors="ignore")

@@ -67,7 +67,7 @@ def test_processes_give_the_same_scores(single, genome, monkeypatch):
     with pytest.raises(ConfigError, match="--workers must be at least 0, got -1"):
         ScoreOptions(workers=-1)
     monkeypatch.setattr(Model, "device", torch.device("cuda"))
-    with pytest.raises(ConfigError, match="--workers are for --device cpu: .*single is on cuda"):
+    with pytest.raises(ConfigError, match="--workers are for --device cpu: .* is on cuda"):
         score_variants(single, rows, genome, options=ScoreOptions(workers=2))
 
 
