@@ -59,6 +59,7 @@ def test_a_file_gives_what_the_command_writes(single, genome, fasta, tmp_path):
     pd.testing.assert_frame_equal(of_file.astype({"pos": int}), of_frame)
 
 
+@pytest.mark.slow  # two processes that import torch
 def test_processes_give_the_same_scores(single, genome, monkeypatch):
     monkeypatch.setattr("dnar2mae.variants.records.BLOCK", 8)
     rows = substitutions(genome, range(1000, 1060))
