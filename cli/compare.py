@@ -20,6 +20,7 @@ class CompareLawsCommand(StartingPoint[Data]):
     """Compare mask laws: the same model, windows and budget under each, with several seeds.
 
     Example: dnar2mae compare genome.fa.gz --laws fixed:0.15 uniform:0.05,0.5 --seeds 5 --out labs/first
+    Example: dnar2mae compare --grid quick --data-dir data --workers 2 --out labs/quick
 
     A law is fixed:P, uniform:LOW,HIGH, choice:P,P,..., linear:FIRST,LAST or cosine:FIRST,LAST; then any of
     /sample (a ratio for each sample instead of each batch), /spans:MEAN (contiguous spans of geometric length),
@@ -28,12 +29,22 @@ class CompareLawsCommand(StartingPoint[Data]):
     alone may be no more than a higher mean.
 
     Runs of one seed share windows, strands and initial weights. All are judged on the same held-out masks at ratios
-    0.05 to 0.7; the report has paired differences with intervals over seeds. Given again, the command goes on where
-    it stopped; more laws or seeds may be added. All other flags are those of dnar2mae pretrain.
+    0.05 to 0.95 and by the area under that curve; the report has the regret of each law and paired differences with
+    intervals over seeds. Given again, the command goes on where it stopped; more laws or seeds may be added. All other
+    flags are those of dnar2mae pretrain.
+
+    A grid (--grid) declares settings (data and a model), laws, learning rates and seeds in a file; see
+    docs/laboratory.md. Beside it --data-dir, --workers, --dry-run and --device are used.
     """
 
     out: Path
-    """Folder for runs/, compare.csv (a row a run and measurement), report.md and compare.png."""
+    """Folder for runs/, compare.csv (a row a run and measurement), regret.csv, report.md and compare.png."""
+    grid: str | None = None
+    """A grid: quick, paper, or a YAML file."""
+    data_dir: Path = Path()
+    """Folder of the files that the grid names."""
+    dry_run: bool = False
+    """Of a grid: print the number of runs, their tokens and the hours of training that a few timed steps promise."""
     laws: tuple[str, ...] = ()
     """Laws to compare, such as uniform:0.05,0.5 and fixed:0.15/spans:3."""
     seeds: tuple[int, ...] = (5,)
@@ -47,21 +58,21 @@ class CompareLawsCommand(StartingPoint[Data]):
 def run(argv: list[str]) -> int:
     """Parse, compare, print the report."""
     command, config = parse_settings(CompareLawsCommand, argv, prog="dnar2mae compare")
-    from dnar2mae.laboratory.compare import compare
-    from dnar2mae.laboratory.plan import parse_mask
+    from dnar2mae.laboratory.compare import Progress, run_grid
+    from dnar2mae.laboratory.cost import describe_cost
 
-    asked, before = command.run.mask, config.mask
-    if replace(asked, replace=before.replace) != before:
-        raise ConfigError("--mask: the masks are set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
-    warn_ignored(command.run, command.preset)
     seeds = tuple(range(command.seeds[0])) if len(command.seeds) == 1 else command.seeds
     options = replace(command.options, seeds=seeds)
-    laws = [parse_mask(text, asked) for text in command.laws]
+    grid = _grid_of_file(command, config, options) if command.grid else _grid_of_flags(command, config, options)
+    if command.dry_run:
+        print(describe_cost(grid, command.out, options))
+        return 0
     with progress_bar("runs", None, at_once=True) as bar:
 
         def planned(cells: Any, added: Any) -> None:
             bar(0, total=len(cells))
-            bar.say(f"{len(cells)} runs of {cells[0].config.steps:,} steps; output of each in runs/*/seed-*.log")
+            steps = "-".join(f"{n:,}" for n in sorted({cell.config.steps for cell in cells})[:: max(len(cells), 1)])
+            bar.say(f"{len(cells)} runs of {steps} steps; output of each in {cells[0].path.parents[1]}/*/seed-*.log")
             if added:
                 bar.say(f"added, the fixed ratio at a law's mean: {', '.join(law.name for law in added)}")
 
@@ -69,13 +80,41 @@ def run(argv: list[str]) -> int:
             bar.advance()
             bar.say(f"finished: {cell.name}")
 
-        comparison = compare(command.run, laws, command.out, options, planned=planned, advance=advance)
+        def failed(cell: Any, error: str) -> None:
+            bar.advance()
+            bar.say(f"failed: {cell.name}: {error}; see {cell.log}")
+
+        comparison = run_grid(grid, command.out, options, Progress(planned=planned, advance=advance, failed=failed))
     if not comparison.finished:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
     with json_at_end(command.json) as hand_over:
         print((command.out / "report.md").read_text())
-        print(f"Wrote compare.csv, report.md and compare.png in {command.out}")
+        print(f"Wrote compare.csv, regret.csv, report.md and compare.png in {command.out}")
         assert comparison.table is not None
         hand_over(comparison.table.to_dict("records"))
-    return 0
+    return 1 if comparison.failed else 0
+
+
+def _grid_of_flags(command: Any, config: Any, options: CompareOptions) -> Any:
+    """Return the grid of one setting that the flags of a run describe."""
+    from dnar2mae.laboratory.grid import grid_of_run
+    from dnar2mae.laboratory.plan import parse_mask
+
+    asked, before = command.run.mask, config.mask
+    if replace(asked, replace=before.replace) != before:
+        raise ConfigError("--mask: the masks are set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
+    if command.data_dir != Path():
+        raise ConfigError("--data-dir is for --grid, whose files it has")
+    warn_ignored(command.run, command.preset)
+    return grid_of_run(command.run, [parse_mask(text, asked) for text in command.laws], options.seeds)
+
+
+def _grid_of_file(command: Any, config: Any, options: CompareOptions) -> Any:
+    """Return the grid of a file, whose runs are on the device that the flags name."""
+    from dnar2mae.laboratory.grid import load_grid
+
+    others = replace(command.run, device=config.device) != config or command.laws or command.seeds != (5,)
+    if others or replace(options, num_workers=1, seeds=CompareOptions().seeds) != CompareOptions():
+        raise ConfigError("--grid has its own laws, seeds and settings; beside it only --data-dir, --device, --workers")
+    return load_grid(command.grid, command.data_dir, device=command.run.device)

@@ -142,7 +142,7 @@ def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     ids = task.label_map()
     rows: dict[str, list[Sample]] = {"train": [], "dev": [], "test": []}
     labels: dict[str, list[int]] = {"train": [], "dev": [], "test": []}
-    for index, (content, text) in enumerate(zip(_contents(source), _labels(task, source, folder), strict=True)):
+    for index, (content, text) in enumerate(zip(content_hashes(source), _labels(task, source, folder), strict=True)):
         if text not in ids:
             raise ConfigError(f"{file}: sample {index + 1}: label {text!r} is not in the task's map ({', '.join(ids)})")
         # By content, not at random: equal samples share a split, and a file that grows keeps the splits of its rows.
@@ -152,7 +152,7 @@ def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     return {split: LabelledRows(rows[split], labels[split]) for split in rows}
 
 
-def _contents(source: FiniteSource) -> list[bytes]:
+def content_hashes(source: FiniteSource) -> list[bytes]:
     """Return a hash of each sample's tokens and values."""
     hashes = []
     for start in range(0, len(source), _READ):
@@ -167,17 +167,40 @@ def _contents(source: FiniteSource) -> list[bytes]:
 
 def _labels(task: SuiteTask, source: Any, folder: Path) -> list[str]:
     """Return the label text of each sample."""
-    column, file = str(task.options.get("label", "label")), task.options.get("labels")
-    if file is None and getattr(source, "labels", None) is not None:
+    file = task.options.get("labels")
+    table = None if file is None else pd.read_csv(folder / str(file), dtype=str)
+    return labels_of(source, str(task.options.get("label", "label")), f"task {task.name}", table)
+
+
+def labels_of(source: Any, column: str, where: str, table: pd.DataFrame | None = None) -> list[str]:
+    """Return the label text of each sample: of a table, or of the samples' file.
+
+    Parameters
+    ----------
+    source
+        Samples as :meth:`dnar2mae.modalities.contract.Modality.read` returns them.
+    column
+        Name of the column of labels where there are columns.
+    where
+        What messages begin with.
+    table
+        A row a sample; by default the file's own labels, column or table.
+
+    Raises
+    ------
+    ConfigError
+        If there are no labels, or not as many as samples.
+    """
+    if table is None and getattr(source, "labels", None) is not None:
         return [source.classes[number] for number in source.labels]
-    if file is None and hasattr(source, "column"):
+    if table is None and hasattr(source, "column"):
         return [str(text) for text in source.column(column)]
-    table = getattr(source, "table", None) if file is None else pd.read_csv(folder / str(file), dtype=str)
+    table = getattr(source, "table", None) if table is None else table
     if table is None or column not in table.columns:
         has = "no table" if table is None else f"the columns {', '.join(map(str, table.columns))}"
-        raise ConfigError(f"task {task.name}: no labels: expected a column {column!r}, got {has}; see options.labels")
+        raise ConfigError(f"{where}: no labels: expected a column {column!r}, got {has}; see options.labels")
     if len(table) != len(source):
-        raise ConfigError(f"task {task.name}: {len(table)} labels for {len(source)} samples")
+        raise ConfigError(f"{where}: {len(table)} labels for {len(source)} samples")
     return table[column].astype(str).tolist()
 
 

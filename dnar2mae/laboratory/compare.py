@@ -1,25 +1,28 @@
-"""A whole comparison: plan, run (in order or several at once), evaluate, report."""
+"""A whole comparison: plan, choose learning rates, run, measure, report."""
 
-import contextlib
-import shutil
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, RunError
-from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun, plan_cells, with_controls
-from dnar2mae.laboratory.results import loss_rows, probe_rows, variant_rows, write_report
-from dnar2mae.modalities.registry import build_modality, input_files
-from dnar2mae.run.directory import RunDirectory
+from dnar2mae.errors import RunError
+from dnar2mae.laboratory.columns import column_rows
+from dnar2mae.laboratory.grid import Grid, check_grid, grid_cells, grid_of_run, trial_cells
+from dnar2mae.laboratory.judges import probe_rows, variant_rows
+from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun
+from dnar2mae.laboratory.report import write_report
+from dnar2mae.laboratory.workers import run_cells
+from dnar2mae.modalities.registry import input_files
 from dnar2mae.storage.safe_files import refuse_inputs, written_whole
+
+FILES = ("compare.csv", "regret.csv", "report.md", "compare.png")
+"""What a comparison writes beside its runs."""
+
+
+Failure = tuple[PlannedRun, str]
+"""A run that failed, and of what."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,8 +33,22 @@ class LawComparison:
     """False if it was interrupted: the same call goes on with it."""
     added: tuple[Law, ...]
     """Controls that were added to the given laws."""
+    failed: tuple[Failure, ...]
+    """Runs that failed, and of what; the report is about the others."""
     table: pd.DataFrame | None = None
     """The tidy table of ``compare.csv``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """Functions that are told of a comparison's progress."""
+
+    planned: Callable[[Sequence[PlannedRun], Sequence[Law]], object] = lambda cells, added: None
+    """Called before each round, with its runs and the controls that were added."""
+    advance: Callable[[PlannedRun], object] = lambda cell: None
+    """Called with each finished run."""
+    failed: Callable[[PlannedRun, str], object] = lambda cell, error: None
+    """Called with each run that failed, and of what."""
 
 
 def compare(
@@ -39,11 +56,9 @@ def compare(
     laws: Sequence[Law],
     out: str | Path,
     options: CompareOptions,
-    *,
-    planned: Callable[[Sequence[PlannedRun], Sequence[Law]], object] = lambda cells, added: None,
-    advance: Callable[[PlannedRun], object] = lambda cell: None,
+    progress: Progress = Progress(),
 ) -> LawComparison:
-    """Pretrain the same model under every law with every seed, and write the comparison.
+    """Pretrain the same model under every law with every seed, and write the comparison: a grid of one setting.
 
     Parameters
     ----------
@@ -51,131 +66,134 @@ def compare(
         The run; its mask law and seed are not used.
     laws
         Laws to compare. The fixed ratio at the mean of every law whose ratio varies is added.
-    out
-        Folder: gets ``runs/``, ``compare.csv``, ``report.md`` and ``compare.png``. Runs that are finished there are
-        not run again, interrupted ones go on.
-    options
-        Seeds, budget, workers.
-    planned
-        Called with the runs and the controls that were added, before the first run.
-    advance
-        Called with each finished run.
+    out, options, progress
+        As for :func:`run_grid`.
 
     Raises
     ------
     Dnar2maeError
-        If laws or seeds repeat, the folder has something else in it or runs with other settings, or a run fails.
+        As :func:`run_grid`, or if laws or seeds repeat.
+    """
+    return run_grid(grid_of_run(config, laws, options.seeds), out, options, progress)
+
+
+def run_grid(grid: Grid, out: str | Path, options: CompareOptions, progress: Progress = Progress()) -> LawComparison:
+    """Run a grid and write its tables, report and plots.
+
+    Parameters
+    ----------
+    grid
+        What is compared.
+    out
+        Folder: gets ``runs/``, ``trials/`` (the first round, if there is one), ``compare.csv``, ``regret.csv``,
+        ``report.md`` and ``compare.png``. Runs that are finished there are not run again, interrupted ones go on.
+    options
+        Budget, workers, further judges; a grid's seeds are its own.
+    progress
+        Is told of each run.
+
+    Raises
+    ------
+    Dnar2maeError
+        If the folder has something else in it or runs with other settings, a cell cannot run, or all fail.
     """
     out = Path(out)
-    if not laws:
-        raise ConfigError("--laws must name at least one law")
-    if out.exists() and not (out.is_dir() and ((out / "runs").is_dir() or not any(out.iterdir()))):
+    if out.exists() and not (
+        out.is_dir() and (any((out / d).is_dir() for d in ("runs", "trials")) or not any(out.iterdir()))
+    ):
         raise RunError(f"{out}: not empty and no comparison; choose another --out")
-    refuse_inputs([out / name for name in ("compare.csv", "report.md", "compare.png")], input_files(config))
-    everything, added = with_controls(laws)
-    modality = build_modality(config)
-    tokens, anchor_stride = modality.layout.tokens, modality.vocabulary.anchor_stride
-    cells = plan_cells(config, everything, out, options, sample_tokens=tokens, anchor_stride=anchor_stride)
-    modality.open()  # so that faults of the data are errors before anything is written
-    planned(cells, added)
-    if not run_cells(cells, options.num_workers, advance):
-        return LawComparison(finished=False, added=tuple(added))
-    rows = loss_rows(cells, tokens, anchor_stride)
+    inputs = [file for setting in grid.settings for file in input_files(setting.config)]
+    refuse_inputs([out / name for name in FILES], inputs)
+    planned = grid_cells(grid, out, options)
+    check_grid(grid, "the grid")  # so that faults of the data are errors before anything is written
+    failed: list[Failure] = []
+    trials = _run_all(trial_cells(grid, out, options), grid, options, progress, failed)
+    if trials is None:
+        return LawComparison(finished=False, added=grid.added, failed=tuple(failed))
+    rates = choose_rates(trials) if trials else None
+    done = _run_all(
+        planned if rates is None else grid_cells(grid, out, options, rates), grid, options, progress, failed
+    )
+    if done is None:
+        return LawComparison(finished=False, added=grid.added, failed=tuple(failed))
+    if not done:
+        cell, error = failed[0]
+        raise RunError(f"every run failed, the first one of: {error}; see {cell.log}")
+    rows = column_rows(done)
     if options.suite:
-        rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
-    rows += variant_rows(cells, options, out / "variants")
+        rows += probe_rows(done, options.suite, out / "probes", options.num_workers)
+    rows += variant_rows(done, options, out / "variants")
     table = pd.DataFrame(rows)
     with written_whole(out / "compare.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.8g")
-    write_report(table, everything, added, _about(cells, options, tokens), out)
-    return LawComparison(finished=True, added=tuple(added), table=table)
+    write_report(table, grid, [*_about(grid, done, options), *_failures(failed)], out)
+    return LawComparison(finished=True, added=grid.added, failed=tuple(failed), table=table)
 
 
-def _about(cells: Sequence[PlannedRun], options: CompareOptions, sample_tokens: int) -> list[str]:
-    config = cells[0].config
-    step = config.batch_size * sample_tokens
-    equal = (
-        f"Every run takes {config.steps:,} steps of {step:,} tokens"
-        if options.equal == "steps"
-        else "Every encoder sees as many tokens in expectation; laws that mask less take fewer steps"
-    )
+def _run_all(
+    cells: Sequence[PlannedRun], grid: Grid, options: CompareOptions, progress: Progress, failed: list[Failure]
+) -> list[PlannedRun] | None:
+    """Return the cells of a round that finished, in their order; None if it was interrupted."""
+    if not cells:
+        return []
+    progress.planned(cells, grid.added)
+    done, ended = set(), 0
+    for cell, outcome in run_cells(cells, options.num_workers):
+        ended += outcome.finished or bool(outcome.error)
+        if outcome.finished:
+            done.add(cell.path)
+            progress.advance(cell)
+        elif outcome.error:
+            failed.append((cell, outcome.error))
+            progress.failed(cell, outcome.error)
+    return None if ended < len(cells) else [cell for cell in cells if cell.path in done]
+
+
+def choose_rates(trials: Sequence[PlannedRun]) -> dict[tuple[str, str], float]:
+    """Return the learning rate of each law in each setting, by both names: the lowest mean held-out area."""
+    table = pd.DataFrame(column_rows(trials))
+    areas = table[table["measure"] == "area"].groupby(["setting", "law", "rate"])["value"].mean()
+    best = areas.groupby(level=["setting", "law"]).idxmin()
+    return {(setting, law): float(rate) for setting, law, rate in best}
+
+
+def _about(grid: Grid, cells: Sequence[PlannedRun], options: CompareOptions) -> list[str]:
+    lines = []
+    for setting in grid.settings:
+        own = next((cell for cell in cells if cell.setting == setting.name), None)
+        if own is None:
+            continue
+        config, step = setting.config, setting.config.batch_size * own.sample_tokens
+        equal = (
+            f"Every run takes {own.config.steps:,} steps of {step:,} tokens"
+            if options.equal == "steps"
+            else "Every encoder sees as many tokens in expectation; laws that mask less take fewer steps"
+        )
+        lines.append(
+            f"{f'Setting {setting.name}: ' if setting.name else ''}Modality {config.modality}, backbone "
+            f"{config.model.backbone}, objective {config.model.objective}, width {config.model.width}, depth "
+            f"{config.model.depth}. {equal}."
+        )
     same = "Runs of one seed share windows, strands and initial weights"
     if options.equal != "steps":
         same += " (a longer run sees more windows)"
-    return [
-        f"Modality {config.modality}, backbone {config.model.backbone}, objective {config.model.objective}, "
-        f"width {config.model.width}, depth {config.model.depth}. {equal}. {same}; they differ in their masks and "
-        f"in nothing else. Seeds: {', '.join(map(str, options.seeds))}."
+    seeds = ", ".join(map(str, grid.seeds))
+    lines.append(f"{same}; they differ in their masks and in nothing else. Seeds: {seeds}.")
+    if grid.tuning and len(grid.tuning.rates) > 1:
+        edges = {min(grid.tuning.rates), max(grid.tuning.rates)}
+        chosen = {(cell.setting, cell.law.name): cell.rate for cell in cells}
+        at_edge = sum(rate in edges for rate in chosen.values())
+        lines.append(
+            f"The learning rate of each law in each setting is the best of {', '.join(f'{r:g}' for r in grid.tuning.rates)} "
+            f"times the setting's, by the held-out area of runs of {grid.tuning.steps_share:g} of the steps with the seeds "
+            f"{', '.join(map(str, grid.tuning.seeds))}; {at_edge} of {len(chosen)} chose the first or last of these."
+        )
+    return lines
+
+
+def _failures(failed: Sequence[Failure]) -> list[str]:
+    if not failed:
+        return []
+    return [f"{len(failed)} runs failed and are left out:"] + [
+        f"- {cell.name}: {error} (`{cell.log.name}` in `{cell.log.parent}`)" for cell, error in failed
     ]
-
-
-def run_cells(cells: Sequence[PlannedRun], num_workers: int, advance: Callable[[PlannedRun], object]) -> bool:
-    """Run all cells that are not finished, in ``num_workers`` processes, each with a share of the cores.
-
-    Returns
-    -------
-    bool
-        False if it was interrupted: every run in progress has saved a checkpoint then, and goes on from there.
-
-    Raises
-    ------
-    Dnar2maeError
-        If a finished or interrupted cell was run with other settings, or a run fails.
-    """
-    waiting, done = [], 0
-    for cell in cells:
-        directory = RunDirectory(cell.path)
-        if not directory.config_file.exists():
-            shutil.rmtree(cell.path, ignore_errors=True)  # killed before it began
-        else:
-            directory.check(cell.config, resume=True, overwrite=False)
-        if directory.summary_file.exists():
-            advance(cell)
-            done += 1
-        else:
-            waiting.append(cell)
-    results = ((c, run_cell(c)) for c in waiting) if num_workers == 1 else _in_parallel(waiting, num_workers)
-    for cell, finished in results:
-        if not finished:
-            break
-        advance(cell)
-        done += 1
-    return done == len(cells)
-
-
-def run_cell(cell: PlannedRun) -> bool:
-    """Run or go on with one cell, its output in ``SEED.log`` beside it; tell whether it is finished."""
-    from dnar2mae.training.pretrain import pretrain
-
-    log = cell.path.with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    begun = RunDirectory(cell.path).config_file.exists()
-    with log.open("a") as file, contextlib.redirect_stderr(file), contextlib.redirect_stdout(file):
-        return pretrain(cell.config, cell.path, resume=begun).finished
-
-
-def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tuple[PlannedRun, bool]]:
-    """Hand each worker its next cell when it has finished one, so that none begins after an interruption."""
-    threads = max(1, torch.get_num_threads() // num_workers)
-    queue = iter(cells)
-    with ProcessPoolExecutor(num_workers, get_context("spawn"), initializer=_start_worker, initargs=(threads,)) as pool:
-        running = {pool.submit(run_cell, cell): cell for cell in islice(queue, num_workers)}
-        while running:
-            try:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-            except KeyboardInterrupt:
-                queue = iter(())  # the workers got the signal as well, and save
-                continue
-            for future in done:
-                cell = running.pop(future)
-                finished = future.result()
-                if not finished:
-                    queue = iter(())
-                running |= {pool.submit(run_cell, following): following for following in islice(queue, 1)}
-                yield cell, finished
-
-
-def _start_worker(num_threads: int) -> None:
-    # Between runs only: a run in progress installs a handler of its own, by which it saves and stops.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(num_threads)

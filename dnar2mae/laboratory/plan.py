@@ -9,6 +9,7 @@ from tyro.conf import Suppress, arg
 
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError, raising
+from dnar2mae.laboratory.labelled import Labelled
 from dnar2mae.mask_laws import parse_law
 
 _MODIFIERS = "/sample or /stratified, /spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH or /suffix, /token or /bound"
@@ -78,7 +79,7 @@ def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
     Raises
     ------
     ConfigError
-        If a law is given twice.
+        If a law is given twice, or two laws mask alike under different names.
     """
     names = [law.name for law in laws]
     twice = [name for name in names if names.count(name) > 1]
@@ -86,7 +87,20 @@ def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
         raise ConfigError(f"--laws must differ, got {twice[0]} twice")
     controls = {law.control.name: law.control for law in laws}
     added = [control for name, control in controls.items() if name not in names]
+    seen: dict[object, str] = {}
+    for law in (*laws, *added):
+        if (other := seen.setdefault(_masks_of(law), law.name)) != law.name:
+            raise ConfigError(f"--laws must differ, and {other} and {law.name} mask alike")
     return [*laws, *added], added
+
+
+def _masks_of(law: Law) -> object:
+    """Return what decides the masks of a law, equal for laws that differ in name alone."""
+    mask, ratio = law.mask, law.mask.ratio_law()
+    intervals = tuple(ratio.intervals(step, 3) for step in range(3))  # a schedule differs in one of three steps
+    unused = mask.ignored()
+    numbers = [getattr(mask, name) for name in ("span_mean", "span_max", "pmi_length") if name not in unused]
+    return intervals, mask.per if ratio.is_random else "", mask.placement, *numbers, mask.weighting
 
 
 def _modifier(text: str, law: str) -> tuple[dict[str, object], str]:
@@ -155,17 +169,42 @@ class PlannedRun:
     config: PretrainConfig
     path: Path
     """Its run directory."""
+    setting: str = ""
+    """Name of its setting in a grid."""
+    rate: float = 1.0
+    """Learning rate as a multiple of the setting's."""
+    labelled: Labelled | None = None
+    """Samples with classes to judge it by."""
+    extras: bool = True
+    """As in :func:`dnar2mae.training.pretrain.pretrain`."""
+    sample_tokens: int
+    """Tokens of a sample."""
+    anchor_stride: int
+    """Distance of tokens that do not overlap."""
+    is_trial: bool = False
+    """Whether it only helps to choose a learning rate, for which the area is enough."""
 
     @property
     def name(self) -> str:
-        """Return law and seed as messages show them."""
-        return f"{self.law.name}, seed {self.seed}"
+        """Return setting, law, seed and, in a trial, the learning rate, as messages show them."""
+        parts = [self.setting, self.law.name, f"{self.rate:g} times the rate" if self.is_trial else ""]
+        return ", ".join([part for part in parts if part] + [f"seed {self.seed}"])
+
+    @property
+    def log(self) -> Path:
+        """File of its output."""
+        return self.path.with_name(f"{self.path.name}.log")
+
+    @property
+    def columns_file(self) -> Path:
+        """File of what was measured of it."""
+        return self.path.with_name(f"{self.path.name}.json")
 
 
 def plan_cells(
     config: PretrainConfig,
     laws: Sequence[Law],
-    out: Path,
+    folder: Path,
     options: CompareOptions,
     *,
     sample_tokens: int,
@@ -178,8 +217,10 @@ def plan_cells(
 
     Parameters
     ----------
-    config, laws, out, options
+    config, laws, options
         As in :func:`dnar2mae.laboratory.compare.compare`.
+    folder
+        Gets a folder for each law.
     sample_tokens
         Tokens of a sample.
     anchor_stride
@@ -205,13 +246,18 @@ def plan_cells(
         PlannedRun(
             law=law,
             seed=seed,
-            config=replace(config, mask=law.mask, seed=seed, steps=steps[law.name]),
-            path=out / "runs" / _folder(law.name) / f"seed-{seed}",
+            config=replace(
+                config, mask=replace(law.mask, replace=config.mask.replace), seed=seed, steps=steps[law.name]
+            ),
+            path=folder / folder_name(law.name) / f"seed-{seed}",
+            sample_tokens=sample_tokens,
+            anchor_stride=anchor_stride,
         )
         for seed in options.seeds
         for law in laws
     ]
 
 
-def _folder(name: str) -> str:
+def folder_name(name: str) -> str:
+    """Return the name of a law's folder."""
     return name.translate(str.maketrans(":,/", "-_+"))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dnar2mae.batch import Batch
 from dnar2mae.errors import ConfigError
+from dnar2mae.masking import MaskPlan
 from dnar2mae.models.masked import MaskedModel
 from dnar2mae.models.mlp import Mlp
 
@@ -82,16 +83,23 @@ def layer_outputs(
     return [*first, *(_padded(hidden, valid) for hidden in outputs), *([last] if depth in layers else [])]
 
 
-def sample_layers(module: MaskedModel, batch: Batch, layers: Sequence[int]) -> list[Tensor]:
-    """Encode unmasked samples of one document each as :meth:`.MaskedModel.encode`; return the vectors at some depths.
+def sample_layers(
+    module: MaskedModel, batch: Batch, layers: Sequence[int], plan: MaskPlan | None = None
+) -> list[Tensor]:
+    """Encode samples of one document each as :meth:`.MaskedModel.encode`; return the vectors at some depths.
 
     Depths are from 1 on, as for :func:`layer_outputs`; the last one is the model's depth. Vectors are ``[B, T, D]``; of
-    a perceptron, which has one a sample, ``[B, W]``.
+    a perceptron, which has one a sample, ``[B, W]``. Under a ``plan`` the encoder sees what it masks as [MASK]; by
+    default nothing is masked.
     """
-    if isinstance(module.encoder, Mlp):
-        outputs, last = _run(module, lambda: module.pooled(batch), layers[:-1])
+    if plan is None:
+        embedded = module.embedder(batch.tokens, batch.values)
+    else:
+        embedded, _ = module.embedder.masked(plan, module.with_masks(plan, batch))
+    if isinstance(encoder := module.encoder, Mlp):
+        outputs, last = _run(module, lambda: encoder.pooled(embedded, batch.documents, batch.maskable), layers[:-1])
         return [*outputs, last]
-    outputs, last = _run(module, lambda: module.encode(batch), layers[:-1])
+    outputs, last = _run(module, lambda: encoder.encode(embedded, batch.documents), layers[:-1])
     valid = None if batch.documents is None else batch.documents >= 0
     return [*(_padded(hidden.flatten(1, -2) if hidden.ndim > 3 else hidden, valid) for hidden in outputs), last]
 

@@ -30,14 +30,21 @@ def read_config(path: Path, default: PretrainConfig | None = None, *, whole: boo
     ConfigError
         If the file is missing, cut or not YAML, a key is unknown or a value breaks its rule; every fault is named.
     """
-    content = _parsed(path, whole=whole)
+    return config_of(_parsed(path, whole=whole), path, default)
+
+
+def config_of(content: dict, where: str | Path, default: PretrainConfig | None = None) -> PretrainConfig:
+    """Return the configuration of nested plain values; takes ``default`` and raises as :func:`read_config`.
+
+    ``where`` is what messages name.
+    """
     default = default or PretrainConfig()
-    with raising(ConfigError, f"{path}: modality", ConfigError):
+    with raising(ConfigError, f"{where}: modality", ConfigError):
         name = _CONVERTER.structure(content.get("modality", default.modality), str)
         if name != default.modality:
             default = preset_for(name, default)
-        of_modality: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
-    return structured(_merged(to_dict(default), content), of_modality, path)
+    of_modality: Any = PretrainConfig[modality_spec(name).config]  # type: ignore[misc]
+    return structured(_merged(to_dict(default), content), of_modality, where)
 
 
 def read_yaml(path: Path) -> Any:

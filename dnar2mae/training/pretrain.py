@@ -18,7 +18,9 @@ from dnar2mae.training.trainer import Trainer
 _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False) -> RunResult:
+def pretrain(
+    config: PretrainConfig, out: str | Path, *, resume: bool = False, overwrite: bool = False, extras: bool = True
+) -> RunResult:
     """Pretrain a masked model and write a run directory.
 
     Parameters
@@ -32,6 +34,8 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         Go on from the last checkpoint in ``out``; with none there yet, start.
     overwrite
         Remove an earlier run in ``out`` first, but no other files.
+    extras
+        Fit trivial models, and draw pictures and the plot; without, many short runs take far less time.
 
     Returns
     -------
@@ -63,6 +67,7 @@ def pretrain(config: PretrainConfig, out: str | Path, *, resume: bool = False, o
         with ranks.first_on_each_node():  # builds caches, which the others then find
             modality.open()
         trainer = Trainer(config, modality, run, device, autocast, ranks=ranks, start=start)
+        trainer.extras = extras
         held: AbstractContextManager = nullcontext()
         if ranks.is_first:
             held = run.hold(config, resume=resume, overwrite=overwrite, data=modality.fingerprint())

@@ -59,6 +59,8 @@ class Trainer(Loop[RunResult]):
 
     directory: RunDirectory
     model: MaskedModel
+    extras = True
+    """Whether trivial models are fitted and pictures and plots are drawn, which may take longer than a short run."""
 
     def __init__(
         self,
@@ -92,7 +94,8 @@ class Trainer(Loop[RunResult]):
         result = super().run(resume=resume, stop=stop)
         if result.finished and self.ranks.is_first:
             result.save(self.directory.summary_file)
-            plot_run(self.directory.path, asdict(result), self.directory.plot_file)
+            if self.extras:
+                plot_run(self.directory.path, asdict(result), self.directory.plot_file)
         return result
 
     def _loop_settings(self, model: MaskedModel) -> LoopSettings:
@@ -230,6 +233,8 @@ class Trainer(Loop[RunResult]):
 
     def after_validation(self, best: bool) -> None:
         """Draw held-out samples."""
+        if not self.extras:
+            return
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             for name in ("last", "best") if best else ("last",):
                 picture = self.directory.path / f"held_out-{name}"
@@ -262,7 +267,7 @@ class Trainer(Loop[RunResult]):
         sample_ids = evenly_spaced(len(self.modality.validation), 2 * self.config.validation_windows)
         return RunResult(
             **self._progress(begun),
-            **final_validation(self.modality, plan, sample_ids, measure),
+            **final_validation(self.modality, plan, sample_ids, measure, yardsticks=self.extras),
             bound=report_bound(self.modality, self.model.head, self.config.mask, plan, sample_ids, measure=measure),
             finished=True,
             unit=self.modality.unit,
@@ -274,7 +279,12 @@ class Trainer(Loop[RunResult]):
 
 
 def final_validation(
-    modality: Modality, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"], measure: Measure
+    modality: Modality,
+    plan: MaskPlan,
+    sample_ids: Int[np.ndarray, " S"],
+    measure: Measure,
+    *,
+    yardsticks: bool = True,
 ) -> dict[str, Any]:
     """Score a model and the trivial models it is compared with.
 
@@ -288,6 +298,8 @@ def final_validation(
         The held-out samples to use.
     measure
         The model's :func:`dnar2mae.training.validation.masked_sums`.
+    yardsticks
+        Fit the trivial models too.
 
     Returns
     -------
@@ -305,10 +317,13 @@ def final_validation(
         "standard_error": held_out.standard_error,
         "samples": {"used": len(sample_ids), "held_out": len(source)},
         "curve": {str(ratio): estimate.value for ratio, estimate in zip(CURVE, by_ratio, strict=True)},
-        "yardstick": modality.yardstick(),
+        "yardstick": {},
         "yardstick_curve": {},
         "margin": {},
     }
+    if not yardsticks:
+        return scores
+    scores["yardstick"] = modality.yardstick()
     for family in modality.masked_yardsticks(plans, sample_ids).values():
         values = {name: sums.sum(axis=1) / [units.sum() for _, units in losses] for name, sums in family.items()}
         scores["yardstick"] |= {name: float(value[at]) for name, value in values.items()}

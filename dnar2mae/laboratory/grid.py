@@ -1,0 +1,244 @@
+"""Grids of runs, declared in YAML: settings (data and a model) x mask laws x learning rates x seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dnar2mae.config import PretrainConfig, TokenizerConfig
+from dnar2mae.errors import ConfigError, raising
+from dnar2mae.laboratory.labelled import Labelled
+from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun, folder_name, parse_mask, plan_cells, with_controls
+from dnar2mae.modalities.registry import build_modality, input_files, modality_spec
+from dnar2mae.models.backbone import why_unsupported
+from dnar2mae.models.embedder import TokenEmbedder
+from dnar2mae.presets import PRESETS
+from dnar2mae.run.config_file import config_of, read_yaml, structured
+
+PACKAGED = Path(__file__).parent / "grids"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tuning:
+    """The first round: a learning rate for each law in each setting, chosen by the mean held-out area."""
+
+    rates: tuple[float, ...] = (0.5, 1.0, 2.0)
+    """Learning rates to choose from, as multiples of the setting's."""
+    seeds: tuple[int, ...] = (100,)
+    """Seeds, none of which may be among those of the second round."""
+    steps_share: float = 0.5
+    """Length of its runs, as a share of the setting's steps."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if not self.rates or min(self.rates) <= 0 or not self.seeds or not 0 < self.steps_share <= 1:
+            raise ConfigError("tuning needs rates > 0, one or more seeds, and steps_share in (0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """Data and a model on which laws are compared."""
+
+    name: str
+    config: PretrainConfig
+    """The runs; mask law and seed are not used."""
+    labelled: Labelled | None = None
+    """Samples with classes to judge the runs by."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """What is compared."""
+
+    settings: tuple[Setting, ...]
+    laws: tuple[Law, ...]
+    """Those asked for, then the controls that were added."""
+    added: tuple[Law, ...] = ()
+    """The controls."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    tuning: Tuning | None = None
+    """None: every law runs at the setting's own learning rate."""
+    title: str = "Mask laws compared"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _GridFile:
+    """The keys of a grid's file."""
+
+    title: str
+    laws: tuple[str, ...]
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    tuning: Tuning | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _SettingKeys:
+    """The keys of a setting that are no settings of a run."""
+
+    preset: str = "tiny"
+    labelled: Labelled | None = None
+
+
+def packaged_grids() -> dict[str, Path]:
+    """Return the files of the grids that come with the package, by name."""
+    return {path.stem: path for path in sorted(PACKAGED.glob("*.yaml"))}
+
+
+def load_grid(name: str, data_dir: Path, **changes: Any) -> Grid:
+    """Read a packaged grid by name, or one of your own from a YAML file.
+
+    Parameters
+    ----------
+    name
+        Name or file.
+    data_dir
+        Folder of the files that it names.
+    changes
+        Settings of all runs to change, such as the device.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such grid, or its file breaks a rule, or a cell of it cannot be.
+    """
+    path = packaged_grids().get(name, Path(name))
+    if not path.is_file():
+        raise ConfigError(f"--grid must be one of {', '.join(packaged_grids())}, or a YAML file; got {name}")
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping with title, laws and settings")
+    file: _GridFile = structured(content, _GridFile, path)
+    with raising(ConfigError, str(path), ConfigError):
+        laws, added = with_controls([parse_mask(text) for text in file.laws])
+        if not file.laws or not file.settings:
+            raise ConfigError("a grid needs at least one law and one setting")
+        if len(set(file.seeds)) < len(file.seeds) or not file.seeds:
+            raise ConfigError(f"seeds must be one or more, all different, got {', '.join(map(str, file.seeds))}")
+        if file.tuning and (both := sorted(set(file.tuning.seeds) & set(file.seeds))):
+            raise ConfigError(f"tuning.seeds must not be among seeds, got {both[0]} in both")
+    settings = tuple(_setting(key, given, path, data_dir, changes) for key, given in file.settings.items())
+    grid = Grid(
+        settings=settings, laws=tuple(laws), added=tuple(added), seeds=file.seeds, tuning=file.tuning, title=file.title
+    )
+    check_grid(grid, str(path))
+    return grid
+
+
+def grid_of_run(config: PretrainConfig, laws: Sequence[Law], seeds: tuple[int, ...]) -> Grid:
+    """Return the grid of one setting without a name, at its own learning rate.
+
+    Raises
+    ------
+    ConfigError
+        If there is no law, or laws repeat.
+    """
+    if not laws:
+        raise ConfigError("--laws must name at least one law")
+    everything, added = with_controls(laws)
+    return Grid(settings=(Setting(name="", config=config),), laws=tuple(everything), added=tuple(added), seeds=seeds)
+
+
+def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping[str, Any]) -> Setting:
+    where = f"{path}: settings.{name}"
+    if not isinstance(given, dict) or folder_name(name) != name or "/" in name:
+        raise ConfigError(f"{where}: expected a name without : , / and a mapping of settings to values")
+    if both := sorted(
+        {"mask", "seed"} & given.keys() - ({"mask"} if set(given.get("mask") or ()) == {"replace"} else set())
+    ):
+        raise ConfigError(f"{where}: {both[0]} is set by the grid's laws and seeds")
+    own: _SettingKeys = structured({k: v for k, v in given.items() if k in ("preset", "labelled")}, _SettingKeys, where)
+    if own.preset not in PRESETS:
+        raise ConfigError(f"{where}: preset must be one of {', '.join(PRESETS)}, got {own.preset}")
+    of_run = {key: value for key, value in given.items() if key not in ("preset", "labelled")}
+    config = replace(config_of(of_run, where, PRESETS[own.preset]()), **changes)
+    key = modality_spec(config.modality).paths
+    paths = getattr(config.data, key)
+    inside = str(data_dir / paths) if isinstance(paths, str) else tuple(str(data_dir / path) for path in paths)
+    config = replace(config, data=replace(config.data, **{key: inside}))
+    return Setting(name=name, config=config, labelled=own.labelled and own.labelled.inside(data_dir))
+
+
+def check_grid(grid: Grid, where: str) -> None:
+    """Check that every cell of a grid can run, before any does: files, backbones, tokens, placements.
+
+    Raises
+    ------
+    Dnar2maeError
+        If one cannot.
+    """
+    for setting in grid.settings:
+        config, place = setting.config, f"{where}: settings.{setting.name}" if setting.name else where
+        for file in (*input_files(config), *(setting.labelled.files if setting.labelled else ())):
+            if "://" not in file and not Path(file).exists():
+                raise ConfigError(f"{place}: {file}: no such file; --data-dir names the folder of the grid's files")
+        with raising(ConfigError, place, ConfigError):
+            modality = build_modality(config)
+            is_values = not isinstance(modality.embedder(), TokenEmbedder)
+            if is_values and config.tokenizer != TokenizerConfig():
+                raise ConfigError(f"modality {config.modality} has no tokenizer, so that k-mers cannot be")
+            if is_values and (pmi := [law.name for law in grid.laws if law.mask.placement == "pmi"]):
+                raise ConfigError(
+                    f"the law {pmi[0]} needs tokens that recur, and those of {config.modality} carry values"
+                )
+            if reason := why_unsupported(config.model, modality.layout):
+                raise ConfigError(f"model.backbone {config.model.backbone} cannot be used: {reason}")
+            if setting.labelled and config.model.objective == "mae":
+                raise ConfigError("labelled needs model.objective mlm: missing inputs are shown as [MASK]")
+            modality.open()
+
+
+def trial_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedRun]:
+    """Plan the first round."""
+    if grid.tuning is None or len(grid.tuning.rates) < 2:
+        return []
+    share, cells = grid.tuning.steps_share, []
+    for rate in grid.tuning.rates:
+        short = [
+            replace(s, config=replace(s.config, steps=max(round(s.config.steps * share), 1))) for s in grid.settings
+        ]
+        for cell in _cells(grid, short, out / "trials" / f"rate-{rate:g}", replace(options, seeds=grid.tuning.seeds)):
+            cells.append(at_rate(replace(cell, is_trial=True), rate))
+    return cells
+
+
+def grid_cells(
+    grid: Grid, out: Path, options: CompareOptions, rates: Mapping[tuple[str, str], float] | None = None
+) -> list[PlannedRun]:
+    """Plan the paired runs, seed by seed, so that an unfinished grid is one with fewer seeds.
+
+    ``rates`` are those of the laws in the settings, by both names; a law without one there does not run.
+    """
+    cells = _cells(grid, grid.settings, out / "runs", replace(options, seeds=grid.seeds))
+    if rates is not None:
+        cells = [
+            at_rate(cell, rates[cell.setting, cell.law.name])
+            for cell in cells
+            if (cell.setting, cell.law.name) in rates
+        ]
+    return cells
+
+
+def _cells(grid: Grid, settings: Sequence[Setting], folder: Path, options: CompareOptions) -> list[PlannedRun]:
+    cells = []
+    for setting in settings:
+        modality = build_modality(setting.config)
+        planned = plan_cells(
+            setting.config,
+            grid.laws,
+            folder / setting.name,
+            options,
+            sample_tokens=modality.layout.tokens,
+            anchor_stride=modality.vocabulary.anchor_stride,
+        )
+        cells += [
+            replace(cell, setting=setting.name, labelled=setting.labelled, extras=not setting.name) for cell in planned
+        ]
+    return sorted(cells, key=lambda cell: options.seeds.index(cell.seed))
+
+
+def at_rate(cell: PlannedRun, rate: float) -> PlannedRun:
+    """Return a cell whose learning rates are multiplied."""
+    own = cell.config.optimizer
+    scaled = replace(own, lr=own.lr * rate, muon_lr=own.muon_lr and own.muon_lr * rate)
+    return replace(cell, rate=rate, config=replace(cell.config, optimizer=scaled))
