@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from dnar2mae.laboratory.downstream import MISSING, class_columns
 from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.masking import Masker, MaskPlan, fixed_masks
 from dnar2mae.run.metrics import read_metrics
+from dnar2mae.run.result import RunResult
 from dnar2mae.scoring.blocks import ratio_of_sums
 from dnar2mae.storage.safe_files import write_whole
 from dnar2mae.training.bound import FAR_CURVE, PAIRS, bound_of, sample_bounds
@@ -46,17 +47,19 @@ def is_measured(cell: PlannedRun) -> bool:
 def measure_columns(cell: PlannedRun) -> None:
     """Measure a finished run and write what was found beside it."""
     trained = load(cell.path, device=cell.config.device)
-    rows = loss_columns(trained, () if cell.is_trial else RATIOS)
+    result = RunResult.read(cell.path / "summary.json")
+    rows = loss_columns(trained, () if cell.is_trial else RATIOS, result)
     if cell.labelled and not cell.is_trial:
         rows += class_columns(trained, cell.labelled)
     write_whole(cell.columns_file, json.dumps({"asked": _asked(cell), "rows": rows}, indent=1))
 
 
-def loss_columns(trained: TrainedModel, ratios: Sequence[float]) -> list[dict[str, Any]]:
+def loss_columns(trained: TrainedModel, ratios: Sequence[float], result: RunResult) -> list[dict[str, Any]]:
     """Return the held-out loss at mask ratios, and the area under its curve from 0 to 1.
 
-    The samples are those of a run's own last validation, the masks the same for all runs. Of tokens the area is the
-    bound on the model's own bits, of values their mean loss over a ratio that is uniform in (0, 1).
+    The samples are those of a run's own last validation, whose ``result`` has some of the values; the masks are the
+    same for all runs. Of tokens the area is the bound on the model's own bits, of values their mean loss at a ratio
+    that is uniform in (0, 1).
     """
     config, modality = trained.config, trained.modality
     _, autocast = choose_device(config)
@@ -66,14 +69,20 @@ def loss_columns(trained: TrainedModel, ratios: Sequence[float]) -> list[dict[st
     def measure(source: FiniteSource, plan: MaskPlan, ids: Int[np.ndarray, " S"]) -> Float64[np.ndarray, "5 S"]:
         return masked_sums(trained.model, source, plan, ids, autocast=autocast)
 
-    plan = Masker(config.mask, modality.vocabulary, config.seed, config.steps, modality.train).plan(0)
-    rows = []
-    for ratio in ratios:
-        loss, units, *_ = measure(source, fixed_masks(plan, ratio), sample_ids)
-        rows.append(("loss", str(ratio), ratio_of_sums(loss / modality.unit_size, units).value))
-    area = bound_of(sample_bounds(measure, source, plan, sample_ids, PAIRS), modality.unit_size)
-    rows.append(("area", "0 to 1", area.value))
-    return [{"measure": name, "at": at, "value": value, "unit": modality.unit} for name, at, value in rows]
+    plan = Masker(replace(config.mask, placement="independent"), modality.vocabulary, config.seed, config.steps).plan(0)
+    known = {**result.curve, **result.bound.get("curve", {})}
+    losses = {}
+    for ratio in map(str, ratios):
+        if ratio not in known:
+            loss, units, *_ = measure(source, fixed_masks(plan, float(ratio)), sample_ids)
+            known[ratio] = ratio_of_sums(loss / modality.unit_size, units).value
+        losses["loss", ratio] = known[ratio]
+    if "value" in result.bound:
+        area = result.bound["value"]
+    else:
+        area, _ = bound_of(sample_bounds(measure, source, plan, sample_ids, PAIRS), modality.unit_size)
+    losses["area", "0 to 1"] = area
+    return [{"measure": name, "at": at, "value": value, "unit": modality.unit} for (name, at), value in losses.items()]
 
 
 def column_rows(cells: Sequence[PlannedRun]) -> list[dict[str, Any]]:

@@ -183,10 +183,11 @@ def _about(grid: Grid, cells: Sequence[PlannedRun], options: CompareOptions) -> 
         edges = {min(grid.tuning.rates), max(grid.tuning.rates)}
         chosen = {(cell.setting, cell.law.name): cell.rate for cell in cells}
         at_edge = sum(rate in edges for rate in chosen.values())
+        tried, seeds = (", ".join(f"{x:g}" for x in each) for each in (grid.tuning.rates, grid.tuning.seeds))
         lines.append(
-            f"The learning rate of each law in each setting is the best of {', '.join(f'{r:g}' for r in grid.tuning.rates)} "
-            f"times the setting's, by the held-out area of runs of {grid.tuning.steps_share:g} of the steps with the seeds "
-            f"{', '.join(map(str, grid.tuning.seeds))}; {at_edge} of {len(chosen)} chose the first or last of these."
+            f"The learning rate of each law in each setting is the best of {tried} times the setting's, by the "
+            f"held-out area of runs of {grid.tuning.steps_share:g} of the steps with the seeds {seeds}; {at_edge} of "
+            f"{len(chosen)} chose the first or last of these."
         )
     return lines
 

@@ -76,18 +76,18 @@ def read_labelled(modality: Modality, labelled: Labelled) -> LabelledRows:
     """
     parts: list[Batch] = []
     texts: list[np.ndarray] = []
-    for name, file in (labelled.classes or {None: labelled.file}).items():
+    for name, file in zip(labelled.classes or [""], labelled.files, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # texts that are longer than a row: only a part of them is used
-            source = modality.read(Path(str(file)))
-        batch, kept = _chosen(source, labelled, str(file))
+            source = modality.read(Path(file))
+        batch, kept = _chosen(source, labelled, file)
         parts.append(batch)
-        texts.append(np.full(len(kept), name) if name else np.array(labels_of(source, labelled.label, str(file)))[kept])
+        texts.append(np.full(len(kept), name) if name else np.array(labels_of(source, labelled.label, file))[kept])
     if len({batch.tokens.shape[1] for batch in parts}) > 1:
         raise ConfigError("labelled samples of several files differ in length: set labelled.length")
-    names = [field.name for field in fields(Batch) if isinstance(getattr(parts[0], field.name), torch.Tensor)]
-    joined = replace(parts[0], **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
-    joined = replace(joined, sample_ids=torch.arange(len(joined.tokens)))
+    tensors = [field.name for field in fields(Batch) if isinstance(getattr(parts[0], field.name), torch.Tensor)]
+    whole: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in tensors}
+    joined = replace(parts[0], **whole | {"sample_ids": torch.arange(len(whole["tokens"]))})
     _, classes = np.unique(np.concatenate(texts), return_inverse=True)
     tenths = np.array([int.from_bytes(content[:8], "little") % 10 for content in content_hashes(_InMemory(joined))])
     rows = LabelledRows(joined, classes, tenths)

@@ -76,7 +76,7 @@ def regrets(table: pd.DataFrame, laws: Sequence[Law]) -> pd.DataFrame:
             continue
         sign = 1 if part["measure"].iloc[0] in LOWER_IS_BETTER else -1
         means = wide.mean()
-        best = (sign * means).idxmin()
+        best = str((sign * means).idxmin())
         there = [name for name in fixed if name in wide]
         best_fixed = (sign * means[there]).idxmin() if there else None
         for law in wide.columns:
@@ -105,13 +105,15 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     """
     oracle = found[found["law"] == found.get("best_fixed")].assign(law="best fixed")
     every = pd.concat([found, oracle]) if len(oracle) else found
-    lines = {}
+    lines: dict[str, dict[str, Any]] = {}
     for law, part in every.groupby("law", sort=False):
-        part = part.reset_index(drop=True)
-        worst = part.loc[part["regret"].idxmax()]
-        where = " ".join(str(worst[name]) for name in COLUMN if worst[name] != "")
-        lines[law] = {"mean": part["regret"].mean(), "worst": part["regret"].max(), "where": where}
-        lines[law] |= part.groupby("measure", sort=False)["regret"].mean().to_dict()
+        values = part["regret"].to_numpy()
+        worst = part.iloc[int(values.argmax())]
+        line = {"mean": values.mean(), "worst": values.max()}
+        line["where"] = " ".join(str(worst[name]) for name in COLUMN if worst[name] != "")
+        lines[str(law)] = line | {
+            str(measure): own["regret"].mean() for measure, own in part.groupby("measure", sort=False)
+        }
     return pd.DataFrame(lines).T.sort_values("mean")
 
 

@@ -60,9 +60,9 @@ def _regret(found: pd.DataFrame) -> list[str]:
     return [
         "## Regret",
         "",
-        "Per cent by which a law is behind the best one of a column (a loss at a mask ratio, the area, an accuracy), from "
-        "means over seeds: the mean over all columns of all settings, the worst and where it is, the mean by measure. "
-        "`best fixed of each column` is what one would have by knowing the best fixed ratio for each.",
+        "Per cent by which a law is behind the best one of a column (a loss at a mask ratio, the area, an accuracy), "
+        "from means over seeds: the mean over all columns of all settings, the worst and where it is, the mean by "
+        "measure. `best fixed of each column` is what one would have by knowing the best fixed ratio for each.",
         "",
         *_table(["law", "mean", "worst", "where", *measures], rows),
         "",
@@ -80,8 +80,8 @@ def _power(found: pd.DataFrame) -> list[str]:
         parts = ", ".join(f"{row.detects:.2g} {row.unit} ({row.measure})" for row in own.itertuples())
         lines.append(f"{f'{setting}: this' if setting else 'This'} comparison detects {parts}.")
     return [
-        "Power: the paired difference that would be noticed four times in five, from the standard deviation over seeds of "
-        "the differences from the best fixed ratio.",
+        "Power: the paired difference that would be noticed four times in five, from the standard deviation over seeds "
+        "of the differences from the best fixed ratio.",
         "",
         *(f"- {line}" for line in lines),
         "",
@@ -125,13 +125,12 @@ def _differences(part: pd.DataFrame, found: pd.DataFrame, laws: Sequence[Law]) -
                 rows.append([f"`{law.name}`", name, *shown])
     if not rows:
         return []
-    lower = part["measure"].iloc[0] in LOWER_IS_BETTER
+    better = "Negative" if part["measure"].iloc[0] in LOWER_IS_BETTER else "Positive"
+    none = "" if part["seed"].nunique() >= MIN_SEEDS else f" (none below {MIN_SEEDS} seeds)"
     return [
-        f"{'Negative' if lower else 'Positive'}: the law is better than what it is compared with, on the same windows from "
-        "the same initial weights. In brackets: 95 % interval by Student's t over paired seeds"
-        f"{'' if part['seed'].nunique() >= MIN_SEEDS else f' (none below {MIN_SEEDS} seeds)'}; bold where it leaves 0. The "
-        "best fixed ratio of a column was chosen on the same runs, which favours it. Of many differences some leave 0 by "
-        "chance.",
+        f"{better}: the law is better than what it is compared with, on the same windows from the same initial "
+        f"weights. In brackets: 95 % interval by Student's t over paired seeds{none}; bold where it leaves 0. The best "
+        "fixed ratio of a column was chosen on the same runs, which favours it. Of many differences some leave 0 by chance.",
         "",
         *_table(["law", "against", *(_name(*column) for column in columns)], rows),
         "",
