@@ -1,10 +1,12 @@
 """What a grid costs, before it starts: runs, tokens, and hours by a few timed steps."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
+
+import torch
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE
@@ -17,13 +19,13 @@ from dnar2mae.training.device import choose_device
 from dnar2mae.training.loader import batches
 from dnar2mae.training.step import TrainingStep
 
-_WARM, _TIMED = 2, 4  # steps: the first ones compile kernels and fill caches
+_WARM, _TIMED = 3, 9  # steps: the first ones compile kernels and fill caches
 
 
 def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> str:
     """Return a line a setting and one for all: runs, tokens, seconds a step and hours of training on this machine.
 
-    Reading off, which is not timed, adds to it, in short runs as much as the training.
+    What is measured of each run is not timed; in short runs it takes up to half as long as the training.
 
     Raises
     ------
@@ -32,6 +34,7 @@ def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> str:
     """
     check_grid(grid, "the grid")
     cells = [*trial_cells(grid, out, options), *grid_cells(grid, out, options)]
+    torch.set_num_threads(max(torch.get_num_threads() // options.num_workers, 1))  # as each worker will have
     lines, hours = [], 0.0
     for setting in grid.settings:
         own = [cell for cell in cells if cell.setting == setting.name]
@@ -41,9 +44,10 @@ def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> str:
         name = f"{setting.name}: " if setting.name else ""
         lines.append(f"{name}{_count(own)}, {seconds:.3g} s a step, {of_setting:.3g} hours")
     device, _ = choose_device(grid.settings[0].config)
+    apart = options.num_workers if device.type == "cpu" else 1  # runs that share a GPU take turns
     lines.append(
-        f"in all: {_count(cells)}, {hours:.3g} hours of training one run after the other on {device.type} "
-        f"({os.cpu_count()} cores), and the time to measure each run"
+        f"in all: {_count(cells)}, {hours / apart:.3g} hours of training by {options.num_workers} workers on "
+        f"{device.type}, and up to half of that to measure the runs"
     )
     return "\n".join(lines)
 
@@ -54,17 +58,17 @@ def _count(cells: Sequence[PlannedRun]) -> str:
 
 
 def time_step(config: PretrainConfig) -> float:
-    """Return the seconds of a training step, the mean of a few."""
+    """Return the seconds of a training step: the median of a few, since other programs may slow some."""
     device, autocast = choose_device(config)
     modality = build_modality(config)
     model = build_model(config, modality, device, sharded=False)
     masker = Masker(config.mask, modality.vocabulary, config.seed, config.steps, modality.train)
     step = TrainingStep(config, model, masker, unit_size=modality.unit_size, autocast=autocast, ranks=ALONE)
-    begun = 0.0
+    seconds, begun = [], time.monotonic()
     for number, batch in enumerate(batches(modality.train, config, 0, masker=masker)):
-        if number == _WARM:
-            begun = time.monotonic()
-        row = step(number, batch)
-        if number == _WARM + _TIMED - 1:
-            _ = [float(value) for value in row.values() if hasattr(value, "item")]  # waits for the device
-    return (time.monotonic() - begun) / _TIMED
+        step(number, batch)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.monotonic() - begun)
+        begun = time.monotonic()
+    return median(seconds[_WARM:])

@@ -129,8 +129,9 @@ def _differences(part: pd.DataFrame, found: pd.DataFrame, laws: Sequence[Law]) -
     none = "" if part["seed"].nunique() >= MIN_SEEDS else f" (none below {MIN_SEEDS} seeds)"
     return [
         f"{better}: the law is better than what it is compared with, on the same windows from the same initial "
-        f"weights. In brackets: 95 % interval by Student's t over paired seeds{none}; bold where it leaves 0. The best "
-        "fixed ratio of a column was chosen on the same runs, which favours it. Of many differences some leave 0 by chance.",
+        f"weights. In brackets: 95 % interval by Student's t over paired seeds{none}; bold where it leaves 0. The "
+        "best fixed ratio of a column was chosen on the same runs, which favours it. Of many differences some leave "
+        "0 by chance.",
         "",
         *_table(["law", "against", *(_name(*column) for column in columns)], rows),
         "",
