@@ -24,7 +24,7 @@ def is_fixed(law: Law) -> bool:
     return law.control is law and law.mask.placement == "independent"
 
 
-def by_seed(table: pd.DataFrame) -> Float[pd.DataFrame, "S L"]:
+def by_seed(table: pd.DataFrame) -> pd.DataFrame:
     """Return the values of a column, a line a seed and a law beside the other; seeds that a law lacks are left out."""
     wide = table.pivot_table(index="seed", columns="law", values="value", sort=False)
     return wide.dropna()

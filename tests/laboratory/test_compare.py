@@ -6,8 +6,6 @@ import threading
 import time
 from dataclasses import replace
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from dnar2mae.cli import main
@@ -15,7 +13,6 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError, RunError
 from dnar2mae.laboratory.compare import compare
 from dnar2mae.laboratory.plan import CompareOptions, parse_mask, plan_cells
-from dnar2mae.laboratory.results import MEAN, paired, t_interval, values
 from tests.modalities.kinds import dna
 
 pytestmark = pytest.mark.long
@@ -39,7 +36,7 @@ def test_two_laws_and_a_control_with_two_seeds(fasta, tmp_path, capsys):
     printed = capsys.readouterr()
     assert "added, the fixed ratio at a law's mean: fixed:0.275/spans:3" in printed.err
     rows = table(out / "compare.csv")
-    assert len(rows) == 3 * 2 * 5
+    assert len(rows) == 3 * 2 * 8  # seven mask ratios, and the area under their curve
     assert {row["steps"] for row in rows} == {"4"}
     assert {row["tokens"] for row in rows} == {row["encoder_tokens"] for row in rows} == {"1024"}
     assert {row["placement"] for row in rows if row["law"] == "fixed:0.15"} == {"independent"}
@@ -51,7 +48,7 @@ def test_two_laws_and_a_control_with_two_seeds(fasta, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/*/summary.json")}
     assert main([*argv, "--laws", "fixed:0.15", "uniform:0.05,0.5/spans:3", "choice:0.1,0.2"]) == 0
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
-    assert len(table(out / "compare.csv")) == 4 * 2 * 5  # the control of choice:0.1,0.2 is there
+    assert len(table(out / "compare.csv")) == 4 * 2 * 8  # the control of choice:0.1,0.2 is there
     assert main([*argv, "--optimizer.lr", "0.1"]) == 2
     assert "a resumed run must keep its settings: --optimizer.lr was" in capsys.readouterr().err
 
@@ -123,43 +120,6 @@ def test_bad_settings(fasta, tmp_path, capsys):
     (tmp_path / "mine" / "keep").touch()
     with pytest.raises(RunError, match="not empty and no comparison"):
         compare(PretrainConfig(), [parse_mask("fixed:0.3")], tmp_path / "mine", CompareOptions())
-
-
-def test_paired_differences():
-    rng = np.random.default_rng(0)
-    base = rng.normal(2, 0.1, 40)  # seeds differ by far more than laws
-    rows = [
-        {"law": law, "seed": seed, "measure": "loss", "at": at, "value": base[seed] + shift + rng.normal(0, 0.005)}
-        for law, shift in (("fixed:0.2", 0.0), ("fixed:0.4", 0.02))
-        for seed in range(40)
-        for at in ("0.15", "0.5")
-    ]
-    one, two = (values(pd.DataFrame(rows), parse_mask(name), "loss") for name in ("fixed:0.2", "fixed:0.4"))
-    found = paired(two, one)
-    assert list(found) == ["0.15", "0.5", MEAN]
-    assert found[MEAN].value == pytest.approx(0.02, abs=0.005)
-    assert 0.015 < found[MEAN].low < found[MEAN].value < found[MEAN].high < 0.025
-    student = t_interval((two[MEAN] - one[MEAN]).to_numpy())
-    assert student.low == pytest.approx(found[MEAN].low, abs=0.001)
-    assert np.isnan(t_interval(np.ones(1)).low)
-    few = t_interval(np.array([0.0, 1.0, 2.0]))  # t of 2 degrees of freedom: 4.303 / sqrt(3)
-    assert few.high == pytest.approx(1 + 4.302653 / 3**0.5, rel=1e-6)
-
-
-def test_tasks_are_resampled_too():
-    """Where only tasks differ, the interval over seeds alone would have no width."""
-    rows = [
-        {"law": law, "seed": seed, "measure": "probe", "at": f"task{t}", "value": shift * t}
-        for law, shift in (("fixed:0.2", 0.0), ("fixed:0.4", 1.0))
-        for seed in range(3)
-        for t in range(5)
-    ]
-    one, two = (values(pd.DataFrame(rows), parse_mask(name), "probe") for name in ("fixed:0.2", "fixed:0.4"))
-    found = paired(two, one)
-    assert found["task3"].low == found["task3"].high == 3
-    assert found[MEAN].value == 2
-    assert found[MEAN].low < 1.2
-    assert found[MEAN].high > 2.8
 
 
 def test_help_teaches(capsys):
