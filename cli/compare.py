@@ -71,8 +71,8 @@ def run(argv: list[str]) -> int:
 
         def planned(cells: Any, added: Any) -> None:
             bar(0, total=len(cells))
-            steps = "-".join(f"{n:,}" for n in sorted({cell.config.steps for cell in cells})[:: max(len(cells), 1)])
-            bar.say(f"{len(cells)} runs of {steps} steps; output of each in {cells[0].path.parents[1]}/*/seed-*.log")
+            steps = " to ".join(f"{number:,}" for number in sorted({cell.config.steps for cell in cells}))
+            bar.say(f"{len(cells)} runs of {steps} steps; output of each beside its folder, in seed-*.log")
             if added:
                 bar.say(f"added, the fixed ratio at a law's mean: {', '.join(law.name for law in added)}")
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import pandas as pd
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError
 from dnar2mae.laboratory.columns import column_rows
-from dnar2mae.laboratory.grid import Grid, check_grid, grid_cells, grid_of_run, trial_cells
+from dnar2mae.laboratory.grid import Grid, at_rate, check_grid, grid_cells, grid_of_run, trial_cells
 from dnar2mae.laboratory.judges import probe_rows, variant_rows
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun
 from dnar2mae.laboratory.report import write_report
@@ -98,36 +100,48 @@ def run_grid(grid: Grid, out: str | Path, options: CompareOptions, progress: Pro
         If the folder has something else in it or runs with other settings, a cell cannot run, or all fail.
     """
     out = Path(out)
-    if out.exists() and not (
-        out.is_dir() and (any((out / d).is_dir() for d in ("runs", "trials")) or not any(out.iterdir()))
-    ):
-        raise RunError(f"{out}: not empty and no comparison; choose another --out")
+    _check_out(out)
     inputs = [file for setting in grid.settings for file in input_files(setting.config)]
     refuse_inputs([out / name for name in FILES], inputs)
     planned = grid_cells(grid, out, options)
     check_grid(grid, "the grid")  # so that faults of the data are errors before anything is written
     failed: list[Failure] = []
+    done = None
     trials = _run_all(trial_cells(grid, out, options), grid, options, progress, failed)
-    if trials is None:
-        return LawComparison(finished=False, added=grid.added, failed=tuple(failed))
-    rates = choose_rates(trials) if trials else None
-    done = _run_all(
-        planned if rates is None else grid_cells(grid, out, options, rates), grid, options, progress, failed
-    )
+    if trials is not None:
+        if grid.tunes:
+            rates = choose_rates(trials)
+            failed += [
+                (cell, "none of its law's trials has a held-out area") for cell in planned if cell.place not in rates
+            ]
+            planned = [at_rate(cell, rates[cell.place]) for cell in planned if cell.place in rates]
+        done = _run_all(planned, grid, options, progress, failed)
     if done is None:
         return LawComparison(finished=False, added=grid.added, failed=tuple(failed))
     if not done:
         cell, error = failed[0]
         raise RunError(f"every run failed, the first one of: {error}; see {cell.log}")
-    rows = column_rows(done)
+    table = _table(done, out, options)
+    write_report(table, grid, [*_about(grid, done, options), *_failures(failed)], out)
+    return LawComparison(finished=True, added=grid.added, failed=tuple(failed), table=table)
+
+
+def _check_out(out: Path) -> None:
+    is_comparison = any((out / name).is_dir() for name in ("runs", "trials"))
+    if out.exists() and not (is_comparison or (out.is_dir() and not any(out.iterdir()))):
+        raise RunError(f"{out}: not empty and no comparison; choose another --out")
+
+
+def _table(cells: Sequence[PlannedRun], out: Path, options: CompareOptions) -> pd.DataFrame:
+    """Return, and write, what was measured of the cells and what further judges say."""
+    rows = column_rows(cells)
     if options.suite:
-        rows += probe_rows(done, options.suite, out / "probes", options.num_workers)
-    rows += variant_rows(done, options, out / "variants")
+        rows += probe_rows(cells, options.suite, out / "probes", options.num_workers)
+    rows += variant_rows(cells, options, out / "variants")
     table = pd.DataFrame(rows)
     with written_whole(out / "compare.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.8g")
-    write_report(table, grid, [*_about(grid, done, options), *_failures(failed)], out)
-    return LawComparison(finished=True, added=grid.added, failed=tuple(failed), table=table)
+    return table
 
 
 def _run_all(
@@ -151,10 +165,19 @@ def _run_all(
 
 def choose_rates(trials: Sequence[PlannedRun]) -> dict[tuple[str, str], float]:
     """Return the learning rate of each law in each setting, by both names: the lowest mean held-out area."""
-    table = pd.DataFrame(column_rows(trials))
-    areas = table[table["measure"] == "area"].groupby(["setting", "law", "rate"])["value"].mean()
-    best = areas.groupby(level=["setting", "law"]).idxmin()
-    return {(setting, law): float(rate) for setting, law, rate in best}
+    areas: dict[tuple[str, str], dict[float, list[float]]] = {}
+    for row in column_rows(trials):
+        if row["measure"] == "area":
+            areas.setdefault((row["setting"], row["law"]), {}).setdefault(row["rate"], []).append(row["value"])
+    chosen = {}
+    for place, by_rate in areas.items():
+        most = max(map(len, by_rate.values()))  # a rate at which some seeds fail is no choice
+        means = {
+            rate: fmean(found) for rate, found in by_rate.items() if len(found) == most and np.isfinite(found).all()
+        }
+        if means:
+            chosen[place] = min(means, key=means.__getitem__)
+    return chosen
 
 
 def _about(grid: Grid, cells: Sequence[PlannedRun], options: CompareOptions) -> list[str]:
@@ -179,9 +202,9 @@ def _about(grid: Grid, cells: Sequence[PlannedRun], options: CompareOptions) -> 
         same += " (a longer run sees more windows)"
     seeds = ", ".join(map(str, grid.seeds))
     lines.append(f"{same}; they differ in their masks and in nothing else. Seeds: {seeds}.")
-    if grid.tuning and len(grid.tuning.rates) > 1:
+    if grid.tuning and grid.tunes:
         edges = {min(grid.tuning.rates), max(grid.tuning.rates)}
-        chosen = {(cell.setting, cell.law.name): cell.rate for cell in cells}
+        chosen = {cell.place: cell.rate for cell in cells}
         at_edge = sum(rate in edges for rate in chosen.values())
         tried, seeds = (", ".join(f"{x:g}" for x in each) for each in (grid.tuning.rates, grid.tuning.seeds))
         lines.append(

@@ -60,6 +60,11 @@ class Grid:
     """None: every law runs at the setting's own learning rate."""
     title: str = "Mask laws compared"
 
+    @property
+    def tunes(self) -> bool:
+        """Whether there is a first round."""
+        return self.tuning is not None and len(self.tuning.rates) > 1
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _GridFile:
@@ -143,10 +148,8 @@ def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping
     where = f"{path}: settings.{name}"
     if not isinstance(given, dict) or folder_name(name) != name or "/" in name:
         raise ConfigError(f"{where}: expected a name without : , / and a mapping of settings to values")
-    if both := sorted(
-        {"mask", "seed"} & given.keys() - ({"mask"} if set(given.get("mask") or ()) == {"replace"} else set())
-    ):
-        raise ConfigError(f"{where}: {both[0]} is set by the grid's laws and seeds")
+    if "seed" in given or set(given.get("mask") or ()) - {"replace"}:
+        raise ConfigError(f"{where}: seeds and masks (but mask.replace) are set by the grid's seeds and laws")
     own: _SettingKeys = structured({k: v for k, v in given.items() if k in ("preset", "labelled")}, _SettingKeys, where)
     if own.preset not in PRESETS:
         raise ConfigError(f"{where}: preset must be one of {', '.join(PRESETS)}, got {own.preset}")
@@ -190,7 +193,7 @@ def check_grid(grid: Grid, where: str) -> None:
 
 def trial_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedRun]:
     """Plan the first round."""
-    if grid.tuning is None or len(grid.tuning.rates) < 2:
+    if grid.tuning is None or not grid.tunes:
         return []
     share, cells = grid.tuning.steps_share, []
     for rate in grid.tuning.rates:
@@ -202,21 +205,9 @@ def trial_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedR
     return cells
 
 
-def grid_cells(
-    grid: Grid, out: Path, options: CompareOptions, rates: Mapping[tuple[str, str], float] | None = None
-) -> list[PlannedRun]:
-    """Plan the paired runs, seed by seed, so that an unfinished grid is one with fewer seeds.
-
-    ``rates`` are those of the laws in the settings, by both names; a law without one there does not run.
-    """
-    cells = _cells(grid, grid.settings, out / "runs", replace(options, seeds=grid.seeds))
-    if rates is not None:
-        cells = [
-            at_rate(cell, rates[cell.setting, cell.law.name])
-            for cell in cells
-            if (cell.setting, cell.law.name) in rates
-        ]
-    return cells
+def grid_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedRun]:
+    """Plan the paired runs, seed by seed, so that an unfinished grid is one with fewer seeds."""
+    return _cells(grid, grid.settings, out / "runs", replace(options, seeds=grid.seeds))
 
 
 def _cells(grid: Grid, settings: Sequence[Setting], folder: Path, options: CompareOptions) -> list[PlannedRun]:

@@ -191,6 +191,11 @@ class PlannedRun:
         return ", ".join([part for part in parts if part] + [f"seed {self.seed}"])
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Names of its setting and its law."""
+        return self.setting, self.law.name
+
+    @property
     def log(self) -> Path:
         """File of its output."""
         return self.path.with_name(f"{self.path.name}.log")

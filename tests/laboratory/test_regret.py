@@ -65,7 +65,9 @@ def test_power_is_what_a_simulation_detects():
     assert np.mean(hits) == pytest.approx(0.8, abs=0.03)
     values = [np.tile([0.01, -0.01], 20) + 1.0, np.ones(40), np.full(40, 2.0)]
     known = power(regrets(table(values), LAWS)).iloc[0]
-    sd = np.std(np.tile([0.01, -0.01], 20), ddof=1) / 2**0.5  # fixed:0.5 differs by a constant from the best fixed ratio
+    sd = (
+        np.std(np.tile([0.01, -0.01], 20), ddof=1) / 2**0.5
+    )  # fixed:0.5 differs by a constant from the best fixed ratio
     assert known["detects"] == pytest.approx(detectable(sd, 40))
 
 
