@@ -79,7 +79,7 @@ def rows_of(path):
 def test_a_grid_of_two_settings(folder, capsys):
     out = folder / "lab"
     argv = ["compare", "--grid", str(grid_file(folder)), "--data-dir", str(folder), "--out", str(out)]
-    argv += ["--workers", "2", "--device", "cpu"]
+    argv += ["--device", "cpu"]
     assert main(argv) == 0
     rows = rows_of(out / "compare.csv")
     columns = {(row["measure"], row["at"]) for row in rows}
@@ -246,9 +246,9 @@ def test_a_dry_run_counts_and_times(folder, capsys):
     argv = ["compare", "--grid", str(grid_file(folder)), "--data-dir", str(folder), "--device", "cpu", "--dry-run"]
     assert main([*argv, "--out", str(folder / "lab")]) == 0
     dna, images, total = capsys.readouterr().out.splitlines()
-    assert images.startswith("images: 8 runs, 6,144 tokens, ")  # 4 of 8 steps and 4 of 4, of 8 samples of 4 patches
+    assert images.startswith("images: 8 runs, 1,536 tokens, ")  # 4 of 8 steps and 4 of 4, of 8 samples of 4 patches
     assert dna.startswith("dna: 8 runs, 12,288 tokens, ")
-    assert total.startswith("in all: 16 runs, 18,432 tokens, ")
+    assert total.startswith("in all: 16 runs, 13,824 tokens, ")
     assert not (folder / "lab").exists()
 
 
