@@ -65,7 +65,8 @@ def run(argv: list[str]) -> int:
     options = replace(command.options, seeds=seeds)
     grid = _grid_of_file(command, config, options) if command.grid else _grid_of_flags(command, config, options)
     if command.dry_run:
-        print(describe_cost(grid, command.out, options))
+        for line in describe_cost(grid, command.out, options):
+            print(line, flush=True)
         return 0
     with progress_bar("runs", None, at_once=True) as bar:
 

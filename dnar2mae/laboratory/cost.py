@@ -1,7 +1,7 @@
 """What a grid costs, before it starts: runs, tokens, and hours by a few timed steps."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -20,10 +20,11 @@ from dnar2mae.training.loader import batches
 from dnar2mae.training.step import TrainingStep
 
 _WARM, _TIMED = 3, 9  # steps: the first ones compile kernels and fill caches
+_MOST_S = 5.0  # seconds to spend on a setting, once a step is done
 
 
-def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> str:
-    """Return a line a setting and one for all: runs, tokens, seconds a step and hours of training on this machine.
+def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> Iterator[str]:
+    """Yield a line a setting and one for all: runs, tokens, seconds a step and hours of training on this machine.
 
     What is measured of each run is not timed; in short runs it takes up to half as long as the training.
 
@@ -35,21 +36,20 @@ def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> str:
     check_grid(grid, "the grid")
     cells = [*trial_cells(grid, out, options), *grid_cells(grid, out, options)]
     torch.set_num_threads(max(torch.get_num_threads() // options.num_workers, 1))  # as each worker will have
-    lines, hours = [], 0.0
+    hours = 0.0
     for setting in grid.settings:
         own = [cell for cell in cells if cell.setting == setting.name]
         seconds = time_step(replace(own[0].config, steps=_WARM + _TIMED))
         of_setting = seconds * sum(cell.config.steps for cell in own) / 3600
         hours += of_setting
         name = f"{setting.name}: " if setting.name else ""
-        lines.append(f"{name}{_count(own)}, {seconds:.3g} s a step, {of_setting:.3g} hours")
+        yield f"{name}{_count(own)}, {seconds:.3g} s a step, {of_setting:.3g} hours"
     device, _ = choose_device(grid.settings[0].config)
     apart = options.num_workers if device.type == "cpu" else 1  # runs that share a GPU take turns
-    lines.append(
+    yield (
         f"in all: {_count(cells)}, {hours / apart:.3g} hours of training by {options.num_workers} workers on "
         f"{device.type}, and up to half of that to measure the runs"
     )
-    return "\n".join(lines)
 
 
 def _count(cells: Sequence[PlannedRun]) -> str:
@@ -71,4 +71,6 @@ def time_step(config: PretrainConfig) -> float:
             torch.cuda.synchronize(device)
         seconds.append(time.monotonic() - begun)
         begun = time.monotonic()
-    return median(seconds[_WARM:])
+        if sum(seconds) > _MOST_S:
+            break
+    return median(seconds[_WARM:] or seconds[-1:])
