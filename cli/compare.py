@@ -43,8 +43,11 @@ class CompareLawsCommand(StartingPoint[Data]):
     """A grid: quick, paper, or a YAML file."""
     data_dir: Path = Path()
     """Folder of the files that the grid names."""
+    advice: bool = False
+    """Compare the law that dnar2mae covariance suggests for your data with fixed ratios, each at the best of three
+    learning rates, and say whether it holds; without --laws."""
     dry_run: bool = False
-    """Of a grid: print the number of runs, their tokens and the hours of training that a few timed steps promise."""
+    """Print the number of runs, their tokens and the hours of training that a few timed steps promise."""
     laws: tuple[str, ...] = ()
     """Laws to compare, such as uniform:0.05,0.5 and fixed:0.15/spans:3."""
     seeds: tuple[int, ...] = (5,)
@@ -58,12 +61,13 @@ class CompareLawsCommand(StartingPoint[Data]):
 def run(argv: list[str]) -> int:
     """Parse, compare, print the report."""
     command, config = parse_settings(CompareLawsCommand, argv, prog="dnar2mae compare")
+    from dnar2mae.laboratory.advice import verdict
     from dnar2mae.laboratory.compare import Progress, run_grid
     from dnar2mae.laboratory.cost import describe_cost
 
     seeds = tuple(range(command.seeds[0])) if len(command.seeds) == 1 else command.seeds
     options = replace(command.options, seeds=seeds)
-    grid = _grid_of_file(command, config, options) if command.grid else _grid_of_flags(command, config, options)
+    grid, advised = _grid(command, config, options)
     if command.dry_run:
         for line in describe_cost(grid, command.out, options):
             print(line, flush=True)
@@ -89,33 +93,37 @@ def run(argv: list[str]) -> int:
     if not comparison.finished:
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
+    assert comparison.table is not None
     with json_at_end(command.json) as hand_over:
         print((command.out / "report.md").read_text())
+        if advised:
+            print(verdict(comparison.table, advised))
         print(f"Wrote compare.csv, regret.csv, report.md and compare.png in {command.out}")
-        assert comparison.table is not None
         hand_over(comparison.table.to_dict("records"))
     return 1 if comparison.failed else 0
 
 
-def _grid_of_flags(command: Any, config: Any, options: CompareOptions) -> Any:
-    """Return the grid of one setting that the flags of a run describe."""
-    from dnar2mae.laboratory.grid import grid_of_run
+def _grid(command: Any, config: Any, options: CompareOptions) -> tuple[Any, str]:
+    """Return what to compare, and the name of the law that is suggested, if that is asked for."""
+    from dnar2mae.laboratory.advice import advised_grid
+    from dnar2mae.laboratory.grid import grid_of_run, load_grid
     from dnar2mae.laboratory.plan import parse_mask
 
+    if command.grid:
+        others = replace(command.run, device=config.device) != config or command.laws or command.advice
+        if others or replace(options, num_workers=1) != CompareOptions():
+            raise ConfigError(
+                "--grid has its own laws, seeds and settings: only --data-dir, --device, --workers go with it"
+            )
+        return load_grid(command.grid, command.data_dir, device=command.run.device), ""
     asked, before = command.run.mask, config.mask
     if replace(asked, replace=before.replace) != before:
         raise ConfigError("--mask: the masks are set by --laws, as in --laws uniform:0.05,0.5/sample/spans:3")
     if command.data_dir != Path():
-        raise ConfigError("--data-dir is for --grid, whose files it has")
+        raise ConfigError("--data-dir has the files of a --grid")
     warn_ignored(command.run, command.preset)
-    return grid_of_run(command.run, [parse_mask(text, asked) for text in command.laws], options.seeds)
-
-
-def _grid_of_file(command: Any, config: Any, options: CompareOptions) -> Any:
-    """Return the grid of a file, whose runs are on the device that the flags name."""
-    from dnar2mae.laboratory.grid import load_grid
-
-    others = replace(command.run, device=config.device) != config or command.laws or command.seeds != (5,)
-    if others or replace(options, num_workers=1, seeds=CompareOptions().seeds) != CompareOptions():
-        raise ConfigError("--grid has its own laws, seeds and settings; beside it only --data-dir, --device, --workers")
-    return load_grid(command.grid, command.data_dir, device=command.run.device)
+    if command.advice:
+        if command.laws:
+            raise ConfigError("--advice has its own laws; leave --laws out")
+        return advised_grid(command.run, options.seeds)
+    return grid_of_run(command.run, [parse_mask(text, asked) for text in command.laws], options.seeds), ""

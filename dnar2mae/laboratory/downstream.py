@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from dnar2mae.batch import Batch, FiniteSource, evenly_spaced
+from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.pooling import batched, by_name, pool_layers, pooled_layers
 from dnar2mae.benchmarks.rows.samples import content_hashes, labels_of
 from dnar2mae.benchmarks.running.frozen import Features, probe_best
@@ -101,19 +101,24 @@ def _chosen(source: FiniteSource, labelled: Labelled, file: str) -> tuple[Batch,
     most = labelled.rows // len(labelled.files)
     numbers, length = np.arange(len(source)), labelled.length
     if length is None:
-        kept = evenly_spaced(len(source), most)
+        kept = _some(numbers, most)
         return source.batch(kept), kept
     whole = source.batch(numbers)
     exists = whole.exists().sum(1)
     kept = numbers[(exists >= length).numpy()]
     if not len(kept):
         raise ConfigError(f"{file}: no sample has labelled.length ({length}) tokens")
-    kept = kept[evenly_spaced(len(kept), most)]
+    kept = _some(kept, most)
     at = ((exists[kept] - length) // 2)[:, None] + torch.arange(length)
     cut = _changed(
         replace(whole, documents=None), lambda part: part[kept] if part.ndim != 2 else part[kept].gather(1, at)
     )
     return cut, kept
+
+
+def _some(numbers: Int[np.ndarray, " N"], most: int) -> Int[np.ndarray, " K"]:
+    """Return at most so many numbers, drawn alike for every run; evenly spaced ones might all be of one class."""
+    return np.sort(np.random.default_rng(_SEED).permutation(numbers)[:most])
 
 
 def class_columns(trained: TrainedModel, labelled: Labelled) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ class Labelled:
     classes: Mapping[str, str] = field(default_factory=dict)
     """File of each class, by its name."""
     rows: int = 2000
-    """Most samples, as many of each file, evenly spaced."""
+    """Most samples, as many of each file, drawn at random, alike for every run."""
     length: int | None = None
     """Tokens to take from the middle of each sample, of sequences; shorter samples are left out."""
     labels_per_class: int = 10
