@@ -40,7 +40,7 @@ def test_verdicts():
     level, noise = rng.normal(2, 0.5, 5), rng.normal(0, 0.001, (3, 5))
     table = areas(one=level + noise[0], two=level + 0.1 + noise[1], three=level + 0.2 + noise[2])
     assert verdict(table, "one").startswith("The advice held: one is better than the best other law, two: -0.09")
-    assert verdict(table, "two").startswith("The advice did not hold: one is better than two, by +0.1")
+    assert verdict(table, "two").startswith("The advice did not hold: one is better than two, by +0.09")
     near = areas(one=level + noise[0], two=level + noise[1])
     assert "one cannot be told from the best other law, two" in verdict(near, "one")
     assert "takes 5 seeds to say" in verdict(table[table["seed"] < 4], "one")
