@@ -31,6 +31,7 @@ _SEED = 0x3155  # of what is missing: the same tokens for every run, whatever it
 _TESTED = 1000  # answers behind a column, at least about: few test samples are shown under several masks
 _MOST_MASKS = 8
 _FEW_DRAWS = 5
+_KIND = "last"  # of the vectors in the columns of few labels and of missing inputs
 
 
 @dataclass(frozen=True)
@@ -124,37 +125,36 @@ def _some(numbers: Int[np.ndarray, " N"], most: int) -> Int[np.ndarray, " K"]:
 def class_columns(trained: TrainedModel, labelled: Labelled) -> list[dict[str, Any]]:
     """Return the accuracy on test samples of logistic regressions on a run's vectors, a row a column of the report.
 
-    ``labels``: from all training samples, by the probe of protocol ``dnar2mae-v2``; ``missing``: the same probe with a
-    part of each test input shown as [MASK], pooled over what is left; ``few labels``: from a few labels of each class,
-    the mean over draws.
+    ``labels``: from all training samples, by the probe of protocol ``dnar2mae-v2``, which chooses among kinds of
+    vectors; ``few labels``: from a few labels of each class, the mean over draws; ``missing``: from all training
+    samples, with a part of each test input shown as [MASK]. Both take the last layer's vectors, since the kind that is
+    chosen differs between seeds.
     """
-    rows = read_labelled(trained.modality, labelled)
+    rows, few = read_labelled(trained.modality, labelled), labelled.labels_per_class
     train, dev, test = (rows.split(split) for split in ("train", "dev", "test"))
-    plain = _vectors(trained, rows, np.arange(len(rows.classes)), None)
+    vectors = _vectors(trained, rows, np.arange(len(rows.classes)), None)
     masks = min(max(_TESTED // len(test), 1), _MOST_MASKS)
-    shown = [
-        (share, _vectors(trained, rows, test, _plan(trained, share, number)))
-        for share in MISSING[1:]
-        for number in range(masks)
-    ]
-    features = {
-        name: Features(
-            vectors[train], vectors[dev], np.concatenate([vectors[test], *(part[name] for _, part in shown)])
-        )
-        for name, vectors in plain.items()
-    }
+    plans = [(share, _plan(trained, share, number)) for share in MISSING[1:] for number in range(masks)]
+    shown = [vectors[_KIND][test], *(_vectors(trained, rows, test, plan)[_KIND] for _, plan in plans)]
     protocol, num_classes = load_protocol("dnar2mae-v2"), int(rows.classes.max()) + 1
-    wanted = {name: features[name] for name in protocol.probe.features if name in features}
     labels = rows.classes[train], rows.classes[dev]
-    answers = probe_best(wanted, labels, num_classes, protocol.probe, protocol.select).probabilities.argmax(1)
-    scores = [_accuracy(rows.classes[test], part, num_classes) for part in answers.reshape(-1, len(test))]
-    by_share = {0.0: scores[:1]} | {
-        share: [score for (other, _), score in zip(shown, scores[1:], strict=True) if other == share]
-        for share in MISSING[1:]
-    }
-    found = [_column("labels", "all", scores[0])]
-    found.append(_column("few labels", labelled.labels_per_class, _few(plain["last"], rows, labelled.labels_per_class)))
-    return found + [_column("missing", share, float(np.mean(by_share[share]))) for share in MISSING[1:]]
+
+    def scores(features: dict[str, Features]) -> list[float]:
+        best = probe_best(features, labels, num_classes, protocol.probe, protocol.select)
+        answers = best.probabilities.argmax(1).reshape(-1, len(test))
+        return [_accuracy(rows.classes[test], part, num_classes) for part in answers]
+
+    kinds = [name for name in protocol.probe.features if name in vectors]
+    (from_all,) = scores({name: Features(*(vectors[name][part] for part in (train, dev, test))) for name in kinds})
+    of_shown = scores({_KIND: Features(vectors[_KIND][train], vectors[_KIND][dev], np.concatenate(shown))})
+    by_share: dict[float, list[float]] = {}
+    for share, score in zip([MISSING[0], *(share for share, _ in plans)], of_shown, strict=True):
+        by_share.setdefault(share, []).append(score)
+    return [
+        _column("labels", "all", from_all),
+        _column("few labels", few, _few(vectors[_KIND], rows, few)),
+        *(_column("missing", f"{share:g}", float(np.mean(of_share))) for share, of_share in by_share.items()),
+    ]
 
 
 def _column(measure: str, at: object, value: float) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def test_a_grid_of_two_settings(folder, capsys):
         ("area", "0 to 1"),
         ("labels", "all"),
         ("few labels", "10"),
-        *(("missing", at) for at in ("0.25", "0.5", "0.75")),
+        *(("missing", at) for at in ("0", "0.25", "0.5", "0.75")),
     }
     assert len(rows) == 2 * 2 * 2 * len(columns)
     assert not any(row["value"] == "nan" for row in rows)
