@@ -11,7 +11,7 @@ from jaxtyping import Float64, Int
 from dnar2mae.batch import FiniteSource, evenly_spaced
 from dnar2mae.errors import RunError, raising
 from dnar2mae.inference import TrainedModel, load
-from dnar2mae.laboratory.downstream import MISSING, class_columns
+from dnar2mae.laboratory.downstream import KIND, MISSING, class_columns
 from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.masking import Masker, MaskPlan, fixed_masks
 from dnar2mae.run.metrics import read_metrics
@@ -30,10 +30,13 @@ LOWER_IS_BETTER = {"loss", "area"}
 
 def _asked(cell: PlannedRun) -> dict[str, Any]:
     """Return what is to be measured, so that a file of other measurements is not taken for it."""
+    asked: dict[str, Any] = {"ratios": [], "labelled": None, "missing": []}
     if cell.is_trial:
-        return {"ratios": [], "labelled": None, "missing": []}
-    labelled = None if cell.labelled is None else asdict(cell.labelled)
-    return {"ratios": list(RATIOS), "labelled": labelled, "missing": list(MISSING) if labelled else []}
+        return asked
+    asked["ratios"] = list(RATIOS)
+    if cell.labelled is not None:
+        asked |= {"labelled": asdict(cell.labelled), "missing": list(MISSING), "vectors": KIND}
+    return asked
 
 
 def is_measured(cell: PlannedRun) -> bool:

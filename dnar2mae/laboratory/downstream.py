@@ -27,11 +27,12 @@ from dnar2mae.scoring.scores import accuracy, confusion
 
 MISSING = (0.0, 0.25, 0.5, 0.75)
 """Shares of each test input that are missing."""
+KIND = "last"
+"""Kind of the vectors in the columns of few labels and of missing inputs."""
 _SEED = 0x3155  # of what is missing: the same tokens for every run, whatever its law and seed
 _TESTED = 1000  # answers behind a column, at least about: few test samples are shown under several masks
 _MOST_MASKS = 8
 _FEW_DRAWS = 5
-_KIND = "last"  # of the vectors in the columns of few labels and of missing inputs
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def class_columns(trained: TrainedModel, labelled: Labelled) -> list[dict[str, A
     vectors = _vectors(trained, rows, np.arange(len(rows.classes)), None)
     masks = min(max(_TESTED // len(test), 1), _MOST_MASKS)
     plans = [(share, _plan(trained, share, number)) for share in MISSING[1:] for number in range(masks)]
-    shown = [vectors[_KIND][test], *(_vectors(trained, rows, test, plan)[_KIND] for _, plan in plans)]
+    shown = [vectors[KIND][test], *(_vectors(trained, rows, test, plan)[KIND] for _, plan in plans)]
     protocol, num_classes = load_protocol("dnar2mae-v2"), int(rows.classes.max()) + 1
     labels = rows.classes[train], rows.classes[dev]
 
@@ -146,13 +147,13 @@ def class_columns(trained: TrainedModel, labelled: Labelled) -> list[dict[str, A
 
     kinds = [name for name in protocol.probe.features if name in vectors]
     (from_all,) = scores({name: Features(*(vectors[name][part] for part in (train, dev, test))) for name in kinds})
-    of_shown = scores({_KIND: Features(vectors[_KIND][train], vectors[_KIND][dev], np.concatenate(shown))})
+    of_shown = scores({KIND: Features(vectors[KIND][train], vectors[KIND][dev], np.concatenate(shown))})
     by_share: dict[float, list[float]] = {}
     for share, score in zip([MISSING[0], *(share for share, _ in plans)], of_shown, strict=True):
         by_share.setdefault(share, []).append(score)
     return [
         _column("labels", "all", from_all),
-        _column("few labels", few, _few(vectors[_KIND], rows, few)),
+        _column("few labels", few, _few(vectors[KIND], rows, few)),
         *(_column("missing", f"{share:g}", float(np.mean(of_share))) for share, of_share in by_share.items()),
     ]
 
