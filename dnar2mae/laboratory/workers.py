@@ -16,6 +16,7 @@ import torch
 from dnar2mae.errors import reason
 from dnar2mae.laboratory.columns import is_measured, measure_columns
 from dnar2mae.laboratory.plan import PlannedRun
+from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.directory import RunDirectory
 
 
@@ -69,7 +70,7 @@ def run_cell(cell: PlannedRun) -> Outcome:
     run = RunDirectory(cell.path)
     with cell.log.open("a") as file, contextlib.redirect_stderr(file), contextlib.redirect_stdout(file):
         try:
-            if not run.summary_file.exists():
+            if not (run.summary_file.exists() and checkpoints(cell.path)):
                 begun = run.config_file.exists()
                 if not pretrain(cell.config, cell.path, resume=begun, extras=cell.extras).finished:
                     return Outcome(False)
