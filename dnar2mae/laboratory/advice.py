@@ -6,7 +6,7 @@ import pandas as pd
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.laboratory.covariance import estimate, opinions, sample_features
-from dnar2mae.laboratory.grid import Grid, Setting, Tuning
+from dnar2mae.laboratory.grid import GridSetting, LawGrid, Tuning
 from dnar2mae.laboratory.plan import parse_mask, with_controls
 from dnar2mae.laboratory.regret import MIN_SEEDS, by_seed, t_interval
 from dnar2mae.modalities.registry import build_modality
@@ -34,7 +34,7 @@ def advised_law(config: PretrainConfig) -> str:
     return opinion.law
 
 
-def advised_grid(config: PretrainConfig, seeds: tuple[int, ...]) -> tuple[Grid, str]:
+def advised_grid(config: PretrainConfig, seeds: tuple[int, ...]) -> tuple[LawGrid, str]:
     """Return a grid of the suggested law and the usual fixed ratios, and the law's name; raises as :func:`advised_law`.
 
     Learning rates are chosen for each law first.
@@ -42,8 +42,8 @@ def advised_grid(config: PretrainConfig, seeds: tuple[int, ...]) -> tuple[Grid, 
     advised = parse_mask(advised_law(config), config.mask)
     others = [parse_mask(name, config.mask) for name in _STANDARD if name != advised.name]
     laws, added = with_controls([advised, *others])
-    grid = Grid(
-        settings=(Setting(name="", config=config),),
+    grid = LawGrid(
+        settings=(GridSetting(name="", config=config),),
         laws=tuple(laws),
         added=tuple(added),
         seeds=seeds,

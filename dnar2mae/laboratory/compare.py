@@ -11,7 +11,7 @@ import pandas as pd
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError
 from dnar2mae.laboratory.columns import column_rows
-from dnar2mae.laboratory.grid import Grid, at_rate, check_grid, grid_cells, grid_of_run, trial_cells
+from dnar2mae.laboratory.grid import LawGrid, at_rate, check_grid, grid_cells, grid_of_run, trial_cells
 from dnar2mae.laboratory.judges import probe_rows, variant_rows
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun
 from dnar2mae.laboratory.report import write_report
@@ -79,7 +79,7 @@ def compare(
     return run_grid(grid_of_run(config, laws, options.seeds), out, options, progress)
 
 
-def run_grid(grid: Grid, out: str | Path, options: CompareOptions, progress: Progress = Progress()) -> LawComparison:
+def run_grid(grid: LawGrid, out: str | Path, options: CompareOptions, progress: Progress = Progress()) -> LawComparison:
     """Run a grid and write its tables, report and plots.
 
     Parameters
@@ -145,7 +145,7 @@ def _table(cells: Sequence[PlannedRun], out: Path, options: CompareOptions) -> p
 
 
 def _run_all(
-    cells: Sequence[PlannedRun], grid: Grid, options: CompareOptions, progress: Progress, failed: list[Failure]
+    cells: Sequence[PlannedRun], grid: LawGrid, options: CompareOptions, progress: Progress, failed: list[Failure]
 ) -> list[PlannedRun] | None:
     """Return the cells of a round that finished, in their order; None if it was interrupted."""
     if not cells:
@@ -180,7 +180,7 @@ def choose_rates(trials: Sequence[PlannedRun]) -> dict[tuple[str, str], float]:
     return chosen
 
 
-def _about(grid: Grid, cells: Sequence[PlannedRun], options: CompareOptions) -> list[str]:
+def _about(grid: LawGrid, cells: Sequence[PlannedRun], options: CompareOptions) -> list[str]:
     lines = []
     for setting in grid.settings:
         own = next((cell for cell in cells if cell.setting == setting.name), None)

@@ -10,7 +10,7 @@ import torch
 
 from dnar2mae.config import PretrainConfig
 from dnar2mae.distributed import ALONE
-from dnar2mae.laboratory.grid import Grid, check_grid, grid_cells, trial_cells
+from dnar2mae.laboratory.grid import LawGrid, check_grid, grid_cells, trial_cells
 from dnar2mae.laboratory.plan import CompareOptions, PlannedRun
 from dnar2mae.masking import Masker
 from dnar2mae.modalities.registry import build_modality
@@ -23,7 +23,7 @@ _WARM, _TIMED = 3, 9  # steps: the first ones compile kernels and fill caches
 _MOST_S = 5.0  # seconds to spend on a setting, once a step is done
 
 
-def describe_cost(grid: Grid, out: Path, options: CompareOptions) -> Iterator[str]:
+def describe_cost(grid: LawGrid, out: Path, options: CompareOptions) -> Iterator[str]:
     """Yield a line a setting and one for all: runs, tokens, seconds a step and hours of training on this machine.
 
     What is measured of each run is not timed; in short runs it takes up to half as long as the training.

@@ -36,7 +36,7 @@ _FEW_DRAWS = 5
 
 
 @dataclass(frozen=True)
-class LabelledRows:
+class ClassedSamples:
     """Samples in memory with their classes; the split goes by a hash of the content, so that equal ones share it."""
 
     samples: Batch
@@ -68,7 +68,7 @@ def _changed(batch: Batch, change: Any) -> Batch:
     return replace(batch, **{name: change(part) for name, part in parts.items() if isinstance(part, torch.Tensor)})
 
 
-def read_labelled(modality: Modality, labelled: Labelled) -> LabelledRows:
+def read_labelled(modality: Modality, labelled: Labelled) -> ClassedSamples:
     """Read samples and their classes.
 
     Raises
@@ -92,7 +92,7 @@ def read_labelled(modality: Modality, labelled: Labelled) -> LabelledRows:
     joined = replace(parts[0], **whole | {"sample_ids": torch.arange(len(whole["tokens"]))})
     _, classes = np.unique(np.concatenate(texts), return_inverse=True)
     tenths = np.array([int.from_bytes(content[:8], "little") % 10 for content in content_hashes(_InMemory(joined))])
-    rows = LabelledRows(joined, classes, tenths)
+    rows = ClassedSamples(joined, classes, tenths)
     if min(len(np.unique(classes[rows.split(split)])) for split in ("train", "dev", "test")) < 2:
         raise ConfigError(f"{', '.join(labelled.files)}: {len(classes)} labelled samples are too few for three splits")
     return rows
@@ -173,7 +173,7 @@ def _plan(trained: TrainedModel, share: float, number: int) -> MaskPlan:
 
 
 def _vectors(
-    trained: TrainedModel, rows: LabelledRows, numbers: Int[np.ndarray, " M"], plan: MaskPlan | None
+    trained: TrainedModel, rows: ClassedSamples, numbers: Int[np.ndarray, " M"], plan: MaskPlan | None
 ) -> dict[str, Float[np.ndarray, "M _"]]:
     """Return the pooled vectors of samples by name; under a plan, of what it leaves visible."""
     source, model = _InMemory(rows.samples), trained.model
@@ -192,7 +192,7 @@ def _vectors(
     return by_name(batched(pool, [range(at, min(at + size, len(numbers))) for at in starts]), len(depths))
 
 
-def _few(vectors: Float[np.ndarray, "N F"], rows: LabelledRows, number: int) -> float:
+def _few(vectors: Float[np.ndarray, "N F"], rows: ClassedSamples, number: int) -> float:
     """Return the mean accuracy over draws of so many labels a class."""
     train, test, scores = rows.split("train"), rows.split("test"), []
     for index in range(_FEW_DRAWS):

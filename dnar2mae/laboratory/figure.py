@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnar2mae.laboratory.grid import Grid
+from dnar2mae.laboratory.grid import LawGrid
 from dnar2mae.laboratory.regret import COLUMN, by_seed
 from dnar2mae.plots.figure import new_figure, save_figure
 
@@ -16,7 +16,7 @@ _MOST_SHOWN = (
 )
 
 
-def draw(table: pd.DataFrame, found: pd.DataFrame, grid: Grid, path: Path) -> None:
+def draw(table: pd.DataFrame, found: pd.DataFrame, grid: LawGrid, path: Path) -> None:
     """Draw the page.
 
     Parameters
@@ -48,7 +48,7 @@ def draw(table: pd.DataFrame, found: pd.DataFrame, grid: Grid, path: Path) -> No
     save_figure(figure, path)
 
 
-def _curves(axis: Any, losses: pd.DataFrame, grid: Grid) -> None:
+def _curves(axis: Any, losses: pd.DataFrame, grid: LawGrid) -> None:
     """Draw the loss of each law by mask ratio, less the lowest of all laws; bands of a standard error over seeds."""
     by_ratio = {float(str(at)): by_seed(part) for at, part in losses.groupby("at", sort=False)}
     ratios = np.array(sorted(ratio for ratio, wide in by_ratio.items() if not wide.empty))
@@ -70,7 +70,7 @@ def _curves(axis: Any, losses: pd.DataFrame, grid: Grid) -> None:
     axis.set_ylabel(f"held-out loss, {unit}" if single else f"above the lowest law, {unit}", fontsize=8)
 
 
-def _heat(axis: Any, found: pd.DataFrame, by: str, grid: Grid, title: str) -> None:
+def _heat(axis: Any, found: pd.DataFrame, by: str, grid: LawGrid, title: str) -> None:
     wide = found.pivot_table(index="law", columns=by, values="regret", sort=False)
     wide = wide.reindex([law.name for law in grid.laws if law.name in wide.index])
     limit = max(float(np.nanquantile(wide.to_numpy(), _MOST_SHOWN)), 1e-9)

@@ -36,7 +36,7 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setting:
+class GridSetting:
     """Data and a model on which laws are compared."""
 
     name: str
@@ -47,10 +47,10 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Grid:
+class LawGrid:
     """What is compared."""
 
-    settings: tuple[Setting, ...]
+    settings: tuple[GridSetting, ...]
     laws: tuple[Law, ...]
     """Those asked for, then the controls that were added."""
     added: tuple[Law, ...] = ()
@@ -90,7 +90,7 @@ def packaged_grids() -> dict[str, Path]:
     return {path.stem: path for path in sorted(PACKAGED.glob("*.yaml"))}
 
 
-def load_grid(name: str, data_dir: Path, **changes: Any) -> Grid:
+def load_grid(name: str, data_dir: Path, **changes: Any) -> LawGrid:
     """Read a packaged grid by name, or one of your own from a YAML file.
 
     Parameters
@@ -123,14 +123,14 @@ def load_grid(name: str, data_dir: Path, **changes: Any) -> Grid:
         if file.tuning and (both := sorted(set(file.tuning.seeds) & set(file.seeds))):
             raise ConfigError(f"tuning.seeds must not be among seeds, got {both[0]} in both")
     settings = tuple(_setting(key, given, path, data_dir, changes) for key, given in file.settings.items())
-    grid = Grid(
+    grid = LawGrid(
         settings=settings, laws=tuple(laws), added=tuple(added), seeds=file.seeds, tuning=file.tuning, title=file.title
     )
     check_grid(grid, str(path))
     return grid
 
 
-def grid_of_run(config: PretrainConfig, laws: Sequence[Law], seeds: tuple[int, ...]) -> Grid:
+def grid_of_run(config: PretrainConfig, laws: Sequence[Law], seeds: tuple[int, ...]) -> LawGrid:
     """Return the grid of one setting without a name, at its own learning rate.
 
     Raises
@@ -141,10 +141,12 @@ def grid_of_run(config: PretrainConfig, laws: Sequence[Law], seeds: tuple[int, .
     if not laws:
         raise ConfigError("--laws must name at least one law")
     everything, added = with_controls(laws)
-    return Grid(settings=(Setting(name="", config=config),), laws=tuple(everything), added=tuple(added), seeds=seeds)
+    return LawGrid(
+        settings=(GridSetting(name="", config=config),), laws=tuple(everything), added=tuple(added), seeds=seeds
+    )
 
 
-def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping[str, Any]) -> Setting:
+def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping[str, Any]) -> GridSetting:
     where = f"{path}: settings.{name}"
     if not isinstance(given, dict) or folder_name(name) != name or "/" in name:
         raise ConfigError(f"{where}: expected a name without : , / and a mapping of settings to values")
@@ -159,10 +161,10 @@ def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping
     paths = getattr(config.data, key)
     inside = str(data_dir / paths) if isinstance(paths, str) else tuple(str(data_dir / path) for path in paths)
     config = replace(config, data=replace(config.data, **{key: inside}))
-    return Setting(name=name, config=config, labelled=own.labelled and own.labelled.inside(data_dir))
+    return GridSetting(name=name, config=config, labelled=own.labelled and own.labelled.inside(data_dir))
 
 
-def check_grid(grid: Grid, where: str) -> None:
+def check_grid(grid: LawGrid, where: str) -> None:
     """Check that every cell of a grid can run, before any does: files, backbones, tokens, placements.
 
     Raises
@@ -191,7 +193,7 @@ def check_grid(grid: Grid, where: str) -> None:
             modality.open()
 
 
-def trial_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedRun]:
+def trial_cells(grid: LawGrid, out: Path, options: CompareOptions) -> list[PlannedRun]:
     """Plan the first round."""
     if grid.tuning is None or not grid.tunes:
         return []
@@ -205,12 +207,12 @@ def trial_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedR
     return cells
 
 
-def grid_cells(grid: Grid, out: Path, options: CompareOptions) -> list[PlannedRun]:
+def grid_cells(grid: LawGrid, out: Path, options: CompareOptions) -> list[PlannedRun]:
     """Plan the paired runs, seed by seed, so that an unfinished grid is one with fewer seeds."""
     return _cells(grid, grid.settings, out / "runs", replace(options, seeds=grid.seeds))
 
 
-def _cells(grid: Grid, settings: Sequence[Setting], folder: Path, options: CompareOptions) -> list[PlannedRun]:
+def _cells(grid: LawGrid, settings: Sequence[GridSetting], folder: Path, options: CompareOptions) -> list[PlannedRun]:
     cells = []
     for setting in settings:
         modality = build_modality(setting.config)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dnar2mae.laboratory.columns import LOWER_IS_BETTER
 from dnar2mae.laboratory.figure import draw
-from dnar2mae.laboratory.grid import Grid
+from dnar2mae.laboratory.grid import LawGrid
 from dnar2mae.laboratory.plan import Law
 from dnar2mae.laboratory.regret import MIN_SEEDS, by_seed, power, regrets, summary, t_interval
 from dnar2mae.scoring.intervals import Interval
@@ -23,7 +23,7 @@ _GROUPS = {
 """Measures that share a table, by its heading."""
 
 
-def write_report(table: pd.DataFrame, grid: Grid, about: Sequence[str], out: Path) -> None:
+def write_report(table: pd.DataFrame, grid: LawGrid, about: Sequence[str], out: Path) -> None:
     """Write ``report.md``, with lines ``about`` the runs, ``regret.csv`` and ``compare.png``."""
     lines = [f"# {grid.title}", "", *(line for text in about for line in (text, ""))]
     if grid.added:
