@@ -104,7 +104,7 @@ def run_grid(grid: LawGrid, out: str | Path, options: CompareOptions, progress: 
     inputs = [file for setting in grid.settings for file in input_files(setting.config)]
     refuse_inputs([out / name for name in FILES], inputs)
     planned = grid_cells(grid, out, options)
-    check_grid(grid, "the grid")  # so that faults of the data are errors before anything is written
+    check_grid(grid)  # so that faults of the data are errors before anything is written
     failed: list[Failure] = []
     done = None
     trials = _run_all(trial_cells(grid, out, options), grid, options, progress, failed)

@@ -33,7 +33,7 @@ def describe_cost(grid: LawGrid, out: Path, options: CompareOptions) -> Iterator
     Dnar2maeError
         If a cell cannot run.
     """
-    check_grid(grid, "the grid")
+    check_grid(grid)
     cells = [*trial_cells(grid, out, options), *grid_cells(grid, out, options)]
     torch.set_num_threads(max(torch.get_num_threads() // options.num_workers, 1))  # as each worker will have
     hours = 0.0

@@ -1,15 +1,16 @@
 """Grids of runs, declared in YAML: settings (data and a model) x mask laws x learning rates x seeds."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dnar2mae.config import PretrainConfig, TokenizerConfig
-from dnar2mae.errors import ConfigError, raising
+from dnar2mae.errors import ConfigError, DataError, SequenceError, raising
 from dnar2mae.laboratory.labelled import Labelled
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun, folder_name, parse_mask, plan_cells, with_controls
-from dnar2mae.modalities.registry import build_modality, input_files, modality_spec
+from dnar2mae.modalities.registry import build_modality, modality_spec
 from dnar2mae.models.backbone import why_unsupported
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.presets import PRESETS
@@ -160,12 +161,15 @@ def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping
     key = modality_spec(config.modality).paths
     paths = getattr(config.data, key)
     inside = str(data_dir / paths) if isinstance(paths, str) else tuple(str(data_dir / path) for path in paths)
-    config = replace(config, data=replace(config.data, **{key: inside}))
+    tokenizer = replace(config.tokenizer, file=config.tokenizer.file and str(data_dir / config.tokenizer.file))
+    config = replace(config, data=replace(config.data, **{key: inside}), tokenizer=tokenizer)
     return GridSetting(name=name, config=config, labelled=own.labelled and own.labelled.inside(data_dir))
 
 
-def check_grid(grid: LawGrid, where: str) -> None:
+def check_grid(grid: LawGrid, where: str = "") -> None:
     """Check that every cell of a grid can run, before any does: files, backbones, tokens, placements.
+
+    ``where`` is what messages about a setting begin with.
 
     Raises
     ------
@@ -173,24 +177,28 @@ def check_grid(grid: LawGrid, where: str) -> None:
         If one cannot.
     """
     for setting in grid.settings:
-        config, place = setting.config, f"{where}: settings.{setting.name}" if setting.name else where
-        for file in (*input_files(config), *(setting.labelled.files if setting.labelled else ())):
-            if "://" not in file and not Path(file).exists():
-                raise ConfigError(f"{place}: {file}: no such file; --data-dir names the folder of the grid's files")
-        with raising(ConfigError, place, ConfigError):
-            modality = build_modality(config)
-            is_values = not isinstance(modality.embedder(), TokenEmbedder)
-            if is_values and config.tokenizer != TokenizerConfig():
-                raise ConfigError(f"modality {config.modality} has no tokenizer, so that k-mers cannot be")
-            if is_values and (pmi := [law.name for law in grid.laws if law.mask.placement == "pmi"]):
-                raise ConfigError(
-                    f"the law {pmi[0]} needs tokens that recur, and those of {config.modality} carry values"
-                )
-            if reason := why_unsupported(config.model, modality.layout):
-                raise ConfigError(f"model.backbone {config.model.backbone} cannot be used: {reason}")
-            if setting.labelled and config.model.objective == "mae":
-                raise ConfigError("labelled needs model.objective mlm: missing inputs are shown as [MASK]")
-            modality.open()
+        place = ": ".join(part for part in (where, setting.name and f"settings.{setting.name}") if part)
+        with raising(ConfigError, place, ConfigError, SequenceError, DataError) if place else nullcontext():
+            _check_setting(setting, grid.laws)
+
+
+def _check_setting(setting: GridSetting, laws: Sequence[Law]) -> None:
+    config = setting.config
+    modality = build_modality(config)
+    if not isinstance(modality.embedder(), TokenEmbedder):
+        if config.tokenizer != TokenizerConfig():
+            raise ConfigError(f"modality {config.modality} has no tokenizer, so that k-mers cannot be")
+        if pmi := [law.name for law in laws if law.mask.placement == "pmi"]:
+            raise ConfigError(f"the law {pmi[0]} needs tokens that recur, and those of {config.modality} carry values")
+    if reason := why_unsupported(config.model, modality.layout):
+        raise ConfigError(f"model.backbone {config.model.backbone} cannot be used: {reason}")
+    if setting.labelled is not None:
+        if config.model.objective == "mae":
+            raise ConfigError("labelled needs model.objective mlm: missing inputs are shown as [MASK]")
+        for file in setting.labelled.files:
+            if not Path(file).exists():
+                raise ConfigError(f"labelled: {file}: no such file")
+    modality.open()
 
 
 def trial_cells(grid: LawGrid, out: Path, options: CompareOptions) -> list[PlannedRun]:

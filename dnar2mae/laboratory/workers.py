@@ -48,9 +48,12 @@ def run_cells(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tuple[P
             directory.check(cell.config, resume=True, overwrite=False)
         else:
             shutil.rmtree(cell.path, ignore_errors=True)  # killed before it began
-    done = [cell for cell in cells if is_measured(cell)]
-    yield from ((cell, Outcome(True)) for cell in done)
-    waiting = [cell for cell in cells if cell not in done]
+    waiting = []
+    for cell in cells:
+        if is_measured(cell):
+            yield cell, Outcome(True)
+        else:
+            waiting.append(cell)
     yield from _in_turn(waiting) if num_workers == 1 else _in_parallel(waiting, num_workers)
 
 

@@ -108,7 +108,7 @@ def test_a_grid_of_two_settings(folder, capsys):
     assert "best fixed of each column" in report
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
     assert len(rows_of(out / "regret.csv")) == 2 * 2 * len(columns)
-    assert not list(out.glob("runs/**/loss.png"))  # neither plots nor trivial models
+    assert not [*out.glob("runs/**/loss.png"), *out.glob("runs/**/held_out*")]  # neither plots nor trivial models
     assert json.loads(next(out.glob("runs/*/*/seed-0/summary.json")).read_text())["yardstick"] == {}
     before = {path: path.stat().st_mtime_ns for path in out.glob("**/seed-*.json")}
     assert len(before) == 2 * 2 * (2 + 2)
@@ -219,7 +219,8 @@ IMPOSSIBLE = {
     ),
     "unknown setting": ("dna", {"stepz": 3}, "settings.dna: unknown key stepz"),
     "mask": ("dna", {"mask": {"ratio": 0.3}}, "are set by the grid's seeds and laws"),
-    "no file": ("dna", {"data": {"genomes": ["none.fa"]}}, "none.fa: no such file; --data-dir"),
+    "no file": ("dna", {"data": {"genomes": ["none.fa"]}}, "/none.fa: no such file"),
+    "no labels": ("images", {"labelled": {"file": "none.npz"}}, "settings.images: labelled: "),
     "preset": ("dna", {"preset": "huge"}, "preset must be one of"),
     "labels of nothing": ("dna", {"labelled": {"rows": 20}}, "must name either a file or classes"),
     "one class": ("dna", {"labelled": {"classes": {"rich": "rich.fa"}}}, "two or more"),
