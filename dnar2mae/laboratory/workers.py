@@ -19,6 +19,8 @@ from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.directory import RunDirectory
 
+_MOST_CELLS = 40  # of a process: what measuring leaves in memory adds up
+
 
 class Outcome(NamedTuple):
     """How the work on a cell ended."""
@@ -94,9 +96,11 @@ class _Worker:
         self.process.start()
         theirs.close()  # so that the end of the process ends the pipe
         self.cell: PlannedRun | None = None
+        self.cells_left = _MOST_CELLS
 
     def give(self, cell: PlannedRun) -> None:
         self.cell = cell
+        self.cells_left -= 1
         self.pipe.send(cell)
 
     def take(self) -> Outcome | None:
@@ -104,8 +108,12 @@ class _Worker:
         try:
             return self.pipe.recv()
         except (EOFError, ConnectionError):
-            self.process.join()
             return None
+
+    def end(self) -> None:
+        """End the process, which is idle or has died."""
+        self.pipe.close()
+        self.process.join()
 
 
 def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tuple[PlannedRun, Outcome]]:
@@ -129,10 +137,11 @@ def _in_parallel(cells: Sequence[PlannedRun], num_workers: int) -> Iterator[tupl
                 cell, outcome = worker.cell, worker.take()
                 assert cell is not None
                 worker.cell = None
-                if outcome is None:
+                if outcome is None or not worker.cells_left:
                     workers.remove(worker)
-                    outcome = Outcome(False, f"its process ended with {worker.process.exitcode}")
-                elif not outcome.finished and not outcome.error:
+                    worker.end()
+                outcome = outcome or Outcome(False, f"its process ended with {worker.process.exitcode}")
+                if not outcome.finished and not outcome.error:
                     waiting.clear()
                 yield cell, outcome
     finally:

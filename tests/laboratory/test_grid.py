@@ -14,6 +14,7 @@ import yaml
 
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError
+from dnar2mae.laboratory import workers
 from dnar2mae.laboratory.compare import choose_rates, run_grid
 from dnar2mae.laboratory.grid import load_grid, packaged_grids
 from dnar2mae.laboratory.plan import CompareOptions
@@ -136,7 +137,8 @@ def test_a_cell_that_fails_leaves_the_others(folder, capsys):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_leaves_the_others(folder):
+def test_a_worker_that_is_killed_leaves_the_others(folder, monkeypatch):
+    monkeypatch.setattr(workers, "_MOST_CELLS", 1)  # so that processes are replaced on the way, too
     grid = load_grid(str(grid_file(folder, tuning=None, seeds=[0])), folder, device="cpu")
     out, killed = folder / "lab", []
 
