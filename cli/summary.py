@@ -20,6 +20,9 @@ def print_summary(result: RunResult) -> None:
         table.add_row(name, f"{value:.4f}")
     error = "" if math.isnan(result.standard_error) else f" ± {result.standard_error:.4f}"
     table.add_row("this model, mask ratio 0.15", f"{result.held_out:.4f}{error}", style="bold")
+    for name, own in result.classes.items():
+        numbers = [f"{number:.4f}" for number in (own["value"], own["standard_error"]) if number is not None]
+        table.add_row(f"this model, {name} ({own['samples']} samples)", " ± ".join(numbers))
     for ratio, value in (result.curve | result.bound.get("curve", {})).items():
         if ratio != "0.15":
             table.add_row(f"this model, mask ratio {ratio}", f"{value:.4f}")

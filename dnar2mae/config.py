@@ -96,6 +96,11 @@ class DataConfig(Settings):
     """Show each window from either strand, drawn at random."""
     soft_mask_weight: float = 1.0
     """Loss weight of tokens with a lower-case (repeat) base, in [0, 1]; 0.1 is common."""
+    mixture: str | None = None
+    """Draw training windows by the annotated class of their middle base: coding=0.5,promoter=0.2,intergenic=0.3, shares
+    that sum to 1; further classes are untranslated and genic. By default every window is as likely."""
+    annotation: tuple[str, ...] = ()
+    """GFF3, GTF, BED, GenBank or EMBL file of each genome, in their order, for --data.mixture."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -109,6 +114,39 @@ class DataConfig(Settings):
             )
         both = set(self.validation) & set(self.test)
         require(not both, "data.test", "disjoint from --data.validation", sorted(both))
+        self._check_mixture()
+
+    def _check_mixture(self) -> None:
+        shares = self.mixture_shares()
+        if not shares and not self.annotation:
+            return
+        if not (shares and self.annotation):
+            given, missing = ("mixture", "annotation") if shares else ("annotation", "mixture")
+            raise ConfigError(f"--data.{given} needs --data.{missing}")
+        shares_ok = all(share > 0 for share in shares.values()) and abs(sum(shares.values()) - 1) < 1e-6
+        require(shares_ok, "data.mixture", f"shares > 0 that sum to 1, not to {sum(shares.values()):g}", self.mixture)
+        if len(self.annotation) != len(self.genomes):
+            raise ConfigError(
+                f"--data.annotation must have one file a genome ({len(self.genomes)}), got {len(self.annotation)}"
+            )
+
+    def mixture_shares(self) -> dict[str, float]:
+        """Return the shares of ``mixture`` by class; empty where there is none.
+
+        Raises
+        ------
+        ConfigError
+            If the text is not ``CLASS=SHARE,...`` of different classes.
+        """
+        parts = [] if self.mixture is None else self.mixture.split(",")
+        pairs = [(name.strip(), share) for name, _, share in (part.partition("=") for part in parts)]
+        try:
+            shares = {name: float(share) for name, share in pairs}
+        except ValueError:
+            shares = {}
+        is_well_formed = len(shares) == len(parts) and all(name for name, _ in pairs)
+        require(is_well_formed, "data.mixture", "CLASS=SHARE,CLASS=SHARE,... of different classes", self.mixture)
+        return shares
 
     def ignored(self) -> dict[str, str]:
         """Return what named validation sequences leave without effect."""

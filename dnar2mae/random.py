@@ -38,6 +38,7 @@ class Stream(IntEnum):
     ORDER = 11
     DRAW = 12
     CALIBRATION = 13
+    CLASS = 14
 
 
 def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any, Any]:

@@ -5,15 +5,17 @@ Both sources are pure: window ``i`` depends on the genomes, the configuration, t
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from dnar2mae.config import DataConfig
+from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import complement
 from dnar2mae.genome.eligible import eligible_starts
-from dnar2mae.genome.intervals import Intervals, intersection, intervals_of, union
+from dnar2mae.genome.intervals import Intervals, intersection, intervals_of, size, union
 from dnar2mae.genome.store import Genome
 from dnar2mae.random import Stream, draw, unit
 
@@ -84,11 +86,26 @@ class WindowSource(_Source):
 
     def __init__(self, genomes: Sequence[Genome], intervals: Sequence[Intervals], config: DataConfig, *, seed: int = 0):
         super().__init__(genomes, intervals, config)
-        self._seed, self._both_strands = seed, config.reverse_complement
+        self._seed, self._both_strands, self._weights = seed, config.reverse_complement, config.weights
+        self._number()
+
+    def starts_around(self, bases: Sequence[Intervals]) -> tuple[Intervals, ...]:
+        """Return the eligible starts of windows whose :func:`middle` is among these bases, by genome."""
+        shift = middle(0, self.window_bp)
+        return tuple(intersection(a, b - shift) for a, b in zip(self._starts, bases, strict=True))
+
+    def among(self, starts: tuple[Intervals, ...]) -> "WindowSource":
+        """Return the source of the windows with these starts, some of its own."""
+        other = copy.copy(self)
+        other._starts = starts
+        other._number()
+        return other
+
+    def _number(self) -> None:
         # eligible starts are numbered through: interval k has the numbers ends[k - 1] to ends[k] - 1
         self._ends = tuple(np.cumsum(starts[:, 1] - starts[:, 0]) for starts in self._starts)
         counts = np.array([ends[-1] if len(ends) else 0 for ends in self._ends])
-        weights = np.where(counts > 0, config.weights, 0.0) if config.weights else counts.astype(float)
+        weights = np.where(counts > 0, self._weights, 0.0) if self._weights else counts.astype(float)
         # divided by its own last number, the last is exactly 1: no draw falls beyond it
         self._upto = np.cumsum(weights) / np.cumsum(weights)[-1]
 
@@ -108,6 +125,55 @@ class WindowSource(_Source):
             return genome, start, np.zeros(len(start), bool)
         word, *_ = draw(self._seed, Stream.STRAND, sample_ids)
         return genome, start, word & 1 == 1
+
+
+class MixtureSource(_Source):
+    """Windows drawn at random by class: a class by its share, then a window of it as :class:`WindowSource` does.
+
+    Parameters
+    ----------
+    windows
+        All eligible windows.
+    classes
+        By class, the bases of each genome that belong to it.
+    shares
+        Share of each class that is drawn, of the same seed; they sum to 1.
+
+    Raises
+    ------
+    SequenceError
+        A class is unknown, or no window has its middle in it.
+    """
+
+    def __init__(self, windows: WindowSource, classes: Mapping[str, Sequence[Intervals]], shares: Mapping[str, float]):
+        self.genomes, self.window_bp, self._report = windows.genomes, windows.window_bp, windows.report()
+        self._seed = windows._seed
+        self._parts: list[WindowSource] = []
+        for name in shares:
+            starts = windows.starts_around(classes[name]) if name in classes else ()
+            if not any(map(len, starts)):
+                known = ", ".join(other for other in classes if any(map(len, windows.starts_around(classes[other]))))
+                problem = "no training window has its middle in" if name in classes else "no class is called"
+                raise SequenceError(f"--data.mixture: {problem} {name}; there are windows of {known}")
+            self._parts.append(windows.among(starts))
+            for genome, own in zip(self.genomes, starts, strict=True):
+                self._report[str(genome.path)][f"eligible_{name}"] = size(own)
+        self._starts = tuple(
+            union(np.concatenate(parts)) for parts in zip(*(part._starts for part in self._parts), strict=True)
+        )
+        # divided by its own last number, as the weights of genomes are
+        self._upto = np.cumsum(list(shares.values())) / np.cumsum(list(shares.values()))[-1]
+
+    def places(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw the places of these windows."""
+        words = draw(self._seed, Stream.CLASS, sample_ids)
+        chosen = np.searchsorted(self._upto, unit(words[0], words[1]), side="right")
+        genome, start = np.empty_like(sample_ids), np.empty_like(sample_ids)
+        reverse = np.empty(len(sample_ids), bool)
+        for i, part in enumerate(self._parts):
+            rows = chosen == i
+            genome[rows], start[rows], reverse[rows] = part.places(sample_ids[rows])
+        return genome, start, reverse
 
 
 class TiledSource(_Source):
@@ -145,6 +211,11 @@ class TiledSource(_Source):
     def places(self, sample_ids: Int64[np.ndarray, " B"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the places of these tiles."""
         return self._genome[sample_ids], self._start[sample_ids], self._reverse[sample_ids]
+
+
+def middle(start: Any, window_bp: int) -> Any:
+    """Return the position of a window's middle base, to whose class the window belongs; of an even number the right."""
+    return start + window_bp // 2
 
 
 def _tile(starts: Intervals, window_bp: int) -> Int64[np.ndarray, " K"]:

@@ -149,6 +149,7 @@ def _training(config: PretrainConfig, source: str) -> str:
     rows = {
         "genomes": ", ".join(Path(path).name for path in data.genomes),
         "windows": f"{data.window_bp} bp, " + ("either strand" if data.reverse_complement else "forward strand"),
+        **({"drawn by annotated class": data.mixture.replace(",", ", ")} if data.mixture else {}),
         "masking": config.mask.ratio_law().phrase(config.mask.per),
         "shown in place of masked tokens": "{:.0%} [MASK], {:.0%} a random token, {:.0%} itself".format(
             *config.mask.replace
@@ -168,7 +169,9 @@ def _optimizer(config: OptimizerConfig) -> str:
 def _results(summary: dict[str, Any]) -> str:
     rows = [("this model, mask ratio 0.15", summary["held_out"])]
     rows += [(f"this model, mask ratio {r}", v) for r, v in summary["curve"].items() if r != "0.15"]
+    classes = summary.get("classes", {}).items()  # runs of earlier versions have none
+    rows += [(f"this model, middle {name}", own["value"]) for name, own in classes if own["value"] is not None]
     rows += [("untrained model, mask ratio 0.15", summary["untrained"]), *summary["yardstick"].items()]
     table = f"| model | {summary['unit']} |\n|---|---|\n" + "".join(f"| {n} | {v:.4f} |\n" for n, v in rows)
-    lines = verdicts(summary["unit"], summary.get("margin", {}))  # runs of earlier versions have none
+    lines = verdicts(summary["unit"], summary.get("margin", {}))
     return table + ("\nAt mask ratio 0.15: " + " ".join(lines) + "\n" if lines else "")

@@ -115,6 +115,10 @@ class Modality(ABC):
         """
         return {}
 
+    def classes_of(self, sample_ids: Int[np.ndarray, " S"]) -> list[str]:
+        """Return the class of held-out samples, by which their losses are reported; empty where there are none."""
+        return []
+
     def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
         """Return where held-out samples lie in the data, a row each; by default their numbers."""
         return pd.DataFrame({"sample": sample_ids})

@@ -38,6 +38,9 @@ class RunResult:
     """Held-out loss of the model before its first step, over the fewer samples of a periodic validation."""
     best: dict[str, float] = field(default_factory=dict)
     """Lowest held-out loss of the periodic validations (``held_out``), its ``step``, and the ``last`` one."""
+    classes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Held-out loss at mask ratio 0.15 by class of the samples, where they have one: ``value``, ``standard_error``
+    (None of a single sample), and the number of ``samples``."""
     curve: dict[str, float] = field(default_factory=dict)
     """Held-out loss by mask ratio."""
     bound: dict[str, Any] = field(default_factory=dict)

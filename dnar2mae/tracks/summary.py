@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from dnar2mae.errors import ConfigError
 from dnar2mae.finetuning.scores import bootstrap
+from dnar2mae.genome.classes import base_classes
 from dnar2mae.genome.intervals import Intervals, intersection
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.tracks import Track, read_track
@@ -18,7 +19,6 @@ from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.plots.intervals import draw_intervals
 from dnar2mae.scoring.intervals import Interval
 from dnar2mae.storage.safe_files import output_file, refuse_inputs
-from dnar2mae.tracks.classes import base_classes
 
 _DIFFERENCES = (("codon position 3", "codon position 1"), ("codon position 3", "codon position 2"))
 _NUM_BLOCKS, _LEAST_BLOCK_BP, _MOST_BLOCK_BP = 100, 1_000, 100_000
@@ -37,7 +37,7 @@ def summarise(files: Mapping[str, str], genome: Genome, classes: Mapping[str, In
     genome
         Their genome.
     classes
-        Bases by class, as :func:`dnar2mae.tracks.classes.base_classes` returns them.
+        Bases by class, as :func:`dnar2mae.genome.classes.base_classes` returns them.
 
     Returns
     -------

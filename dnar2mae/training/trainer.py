@@ -26,7 +26,7 @@ from dnar2mae.run.checkpoint import load_checkpoint
 from dnar2mae.run.directory import RunDirectory
 from dnar2mae.run.metrics import clipped_shares
 from dnar2mae.run.plot import plot_run
-from dnar2mae.run.result import RunResult
+from dnar2mae.run.result import RunResult, finite
 from dnar2mae.scoring.blocks import ratio_of_sums
 from dnar2mae.training.bound import PASSES, Measure, report_bound, running_bound, why_no_bound
 from dnar2mae.training.build import build_model, compile_model
@@ -213,16 +213,24 @@ class Trainer(Loop[RunResult]):
 
         ``check`` is called before every batch and may raise, to stop the run.
         """
+        return _mean_loss(self._held_out_sums(ratio, num_samples, check)[1]) / self.modality.unit_size
+
+    def _held_out_sums(
+        self, ratio: float, num_samples: int, check: Callable[[], object]
+    ) -> tuple[Int[np.ndarray, " S"], Float64[np.ndarray, "5 S"]]:
+        """Return held-out samples and what :func:`.masked_sums` says of them at a mask ratio."""
         source, plan = self.modality.validation, fixed_masks(self.masker.plan(self.step), ratio)
         ids = evenly_spaced(len(source), num_samples)
-        sums = self._measure(check)(source, plan, ids)
-        with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
-            loss, units = sums[:2].sum(axis=1)
-            return float(loss / units) / self.modality.unit_size
+        return ids, self._measure(check)(source, plan, ids)
 
     def validate(self, check: Callable[[], object]) -> dict[str, Any]:
-        """Return the held-out loss at mask ratio 0.15 and, where it is known, the bound on the model's own bits."""
-        return {"held_out": self.held_out(RATIO, self.config.validation_windows, check)} | running_bound(
+        """Return the held-out loss at mask ratio 0.15, of all samples and by class, and the bound where it is known."""
+        ids, sums = self._held_out_sums(RATIO, self.config.validation_windows, check)
+        by_class = _by_class(self.modality.classes_of(ids), sums[:2])
+        losses = {"held_out": _mean_loss(sums)} | {
+            f"held_out_{name}": _mean_loss(own) for name, own in by_class.items()
+        }
+        return {name: loss / self.modality.unit_size for name, loss in losses.items()} | running_bound(
             self.modality,
             self.model.head,
             self.config.mask,
@@ -316,6 +324,10 @@ def final_validation(
         "held_out": held_out.value,
         "standard_error": held_out.standard_error,
         "samples": {"used": len(sample_ids), "held_out": len(source)},
+        "classes": {
+            name: finite(ratio_of_sums(*own)._asdict()) | {"samples": own.shape[1]}
+            for name, own in _by_class(modality.classes_of(sample_ids), losses[at]).items()
+        },
         "curve": {str(ratio): estimate.value for ratio, estimate in zip(CURVE, by_ratio, strict=True)},
         "yardstick": {},
         "yardstick_curve": {},
@@ -334,6 +346,17 @@ def final_validation(
         best = min(scores["yardstick"], key=scores["yardstick"].get)
         scores["margin"] = {best: {"below_by": scores["yardstick"][best] - held_out.value, "standard_error": None}}
     return scores
+
+
+def _mean_loss(sums: Float64[np.ndarray, "_ S"]) -> float:
+    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN
+        loss, units = sums[:2].sum(axis=1)
+        return float(loss / units)
+
+
+def _by_class(classes: list[str], sums: Sums) -> dict[str, Float64[np.ndarray, "2 _"]]:
+    """Return the sums of the samples of each class, sorted by its name."""
+    return {name: sums[:, np.array(classes) == name] for name in sorted(set(classes))}
 
 
 def _margin(model: Sums, yardstick: Float64[np.ndarray, " S"]) -> dict[str, float]:

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from dnar2mae.cli import main
+from dnar2mae.genome.classes import base_classes
 from dnar2mae.genome.intervals import size
 from dnar2mae.genome.track_writer import write_track
-from dnar2mae.tracks.classes import base_classes
 from dnar2mae.tracks.summary import summarise
 from tests.genome.helpers import genome_of
 

@@ -159,14 +159,14 @@ def test_a_stop_in_a_validation_leaves_it_to_the_resumed_run(config, tmp_path, m
             raise StopRequested(reason)
 
     trainer_of = {}
-    real = Trainer.held_out
+    real = Trainer.validate
 
-    def held_out(self, *arguments):
+    def validate(self, *arguments):
         trainer_of["step"] = self.step
         return real(self, *arguments)
 
     monkeypatch.setattr(StopRequests, "check", check)
-    monkeypatch.setattr(Trainer, "held_out", held_out)
+    monkeypatch.setattr(Trainer, "validate", validate)
     run, stops = tmp_path / "stopped", 0
     while not pretrain(config, run, resume=stops > 0).finished:
         stops += 1

@@ -3,7 +3,10 @@
 from dnar2mae.benchmarks.figures.figure import Figure, Row, lines, markdown
 
 _TRACKS = ("constraint", "entropy", "reference-probability")
-_FILES = tuple(f"dnar2mae/tracks/{name}.py" for name in ("classes", "predictions", "quantities", "summary", "windows"))
+_FILES = (
+    "dnar2mae/genome/classes.py",
+    *(f"dnar2mae/tracks/{name}.py" for name in ("predictions", "quantities", "summary", "windows")),
+)
 _GENOME = "GCF_000005845.2_ASM584v2_genomic"
 
 

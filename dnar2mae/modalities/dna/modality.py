@@ -14,9 +14,10 @@ from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import encode_text
+from dnar2mae.genome.mixture import Classes, classes_at, read_classes
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome, open_genomes
-from dnar2mae.genome.windows import TiledSource, WindowSource
+from dnar2mae.genome.windows import MixtureSource, TiledSource, WindowSource, middle
 from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.contract import Embeddings, Modality, Yardsticks
 from dnar2mae.modalities.dna.embedding import DnaTokenizer, SequenceEmbedder
@@ -93,16 +94,31 @@ class DnaModality(Modality):
         return split(self.genomes, self.config.data)
 
     @cached_property
-    def train(self) -> "DnaSource":  # type: ignore[override]
-        """Windows drawn at random.
+    def classes(self) -> Classes:
+        """The bases of each class of ``--data.annotation``; empty without one.
 
         Raises
         ------
         SequenceError
-            If no window is left.
+            If a genome or its annotation cannot be used, or they do not belong together.
+        """
+        annotation = self.config.data.annotation
+        return read_classes(annotation, self.genomes) if annotation else {}
+
+    @cached_property
+    def train(self) -> "DnaSource":  # type: ignore[override]
+        """Windows drawn at random, by class where ``--data.mixture`` says so.
+
+        Raises
+        ------
+        SequenceError
+            If no window is left, at all or of a class of the mixture.
         """
         data = self.config.data
+        drawn: WindowSource | MixtureSource
         drawn = WindowSource(self.genomes, self.parts.training, data, seed=self.config.seed)
+        if shares := data.mixture_shares():
+            drawn = MixtureSource(drawn, self.classes, shares)
         return DnaSource(drawn, self.tokenizer, data.soft_mask_weight)
 
     @cached_property
@@ -115,6 +131,13 @@ class DnaModality(Modality):
             If no window is left.
         """
         return FiniteDnaSource(TiledSource(self.genomes, self.parts.validation, self.config.data), self.tokenizer)
+
+    def classes_of(self, sample_ids: Int[np.ndarray, " S"]) -> list[str]:
+        """Return the class of the base in the middle of each held-out window; nothing without an annotation."""
+        if not self.classes:
+            return []
+        number, start, _ = self.validation.windows.places(sample_ids)
+        return classes_at(self.classes, number, middle(start, self.config.data.window_bp))
 
     def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
         """Return the sequence, start, end (0-based half-open) and strand of held-out windows."""
@@ -166,9 +189,12 @@ class DnaModality(Modality):
         }
 
     def fingerprint(self) -> str:
-        """Return a digest of the genomes, and of the BED files that say where windows may lie."""
-        beds = [bed and sha256(local_path(bed)) for bed in (self.config.data.include, self.config.data.exclude)]
-        return of_values([genome.fingerprint() for genome in self.genomes], beds)
+        """Return a digest of the genomes, and of the BED files and annotations that say where windows lie."""
+        data = self.config.data
+        beds = [bed and sha256(local_path(bed)) for bed in (data.include, data.exclude)]
+        annotations = [sha256(local_path(path)) for path in data.annotation]
+        # a list of none is left out: runs of earlier versions have their digest without
+        return of_values([genome.fingerprint() for genome in self.genomes], beds, *filter(None, [annotations]))
 
     def _report_pieces(self) -> dict[str, Any]:
         if not isinstance(self.tokenizer, PieceTokenizer):

@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from dnar2mae.batch import Batch
 from dnar2mae.errors import SequenceError
-from dnar2mae.genome.windows import TiledSource, WindowSource
+from dnar2mae.genome.windows import MixtureSource, TiledSource, WindowSource
 from dnar2mae.modalities.dna.embedding import DnaTokenizer, grid
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.modalities.dna.sequences import Sequences
@@ -28,7 +28,10 @@ class DnaSource:
     """
 
     def __init__(
-        self, windows: WindowSource | TiledSource, tokenizer: DnaTokenizer, soft_mask_weight: float = 1.0
+        self,
+        windows: WindowSource | MixtureSource | TiledSource,
+        tokenizer: DnaTokenizer,
+        soft_mask_weight: float = 1.0,
     ) -> None:
         self.windows, self.tokenizer, self.soft_mask_weight = windows, tokenizer, soft_mask_weight
 

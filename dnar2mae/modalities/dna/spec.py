@@ -7,7 +7,7 @@ SPEC = ModalitySpec(
     config=DataConfig,
     modality="dnar2mae.modalities.dna.modality:DnaModality",
     paths="genomes",
-    may_change=("genomes",),
+    may_change=("genomes", "annotation"),
     files=("tokenizer.json",),
     benchmark="dnar2mae.benchmarks.rows.dna:DNA",
 )

@@ -24,10 +24,17 @@ def by_step(run: ReportedRun) -> SectionContent:
         rows.append(("this model", f"{_number(result.held_out)} ± {_number(result.standard_error)}"))
     else:
         rows.append((f"this model at step {held_out[-1][0]:,}", _number(held_out[-1][1])))
+    tables = [NumberTable(("", unit), rows, "Held-out loss at mask ratio 0.15")]
+    classes = [
+        (name, f"{own['samples']:,}", f"{_number(own['value'])} ± {_number(own['standard_error'])}")
+        for name, own in result.classes.items()
+    ]
+    if classes:
+        tables.append(NumberTable(("class of the middle base", "samples", unit), classes, "The same by class"))
     return SectionContent(
         lines=tuple(lines),
         pictures=(Picture(picture, "Loss by step; training losses are a trailing mean"),),
-        tables=(NumberTable(("", unit), rows, "Held-out loss at mask ratio 0.15"),),
+        tables=tuple(tables),
     )
 
 

@@ -1,4 +1,4 @@
-"""Classes of bases by an annotation: codon positions, starts, stops, promoters, what lies between genes."""
+"""Classes of bases by an annotation: parts of genes, codon positions, starts, stops, what lies between genes."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnar2mae.genome.annotation import Span, Transcript, read_annotation
+from dnar2mae.genome.annotation import Annotation, Span, Transcript, read_annotation
 from dnar2mae.genome.codons import STANDARD_CODE, STARTS, makes_stop, read_codons
 from dnar2mae.genome.intervals import Intervals, difference, intersection, intervals_of, union
 from dnar2mae.genome.store import Genome
@@ -37,10 +37,35 @@ def base_classes(path: Path, genome: Genome) -> dict[str, Intervals]:
         If the file cannot be read, or does not fit the genome.
     """
     annotation = read_annotation(path, genome)
-    transcripts = annotation.transcripts
-    own = _codon_classes(transcripts, genome)
-    coding = _joined(genome, ((t.name, span) for t in transcripts for span in t.coding))
+    transcripts, regions = annotation.transcripts, region_classes(annotation, genome)
     exons = _joined(genome, ((t.name, span) for t in transcripts for span in t.exons))
+    sites = _joined(genome, ((t.name, site) for t in transcripts for site in _splice_sites(t)))
+    own = _codon_classes(transcripts, genome) | {
+        "untranslated": regions["untranslated"],
+        "splice sites": difference(sites, exons),
+        "upstream": regions["promoter"],
+        "intergenic": regions["intergenic"],
+    }
+    return {name: bases for name, bases in own.items() if len(bases)}
+
+
+def region_classes(annotation: Annotation, genome: Genome) -> dict[str, Intervals]:
+    """Divide all bases of a genome into five classes, in concatenated coordinates; a class may be empty.
+
+    ``coding``: in a coding sequence. ``untranslated``: in an exon of a coding transcript, coding in none. ``genic``: of
+    a gene or a mobile element, and neither of these (introns, genes of RNA, pseudogenes). ``promoter``: in no gene, and
+    in the 100 bp before the first base of one. ``intergenic``: what is left.
+
+    Parameters
+    ----------
+    annotation
+        Its transcripts.
+    genome
+        The genome that it annotates.
+    """
+    transcripts = annotation.transcripts
+    coding = _joined(genome, ((t.name, span) for t in transcripts for span in t.coding))
+    translated = _joined(genome, ((t.name, span) for t in transcripts if t.coding for span in t.exons))
     genic = _joined(
         genome,
         chain(
@@ -49,16 +74,15 @@ def base_classes(path: Path, genome: Genome) -> dict[str, Intervals]:
         ),
     )
     between = difference(genome.intervals, genic)
-    translated = _joined(genome, ((t.name, span) for t in transcripts if t.coding for span in t.exons))
-    sites = _joined(genome, ((t.name, site) for t in transcripts for site in _splice_sites(t)))
-    upstream = intersection(_joined(genome, ((t.name, _before(t, genome)) for t in transcripts)), between)
-    own |= {
-        "untranslated": difference(translated, coding),
-        "splice sites": difference(sites, exons),
-        "upstream": upstream,
-        "intergenic": difference(between, upstream),
+    promoter = intersection(_joined(genome, ((t.name, _before(t, genome)) for t in transcripts)), between)
+    untranslated = difference(translated, coding)
+    return {
+        "coding": coding,
+        "untranslated": untranslated,
+        "genic": difference(difference(genic, coding), untranslated),
+        "promoter": promoter,
+        "intergenic": difference(between, promoter),
     }
-    return {name: bases for name, bases in own.items() if len(bases)}
 
 
 def _codon_classes(transcripts: list[Transcript], genome: Genome) -> dict[str, Intervals]:
