@@ -157,6 +157,8 @@ def one_by_one(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> F
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Float[Tensor, "B T H K"]:
+    if torch.compiler.is_exporting():
+        return _sdpa_of_any_length(query, key, value, window)
     length = query.shape[1]
     if window is not None and window < length - 1:  # a wider window sees everything
         return matmul_attention(query, key, value, window)
@@ -165,3 +167,11 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Floa
         return matmul_attention(query, key, value, None)
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+
+def _sdpa_of_any_length(query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Float[Tensor, "B T H K"]:
+    """Attend by a mask of all pairs: in an exported graph no length may decide a branch or a number of blocks."""
+    position = torch.arange(query.shape[1], device=query.device)
+    visible = None if window is None else (position[:, None] - position).abs() <= window
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=visible).transpose(1, 2)

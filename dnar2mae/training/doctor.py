@@ -25,6 +25,7 @@ _EXTRAS = {
     "cells": ("anndata", "reads and writes .h5ad files"),
     "images": ("Pillow", "reads folders of images"),
     "hf": ("transformers", "loads exported models, judges models of Hugging Face"),
+    "onnx": ("onnxruntime", "writes models as .onnx files"),
     "tensorboard": ("tensorboard", "writes event files"),
     "flash": ("flash-attn", "attention on CUDA"),
 }
