@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput, MaskedLMOutput
 from dnar2mae.batch import Layout
 from dnar2mae.config import ModelConfig
 from dnar2mae.models import MaskedModel
-from dnar2mae.models.hidden_states import layer_outputs
+from dnar2mae.models.hidden_states import embedded_outputs
 from dnar2mae.run.exported import MODEL_TYPE, from_config
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -95,10 +95,12 @@ class Dnar2maeModel(PreTrainedModel):
 
     def forward(
         self,
-        input_ids: Int[Tensor, "B T"],
+        input_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Int[Tensor, "B T"] | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        *,
+        inputs_embeds: Float[Tensor, "B T D"] | None = None,
     ) -> BaseModelOutput | tuple:
         """Encode tokens.
 
@@ -108,24 +110,34 @@ class Dnar2maeModel(PreTrainedModel):
             Token ids.
         attention_mask
             0 where there is padding, whose vectors in the last layer are zero.
+        inputs_embeds
+            In place of token ids their rows of :meth:`get_input_embeddings`, or any mixture of rows, as methods of
+            attribution need; gradients flow to it.
         output_hidden_states
             Return the embedding and the output of every layer too; the last one is that of the final norm.
         return_dict
             False: return a tuple.
         """
-        last, states = self._encode(input_ids, attention_mask, output_hidden_states)
+        last, states = self._encode(input_ids, inputs_embeds, attention_mask, output_hidden_states)
         output = BaseModelOutput(last_hidden_state=last, hidden_states=states)
         return output.to_tuple() if return_dict is False else output
 
     def _encode(
-        self, input_ids: Tensor, attention_mask: Tensor | None, all_states: bool | None
+        self,
+        input_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        attention_mask: Tensor | None,
+        all_states: bool | None,
     ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
         """Return the last hidden state, and all of them if they are wanted."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("give either input_ids or inputs_embeds")
         valid = None if attention_mask is None else attention_mask.bool()
-        if not (self.config.output_hidden_states if all_states is None else all_states):
-            return self.network(input_ids, valid), None
-        states = layer_outputs(self.network, input_ids, valid, range(self.network.config.depth + 1))
-        return states[-1], tuple(states)
+        embedder, depth = self.network.embedder, self.network.config.depth
+        x = embedder(input_ids) if inputs_embeds is None else embedder.get_submodule("norm")(inputs_embeds)
+        wants_all = self.config.output_hidden_states if all_states is None else all_states
+        states = embedded_outputs(self.network, x, valid, range(depth + 1) if wants_all else [depth])
+        return states[-1], tuple(states) if wants_all else None
 
     def _init_weights(self, module: nn.Module) -> None:
         """Draw the weights that no file gave: all at once, when the first of them is due."""
@@ -140,18 +152,20 @@ class Dnar2maeForMaskedLM(Dnar2maeModel):
 
     def forward(  # type: ignore[override]
         self,
-        input_ids: Int[Tensor, "B T"],
+        input_ids: Int[Tensor, "B T"] | None = None,
         attention_mask: Int[Tensor, "B T"] | None = None,
         labels: Int[Tensor, "B T"] | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        *,
+        inputs_embeds: Float[Tensor, "B T D"] | None = None,
         **loss_settings: Any,
     ) -> MaskedLMOutput | tuple:
         """Predict tokens.
 
         Parameters
         ----------
-        input_ids, attention_mask, output_hidden_states, return_dict
+        input_ids, attention_mask, inputs_embeds, output_hidden_states, return_dict
             As for :class:`Dnar2maeModel`.
         labels
             True ids of masked tokens, -100 elsewhere. Special tokens, such as [UNK] of an N, do not count: they are
@@ -159,7 +173,7 @@ class Dnar2maeForMaskedLM(Dnar2maeModel):
         **loss_settings
             As ``Trainer`` gives them.
         """
-        last, states = self._encode(input_ids, attention_mask, output_hidden_states)
+        last, states = self._encode(input_ids, inputs_embeds, attention_mask, output_hidden_states)
         logits, loss = self.network.logits(last), None
         if labels is not None:
             vocabulary = self.network.vocabulary

@@ -75,11 +75,20 @@ def layer_outputs(
 
     0 is the normalised embedding, i the output of the i-th layer, and the model's depth that of the final norm.
     """
+    return embedded_outputs(module, module.embedder(tokens), valid, layers)
+
+
+def embedded_outputs(
+    module: MaskedModel, x: Float[Tensor, "B T D"], valid: Bool[Tensor, "B T"] | None, layers: Sequence[int]
+) -> list[Tensor]:
+    """Return the same from the vectors that the embedder gives, with gradients to them."""
     depth = module.config.depth
     if tuple(layers) == (0,):
-        return [module.embedder(tokens)]
-    outputs, last = _run(module, lambda: module(tokens, valid), [layer for layer in layers if 0 < layer < depth])
-    first = [module.embedder(tokens)] if 0 in layers else []
+        return [x]
+    documents = None if valid is None or bool(valid.all()) else valid.int() - 1
+    inner = [layer for layer in layers if 0 < layer < depth]
+    outputs, last = _run(module, lambda: module.encoder.encode(x, documents), inner)
+    first = [x] if 0 in layers else []
     return [*first, *(_padded(hidden, valid) for hidden in outputs), *([last] if depth in layers else [])]
 
 

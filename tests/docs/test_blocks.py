@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
 from dnar2mae.cli import main
 from dnar2mae.inference import Model
@@ -98,6 +99,30 @@ def test_anybodys_loop_trains_the_whole_network(loop, packages, tmp_path, monkey
     unused = {name for name in before if name.startswith("head.")}
     after = names["regressor"].network.state_dict()
     assert {name for name in before if (after[name] == before[name]).all()} == unused
+
+
+@pytest.mark.filterwarnings("default")  # those of other packages, about themselves
+@pytest.mark.parametrize("tool", ["captum", "tangermeme"])
+def test_tools_of_attribution_take_the_network(tool, tmp_path, monkeypatch):
+    for package in ("transformers", tool):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks(DOCS / "own-loop.md", tmp_path, ("One-hot DNA", tool))
+    network, x = names["network"], names["x"]
+    model = Model.from_pretrained("runs/first", device="cpu")
+    tokens = names["codes"][None] + 4
+    tokens[0, 16] = model.tokenizer.vocabulary.mask_id
+    ours = model.module.logits(model.module(tokens))[0, 16, 4:8].log_softmax(-1)[names["codes"][16]]
+    assert network(x).item() == pytest.approx(ours.item(), abs=1e-6)
+    if tool == "captum":
+        change = (network(x) - network(names["nowhere"])).item()
+        assert sum(names["by_base"]) == pytest.approx(change, abs=1e-2 * abs(change) + 1e-5)
+        assert names["by_base"][16] == 0  # it is masked
+    else:
+        changed = x.clone()
+        changed[0, :, 3] = torch.tensor([0.0, 0.0, 0.0, 1.0])  # TTGA becomes TTGT
+        assert names["effects"].y0.item() == pytest.approx(ours.item(), abs=1e-6)
+        assert names["effects"].y_hat[0, 3, 3].item() == pytest.approx(network(changed).item(), abs=1e-6)
 
 
 @pytest.mark.slow

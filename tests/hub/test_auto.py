@@ -21,6 +21,7 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 OTHERS = [name for name in BACKBONES if not has_form(ModelConfig(backbone=name))]
 SEQUENCES = [name for name in OTHERS if name != "mlp"]  # it takes samples of one length
+KINDS = (transformers.AutoModelForMaskedLM, transformers.AutoModel)
 SIZES = ModelConfig(width=16, depth=3, heads=2, mlp_width=16)
 
 
@@ -59,6 +60,36 @@ def test_logits_loss_and_hidden_states_of_a_padded_batch(run, tmp_path):
     for together, single in zip(found.hidden_states, alone.hidden_states, strict=True):
         torch.testing.assert_close(together[1:2, :7], single, atol=1e-5, rtol=1e-5)
     assert len(theirs(**batch, labels=labels, return_dict=False)) == 2
+
+
+def test_rows_of_the_table_stand_for_tokens_and_get_gradients(run, tmp_path):
+    theirs, base = (opened(export(run, tmp_path / "out", overwrite=True), kind) for kind in KINDS)
+    batch = batch_of(tmp_path / "out", ["ACGTNACGTTGACCAAGT", "GATTACA", "ACG"])
+    one_hot = F.one_hot(batch["input_ids"], 8).float().requires_grad_()
+    rows = one_hot @ theirs.get_input_embeddings().weight
+    found = theirs(inputs_embeds=rows, attention_mask=batch["attention_mask"], output_hidden_states=True)
+    expected = theirs(**batch, output_hidden_states=True)
+    for one, other in zip(
+        (found.logits, *found.hidden_states), (expected.logits, *expected.hidden_states), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+    hidden = base(inputs_embeds=rows, attention_mask=batch["attention_mask"]).last_hidden_state
+    torch.testing.assert_close(hidden, expected.hidden_states[-1], rtol=0, atol=1e-6)
+    (gradient,) = torch.autograd.grad(found.logits[0, 5, 4], one_hot)
+    assert gradient[0].abs().sum(-1).min() > 0  # every base of the sequence counts
+    assert not gradient[1:].any()  # and no other sequence
+    step = torch.zeros_like(one_hot)
+    step[0, 7] = torch.linspace(-1, 1, 8)
+    ahead, behind = (
+        theirs(inputs_embeds=(one_hot + sign * 1e-2 * step) @ theirs.get_input_embeddings().weight).logits[0, 5, 4]
+        for sign in (1, -1)
+    )
+    rows = one_hot @ theirs.get_input_embeddings().weight
+    alone = theirs(inputs_embeds=rows).logits[0, 5, 4]  # all of one length, as in the two before
+    (gradient,) = torch.autograd.grad(alone, one_hot)
+    assert ((ahead - behind) / 2e-2).item() == pytest.approx((gradient * step).sum().item(), rel=2e-2, abs=1e-4)
+    with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
+        theirs(batch["input_ids"], inputs_embeds=rows)
 
 
 def test_the_base_model_and_its_gradients(run, tmp_path):
