@@ -130,6 +130,19 @@ def test_round_trips_are_exact(backbone, kmer, tmp_path):
         assert np.array_equal(back.embed([text[: back.window_bp]]), first.embed([text[: back.window_bp]]))
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_opens_with_equal_logits(backbone, tmp_path):
+    run = write_run(tmp_path / "run", replace(SIZES, backbone=backbone, global_every=2, local_tokens=8))
+    ours, theirs = Model.from_pretrained(run, device="cpu").module, opened(export(run, tmp_path / "out"))
+    tokens = torch.randint(1, 8, (3, 64))  # [MASK] and N, too
+    with torch.inference_mode():
+        expected = ours.logits(ours(tokens))
+        rows = theirs.get_input_embeddings()(tokens)
+        for found in (theirs(input_ids=tokens), theirs(inputs_embeds=rows)):
+            difference = (found.logits - expected)[..., 4:].abs().max().item()
+            assert difference < 1e-5
+
+
 def test_new_weights_follow_the_global_generator(run, tmp_path):
     folder = export(run, tmp_path / "out")
     config = transformers.AutoConfig.from_pretrained(folder)
