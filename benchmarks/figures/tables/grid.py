@@ -1,0 +1,69 @@
+"""The quick grid of mask laws: regret over all that was read off, and differences from the best fixed ratio."""
+
+import pandas as pd
+
+from dnar2mae.benchmarks.figures.figure import Figure, Row, clear, markdown
+from dnar2mae.benchmarks.figures.tables import code
+from dnar2mae.laboratory.regret import summary
+
+_MEASURES = ("loss", "area", "labels", "few labels", "missing")
+_COLUMNS = (("area", "0 to 1"), ("labels", "all"), ("few labels", "10"), ("missing", "0.5"), ("missing", "0.75"))
+_RANDOM = ("uniform:0.1,0.9", "uniform:0.3,0.9")
+_COMMAND = "dnar2mae compare --grid quick --data-dir DATA --workers 2 --out OUT"
+_FILES = (
+    *code.RECIPE,
+    *code.CNN,
+    *code.MLP,
+    "dnar2mae/laboratory/columns.py",
+    "dnar2mae/laboratory/downstream.py",
+    "dnar2mae/laboratory/regret.py",
+    "dnar2mae/laboratory/grids/quick.yaml",
+)
+
+
+def _regret(rows: list[Row]) -> str:
+    table = summary(pd.DataFrame(rows))
+    lines = [
+        [name if name == "best fixed" else f"`{name}`", f"{line['mean']:.2f}", f"{line['worst']:.2f}", line["where"]]
+        + [f"{line[measure]:.2f}" for measure in _MEASURES]
+        for name, line in table.iterrows()
+    ]
+    return markdown(["law", "mean, %", "worst, %", "where", *_MEASURES], lines)
+
+
+def _differences(rows: list[Row]) -> str:
+    """Show each random law less the fixed ratio that is best in the column; a loss is better if negative."""
+    at = {(row["setting"], row["measure"], str(row["at"]), row["law"]): row for row in rows}
+    table = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        for measure, place in _COLUMNS:
+            first = at[setting, measure, place, _RANDOM[0]]
+            cells = [_difference(at[setting, measure, place, law]) for law in _RANDOM]
+            best = f"`{first['best_fixed']}`, {at[setting, measure, place, first['best_fixed']]['value']:.4f}"
+            table.append([setting, f"{measure}, {place}", first["unit"], best, *cells])
+    return markdown(["setting", "column", "unit", "best fixed", *(f"`{law}`" for law in _RANDOM)], table)
+
+
+def _difference(row: Row) -> str:
+    text = f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+    return clear(text, row["low"], row["high"])
+
+
+TABLES = (
+    Figure(
+        name="grid_regret",
+        source="grid_regret.csv",
+        key=("setting", "measure", "at", "law"),
+        show=_regret,
+        command=_COMMAND,
+        files=_FILES,
+    ),
+    Figure(
+        name="grid_differences",
+        source="grid_regret.csv",
+        key=("setting", "measure", "at", "law"),
+        show=_differences,
+        command=_COMMAND,
+        files=_FILES,
+    ),
+)
