@@ -71,6 +71,17 @@ def describe_rescaling(maps: dict[Regime, PhaseMap]) -> list[str]:
     return [f"uncentred: a rescaled fixed ratio is better still in {share:.1f} % of the settings won"]
 
 
+def describe_regrets(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of regrets, mean and worst, a line a law and two columns a regime."""
+    regimes = list(dict.fromkeys(row["regime"] for row in rows))
+    cells: dict[str, str] = {}
+    for row in rows:
+        cells.setdefault(row["law"], f"{row['law']:20}")
+        cells[row["law"]] += f"{row['mean_regret']:9.1f}{row['worst_regret']:9.1f}"
+    heads = "".join(f"{regime:>18}" for regime in regimes)
+    return [f"{'regret, %':20}{heads}", " " * 20 + f"{'mean':>9}{'worst':>9}" * len(regimes), *cells.values()]
+
+
 def describe_effective_ratios(task: Task, laws: Sequence[MaskLaw], aspects: Sequence[float]) -> list[str]:
     """Return a table of effective ratios: a line a law, a column a loss, then one an aspect ratio (one mask)."""
     heads = ["mean", *_COLUMNS, *(f"d/n={aspect:g}" for aspect in aspects)]

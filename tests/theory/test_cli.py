@@ -53,7 +53,7 @@ def test_phase(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("regimes", "options"),
     [
-        (6, ["--law", "uniform:0.05,0.5"]),
+        (10, ["--law", "uniform:0.05,0.5"]),
         (2, ["--regimes", "uncentred", "uncentred-inv"]),  # of 1,102 laws, in seconds a regime
     ],
 )
