@@ -199,6 +199,76 @@ class CompareCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckCommand:
+    """Compare theory with simulation, and print the median and the largest error by kind of row.
+
+    Example: dnar2mae theory check --out runs/check
+
+    Four covariances, four aspect ratios and four laws; with one mask a sample the loss on all rows and on masked
+    entries, each with rescaled inputs as well (-inv); under every mask the predictors that see the visible share
+    (share) or the mask (bits), with and without a ridge, clean and over test ratios.
+    """
+
+    out: Path
+    """Folder for check.csv; made if missing."""
+    num_features: int = 200
+    """Number of features d; the error falls as 1/d."""
+    repetitions: int = 12
+    """Random samples behind each setting, at least 2."""
+
+    def run(self) -> None:
+        """Simulate, print and write."""
+        from dnar2mae.theory.error import check_settings
+        from dnar2mae.theory.report import describe_errors, write_table
+
+        if self.repetitions < 2 or self.num_features < 20:
+            numbers = f"{self.repetitions} and {self.num_features}"
+            raise ConfigError(f"--repetitions must be at least 2 and --num-features at least 20, got {numbers}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        with progress_bar("settings", None, at_once=True):
+            rows = list(check_settings(self.num_features, range(self.repetitions)))
+        print(*describe_errors(rows), sep="\n")
+        print(f"wrote {write_table(self.out / 'check.csv', rows)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewMasksCommand:
+    """Simulate the predictor that sees the visible share under few masks a sample, where there is no formula.
+
+    Example: dnar2mae theory few-masks --num-masks 20
+
+    Prints the lowest mean risk over fixed ratios and over uniform laws, for the plain predictor and the one that
+    sees the share, ridgeless and with the best ridge: clean, and as the mean over test ratios. Laws are chosen on
+    half of the repetitions, and their risks are those of the other half.
+    """
+
+    features: OmitArgPrefixes[FeatureModel] = field(
+        default_factory=lambda: FeatureModel(covariance="ar1:0.9", num_features=60)
+    )
+    num_masks: int = 20
+    """Masks a sample."""
+    aspect: float = 1.0
+    """Aspect ratio d/n."""
+    noise: float = 0.5
+    """Variance of the target's noise, where its signal has variance 1."""
+    test_ratios: str = "0,0.3,0.6,0.9"
+    """Ratios at test time, with commas, or a law of them."""
+    repetitions: int = 16
+    """Random samples, an even number of at least 4."""
+
+    def run(self) -> None:
+        """Simulate and print."""
+        from dnar2mae.theory.few_masks import compare_few_masks
+        from dnar2mae.theory.regimes import parse_test_ratios
+
+        if self.repetitions < 4 or self.repetitions % 2 or self.num_masks < 1:
+            numbers = f"{self.repetitions} and {self.num_masks}"
+            raise ConfigError(f"--repetitions must be even and at least 4, --num-masks at least 1, got {numbers}")
+        test, task = parse_test_ratios(self.test_ratios), self.features.task(self.noise)
+        print(*compare_few_masks(task, self.aspect, self.num_masks, test, self.repetitions), sep="\n")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PeffCommand:
     """Print the fixed ratio that is equivalent to a law of the mask ratio.
 
@@ -234,9 +304,16 @@ def run(argv: list[str]) -> int:
     Dnar2maeError
         If a setting breaks its rule.
     """
-    commands = {"risk": RiskCommand, "phase": PhaseCommand, "compare": CompareCommand, "peff": PeffCommand}
+    commands = {
+        "risk": RiskCommand,
+        "phase": PhaseCommand,
+        "compare": CompareCommand,
+        "peff": PeffCommand,
+        "check": CheckCommand,
+        "few-masks": FewMasksCommand,
+    }
     command = parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION)
-    if isinstance(command, PeffCommand):  # a table on the screen, and nothing else
+    if isinstance(command, PeffCommand | CheckCommand | FewMasksCommand):  # tables without a figure
         command.run()
         return 0
     with json_at_end(command.files.json) as hand_over:

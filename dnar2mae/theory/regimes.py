@@ -105,7 +105,7 @@ def every_mask_table(task: Task, ridges: Sequence[float], test: MaskLaw, *, with
     return table
 
 
-def _refined(risks: Float[np.ndarray, "L G R"]) -> PerOption:
+def _refined(risks: Float[np.ndarray, "L G R"]) -> Float[np.ndarray, "L G F"]:
     """Interpolate between penalties, evenly spaced in the logarithm but for the first, 0: cubic, by four neighbours."""
     size = risks.shape[2] - 1
     if size < 4:

@@ -1,7 +1,7 @@
 """Predictors that see the visible share or the mask, fitted to random samples."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -9,29 +9,36 @@ from jaxtyping import Float
 from dnar2mae.errors import ConfigError
 from dnar2mae.mask_laws import MaskLaw
 from dnar2mae.theory.monte_carlo import square_root
-from dnar2mae.theory.shapes import Matrix, Targets
+from dnar2mae.theory.shapes import Matrix
 from dnar2mae.theory.task import Task
 from dnar2mae.theory.visible import ShareMoments, share_moments
 
 Predictor = Literal["plain", "share", "bits"]
 """Inputs w; w and k w; w and z, with an intercept."""
+
+
+class Fit(NamedTuple):
+    """What is fitted, and how it is tested."""
+
+    predictor: Predictor
+    ridges: Sequence[float]
+    """R penalties of ``loss / n + lambda |b|^2``."""
+    tests: Sequence[MaskLaw]
+    """T laws of the ratio at test time."""
+
+
 # relative eigenvalue below which a direction of the inputs is empty and a fit of smallest norm leaves it out
 _EMPTY = 1e-10
 
 
 def simulate_every_mask(
-    task: Task,
-    laws: Sequence[MaskLaw],
-    aspect: float,
-    predictor: Predictor,
-    ridges: Sequence[float],
-    tests: Sequence[MaskLaw],
-    seed: int,
+    task: Task, laws: Sequence[MaskLaw], aspect: float, fit: Fit, seed: int
 ) -> Float[np.ndarray, "L R T"]:
     """Return the excess risk of fits to one random sample in the exact expectation over its masks.
 
-    The arguments are those of :func:`dnar2mae.theory.visible.share_equivalent`; features have variance 1.
+    Laws and aspect ratio as in :func:`dnar2mae.theory.visible.share_equivalent`; features have variance 1.
     """
+    predictor, ridges, tests = fit
     x, y = _sample(task, aspect, np.random.default_rng([seed, 0]))
     if predictor == "bits":  # with its bits and its intercept free, the fit is that of centred samples
         x, y = x - x.mean(0), y - y.mean(0)
@@ -48,19 +55,18 @@ def simulate_every_mask(
 
 
 def simulate_few_masks(
-    task: Task,
-    laws: Sequence[MaskLaw],
-    aspect: float,
-    num_masks: int,
-    predictor: Predictor,
-    ridges: Sequence[float],
-    tests: Sequence[MaskLaw],
-    seed: int,
+    task: Task, laws: Sequence[MaskLaw], aspect: float, num_masks: int, fit: Fit, seed: int
 ) -> Float[np.ndarray, "L R T"]:
     """Return the excess risk of fits to one random sample, each of its rows seen under ``num_masks`` masks.
 
     Arguments as in :func:`simulate_every_mask`; the plain predictor and the one that sees the share only.
+
+    Raises
+    ------
+    ConfigError
+        If the predictor sees mask bits.
     """
+    predictor, ridges, tests = fit
     if predictor == "bits":
         raise ConfigError("few masks are simulated for the predictors plain and share")
     sees = predictor == "share"
@@ -83,7 +89,9 @@ def simulate_few_masks(
     return out
 
 
-def _sample(task: Task, aspect: float, rng: np.random.Generator) -> tuple[Float[np.ndarray, "n d"], Targets]:
+def _sample(
+    task: Task, aspect: float, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n K"]]:
     """Return inputs and noisy targets."""
     if task.covariance is None or task.target is None:
         raise ConfigError("a simulation needs the covariance and the target, not only a spectrum")
