@@ -28,7 +28,9 @@ def compare_few_masks(task: Task, aspect: float, num_masks: int, test: MaskLaw, 
     for predictor in _PREDICTORS:
         fit = Fit(predictor, _RIDGES, (_CLEAN, test))
         risks = {
-            family: np.array([simulate_few_masks(task, laws, aspect, num_masks, fit, s) for s in range(repetitions)])
+            family: np.array(
+                [simulate_few_masks(task, laws, aspect, fit, seed, num_masks=num_masks) for seed in range(repetitions)]
+            )
             for family, laws in FAMILIES.items()
         }
         for ridge, count in (("none", 1), ("tuned", len(_RIDGES))):

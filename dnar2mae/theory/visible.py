@@ -1,11 +1,11 @@
 r"""Predictors that see how much is masked, in the expectation over all masks of a sample.
 
-**Visible share.** Of d features K are visible, k = K / d, and the predictor of y is w'(b0 + k b1), w = x o z: its inputs
-are w and k w. Given K, E zz' has k off which pairs share (K - 1) / (d - 1), so with h(k) = (1, k) the loss has the
-normal equations
+**Visible share.** Of d features K are visible, k = K / d, and the predictor of y is w'(b0 + k b1), w = x o z: its
+inputs are w and k w. Given K, a feature is visible with probability k and two of them with a = k (K - 1) / (d - 1), so
+with h(k) = (1, k) the loss has the normal equations
 
     (A (x) S_n + N (x) D + lambda I) b = m (x) X'y / n,
-    A = E[a h h'],  N = E[(k - a) h h'],  m = E[k h],  a = k (K - 1) / (d - 1),
+    A = E[a h h'],  N = E[(k - a) h h'],  m = E[k h],
 
 S_n = X'X / n, over the law of K: binomial given the ratio, so its first four moments are enough and they are exact at
 any d. For features of variance 1, the eigenvectors U of A against N + lambda I (U'(N + lambda I)U = I, U'AU = diag mu)
@@ -134,7 +134,8 @@ def share_equivalent(
     # from here on g_i carries eta_i: U eta is what makes b of the two ridge fits
     mix = back.reshape(-1, size, size) * eta[:, None, :]
     test = _Test(
-        *(np.einsum("cji,tjk,ckl->ctil", mix, form, mix) for form in (tested.pairs, tested.own)),
+        np.einsum("cji,tjk,ckl->ctil", mix, tested.pairs, mix),
+        np.einsum("cji,tjk,ckl->ctil", mix, tested.own, mix),
         np.einsum("cji,tj->cti", mix, tested.first),
     )
     out = np.array([_one_aspect(task, 1 / mu, n, test) for n in counts])

@@ -55,7 +55,7 @@ def simulate_every_mask(
 
 
 def simulate_few_masks(
-    task: Task, laws: Sequence[MaskLaw], aspect: float, num_masks: int, fit: Fit, seed: int
+    task: Task, laws: Sequence[MaskLaw], aspect: float, fit: Fit, seed: int, *, num_masks: int
 ) -> Float[np.ndarray, "L R T"]:
     """Return the excess risk of fits to one random sample, each of its rows seen under ``num_masks`` masks.
 
@@ -104,7 +104,8 @@ def _sample(
 def _test_errors(task: Task, b: Float[np.ndarray, "N K"], tested: ShareMoments) -> Float[np.ndarray, " T"]:
     """Return E (prediction - x'beta)^2 of stacked coefficients, exact given them."""
     covariance: Matrix | None = task.covariance
-    assert covariance is not None and task.target is not None
+    assert covariance is not None
+    assert task.target is not None
     parts = b.reshape(tested.first.shape[1], task.num_features, -1)
     image = covariance @ parts
     visible = np.einsum("idk,jdk->ij", parts, image) / parts.shape[2]

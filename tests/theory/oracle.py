@@ -85,7 +85,7 @@ def share_inputs(x, mask):
     return np.hstack([w, mask.mean(1, keepdims=True) * w])
 
 
-def simulate_share(covariance, beta, noise, num_samples, law, ridge, test_ratio, seed, num_masks=100):
+def simulate_share(covariance, beta, noise, num_samples, law, ridge, test_ratio, seed, num_masks=300):
     """Excess risk, on drawn test inputs, of a fit to drawn masks of drawn samples."""
     rng, size = np.random.default_rng(seed), len(covariance)
     root = np.linalg.cholesky(covariance).T
