@@ -27,6 +27,15 @@ COMMANDS = {
         "--out runs/other".format(*other.split())
         for other in OTHERS
     },
+    "theory_visible": "compare --covariance ar1:0.9 --num-features 100 --resolution 40 --regimes share share-ridge "
+    "bits bits-ridge uncentred uncentred-inv --out runs/clean",
+    "theory_test_ratios": "compare --covariance ar1:0.9 --num-features 100 --resolution 40 "
+    "--test-ratios 0,0.25,0.5,0.75 --out runs/visible",
+    "theory_regret": "compare --covariance ar1:0.9 --num-features 100 --resolution 10 --snr-range 0.1 10 "
+    "--law uniform:0.1,0.9 --regimes bits-ridge share-ridge uncentred --test-ratios 0,0.25,0.5,0.75 --regret standard "
+    "--out runs/regret",
+    "theory_few_masks": "few-masks --num-masks 20",
+    "theory_check": "check --out runs/check",
     "theory_win": f"risk {_LEVELS} --loss masked --scale inv --aspects 1.07 --noise 2.5 --width 0.8 "
     "--num-features 400 --num-points 12 --repetitions 40 --out runs/win",
     "theory_two_masks": f"phase {_LEVELS} --loss masked --scale inv --num-masks 2 --num-features 100 --resolution 30 "

@@ -1,8 +1,9 @@
 """``dnar2mae theory``: mask ratios in ridgeless regression."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tyro.conf import OmitArgPrefixes
 
@@ -11,6 +12,9 @@ from dnar2mae.cli.parse import parse_subcommand
 from dnar2mae.errors import ConfigError
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.theory.options import FeatureModel, Grid, Masking, Regime, Sampling
+
+if TYPE_CHECKING:
+    from dnar2mae.mask_laws import MaskLaw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,8 @@ class PhaseCommand:
 
     def run(self) -> list[dict[str, Any]]:
         """Compute, print and write; return the rows."""
-        from dnar2mae.theory.phase import centred_table, search
+        from dnar2mae.theory.phase import search
+        from dnar2mae.theory.regimes import centred_table
         from dnar2mae.theory.report import describe_phase, draw_optimum
 
         aspects, snrs = self.grid.axes()
@@ -133,10 +138,17 @@ class CompareCommand:
     files: OmitArgPrefixes[Files]
     features: OmitArgPrefixes[FeatureModel] = field(default_factory=FeatureModel)
     grid: OmitArgPrefixes[Grid] = field(default_factory=Grid)
-    regimes: tuple[Regime, ...] = ("rows", "masked", "uncentred", "rows-inv", "masked-inv", "uncentred-inv")
+    regimes: tuple[Regime, ...] = get_args(Regime)
     """rows: one mask a sample, loss on all rows. masked: one mask, loss on masked entries. uncentred: inputs
     with a mean, an intercept, targets with positive coefficients (--alignment is not used), very many masks.
-    -inv: the same with visible inputs divided by 1 - p."""
+    -inv: the same with visible inputs divided by 1 - p. share: the better of the plain predictor and of one
+    that also sees the visible share, very many masks. bits: a predictor that sees which inputs are masked,
+    very many masks. -ridge: the same with the best ridge penalty, by its true risk."""
+    test_ratios: str = "0"
+    """Ratios at which test inputs are masked, with commas, or a law of them; the risk compared is the mean."""
+    regret: tuple[str, ...] = ()
+    """Also print how much worse than the best these laws are, over settings and test ratios; standard: eight
+    common laws."""
     law: str | None = None
     """Compare this law only: uniform:LOW,HIGH, choice:P,P,... or beta:A,B,LOW,HIGH."""
     mean: float = 2.0
@@ -145,25 +157,115 @@ class CompareCommand:
     def run(self) -> list[dict[str, Any]]:
         """Compute, print and write; return the rows."""
         from dnar2mae.mask_laws import parse_law
-        from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap, regime_table, search
+        from dnar2mae.theory.phase import WIN_MARGIN, PhaseMap, search
+        from dnar2mae.theory.regimes import parse_test_ratios, regime_table
+        from dnar2mae.theory.regret import parse_laws
         from dnar2mae.theory.report import describe_rescaling, draw_regions
 
         law = None if self.law is None else parse_law(self.law)
+        test, judged = parse_test_ratios(self.test_ratios), parse_laws(self.regret)
         aspects, snrs = self.grid.axes()
         self.files.prepare()
         maps: dict[Regime, PhaseMap] = {}
         for regime in self.regimes:
-            table = regime_table(self.features, regime, self.mean)
+            table = regime_table(self.features, regime, self.mean, test)
             phase_map = maps[regime] = search(table, aspects, snrs, law, regime)
             print(f"{regime:14}{phase_map.summary()}", flush=True)
         print(*describe_rescaling(maps), sep="\n")
+        if judged:
+            self._regrets(test, judged)
         panels = [
             (f"{regime}: wins {100 * phase_map.wins.mean():.1f} %", phase_map.gain)
             for regime, phase_map in maps.items()
         ]
-        title = f"{self.features.covariance}: {self.law or 'best uniform law'} against the best fixed ratio"
+        title = f"{self.features.covariance}, test ratios {self.test_ratios}: "
+        title += f"{self.law or 'best uniform law'} against the best fixed ratio"
         rows = [{"regime": regime} | row for regime, phase_map in maps.items() for row in phase_map.rows()]
         return self.files.write("compare.csv", rows, draw_regions(panels, aspects, snrs, WIN_MARGIN, title))
+
+    def _regrets(self, test: "MaskLaw", laws: "list[MaskLaw]") -> None:
+        """Print the regrets of laws, regime by regime, and write them to regret.csv."""
+        from dnar2mae.theory.regimes import regime_table
+        from dnar2mae.theory.regret import regrets
+        from dnar2mae.theory.report import describe_regrets, write_table
+
+        aspects, snrs = self.grid.axes()
+        rows = []
+        for regime in self.regimes:
+            table = partial(regime_table, self.features, regime, self.mean)
+            rows += [{"regime": regime} | row for row in regrets(table, test, aspects, 1 / snrs, laws)]
+        print(*describe_regrets(rows), sep="\n")
+        print(f"wrote {write_table(self.files.out / 'regret.csv', rows)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckCommand:
+    """Compare theory with simulation, and print the median and the largest error by kind of row.
+
+    Example: dnar2mae theory check --out runs/check
+
+    Four covariances, four aspect ratios and four laws; with one mask a sample the loss on all rows and on masked
+    entries, each with rescaled inputs as well (-inv); under every mask the predictors that see the visible share
+    (share) or the mask (bits), with and without a ridge, clean and over test ratios.
+    """
+
+    out: Path
+    """Folder for check.csv; made if missing."""
+    num_features: int = 200
+    """Number of features d; the error falls as 1/d."""
+    repetitions: int = 12
+    """Random samples behind each setting, at least 2."""
+
+    def run(self) -> None:
+        """Simulate, print and write."""
+        from dnar2mae.theory.error import check_settings
+        from dnar2mae.theory.report import describe_errors, write_table
+
+        if self.repetitions < 2 or self.num_features < 20:
+            numbers = f"{self.repetitions} and {self.num_features}"
+            raise ConfigError(f"--repetitions must be at least 2 and --num-features at least 20, got {numbers}")
+        self.out.mkdir(parents=True, exist_ok=True)
+        with progress_bar("settings", None, at_once=True):
+            rows = list(check_settings(self.num_features, range(self.repetitions)))
+        print(*describe_errors(rows), sep="\n")
+        print(f"wrote {write_table(self.out / 'check.csv', rows)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewMasksCommand:
+    """Simulate the predictor that sees the visible share under few masks a sample, where there is no formula.
+
+    Example: dnar2mae theory few-masks --num-masks 20
+
+    Prints the lowest mean risk over fixed ratios and over uniform laws, for the plain predictor and the one that
+    sees the share, ridgeless and with the best ridge: clean, and as the mean over test ratios. Laws are chosen on
+    half of the repetitions, and their risks are those of the other half.
+    """
+
+    features: OmitArgPrefixes[FeatureModel] = field(
+        default_factory=lambda: FeatureModel(covariance="ar1:0.9", num_features=60)
+    )
+    num_masks: int = 20
+    """Masks a sample."""
+    aspect: float = 1.0
+    """Aspect ratio d/n."""
+    noise: float = 0.5
+    """Variance of the target's noise, where its signal has variance 1."""
+    test_ratios: str = "0,0.3,0.6,0.9"
+    """Ratios at test time, with commas, or a law of them."""
+    repetitions: int = 16
+    """Random samples, an even number of at least 4."""
+
+    def run(self) -> None:
+        """Simulate and print."""
+        from dnar2mae.theory.few_masks import compare_few_masks
+        from dnar2mae.theory.regimes import parse_test_ratios
+
+        if self.repetitions < 4 or self.repetitions % 2 or self.num_masks < 1:
+            numbers = f"{self.repetitions} and {self.num_masks}"
+            raise ConfigError(f"--repetitions must be even and at least 4, --num-masks at least 1, got {numbers}")
+        test, task = parse_test_ratios(self.test_ratios), self.features.task(self.noise)
+        print(*compare_few_masks(task, self.aspect, self.num_masks, test, self.repetitions), sep="\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,9 +304,16 @@ def run(argv: list[str]) -> int:
     Dnar2maeError
         If a setting breaks its rule.
     """
-    commands = {"risk": RiskCommand, "phase": PhaseCommand, "compare": CompareCommand, "peff": PeffCommand}
+    commands = {
+        "risk": RiskCommand,
+        "phase": PhaseCommand,
+        "compare": CompareCommand,
+        "peff": PeffCommand,
+        "check": CheckCommand,
+        "few-masks": FewMasksCommand,
+    }
     command = parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION)
-    if isinstance(command, PeffCommand):  # a table on the screen, and nothing else
+    if isinstance(command, PeffCommand | CheckCommand | FewMasksCommand):  # tables without a figure
         command.run()
         return 0
     with json_at_end(command.files.json) as hand_over:

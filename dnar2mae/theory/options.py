@@ -13,8 +13,19 @@ if TYPE_CHECKING:
 MAX_MASKS = 64
 """Most masks per sample, short of the full expectation."""
 
-Regime = Literal["rows", "rows-inv", "masked", "masked-inv", "uncentred", "uncentred-inv"]
-"""Loss, inputs and rescaling under which laws are compared."""
+Regime = Literal[
+    "rows",
+    "rows-inv",
+    "masked",
+    "masked-inv",
+    "uncentred",
+    "uncentred-inv",
+    "share",
+    "share-ridge",
+    "bits",
+    "bits-ridge",
+]
+"""Loss, inputs, rescaling and penalty under which laws are compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ costs one solution for each law.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -14,11 +14,6 @@ from jaxtyping import Bool, Float, Int
 from dnar2mae.errors import ConfigError
 from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
 from dnar2mae.storage.progress import progress_bar
-from dnar2mae.theory.equivalents import risk_equivalent
-from dnar2mae.theory.options import FeatureModel, Masking, Regime
-from dnar2mae.theory.shapes import PerLaw
-from dnar2mae.theory.task import Task
-from dnar2mae.theory.uncentred import UncentredTask, positive_targets, uncentred_equivalent
 
 WIN_MARGIN = 1e-3
 """A random ratio wins where its risk is lower by more than this share; less is within a search's
@@ -31,10 +26,13 @@ LOWEST_RATIO = 1e-4
 MIN_WIDTH = 0.1
 """Narrowest uniform law that searches consider: a narrower one is a fixed ratio for every purpose."""
 
-RiskTable = Callable[[Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[PerLaw, PerLaw]]
-"""Laws and aspect ratios to the excess risk without noise and its slope in the noise variance."""
-# a progress bar moves after each of these, and memory is bounded
-_LAWS_AT_ONCE = 32
+PerOption = Float[np.ndarray, "L G R"]
+"""A number of each law at each aspect ratio, for R ways to fit: penalties, predictors."""
+RiskTable = Callable[[Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[PerOption, PerOption]]
+"""Laws and aspect ratios to the excess risk without noise and its slope in the noise variance. Of the ways to fit,
+each setting takes the best."""
+LAWS_AT_ONCE = 32
+"""Laws whose risks are computed together: a progress bar moves after each of these, and memory is bounded."""
 # fine enough that neither family wins because the other's grid is coarse
 _FIXED_RATIOS, _UNIFORM_STEP = 400, 0.025
 
@@ -50,16 +48,6 @@ def uniform_grid(step: float = 0.05, lowest: float = 0.0) -> list[Uniform]:
     # 1e-9: rounding must neither add an end nor drop a law of exactly the smallest width
     ends = np.append(np.arange(lowest, HIGHEST_RATIO - 1e-9, step), HIGHEST_RATIO).tolist()
     return [Uniform(low, high) for low in ends for high in ends if high - low > MIN_WIDTH - 1e-9]
-
-
-def centred_table(task: Task, masking: Masking) -> RiskTable:
-    """Return the risks of a task of centred features; its own noise is not used."""
-
-    def table(laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]) -> tuple[PerLaw, PerLaw]:
-        risk = risk_equivalent(task, laws, aspects, masking)
-        return risk.noiseless, risk.visible_noise
-
-    return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +116,13 @@ class PhaseMap:
         return f"{line}; largest loss {max(np.nanmax(gain), 0):.1f} %, median change {np.nanmedian(gain):+.2f} %"
 
 
+def lowest_risks(
+    base: Float[np.ndarray, "L R"], slope: Float[np.ndarray, "L R"], noises: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, "L N"]:
+    """Return the risk of each law at each noise variance, in which it is linear, by the best way to fit."""
+    return np.min(base[..., None] + slope[..., None] * noises, axis=1)
+
+
 def phase_map(
     table: RiskTable,
     aspects: Float[np.ndarray, " G"],
@@ -142,7 +137,7 @@ def phase_map(
     Parameters
     ----------
     table
-        Returns the risks; see :func:`centred_table`.
+        Returns the risks; see :func:`dnar2mae.theory.regimes.centred_table`.
     aspects
         d / n, away from the interpolation peaks that all laws share.
     noises
@@ -170,15 +165,15 @@ def phase_map(
     best, done = [], 0
     for laws in (fixed_laws, random_laws):
         parts = []
-        for start in range(0, len(laws), _LAWS_AT_ONCE):
-            chunk = laws[start : start + _LAWS_AT_ONCE]
+        for start in range(0, len(laws), LAWS_AT_ONCE):
+            chunk = laws[start : start + LAWS_AT_ONCE]
             parts.append(table(chunk, aspects))
             done += len(chunk)
             if advance is not None:
                 advance(done)
         base, slope = (np.concatenate(part) for part in zip(*parts, strict=True))
-        # a risk is linear in the noise variance; one aspect ratio at a time, all laws by all noises
-        columns = [base[:, [g]] + np.multiply.outer(slope[:, g], noises) for g in range(len(aspects))]
+        # one aspect ratio at a time, all laws by all noises
+        columns = [lowest_risks(base[:, g], slope[:, g], noises) for g in range(len(aspects))]
         best += [np.array([c.argmin(0) for c in columns]), np.array([c.min(0) for c in columns])]
     return PhaseMap(aspects, noises, fixed_laws, random_laws, best[0], best[2], best[1], best[3])
 
@@ -203,15 +198,3 @@ def search(
     laws = uniform_grid(_UNIFORM_STEP, LOWEST_RATIO) if law is None else [law]
     with progress_bar(title, len(fixed) + len(laws), at_once=True) as bar:
         return phase_map(table, aspects, 1 / snrs, fixed, laws, advance=bar)
-
-
-def regime_table(features: FeatureModel, regime: Regime, mean: float) -> RiskTable:
-    """Return the risks of a regime; ``mean`` is that of every input where inputs are not centred."""
-    kind, _, inv = regime.partition("-")
-    scale: Literal["none", "inv"] = "inv" if inv else "none"
-    if kind != "uncentred":
-        return centred_table(features.task(1.0), Masking(scale=scale, loss="masked" if kind == "masked" else "rows"))
-    matrix = features.matrix()
-    target = positive_targets(matrix, 4, features.seed)
-    task = UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0)
-    return lambda laws, aspects: uncentred_equivalent(task, laws, aspects, scale)

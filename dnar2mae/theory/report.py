@@ -71,6 +71,32 @@ def describe_rescaling(maps: dict[Regime, PhaseMap]) -> list[str]:
     return [f"uncentred: a rescaled fixed ratio is better still in {share:.1f} % of the settings won"]
 
 
+def describe_regrets(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of regrets, mean and worst, a line a law and two columns a regime."""
+    regimes = list(dict.fromkeys(row["regime"] for row in rows))
+    cells: dict[str, str] = {}
+    for row in rows:
+        cells.setdefault(row["law"], f"{row['law']:20}")
+        cells[row["law"]] += f"{row['mean_regret']:9.1f}{row['worst_regret']:9.1f}"
+    heads = "".join(f"{regime:>18}" for regime in regimes)
+    return [f"{'regret, %':20}{heads}", " " * 20 + f"{'mean':>9}{'worst':>9}" * len(regimes), *cells.values()]
+
+
+def describe_errors(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the median and the extremes of theory over simulation less 1, by kind of row."""
+    lines = [
+        f"{'kind':12}{'settings':>9}{'median |error|':>16}{'95 %':>8}{'lowest':>9}{'highest':>9}{'median s.e.':>13}"
+    ]
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        own = [row for row in rows if row["kind"] == kind]
+        error = 100 * np.array([row["error"] for row in own])
+        deviation = 100 * np.median([row["standard_error"] / row["simulation"] for row in own])
+        median, high = np.quantile(np.abs(error), [0.5, 0.95])
+        numbers = f"{median:14.1f} %{high:6.1f} %{error.min():+7.1f} %{error.max():+7.1f} %{deviation:11.1f} %"
+        lines.append(f"{kind:12}{len(own):9}{numbers}")
+    return lines
+
+
 def describe_effective_ratios(task: Task, laws: Sequence[MaskLaw], aspects: Sequence[float]) -> list[str]:
     """Return a table of effective ratios: a line a law, a column a loss, then one an aspect ratio (one mask)."""
     heads = ["mean", *_COLUMNS, *(f"d/n={aspect:g}" for aspect in aspects)]

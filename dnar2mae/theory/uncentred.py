@@ -6,8 +6,7 @@ from b and b minimises a ridge loss
     E[q^2] b'Sc b - 2 E[q] b'c + b' (Var[q] mean mean' + E[p q] diag(S + mean mean')) b
 
 (q = 1, p q = p / q for rescaled inputs). A random ratio alone has the term Var[q]: it penalises the mean
-direction. At test time nothing is masked, and without rescaling predictions are off by E[p] mu'b. Both meet
-in
+direction. If nothing is masked at test time, predictions without rescaling are off by E[p] mu'b. Both meet in
 
     R = (b - beta)'S(b - beta) + (E[p] mu'b)^2    (without the second term for rescaled inputs),
 
@@ -67,9 +66,13 @@ def positive_targets(covariance: Matrix, num_targets: int = 1, seed: int = 0) ->
 
 
 def uncentred_equivalent(
-    task: UncentredTask, laws: Sequence[MaskLaw], aspects: Aspects, scale: Literal["none", "inv"] = "none"
+    task: UncentredTask,
+    laws: Sequence[MaskLaw],
+    aspects: Aspects,
+    scale: Literal["none", "inv"] = "none",
+    test: MaskLaw | None = None,
 ) -> tuple[PerLaw, PerLaw]:
-    """Compute the deterministic equivalent of the excess risk on unmasked inputs.
+    """Compute the deterministic equivalent of the excess risk.
 
     Parameters
     ----------
@@ -80,7 +83,9 @@ def uncentred_equivalent(
     aspects
         G aspect ratios d / n > 0.
     scale
-        Visible inputs as they are (none) or divided by 1 - p (inv).
+        Visible inputs as they are (none) or divided by 1 - p (inv), at test time as well.
+    test
+        Law of the ratio at test time; by default nothing is masked.
 
     Returns
     -------
@@ -93,18 +98,26 @@ def uncentred_equivalent(
         If a law can mask every feature or an aspect ratio is not positive.
     """
     ratios = aspect_array(aspects)
-    parts = np.array([_one_law(task, law, len(task.mean) / ratios, scale) for law in laws])
+    tested = mask_moments(test, Masking(scale=scale)) if test else (1.0, 0.0, 1.0)
+    parts = np.array([_one_law(task, law, len(task.mean) / ratios, scale, tested) for law in laws])
     return parts[:, 0], parts[:, 1]
 
 
 def _one_law(
-    task: UncentredTask, law: MaskLaw, num_samples: Float[np.ndarray, " G"], scale: Literal["none", "inv"]
+    task: UncentredTask,
+    law: MaskLaw,
+    num_samples: Float[np.ndarray, " G"],
+    scale: Literal["none", "inv"],
+    tested: tuple[float, float, float],
 ) -> Float[np.ndarray, "2 G"]:
     require_visible(law)
     second, penalty, first = mask_moments(law, Masking(scale=scale))
-    gain, offset = first / second, 1 - first
-    k = np.diag(max(penalty, _SMALLEST_PENALTY) * (np.diag(task.covariance) + task.mean**2))
-    k = (k + (second - first**2) * np.outer(task.mean, task.mean)) / second
+    gain, penalty, varied = first / second, max(penalty, _SMALLEST_PENALTY), second - first**2
+    k = np.diag(penalty * (np.diag(task.covariance) + task.mean**2))
+    k = (k + varied * np.outer(task.mean, task.mean)) / second
+    # a test error in the basis where K = I: a multiple of S, one of I, and one of the square of mu'b
+    own = tested[1] * second / penalty
+    level = tested[0] - 2 * first * tested[2] + first**2 - tested[1] * varied / penalty
     lower = np.linalg.cholesky(k)
     left = np.linalg.solve(lower, np.column_stack([task.mean, task.covariance @ task.target]))
     nu, vectors = np.linalg.eigh(np.linalg.solve(lower, np.linalg.solve(lower, task.covariance).T))
@@ -115,11 +128,12 @@ def _one_law(
     energy = (image**2).mean(1)
     signal = float(np.sum(task.target * (task.covariance @ task.target), axis=0).mean())
     overlap, visible = gain * a * (q @ energy), (gain * a) ** 2 * (q**2 @ (nu * energy))
-    shift = (offset * gain * a) ** 2 * ((q @ (mean[:, None] * image)) ** 2).mean(1)
-    reach = (q**2 @ (nu * (nu + (offset * mean) ** 2))) / num_samples
+    shift = level * (gain * a) ** 2 * ((q @ (mean[:, None] * image)) ** 2).mean(1)
+    shift = shift + own * (gain * a) ** 2 * (q**2 @ energy)
+    reach = (q**2 @ (nu * (tested[0] * nu + own + level * mean**2))) / num_samples
     feedback = a**2 * (q**2 @ nu**2) / num_samples
     factor = a**2 * reach / (1 - feedback)
-    bias = visible - 2 * overlap + signal + shift
+    bias = tested[0] * visible - 2 * tested[2] * overlap + signal + shift
     explained = gain**2 * signal - 2 * gain * overlap + visible
     return np.stack([bias + factor * explained, factor * gain**2])
 

@@ -1,5 +1,7 @@
 """Closed forms that the general solver must agree with, by a different route."""
 
+from itertools import product
+
 import numpy as np
 
 from dnar2mae.mask_laws import Fixed
@@ -48,8 +50,9 @@ def best_fixed(task, aspect, masking):
     return ratio, risk
 
 
-def simulate_uncentred(task, laws, aspect, scale, seeds):
+def simulate_uncentred(task, laws, aspect, scale, seeds, test_ratio=0.0):
     """Excess risk of fits with an intercept to random samples of uncentred inputs, very many masks: seeds by laws."""
+    kept, factor = 1 - test_ratio, 1 / (1 - test_ratio) if scale == "inv" else 1.0
     root = square_root(task.covariance)
     num_samples = max(2, round(len(task.mean) / aspect))
     risks = np.empty((len(seeds), len(laws)))
@@ -64,7 +67,50 @@ def simulate_uncentred(task, laws, aspect, scale, seeds):
             matrix = second * moment - first**2 * np.outer(mean, mean)
             matrix += np.diag(max(penalty, 1e-9) * np.diag(moment))
             b = first * np.linalg.solve(matrix, x.T @ (y - y.mean(0)) / len(x))
-            error = b - task.target
-            shift = y.mean(0) - first * mean @ b + task.mean @ b
-            risks[i, j] = np.mean(np.sum(error * (task.covariance @ error), axis=0) + shift**2)
+            error = factor * kept * b - task.target
+            shift = y.mean(0) - first * mean @ b + factor * kept * task.mean @ b
+            own = factor**2 * kept * test_ratio * (np.diag(task.covariance) + task.mean**2) @ b**2
+            risks[i, j] = np.mean(np.sum(error * (task.covariance @ error), axis=0) + shift**2 + own)
     return risks
+
+
+def draw_masks(size, ratios, rng):
+    """A mask of ones and zeros for each ratio."""
+    return (rng.random((len(ratios), size)) >= ratios[:, None]).astype(float)
+
+
+def share_inputs(x, mask):
+    """What a predictor that sees the visible share reads: w and k w."""
+    w = x * mask
+    return np.hstack([w, mask.mean(1, keepdims=True) * w])
+
+
+def simulate_share(covariance, beta, noise, num_samples, law, ridge, test_ratio, seed, num_masks=300):
+    """Excess risk, on drawn test inputs, of a fit to drawn masks of drawn samples."""
+    rng, size = np.random.default_rng(seed), len(covariance)
+    root = np.linalg.cholesky(covariance).T
+    x = rng.standard_normal((num_samples, size)) @ root
+    y = x @ beta + np.sqrt(noise) * rng.standard_normal(num_samples)
+    gram, cross = np.zeros((2 * size, 2 * size)), np.zeros(2 * size)
+    for _ in range(num_masks):
+        rows = share_inputs(x, draw_masks(size, law.sample(num_samples, rng), rng))
+        gram, cross = gram + rows.T @ rows, cross + rows.T @ y
+    count = num_masks * num_samples
+    b = np.linalg.solve(gram / count + ridge * np.eye(2 * size), cross / count)
+    fresh = rng.standard_normal((4_000, size)) @ root
+    seen = share_inputs(fresh, draw_masks(size, np.full(len(fresh), test_ratio), rng))
+    return np.mean((seen @ b - fresh @ beta) ** 2)
+
+
+def fit_with_bits(x, y, law, ridge):
+    """Weights of w of the fit of y on (w, z, 1) in the expectation over all masks, one by one; bits are free."""
+    size = x.shape[1]
+    masks = np.array(list(product((0.0, 1.0), repeat=size)))
+    visible = masks.sum(1)[:, None]
+    chance = ((1 - law.nodes) ** visible * law.nodes ** (size - visible)) @ law.weights
+    gram, cross = 0.0, 0.0
+    for mask, weight in zip(masks, chance, strict=True):
+        rows = np.hstack([x * mask, np.tile(mask, (len(x), 1)), np.ones((len(x), 1))])
+        gram, cross = gram + weight * rows.T @ rows / len(x), cross + weight * rows.T @ y / len(x)
+    penalty = np.diag([ridge] * size + [0.0] * (size + 1))
+    return np.linalg.solve(gram + penalty, cross)[:size]

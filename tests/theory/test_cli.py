@@ -53,7 +53,7 @@ def test_phase(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("regimes", "options"),
     [
-        (6, ["--law", "uniform:0.05,0.5"]),
+        (10, ["--law", "uniform:0.05,0.5"]),
         (2, ["--regimes", "uncentred", "uncentred-inv"]),  # of 1,102 laws, in seconds a regime
     ],
 )
@@ -64,6 +64,31 @@ def test_compare(tmp_path, capsys, regimes, options):
     printed = capsys.readouterr().out
     assert printed.count("of 9 settings") == regimes
     assert "a rescaled fixed ratio is better still in" in printed
+
+
+def test_compare_over_test_ratios(tmp_path, capsys):
+    options = ["--regimes", "share", "bits", "--test-ratios", "0,0.5", "--regret", "standard", "fixed:0.2"]
+    run(["compare", *SMALL, "--resolution", "2", "--law", "uniform:0.1,0.9", *options, "--out", str(tmp_path / "out")])
+    assert len(table(tmp_path / "out" / "regret.csv")) == 2 * 9
+    printed = capsys.readouterr().out
+    assert "regret, %" in printed
+    assert "fixed:0.2 " in printed
+
+
+def test_check(tmp_path, capsys):
+    run(["check", "--num-features", "20", "--repetitions", "2", "--out", str(tmp_path)])
+    rows = table(tmp_path / "check.csv")
+    assert sum(row["kind"] == "share" for row in rows) == sum(row["kind"] == "bits" for row in rows) == 256
+    assert capsys.readouterr().out.splitlines()[1].startswith("rows ")
+
+
+def test_few_masks(capsys):
+    run(["few-masks", "--num-features", "16", "--num-masks", "3", "--repetitions", "4"])
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:5] == ["predictor", "ridge", "test", "fixed", "uniform"]
+    assert len(lines) == 8
+    with pytest.raises(ConfigError, match="--repetitions must be even and at least 4"):
+        run(["few-masks", "--repetitions", "5"])
 
 
 def test_peff(capsys):
@@ -99,6 +124,8 @@ def test_a_full_folder_is_refused(tmp_path):
         (["phase", "--snr-range", "2", "1"], "--snr-range must be two increasing numbers > 0, got 2 1"),
         (["compare", "--law", "uniform:0.5,1.2"], r"uniform:0.5,1.2: high must be in \[0, 1\]"),
         (["compare", *SMALL, "--resolution", "2", "--law", "uniform:0.5,1"], "can mask every feature"),
+        (["compare", "--test-ratios", "0,2"], "--test-ratios must be ratios in"),
+        (["check", "--repetitions", "1"], "--repetitions must be at least 2 and"),
     ],
 )
 def test_bad_settings(tmp_path, command, message):
@@ -106,7 +133,7 @@ def test_bad_settings(tmp_path, command, message):
         run([*command, "--out", str(tmp_path / "out")])
 
 
-@pytest.mark.parametrize("command", ["risk", "phase", "compare", "peff"])
+@pytest.mark.parametrize("command", ["risk", "phase", "compare", "peff", "check", "few-masks"])
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit) as stop:
         run([command, "--help"])

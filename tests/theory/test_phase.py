@@ -6,7 +6,8 @@ import pytest
 from dnar2mae.errors import ConfigError
 from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent
 from dnar2mae.theory.covariance import ar1, correlation, levels
-from dnar2mae.theory.phase import centred_table, fixed_grid, phase_map, uniform_grid
+from dnar2mae.theory.phase import fixed_grid, phase_map, uniform_grid
+from dnar2mae.theory.regimes import centred_table
 from dnar2mae.theory.task import aligned_targets
 from tests.theory.oracle import best_fixed
 
