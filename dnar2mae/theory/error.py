@@ -53,7 +53,7 @@ def _one_mask(task: Task, aspect: float, seeds: range) -> Iterator[dict[str, Any
         found = simulate(task, LAWS, aspect, masking, seeds).excess
         for i, law in enumerate(LAWS):
             about = {"kind": loss + ("-inv" if scale == "inv" else ""), "law": law.name, "ridge": 0.0}
-            yield about | {"test": TESTS[0].name} | _measured(theory[i], found[:, i])
+            yield about | {"test": TESTS[0].name} | _measured(float(theory[i]), found[:, i])
 
 
 def _every_mask(task: Task, aspect: float, seeds: range) -> Iterator[dict[str, Any]]:
@@ -63,7 +63,7 @@ def _every_mask(task: Task, aspect: float, seeds: range) -> Iterator[dict[str, A
         found = np.array([simulate_every_mask(task, LAWS, aspect, fit, seed) for seed in seeds])
         for i, r, t in np.ndindex(theory.shape):
             about = {"kind": predictor, "law": LAWS[i].name, "ridge": RIDGES[r], "test": TESTS[t].name}
-            yield about | _measured(theory[i, r, t], found[:, i, r, t])
+            yield about | _measured(float(theory[i, r, t]), found[:, i, r, t])
 
 
 def _share_theory(task: Task, aspect: float, predictor: Predictor) -> np.ndarray:
@@ -82,4 +82,4 @@ def _rounded(task: Task, aspect: float) -> float:
 def _measured(theory: float, found: np.ndarray) -> dict[str, float]:
     mean = float(found.mean())
     deviation = float(found.std(ddof=1) / np.sqrt(len(found)))
-    return {"theory": float(theory), "simulation": mean, "standard_error": deviation, "error": float(theory / mean - 1)}
+    return {"theory": theory, "simulation": mean, "standard_error": deviation, "error": theory / mean - 1}

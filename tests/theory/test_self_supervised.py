@@ -50,3 +50,18 @@ def test_refuses_bad_input():
         simulate_autoencoder(ar1(10, 0.5), [Fixed(0.3)], 0.5, seeds=(1, 1))
     with pytest.raises(ConfigError, match="without a ridge, with a loss on masked entries"):
         simulate_autoencoder(ar1(10, 0.5), [Fixed(0.3)], 0.5, Masking())
+
+
+@pytest.mark.parametrize("aspect", [0.5, 2.0])
+def test_one_masked_feature_a_row_is_ridge_regression_on_the_others(aspect):
+    covariance, ridge, ratio, size = ar1(60, 0.8), 0.3, 1e-6, 60
+    masking = Masking(loss="masked", num_masks="inf", ridge=ratio * ridge)
+    theory = reconstruction_equivalent(covariance, [Fixed(ratio)], aspect, masking)[0, 0]
+    rng, errors = np.random.default_rng(0), []
+    for _ in range(40):
+        x = rng.standard_normal((round(size / aspect), size)) @ np.linalg.cholesky(covariance).T
+        inverse = np.linalg.inv(x.T @ x / len(x) + ridge * np.eye(size))
+        # column j: ridge regression of feature j on the others, from the inverse of all
+        residual = inverse / np.diag(inverse)
+        errors.append(np.mean(np.sum(residual * (covariance @ residual), axis=0)[np.linspace(0, 59, 12).astype(int)]))
+    assert theory == pytest.approx(np.mean(errors), rel=0.03)
