@@ -1,10 +1,9 @@
 """The quick grid of mask laws: regret over all that was read off, and differences from the best fixed ratio."""
 
-import pandas as pd
+from statistics import mean
 
 from dnar2mae.benchmarks.figures.figure import Figure, Row, clear, markdown
 from dnar2mae.benchmarks.figures.tables import code
-from dnar2mae.laboratory.regret import summary
 
 _MEASURES = ("loss", "area", "labels", "few labels", "missing")
 _COLUMNS = (("area", "0 to 1"), ("labels", "all"), ("few labels", "10"), ("missing", "0.5"), ("missing", "0.75"))
@@ -22,12 +21,16 @@ _FILES = (
 
 
 def _regret(rows: list[Row]) -> str:
-    table = summary(pd.DataFrame(rows))
-    lines = [
-        [name if name == "best fixed" else f"`{name}`", f"{line['mean']:.2f}", f"{line['worst']:.2f}", line["where"]]
-        + [f"{line[measure]:.2f}" for measure in _MEASURES]
-        for name, line in table.iterrows()
-    ]
+    """Show what each law loses, the least first; "best fixed" is the fixed ratio that is best in each column."""
+    of = {f"`{law}`": [row for row in rows if row["law"] == law] for law in dict.fromkeys(row["law"] for row in rows)}
+    of["best fixed of each column"] = [row for row in rows if row["law"] == row["best_fixed"]]
+    lines = []
+    for name, own in sorted(of.items(), key=lambda item: mean(row["regret"] for row in item[1])):
+        worst = max(own, key=lambda row: row["regret"])
+        lines.append([name, f"{mean(row['regret'] for row in own):.2f}", f"{worst['regret']:.2f}"])
+        lines[-1].append(f"{worst['setting']} {worst['measure']} {worst['at']}")
+        parts = ([row["regret"] for row in own if row["measure"] == measure] for measure in _MEASURES)
+        lines[-1] += [f"{mean(part):.2f}" for part in parts]
     return markdown(["law", "mean, %", "worst, %", "where", *_MEASURES], lines)
 
 
