@@ -15,6 +15,7 @@ from dnar2mae.models.backbone import why_unsupported
 from dnar2mae.models.embedder import TokenEmbedder
 from dnar2mae.presets import PRESETS
 from dnar2mae.run.config_file import config_of, read_yaml, structured
+from dnar2mae.training.device import choose_device
 
 PACKAGED = Path(__file__).parent / "grids"
 
@@ -120,7 +121,7 @@ def load_grid(name: str, data_dir: Path, **changes: Any) -> LawGrid:
         if not file.laws or not file.settings:
             raise ConfigError("a grid needs at least one law and one setting")
         if len(set(file.seeds)) < len(file.seeds) or not file.seeds:
-            raise ConfigError(f"seeds must be one or more, all different, got {', '.join(map(str, file.seeds))}")
+            raise ConfigError(f"seeds must be one or more, all different, got {list(file.seeds)}")
         if file.tuning and (both := sorted(set(file.tuning.seeds) & set(file.seeds))):
             raise ConfigError(f"tuning.seeds must not be among seeds, got {both[0]} in both")
     settings = tuple(_setting(key, given, path, data_dir, changes) for key, given in file.settings.items())
@@ -167,7 +168,7 @@ def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping
 
 
 def check_grid(grid: LawGrid, where: str = "") -> None:
-    """Check that every cell of a grid can run, before any does: files, backbones, tokens, placements.
+    """Check that every cell of a grid can run, before any does: device, files, backbones, tokens, placements.
 
     ``where`` is what messages about a setting begin with.
 
@@ -177,6 +178,7 @@ def check_grid(grid: LawGrid, where: str = "") -> None:
         If one cannot.
     """
     for setting in grid.settings:
+        choose_device(setting.config)
         place = ": ".join(part for part in (where, setting.name and f"settings.{setting.name}") if part)
         with raising(ConfigError, place, ConfigError, SequenceError, DataError) if place else nullcontext():
             _check_setting(setting, grid.laws)

@@ -234,6 +234,14 @@ IMPOSSIBLE = {
 }
 
 
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(folder, capsys):
+    argv = ["compare", "--grid", str(grid_file(folder)), "--data-dir", str(folder), "--device", "cuda:99"]
+    assert main([*argv, "--out", str(folder / "lab")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--device must be one that this machine has, got cuda:99" in line
+    assert not (folder / "lab").exists()
+
+
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 def test_cells_that_cannot_be(name, folder, capsys):
     where, changes, message = IMPOSSIBLE[name]
