@@ -11,7 +11,7 @@ from dnar2mae.theory.monte_carlo import simulate
 from dnar2mae.theory.options import FeatureModel, Masking
 from dnar2mae.theory.task import Task
 from dnar2mae.theory.visible import share_equivalent
-from dnar2mae.theory.visible_simulation import Fit, Predictor, simulate_every_mask
+from dnar2mae.theory.visible_simulation import FittedPredictor, Predictor, simulate_every_mask
 
 COVARIANCES = ("isotropic", "ar1:0.8", "spiked:0.05,50", "power:1")
 ASPECTS = (0.3, 0.7, 1.4, 4.0)
@@ -59,7 +59,7 @@ def _one_mask(task: Task, aspect: float, seeds: range) -> Iterator[dict[str, Any
 def _every_mask(task: Task, aspect: float, seeds: range) -> Iterator[dict[str, Any]]:
     for predictor in _EVERY_MASK:
         theory = _share_theory(task, aspect, predictor)
-        fit = Fit(predictor, RIDGES, TESTS)
+        fit = FittedPredictor(predictor, RIDGES, TESTS)
         found = np.array([simulate_every_mask(task, LAWS, aspect, fit, seed) for seed in seeds])
         for i, r, t in np.ndindex(theory.shape):
             about = {"kind": predictor, "law": LAWS[i].name, "ridge": RIDGES[r], "test": TESTS[t].name}

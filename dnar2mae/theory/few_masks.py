@@ -4,7 +4,7 @@ import numpy as np
 
 from dnar2mae.mask_laws import Fixed, MaskLaw, Uniform
 from dnar2mae.theory.task import Task
-from dnar2mae.theory.visible_simulation import Fit, Predictor, simulate_few_masks
+from dnar2mae.theory.visible_simulation import FittedPredictor, Predictor, simulate_few_masks
 
 FAMILIES: dict[str, tuple[MaskLaw, ...]] = {
     "fixed": tuple(Fixed(ratio) for ratio in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75)),
@@ -26,7 +26,7 @@ def compare_few_masks(task: Task, aspect: float, num_masks: int, test: MaskLaw, 
     head = f"{'predictor':10}{'ridge':11}{'test':7}"
     lines = [head + "".join(f"{family:>36}" for family in FAMILIES) + f"{'uniform - fixed':>22}"]
     for predictor in _PREDICTORS:
-        fit = Fit(predictor, _RIDGES, (_CLEAN, test))
+        fit = FittedPredictor(predictor, _RIDGES, (_CLEAN, test))
         risks = {
             family: np.array(
                 [simulate_few_masks(task, laws, aspect, fit, seed, num_masks=num_masks) for seed in range(repetitions)]

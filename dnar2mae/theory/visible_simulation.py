@@ -17,7 +17,7 @@ Predictor = Literal["plain", "share", "bits"]
 """Inputs w; w and k w; w and z, with an intercept."""
 
 
-class Fit(NamedTuple):
+class FittedPredictor(NamedTuple):
     """What is fitted, and how it is tested."""
 
     predictor: Predictor
@@ -32,7 +32,7 @@ _EMPTY = 1e-10
 
 
 def simulate_every_mask(
-    task: Task, laws: Sequence[MaskLaw], aspect: float, fit: Fit, seed: int
+    task: Task, laws: Sequence[MaskLaw], aspect: float, fit: FittedPredictor, seed: int
 ) -> Float[np.ndarray, "L R T"]:
     """Return the excess risk of fits to one random sample in the exact expectation over its masks.
 
@@ -55,7 +55,7 @@ def simulate_every_mask(
 
 
 def simulate_few_masks(
-    task: Task, laws: Sequence[MaskLaw], aspect: float, fit: Fit, seed: int, *, num_masks: int
+    task: Task, laws: Sequence[MaskLaw], aspect: float, fit: FittedPredictor, seed: int, *, num_masks: int
 ) -> Float[np.ndarray, "L R T"]:
     """Return the excess risk of fits to one random sample, each of its rows seen under ``num_masks`` masks.
 

@@ -16,7 +16,7 @@ from dnar2mae.theory.regret import parse_laws, regrets
 from dnar2mae.theory.task import aligned_targets
 from dnar2mae.theory.uncentred import UncentredTask, positive_targets, uncentred_equivalent
 from dnar2mae.theory.visible import effective_ridges, share_equivalent, share_moments
-from dnar2mae.theory.visible_simulation import Fit, simulate_every_mask, simulate_few_masks
+from dnar2mae.theory.visible_simulation import FittedPredictor, simulate_every_mask, simulate_few_masks
 from tests.theory.oracle import fit_with_bits, simulate_share, simulate_uncentred
 
 CLEAN = Fixed(0.0)
@@ -91,13 +91,14 @@ def test_drawn_masks_agree(law, ridge, test_ratio):
     theory = excess(task, [law], aspect, sees_share=True, ridge=ridge, tests=[Fixed(test_ratio)])[0, 0]
     assert theory == pytest.approx(np.mean(found), rel=0.1)
     known = [
-        simulate_every_mask(task, [law], aspect, Fit("share", [ridge], [Fixed(test_ratio)]), seed) for seed in range(20)
+        simulate_every_mask(task, [law], aspect, FittedPredictor("share", [ridge], [Fixed(test_ratio)]), seed)
+        for seed in range(20)
     ]
     assert np.mean(known) == pytest.approx(np.mean(found), rel=0.1)
 
 
 def test_few_masks_become_every_mask(task):
-    fit = Fit("share", [0.1], [CLEAN, Fixed(0.5)])
+    fit = FittedPredictor("share", [0.1], [CLEAN, Fixed(0.5)])
     many = simulate_few_masks(task, LAWS, 4.0, fit, 0, num_masks=200)
     np.testing.assert_allclose(many, simulate_every_mask(task, LAWS, 4.0, fit, 0), rtol=0.05)
 
@@ -171,10 +172,10 @@ def test_refuses_bad_input(task):
     with pytest.raises(ConfigError, match="can mask every feature"):
         share_moments([Uniform(0.5, 1.0)], 5, sees_share=False)
     with pytest.raises(ConfigError, match="simulated for the predictors plain and share"):
-        simulate_few_masks(task, LAWS, 1.0, Fit("bits", [0.1], [CLEAN]), 0, num_masks=2)
+        simulate_few_masks(task, LAWS, 1.0, FittedPredictor("bits", [0.1], [CLEAN]), 0, num_masks=2)
     spectrum = spectral_task(np.ones(4), np.ones(4), 1.0)
     with pytest.raises(ConfigError, match="needs the covariance and the target"):
-        simulate_every_mask(spectrum, LAWS, 1.0, Fit("share", [0.1], [CLEAN]), 0)
+        simulate_every_mask(spectrum, LAWS, 1.0, FittedPredictor("share", [0.1], [CLEAN]), 0)
     for text in ("0,1", "a", "uniform:0,1", "uniform:0.9,0.1"):
         with pytest.raises(ConfigError, match="--test-ratios must be ratios"):
             parse_test_ratios(text)
