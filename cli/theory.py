@@ -215,9 +215,11 @@ class CheckCommand:
     """Number of features d; the error falls as 1/d."""
     repetitions: int = 12
     """Random samples behind each setting, at least 2."""
+    json: bool = False
+    """Print the rows of check.csv as JSON, and all else on stderr."""
 
-    def run(self) -> None:
-        """Simulate, print and write."""
+    def run(self) -> list[dict[str, Any]]:
+        """Simulate, print and write; return the rows."""
         from dnar2mae.theory.error import check_settings
         from dnar2mae.theory.report import describe_errors, write_table
 
@@ -229,6 +231,7 @@ class CheckCommand:
             rows = list(check_settings(self.num_features, range(self.repetitions)))
         print(*describe_errors(rows), sep="\n")
         print(f"wrote {write_table(self.out / 'check.csv', rows)}")
+        return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,10 +316,10 @@ def run(argv: list[str]) -> int:
         "few-masks": FewMasksCommand,
     }
     command = parse_subcommand(commands, argv, prog="dnar2mae theory", description=_DESCRIPTION)
-    if isinstance(command, PeffCommand | CheckCommand | FewMasksCommand):  # tables without a figure
+    if isinstance(command, PeffCommand | FewMasksCommand):  # tables for the eye
         command.run()
         return 0
-    with json_at_end(command.files.json) as hand_over:
+    with json_at_end(command.json if isinstance(command, CheckCommand) else command.files.json) as hand_over:
         hand_over(command.run())
     return 0
 
