@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def export_onnx(source: str | Path, to: str | Path, *, license: str = "unknown",
         raise RunError(f"{to}: exists; replace the file with --overwrite or choose another --to")
     for package in ("onnx", "onnxscript", "onnxruntime"):
         with needing("--to X.onnx", package, "dnar2mae[onnx]", RunError):
-            __import__(package)
+            import_module(package)
     model = Model.from_pretrained(source, device="cpu")
     if model.module.decoder is not None:
         raise RunError(f"{source}: a model of objective mae has a decoder; export needs mlm")

@@ -128,7 +128,7 @@ def test_a_summary_is_json_whatever_it_holds(tmp_path):
 
 def test_a_held_out_loss_that_is_not_a_number_is_never_the_best_and_bars_no_other(tmp_path, monkeypatch):
     losses = iter([math.nan, 2.0, math.nan])
-    monkeypatch.setattr(Trainer, "held_out", lambda self, *_: next(losses, 3.0))
+    monkeypatch.setattr(Trainer, "validate", lambda self, *_: {"held_out": next(losses, 3.0)})
     pretrain(dna(tmp_path), tmp_path / "run")  # validates at steps 0, 6 and 12
     assert json.loads((tmp_path / "run" / "checkpoints" / "best" / "state.json").read_text())["step"] == 6
 
