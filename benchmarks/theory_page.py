@@ -17,19 +17,25 @@ from dnar2mae.benchmarks.speed.rows import append, stamp
 
 ROWS = Path(__file__).parent / "results" / "theory.csv"
 _LEVELS = "--covariance levels:500x0.02,20x0.3,1x0.68 --alignment 1"
+_PLAIN = "rows masked uncentred rows-inv masked-inv uncentred-inv"
+"""Regimes of the predictor that does not see what is masked."""
 OTHERS = ("isotropic 0", "ar1:0.9 0", "power:1 1", "spiked:0.05,50 1")
 """Further covariances, each with the alignment of the target."""
 COMMANDS = {
     "theory_peff": "peff --laws uniform:0.05,0.5 uniform:0,1 uniform:0.1,0.9",
-    "theory_compare": f"compare {_LEVELS} --resolution 100 --out runs/compare",
+    "theory_compare": f"compare {_LEVELS} --resolution 100 --regimes {_PLAIN} --out runs/compare",
+    "theory_chosen": f"compare {_LEVELS} --num-features 100 --resolution 30 --regimes share-ridge bits-ridge "
+    "--out runs/chosen",
+    "theory_chosen_test_ratios": f"compare {_LEVELS} --num-features 100 --resolution 30 --regimes share-ridge "
+    "bits-ridge --test-ratios 0,0.25,0.5,0.75 --out runs/chosen",
     **{
         f"theory_others/{other}": "compare --covariance {} --alignment {} --num-features 100 --resolution 40 "
-        "--out runs/other".format(*other.split())
+        f"--regimes {_PLAIN} --out runs/other".format(*other.split())
         for other in OTHERS
     },
-    "theory_visible": "compare --covariance ar1:0.9 --num-features 100 --resolution 40 --regimes share share-ridge "
+    "theory_visible": "compare --covariance ar1:0.9 --num-features 100 --resolution 30 --regimes share share-ridge "
     "bits bits-ridge uncentred uncentred-inv --out runs/clean",
-    "theory_test_ratios": "compare --covariance ar1:0.9 --num-features 100 --resolution 40 "
+    "theory_test_ratios": "compare --covariance ar1:0.9 --num-features 100 --resolution 30 "
     "--test-ratios 0,0.25,0.5,0.75 --out runs/visible",
     "theory_regret": "compare --covariance ar1:0.9 --num-features 100 --resolution 10 --snr-range 0.1 10 "
     "--law uniform:0.1,0.9 --regimes bits-ridge share-ridge uncentred --test-ratios 0,0.25,0.5,0.75 --regret standard "

@@ -26,11 +26,11 @@ LOWEST_RATIO = 1e-4
 MIN_WIDTH = 0.1
 """Narrowest uniform law that searches consider: a narrower one is a fixed ratio for every purpose."""
 
-PerOption = Float[np.ndarray, "L G R"]
-"""A number of each law at each aspect ratio, for R ways to fit: penalties, predictors."""
+PerOption = Float[np.ndarray, "L G B R"]
+"""A number of each law at each aspect ratio, for B predictors and R penalties."""
 RiskTable = Callable[[Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[PerOption, PerOption]]
-"""Laws and aspect ratios to the excess risk without noise and its slope in the noise variance. Of the ways to fit,
-each setting takes the best."""
+"""Laws and aspect ratios to the excess risk without noise and its slope in the noise variance. Each
+setting takes the best predictor and penalty."""
 LAWS_AT_ONCE = 32
 """Laws whose risks are computed together: a progress bar moves after each of these, and memory is bounded."""
 # fine enough that neither family wins because the other's grid is coarse
@@ -117,10 +117,23 @@ class PhaseMap:
 
 
 def lowest_risks(
-    base: Float[np.ndarray, "L R"], slope: Float[np.ndarray, "L R"], noises: Float[np.ndarray, " N"]
+    base: Float[np.ndarray, "L B R"], slope: Float[np.ndarray, "L B R"], noises: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, "L N"]:
-    """Return the risk of each law at each noise variance, in which it is linear, by the best way to fit."""
-    return np.min(base[..., None] + slope[..., None] * noises, axis=1)
+    """Return the risk of each law at each noise variance, in which it is linear, by the best predictor and penalty.
+
+    Between penalties, evenly spaced in the logarithm after the first, the lowest risk is that of a parabola through
+    the lowest and its neighbours: without it a law whose penalties happen to lie better would seem to win.
+    """
+    risks = base[..., None] + slope[..., None] * noises
+    size, lowest = risks.shape[2], risks.min(2)
+    if size > 3:
+        at = np.clip(risks.argmin(2, keepdims=True), 2, size - 2)
+        left, middle, right = (np.log(np.take_along_axis(risks, at + i, 2)[:, :, 0]) for i in (-1, 0, 1))
+        bend = left + right - 2 * middle
+        inside = (middle <= left) & (middle <= right) & (bend > 0)
+        gain = np.where(inside, (right - left) ** 2 / (8 * np.where(inside, bend, 1.0)), 0.0)
+        lowest = np.minimum(lowest, np.exp(middle - gain))
+    return lowest.min(1)
 
 
 def phase_map(

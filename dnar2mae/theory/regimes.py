@@ -19,10 +19,8 @@ from dnar2mae.theory.visible import share_equivalent
 
 CLEAN = Fixed(0.0)
 """Test inputs with everything visible."""
-RIDGES = (0.0, *np.geomspace(1e-4, 100, 25).tolist())
-"""Penalties whose risks are computed for a tuned ridge; it takes the best of these and of those between them."""
-# a coarser choice of penalties makes wins of up to 1 % for laws that in effect divide the penalty by E[q]
-_BETWEEN = 4
+RIDGES = (0.0, *np.geomspace(1e-3, 100, 81).tolist())
+"""Penalties whose risks are computed for a tuned ridge: 0, then evenly spaced in the logarithm."""
 
 
 def parse_test_ratios(text: str) -> MaskLaw:
@@ -71,7 +69,7 @@ def regime_table(features: FeatureModel, regime: Regime, mean: float, test: Mask
 
     def table(laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]) -> tuple[PerOption, PerOption]:
         base, slope = uncentred_equivalent(task, laws, aspects, scale, test)
-        return base[..., None], slope[..., None]
+        return base[..., None, None], slope[..., None, None]
 
     return table
 
@@ -86,7 +84,7 @@ def centred_table(task: Task, masking: Masking, test: MaskLaw = CLEAN) -> RiskTa
         slope = second * risk.visible_noise
         if own > 0:  # at a peak it would be 0 times infinity
             base, slope = base + own * (risk.masked + risk.masked_variance), slope + own * risk.masked_noise
-        return base[..., None], slope[..., None]
+        return base[..., None, None], slope[..., None, None]
 
     return table
 
@@ -99,22 +97,7 @@ def every_mask_table(task: Task, ridges: Sequence[float], test: MaskLaw, *, with
             share_equivalent(task, laws, aspects, sees_share=sees, ridges=ridges, tests=[test])
             for sees in ((False, True) if with_share else (False,))
         ]
-        base, slope = (np.concatenate([_refined(p[..., 0]) for p in part], axis=2) for part in zip(*parts, strict=True))
+        base, slope = (np.stack([risk[..., 0] for risk in part], axis=2) for part in zip(*parts, strict=True))
         return base, slope
 
     return table
-
-
-def _refined(risks: Float[np.ndarray, "L G R"]) -> Float[np.ndarray, "L G F"]:
-    """Interpolate between penalties, evenly spaced in the logarithm but for the first, 0: cubic, by four neighbours."""
-    size = risks.shape[2] - 1
-    if size < 4:
-        return risks
-    points = np.linspace(0, size - 1, _BETWEEN * (size - 1) + 1)
-    first = np.clip(points.astype(int) - 1, 0, size - 4)
-    t = points - first
-    rows, weights = np.arange(len(points)), np.zeros((len(points), size))
-    for i in range(4):
-        others = [j for j in range(4) if j != i]
-        weights[rows, first + i] = np.prod([(t - j) / (i - j) for j in others], axis=0)
-    return np.concatenate([risks[..., :1], risks[..., 1:] @ weights.T], axis=2)

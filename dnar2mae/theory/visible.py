@@ -46,6 +46,7 @@ _STIRLING = np.array([[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 
 # a direction that carries nothing has mu = 0: a ridge of 1e12 fits nothing either
 _LEAST_MU = 1e-12
 _NEWTON_STEPS = 30
+_KNOTS = 200
 _TOLERANCE = 1e-12
 
 
@@ -179,9 +180,13 @@ def effective_ridges(
     """Solve r = kappa (1 - tr S (S + kappa)^{-1} / n) for kappa, by Newton steps.
 
     The right side is increasing and convex where it is positive, so the steps descend from r + tr S / n, which is
-    above every solution.
+    above every solution; of many ridges, from the solution at a ridge close by.
     """
     kappa = ridges + eigenvalues.sum() / num_samples
+    if len(ridges) > 4 * _KNOTS:
+        knots = np.geomspace(ridges.min(), ridges.max() * (1 + _TOLERANCE), _KNOTS)
+        solved = effective_ridges(eigenvalues, knots, num_samples)
+        kappa = np.exp(np.interp(np.log(ridges), np.log(knots), np.log(solved)))
     for _ in range(_NEWTON_STEPS):
         p = eigenvalues / (eigenvalues + kappa[:, None])
         excess = kappa * (1 - p.sum(1) / num_samples) - ridges

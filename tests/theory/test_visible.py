@@ -53,6 +53,8 @@ def test_effective_ridges(num_samples):
     kappa = effective_ridges(values, ridges, num_samples)
     shares = (values / (values + kappa[:, None])).sum(1) / num_samples
     np.testing.assert_allclose(kappa * (1 - shares), ridges, rtol=1e-6)
+    many = effective_ridges(values, np.repeat(ridges, 200), num_samples)
+    np.testing.assert_allclose(many, np.repeat(kappa, 200), rtol=1e-9)
 
 
 @pytest.mark.parametrize("ridge", [0.01, 1.0])
