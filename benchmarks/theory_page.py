@@ -33,9 +33,9 @@ COMMANDS = {
         f"--regimes {_PLAIN} --out runs/other".format(*other.split())
         for other in OTHERS
     },
-    "theory_visible": "compare --covariance ar1:0.9 --num-features 100 --resolution 30 --regimes share share-ridge "
+    "theory_visible": "compare --covariance ar1:0.9 --num-features 100 --resolution 40 --regimes share share-ridge "
     "bits bits-ridge uncentred uncentred-inv --out runs/clean",
-    "theory_test_ratios": "compare --covariance ar1:0.9 --num-features 100 --resolution 30 "
+    "theory_test_ratios": "compare --covariance ar1:0.9 --num-features 100 --resolution 40 "
     "--test-ratios 0,0.25,0.5,0.75 --out runs/visible",
     "theory_regret": "compare --covariance ar1:0.9 --num-features 100 --resolution 10 --snr-range 0.1 10 "
     "--law uniform:0.1,0.9 --regimes bits-ridge share-ridge uncentred --test-ratios 0,0.25,0.5,0.75 --regret standard "

@@ -171,7 +171,8 @@ class CompareCommand:
             table = regime_table(self.features, regime, self.mean, test)
             phase_map = maps[regime] = search(table, aspects, snrs, law, regime)
             print(f"{regime:14}{phase_map.summary()}", flush=True)
-        print(*describe_rescaling(maps), sep="\n")
+        for line in describe_rescaling(maps):
+            print(line)
         if judged:
             self._regrets(test, judged)
         panels = [

@@ -10,8 +10,8 @@ from dnar2mae.mask_laws import Choice
 from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent, spectral_task
 from dnar2mae.theory.covariance import ar1
 from dnar2mae.theory.options import FeatureModel
-from dnar2mae.theory.phase import fixed_grid, phase_map, uniform_grid
-from dnar2mae.theory.regimes import every_mask_table, parse_test_ratios, regime_table
+from dnar2mae.theory.phase import fixed_grid, lowest_risks, phase_map, uniform_grid
+from dnar2mae.theory.regimes import RIDGES, every_mask_table, parse_test_ratios, regime_table
 from dnar2mae.theory.regret import parse_laws, regrets
 from dnar2mae.theory.task import aligned_targets
 from dnar2mae.theory.uncentred import UncentredTask, positive_targets, uncentred_equivalent
@@ -141,6 +141,18 @@ def test_where_a_random_ratio_wins():
     assert not search(regime_table(features, "share-ridge", 2.0)).wins.any()
     assert not search(regime_table(features, "bits-ridge", 2.0, mean)).wins.any()
     assert search(regime_table(features, "share-ridge", 2.0, mean)).wins.mean() > 0.4
+
+
+@pytest.mark.parametrize("test", ["0", "0,0.5"])
+def test_a_tuned_ridge_is_exact_to_less_than_a_win(test):
+    features = FeatureModel(covariance="levels:500x0.02,20x0.3,1x0.68", alignment=1.0, num_features=60)
+    task, tested = features.task(1.0), parse_test_ratios(test)
+    laws, aspects, noises = fixed_grid(40, 1e-4), np.array([0.2, 0.7, 2.0]), np.array([10.0, 1.6, 0.1])
+    fine = (0.0, *np.geomspace(1e-3, 100, 641).tolist())
+    usual, exact = (every_mask_table(task, some, tested, with_share=True)(laws, aspects) for some in (RIDGES, fine))
+    for g in range(len(aspects)):
+        found, lowest = (lowest_risks(base[:, g], slope[:, g], noises).min(0) for base, slope in (usual, exact))
+        np.testing.assert_allclose(found, lowest, rtol=1e-3)
 
 
 def test_test_ratios_are_averaged():
