@@ -19,7 +19,7 @@ from dnar2mae.theory.visible import share_equivalent
 
 CLEAN = Fixed(0.0)
 """Test inputs with everything visible."""
-RIDGES = (0.0, *np.geomspace(1e-3, 100, 81).tolist())
+RIDGES = (0.0, *np.geomspace(1e-5, 100, 113).tolist())
 """Penalties whose risks are computed for a tuned ridge: 0, then evenly spaced in the logarithm."""
 
 

@@ -148,7 +148,7 @@ def test_a_tuned_ridge_is_exact_to_less_than_a_win(test):
     features = FeatureModel(covariance="levels:500x0.02,20x0.3,1x0.68", alignment=1.0, num_features=60)
     task, tested = features.task(1.0), parse_test_ratios(test)
     laws, aspects, noises = fixed_grid(40, 1e-4), np.array([0.2, 0.7, 2.0]), np.array([10.0, 1.6, 0.1])
-    fine = (0.0, *np.geomspace(1e-3, 100, 641).tolist())
+    fine = (0.0, *np.geomspace(1e-5, 100, 897).tolist())
     usual, exact = (every_mask_table(task, some, tested, with_share=True)(laws, aspects) for some in (RIDGES, fine))
     for g in range(len(aspects)):
         found, lowest = (lowest_risks(base[:, g], slope[:, g], noises).min(0) for base, slope in (usual, exact))
