@@ -21,10 +21,8 @@ class ReportedRun(PageRun):
 
     Parameters
     ----------
-    path
-        Run directory.
-    options
-        What is computed.
+    path, options
+        As there.
     device
         Of the model.
 

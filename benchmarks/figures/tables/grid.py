@@ -52,20 +52,32 @@ def _difference(row: Row) -> str:
     return clear(text, row["low"], row["high"])
 
 
-TABLES = (
+def _mean_loss(rows: list[Row]) -> str:
+    """Show each random law's mean loss over ratios less that of the best fixed ratio, in the loss and in per cent."""
+    lines = [
+        [row["setting"], row["unit"], f"`{row['best_fixed']}`, {row['best_value']:.4f}", f"`{row['law']}`"]
+        + [_difference(row), f"{100 * row['difference'] / row['best_value']:+.1f} %"]
+        for row in rows
+    ]
+    return markdown(["setting", "unit", "best fixed", "law", "difference", "in per cent"], lines)
+
+
+TABLES: tuple[Figure, ...] = tuple(
     Figure(
-        name="grid_regret",
+        name=name,
         source="grid_regret.csv",
         key=("setting", "measure", "at", "law"),
-        show=_regret,
+        show=show,
         command=_COMMAND,
         files=_FILES,
-    ),
+    )
+    for name, show in (("grid_regret", _regret), ("grid_differences", _differences))
+) + (
     Figure(
-        name="grid_differences",
-        source="grid_regret.csv",
-        key=("setting", "measure", "at", "law"),
-        show=_differences,
+        name="grid_mean_loss",
+        source="grid_mean_loss.csv",
+        key=("setting", "law"),
+        show=_mean_loss,
         command=_COMMAND,
         files=_FILES,
     ),

@@ -19,13 +19,6 @@ from dnar2mae.run.config_file import read_config
 class TunedRun(PageRun):
     """A finished or stopped run of fine-tuning; see :class:`.PageRun`.
 
-    Parameters
-    ----------
-    path
-        Run directory.
-    options
-        What is computed.
-
     Raises
     ------
     RunError
