@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK, complement
 from dnar2mae.genome.store import Genome
+from dnar2mae.genome.window_layout import WindowLayout
 from dnar2mae.inference import Model
 from dnar2mae.inference.predictions import masked_log_probabilities
-from dnar2mae.tracks.windows import WindowLayout
 
 LogProbabilities = Float32[np.ndarray, "L 4"]
 """Of A, C, G, T on the forward strand, in nats; NaN where the base is unknown or was not asked for."""

@@ -8,6 +8,7 @@ import numpy as np
 from dnar2mae.genome.alphabet import SOFT_MASK
 from dnar2mae.genome.annotation import Transcript, read_annotation
 from dnar2mae.genome.store import Genome
+from dnar2mae.genome.window_layout import lay_windows
 from dnar2mae.inference import Model
 from dnar2mae.plots.figure import new_figure, save_figure
 from dnar2mae.plots.maps import draw_logo
@@ -20,7 +21,6 @@ from dnar2mae.tracks.predictions import (
     window_of,
 )
 from dnar2mae.tracks.quantities import quantity
-from dnar2mae.tracks.windows import lay_windows
 
 _LABELS = {
     "entropy": "entropy (bits)",

@@ -14,6 +14,7 @@ from dnar2mae.genome.bed import read_bed
 from dnar2mae.genome.intervals import intersection, union
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.track_writer import TRACK_SUFFIXES, Chunk, write_track
+from dnar2mae.genome.window_layout import WindowLayout, lay_windows
 from dnar2mae.inference import Model
 from dnar2mae.storage.fingerprint import of_values
 from dnar2mae.storage.progress import progress_bar
@@ -22,7 +23,6 @@ from dnar2mae.tracks.kept_values import KeptValues
 from dnar2mae.tracks.options import TrackOptions
 from dnar2mae.tracks.predictions import base_log_probabilities, period_of, require_single_bases, window_of
 from dnar2mae.tracks.quantities import quantity
-from dnar2mae.tracks.windows import WindowLayout, lay_windows
 
 _AT_ONCE = 32  # windows: seconds on one core, and some batches on a GPU
 _CHUNK = 1 << 20  # bases written at once

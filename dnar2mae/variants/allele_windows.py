@@ -42,6 +42,11 @@ def is_fast(allele: Allele, options: ScoreOptions) -> bool:
     return options.indel == "fast" and len(allele.ref) != len(allele.alt) and 2 * longest <= FAST_WINDOW_BP
 
 
+def is_shared(allele: Allele, options: ScoreOptions) -> bool:
+    """Tell whether an allele is one that ``--snv fast`` scores."""
+    return options.snv == "fast" and len(allele.ref) == len(allele.alt) == 1
+
+
 def cut_windows(
     model: Model, genome: Genome, allele: Allele, options: ScoreOptions, most_bp: int | None = None
 ) -> Pair:

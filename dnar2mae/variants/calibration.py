@@ -126,6 +126,7 @@ def _kept(model: Model, genome: Genome, options: ScoreOptions) -> Path:
         "window_bp": options.window_bp or model.window_bp,
         "both_strands": options.both_strands,
         "precision": options.precision,
+        "snv": options.snv,
         "sites": options.calibration_sites,
         "seed": options.seed,
     }

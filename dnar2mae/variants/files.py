@@ -4,10 +4,10 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,7 +36,7 @@ _COLUMNS = {
     "alt": ("alt", "alternative", "alternate", "alternate_allele"),
 }
 """Names of the columns that are needed, in any case; the first that a table has is taken."""
-_HEAD = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+VCF_COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 _DIGITS = re.compile("[0-9]{1,18}")
 # a column of whole numbers in which one is missing comes out of pandas as 12345.0
 _WHOLE = re.compile(r"([0-9]{1,18})(?:\.0*)?")
@@ -219,8 +219,8 @@ class VcfFile:
             )
         self._end = self.header[-1][len(self.header[-1].rstrip("\r\n")) :]
         self._num_columns = len(self.header[-1].split("\t"))
-        if not re.match(_HEAD + "[\t\r\n]", self.header[-1] + "\n"):
-            raise self._fault(len(self.header), f"expected the line {_HEAD!r}...", self.header[-1])
+        if not re.match(VCF_COLUMNS + "[\t\r\n]", self.header[-1] + "\n"):
+            raise self._fault(len(self.header), f"expected the line {VCF_COLUMNS!r}...", self.header[-1])
 
     def records(self) -> Iterator[Record]:
         """Yield the records in order.
@@ -266,33 +266,9 @@ class VcfFile:
             value = values[allele] if allele < len(values) else None
         return None if value in (".", None) else value
 
-    @contextmanager
-    def writer(self, out: Path, names: Sequence[str], source: str) -> "Iterator[_AlleleTable | _Vcf]":
-        """Open the output.
-
-        Parameters
-        ----------
-        out
-            ``.vcf``, ``.vcf.gz`` (bgzip) or ``.tsv`` (a line an allele).
-        names
-            The fields to write, as :func:`field_names` returns them.
-        source
-            The model, for the header.
-
-        Raises
-        ------
-        ConfigError
-            If the suffix is unknown or the file cannot be written.
-        """
-        from Bio.bgzf import BgzfWriter
-
-        if not out.name.endswith((".vcf", ".vcf.gz", ".tsv")):
-            raise ConfigError(f"--out must end in .vcf, .vcf.gz or .tsv, got {out}")
-        with (
-            output_file(out) as partial,
-            closing(BgzfWriter(str(partial), "wb")) if out.suffix == ".gz" else partial.open("wb") as file,
-        ):
-            yield _AlleleTable(file, names) if out.suffix == ".tsv" else _Vcf(file, self.header, names, source)
+    def writer(self, out: Path, names: Sequence[str], source: str) -> "AbstractContextManager[VcfWriter]":
+        """Open the output, as :func:`vcf_writer`."""
+        return vcf_writer(out, self.header, names, source)
 
     def _fault(self, line: int, what: str, text: str) -> SequenceError:
         short = text.rstrip("\r\n")
@@ -337,6 +313,37 @@ class VcfFile:
         # by bytes: characters at which Python splits text may be part of a field, and a fault has its line
         with open_maybe_gzip(self.path) as stream:
             yield _without_mark(line.decode() for line in stream)
+
+
+@contextmanager
+def vcf_writer(out: Path, header: Sequence[str], names: Sequence[str], source: str) -> "Iterator[VcfWriter]":
+    """Open the output for records of a VCF.
+
+    Parameters
+    ----------
+    out
+        ``.vcf``, ``.vcf.gz`` (bgzip) or ``.tsv`` (a line an allele).
+    header
+        The VCF's, line by line.
+    names
+        The fields to write, as :func:`field_names` returns them.
+    source
+        The model, for the header.
+
+    Raises
+    ------
+    ConfigError
+        If the suffix is unknown or the file cannot be written.
+    """
+    from Bio.bgzf import BgzfWriter
+
+    if not out.name.endswith((".vcf", ".vcf.gz", ".tsv")):
+        raise ConfigError(f"--out must end in .vcf, .vcf.gz or .tsv, got {out}")
+    with (
+        output_file(out) as partial,
+        closing(BgzfWriter(str(partial), "wb")) if out.suffix == ".gz" else partial.open("wb") as file,
+    ):
+        yield _AlleleTable(file, names) if out.suffix == ".tsv" else _Vcf(file, header, names, source)
 
 
 def _without_mark(lines: Iterable[str]) -> Iterator[str]:
@@ -392,5 +399,30 @@ class _AlleleTable:
         self.file.write(("\t".join(fields) + "\n").encode())
 
 
-Variants = VariantTable | VcfFile
-"""Both have ``records``, ``has_field``, ``label`` and ``writer``."""
+VcfWriter = _AlleleTable | _Vcf
+"""Both have ``write``."""
+
+
+@runtime_checkable
+class Variants(Protocol):
+    """What is scored: a file of variants, or all substitutions of a genome."""
+
+    path: Path
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records in order."""
+        ...
+
+    def has_field(self, name: str) -> bool:
+        """Tell whether records have a field of this name."""
+        ...
+
+    def label(self, record: Record, name: str, allele: int) -> str | None:
+        """Return the value of a field."""
+        ...
+
+    def writer(
+        self, out: Path, names: Sequence[str], source: str
+    ) -> "AbstractContextManager[_TableWriter | VcfWriter]":
+        """Open the output."""
+        ...

@@ -16,6 +16,11 @@ class ScoreOptions:
     """Average the two strands' scores; one strand takes half the time."""
     distance: bool = False
     """Also compute the Euclidean distance of the two alleles' mean embeddings; takes about three times as long."""
+    snv: Literal["exact", "fast"] = "exact"
+    """exact masks the site of a substitution alone, in a window that has it in its middle. fast masks every 7th base at
+    once, in the windows that tracks have: all sites there share the passes, nearly the same scores in a fraction of the
+    time where every base is asked for, in a multiple of it where sites lie far apart. Substitutions of one base, and
+    models of single bases only."""
     indel: Literal["exact", "fast"] = "exact"
     """exact masks each base around an insertion or deletion in turn, in the window that substitutions have. fast masks
     every fourth one at once, each on one of the strands, in 192 bp: a ninth of the time, nearly the same order."""

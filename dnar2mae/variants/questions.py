@@ -6,13 +6,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from dnar2mae.genome.alphabet import complement, encode
 from dnar2mae.genome.store import Genome
+from dnar2mae.genome.window_layout import window_over
 from dnar2mae.inference import Model
 from dnar2mae.inference.predictions import masked_log_probabilities
-from dnar2mae.variants.allele_windows import FAST_WINDOW_BP, Codes, Pair, cut_windows, is_fast
+from dnar2mae.variants.allele_windows import FAST_WINDOW_BP, Codes, Pair, cut_windows, is_fast, is_shared
 from dnar2mae.variants.alleles import Allele
 from dnar2mae.variants.options import ScoreOptions
 
+SNV_PERIOD = 7
+"""One of so many bases is masked at once by ``--snv fast``, as in tracks; no multiple of 3, which would mask a codon
+position everywhere."""
+SNV_OVERLAP_SHARE = 0.25
+"""Share of a window of ``--snv fast`` that it has in common with the next, as in tracks."""
 _FAST_PERIOD = 4  # more cost time; fewer hide so much that scores change; dilated convolutions share most of every 4th
 
 
@@ -20,7 +27,10 @@ class Term(NamedTuple):
     """A weighted sum of log-probabilities in the answer to one question."""
 
     question: int
+    rows: Int[np.ndarray, " M"]
+    """Which of the positions that were asked for."""
     ids: Int[np.ndarray, " M"]
+    """Tokens there."""
     weight: float
 
 
@@ -54,15 +64,14 @@ class Questions:
     def total(self, terms: Sequence[Term]) -> float:
         """Return the sum of terms; NaN if there is none."""
         first = self.model.tokenizer.vocabulary.first_real
-        sums = [
-            t.weight * self._answers[t.question][np.arange(len(t.ids)), t.ids - first].sum(dtype=np.float64)
-            for t in terms
-        ]
+        sums = [t.weight * self._answers[t.question][t.rows, t.ids - first].sum(dtype=np.float64) for t in terms]
         return float(sum(sums)) if sums else np.nan
 
 
 def ask(questions: Questions, genome: Genome, allele: Allele, options: ScoreOptions) -> list[Term]:
     """Ask the questions whose weighted answers sum to the score of an allele."""
+    if is_shared(allele, options):
+        return _ratio_in_pattern(questions, genome, allele, options)
     model, fast = questions.model, is_fast(allele, options)
     pair = cut_windows(model, genome, allele, options, FAST_WINDOW_BP if fast else None)
     if not all(model.tokenizer.num_tokens(len(codes)) for codes in pair[:2]):
@@ -89,7 +98,32 @@ def _ratio(questions: Questions, pair: Pair, share: float) -> list[Term]:
         return []
     question = questions.ask(ref_ids, changed, changed)
     weight = share / tokenizer.vocabulary.anchor_stride
-    return [Term(question, alt_ids[changed], weight), Term(question, ref_ids[changed], -weight)]
+    rows = np.arange(len(changed))
+    return [Term(question, rows, alt_ids[changed], weight), Term(question, rows, ref_ids[changed], -weight)]
+
+
+def _ratio_in_pattern(questions: Questions, genome: Genome, allele: Allele, options: ScoreOptions) -> list[Term]:
+    """Ask for all bases that are masked together with a substituted one: others among them share the question."""
+    tokenizer = questions.model.tokenizer
+    position, _ = genome.concatenated(allele.name, allele.start, allele.start + 1)
+    window = window_over(genome, position, options.window_bp or questions.model.window_bp, SNV_OVERLAP_SHARE)
+    codes = genome.span(window.start, window.end)
+    along = np.arange(window.start, window.end)
+    together = (along - position) % SNV_PERIOD == 0
+    in_middle = (along >= window.middle[0]) & (along < window.middle[1])
+    terms = []
+    for strand in (1, -1) if options.both_strands else (1,):
+        ids = tokenizer.encode(codes if strand > 0 else complement(codes[::-1]))
+        hidden = together[::strand] & (ids >= tokenizer.vocabulary.first_real)
+        asked = np.flatnonzero(hidden & in_middle[::strand])
+        question = questions.ask(ids, np.flatnonzero(hidden), asked)
+        row = np.flatnonzero(along[::strand][asked] == position)
+        weight = 0.5 if options.both_strands else 1.0
+        for base, sign in ((allele.alt, 1), (allele.ref, -1)):
+            code = encode(base.encode())
+            token = tokenizer.encode(code if strand > 0 else complement(code))
+            terms.append(Term(question, row, token, sign * weight))
+    return terms
 
 
 def _touched(
@@ -130,5 +164,5 @@ def _pseudo_likelihood(
         near = np.unique(tokens[:, None] + reach)
         near = near[(near >= 0) & (near < len(ids))]
         question = questions.ask(ids, near[ids[near] >= vocabulary.first_real], tokens)
-        terms.append(Term(question, ids[tokens], share / vocabulary.anchor_stride))
+        terms.append(Term(question, np.arange(len(tokens)), ids[tokens], share / vocabulary.anchor_stride))
     return terms

@@ -5,7 +5,9 @@ A substitution is scored by the log-likelihood ratio at the masked site, which b
 .. math:: \frac{1}{c} \sum_{t \in M} \log p(a_t \mid x_{\setminus M}) - \log p(r_t \mid x_{\setminus M})
 
 with M the tokens that cover a changed base, all masked at once, and c the number of tokens that cover one base (1
-unless k-mers overlap). An insertion or deletion changes the number of tokens; its score is the difference of the
+unless k-mers overlap). ``--snv fast`` masks other bases along with the site.
+
+An insertion or deletion changes the number of tokens; its score is the difference of the
 pseudo-log-likelihoods of both alleles and of ``indel_flank_bp`` bases on either side, each token masked in turn and
 counted from the log-likelihood of a uniform token, so that length as such weighs nothing. ``--indel fast`` masks every
 fourth of these tokens at once, in a shorter window.
@@ -25,6 +27,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from dnar2mae.errors import ConfigError
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
@@ -70,7 +73,11 @@ def score_alleles(
     ------
     RunError
         If the model has no masked predictions (objective ``mae``).
+    ConfigError
+        If ``ScoreOptions.snv`` is fast and tokens are more than a base.
     """
+    if options.snv == "fast" and model.tokenizer.k > 1:
+        raise ConfigError(f"{model.source}: --snv fast needs a run on single bases, got k = {model.tokenizer.k}")
     questions = Questions(model)
     asked = [[ask(questions, genome, allele, options) for allele in alleles] for alleles in sites]
     with torch.autocast(model.device.type, torch.bfloat16, enabled=options.precision == "bf16"):

@@ -22,6 +22,7 @@ from dnar2mae.variants.evaluation import Evaluation, Labels, Measured
 from dnar2mae.variants.files import SUFFIXES, Variants, VariantTable, VcfFile, field_names
 from dnar2mae.variants.options import ScoreOptions
 from dnar2mae.variants.records import score_records
+from dnar2mae.variants.saturation import EverySubstitution
 from dnar2mae.variants.survey import Survey, judge_record
 
 
@@ -57,7 +58,7 @@ class VcfReport:
 
 def score_vcf(
     model: Model,
-    vcf: str | Path,
+    vcf: str | Path | EverySubstitution,
     out: str | Path,
     *,
     genome: str | Path | Genome,
@@ -74,7 +75,7 @@ def score_vcf(
     vcf
         VCF, BCF, or a TSV or CSV table, plain, gzip or bgzip, with columns chrom, pos (1-based), ref and alt, whose
         usual other names are known too (see :class:`dnar2mae.variants.files.VariantTable`). The contigs ``1`` and
-        ``chr1`` are taken for each other, and so are ``MT`` and ``chrM``.
+        ``chr1`` are taken for each other, and so are ``MT`` and ``chrM``. Or all substitutions of a genome.
     out
         ``.vcf`` or ``.vcf.gz`` (bgzip): the input with the INFO fields ``R2MAE_LLR``, ``R2MAE_STATUS`` and, if asked
         for, ``R2MAE_DIST`` and ``R2MAE_PCT``, each with one value an alternative allele; or ``.tsv``: a line an allele.
@@ -112,14 +113,16 @@ def score_vcf(
     RunError
         If the model has no masked predictions.
     """
-    options, reading, vcf, out = options or ScoreOptions(), reading or ReadOptions(), local_path(vcf), Path(out)
+    options, reading, out = options or ScoreOptions(), reading or ReadOptions(), Path(out)
     opened = genome if isinstance(genome, Genome) else Genome.open(genome)
-    refuse_inputs(out, (vcf, opened.path, opened.report.path if opened.report else None))
-    variants = open_variants(vcf, zero_based=reading.zero_based)
+    variants: Variants = (
+        vcf if isinstance(vcf, EverySubstitution) else open_variants(local_path(vcf), zero_based=reading.zero_based)
+    )
+    refuse_inputs(out, (variants.path, opened.path, opened.report.path if opened.report else None))
     if labels and not variants.has_field(labels.field):
         what = "a column of" if isinstance(variants, VariantTable) else "an INFO field that the header declares in"
         flag = "--evaluate" if isinstance(labels, Labels) else "--correlate"
-        raise ConfigError(f"{flag} must name {what} {vcf}, got {labels.field}")
+        raise ConfigError(f"{flag} must name {what} {variants.path}, got {labels.field}")
     longest = longest_allele(model, options)
     counts = _survey(variants, opened, longest, labels, reading)
     started = time.monotonic()
@@ -146,7 +149,7 @@ def score_vcf(
     )
 
 
-def open_variants(path: Path, *, zero_based: bool = False) -> Variants:
+def open_variants(path: Path, *, zero_based: bool = False) -> VariantTable | VcfFile:
     """Open a file of variants: a table by its suffix, else a VCF or BCF.
 
     Raises

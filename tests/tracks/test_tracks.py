@@ -12,10 +12,10 @@ from dnar2mae.genome.alphabet import SOFT_MASK
 from dnar2mae.genome.bed import read_bed
 from dnar2mae.genome.store import Genome
 from dnar2mae.genome.tracks import read_track
+from dnar2mae.genome.window_layout import lay_windows
 from dnar2mae.inference import Model
 from dnar2mae.tracks import write
 from dnar2mae.tracks.options import TrackOptions
-from dnar2mae.tracks.windows import lay_windows
 from dnar2mae.tracks.write import tracks
 from tests.random_run import write_run
 from tests.variants.helpers import CNN

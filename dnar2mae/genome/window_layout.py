@@ -30,6 +30,46 @@ class WindowLayout(NamedTuple):
         return ends[np.append(self.first, len(self.pieces))]
 
 
+class WindowOver(NamedTuple):
+    """The window in whose middle a base lies most, in concatenated coordinates."""
+
+    start: int
+    end: int
+    middle: tuple[int, int]
+    """The bases that are asked of it."""
+
+
+def window_over(genome: Genome, position: int, window_bp: int, overlap_share: float) -> WindowOver:
+    """Return the window of a base that :func:`lay_windows` gives it, without laying all of them.
+
+    Parameters
+    ----------
+    genome
+        The genome.
+    position
+        A base, in concatenated coordinates.
+    window_bp, overlap_share
+        As for :func:`lay_windows`.
+    """
+    begin, total_end = genome.intervals[int(genome.sequence_of(np.array([position]))[0])].tolist()
+    step, last = _step(window_bp, overlap_share), max(total_end - window_bp, begin)
+    count = -(-(last - begin) // step) + 1
+
+    def extent(number: int) -> tuple[int, int]:
+        start = begin + number * step if number < count - 1 else last
+        return start, min(start + window_bp, total_end)
+
+    def border(number: int) -> int:
+        """Return where the middle of a window begins, and that of the one before ends."""
+        return (extent(number)[0] + extent(number - 1)[1]) // 2
+
+    number = min((position - begin) // step + 1, count - 1)  # one more: the last window begins early
+    while number and position < border(number):
+        number -= 1
+    low = border(number) if number else begin
+    return WindowOver(*extent(number), (low, border(number + 1) if number + 1 < count else total_end))
+
+
 def lay_windows(genome: Genome, regions: Intervals, window_bp: int, overlap_share: float) -> WindowLayout:
     """Lay windows over a genome and keep those that regions need.
 
@@ -47,7 +87,7 @@ def lay_windows(genome: Genome, regions: Intervals, window_bp: int, overlap_shar
     overlap_share
         What a window has in common with the next, in [0, 1).
     """
-    step = max(window_bp - int(window_bp * overlap_share), 1)
+    step = _step(window_bp, overlap_share)
     extents, middles = [], []
     for start, end in genome.intervals.tolist():
         last = max(end - window_bp, start)
@@ -61,3 +101,7 @@ def lay_windows(genome: Genome, regions: Intervals, window_bp: int, overlap_shar
     owner = np.searchsorted(middle[:, 1], pieces[:, 0], side="right")
     used, first = np.unique(owner, return_index=True)
     return WindowLayout(np.concatenate(extents)[used], pieces, first.astype(np.int64))
+
+
+def _step(window_bp: int, overlap_share: float) -> int:
+    return max(window_bp - int(window_bp * overlap_share), 1)
