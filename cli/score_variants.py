@@ -70,7 +70,7 @@ class ScoreVariantsCommand:
     distance: bool = False
     """Also compute the distance of the alleles' embeddings; takes about three times as long."""
     snv: Literal["exact", "fast"] = "exact"
-    """fast masks every 7th base at once, as tracks do, for sites that lie close together: with --every-substitution in
+    """fast masks every 8th base at once, as tracks do, for sites that lie close together: with --every-substitution in
     a fraction of the time, nearly the same scores."""
     indel: Literal["exact", "fast"] = "exact"
     """fast scores insertions and deletions in a ninth of the time, in nearly the same order: see the documentation."""

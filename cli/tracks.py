@@ -16,7 +16,7 @@ class TracksCommand:
 
     Example: dnar2mae tracks runs/first --genome G.fa --what constraint entropy --out G.bw
 
-    Every 7th base is masked at once, in 7 passes, so that each is masked once. The same call goes on where one was
+    Every 8th base is masked at once, in 8 passes, so that each is masked once. The same call goes on where one was
     killed. Unknown bases have no value; a sequence shorter than a window is a window of its own.
     """
 

@@ -26,7 +26,7 @@ from dnar2mae.tracks.predictions import Asked, base_log_probabilities
 from dnar2mae.tracks.quantities import quantity
 
 RESULTS = Path(__file__).parents[1] / "results"
-_SPACING = 8
+_SPACING = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class PatternSettings:
     """Its genome."""
     windows: int = 40
     """Windows, evenly spaced."""
-    periods: tuple[int, ...] = (20, 7, 3, 2)
+    periods: tuple[int, ...] = (20, 8, 7, 4, 3, 2)
     """Every n-th base is masked at once."""
 
 

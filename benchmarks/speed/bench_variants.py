@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +38,7 @@ from dnar2mae.models.hidden_states import tokens_at_once
 from dnar2mae.presets import PRESETS
 from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
-from dnar2mae.variants import ScoreOptions, score_variants, score_vcf
+from dnar2mae.variants import EverySubstitution, ScoreOptions, mutagenesis, score_variants, score_vcf
 from dnar2mae.variants.evaluation import spearman
 
 RESULTS = Path(__file__).parents[1] / "results" / "variants.csv"
@@ -67,6 +68,8 @@ class VariantBenchSettings:
     indels: int = 0
     """Insertions and deletions of a second VCF, half of each, lengths 1 + geometric (mean 2.2), scored exactly and
     fast."""
+    every_bp: int = 0
+    """Score also every substitution of so many bases in the middle of the genome, exactly and with --snv fast."""
     rounds: int = 3
     """Times that the file is scored, after once to warm up."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -172,7 +175,22 @@ def ways(
         indels = draw_variants(genome, settings.indels, "indels")
         found["indels exact, needed"] = file(indels, "indels", options)
         found["indels fast, needed"] = file(indels, "indels", replace(options, indel="fast"))
+    if settings.every_bp:
+        bed = folder / "every.bed"
+        bed.write_text("\t".join(map(str, middle_region(genome, settings.every_bp))))
+        every = EverySubstitution(genome, bed)
+        number = sum(len(each.alts) for each in every.records())
+        for exactly in (True, False):
+            own = options if exactly else replace(options, snv="fast")
+            call = partial(score_vcf, model, every, bed.with_suffix(".vcf.gz"), genome=genome, options=own)
+            found[f"every substitution {own.snv}, needed"] = number, call
     return found
+
+
+def middle_region(genome: Genome, number: int) -> tuple[str, int, int]:
+    """Return so many bases in the middle of the first sequence."""
+    middle = int(genome.lengths[0]) // 2
+    return genome.names[0], middle, middle + number
 
 
 def whole_windows(model: Model, call: Callable[[], object]) -> None:
@@ -200,6 +218,19 @@ def agreement(model: Model, genome: Genome, settings: VariantBenchSettings) -> l
         for name, own in (("all", insertion >= 0), ("insertions", insertion), ("deletions", ~insertion)):
             lines.append(f"fast against exact, {name}: Spearman {spearman(slow[own], spelt[0][own])}")
     return lines
+
+
+def agreement_of_substitutions(model: Model, genome: Genome, settings: VariantBenchSettings) -> str:
+    """Return in words how ``--snv fast`` agrees with exact scores."""
+    region, options = middle_region(genome, settings.every_bp), ScoreOptions(precision=settings.precision)
+    exact = mutagenesis(model, genome, region, options)
+    fast = mutagenesis(model, genome, region, replace(options, snv="fast"))
+    own = np.isfinite(exact) & (exact != 0)
+    slow, quick = exact[own].astype(np.float64), fast[own].astype(np.float64)
+    return (
+        f"--snv fast against exact, {len(slow):,} substitutions: Spearman {spearman(slow, quick)}, difference "
+        f"{(quick - slow).mean():+.3f}, sd {(quick - slow).std():.3f}, of scores with an sd of {slow.std():.3f} nats"
+    )
 
 
 def record(way: str, count: int, call: Callable[[], object], about: dict[str, object]) -> None:
@@ -242,6 +273,8 @@ def main(settings: VariantBenchSettings) -> int:
                     call()
         for model in models if settings.indels else []:
             print(model.config.backbone, *agreement(model, genome, settings), sep="\n")
+        for model in models if settings.every_bp else []:
+            print(agreement_of_substitutions(model, genome, settings))
     return 0
 
 

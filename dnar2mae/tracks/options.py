@@ -20,9 +20,10 @@ class TrackOptions:
     what: tuple[What, ...] = ("constraint",)
     """entropy: of the predicted distribution, 0 to 2 bits. reference-probability: that of the base that is there.
     constraint: bits by which that base is likelier than the others, mean over the three of log2 p(base) / p(other)."""
-    pattern_ratio: float = 0.15
-    """Share of the bases that are masked at once: every n-th one, n = 1 / ratio rounded (0.15: every 7th), in n passes
-    that mask each base once. 0 masks one base at a time, in as many passes as a window has bases."""
+    pattern_ratio: float = 0.125
+    """Share of the bases that are masked at once: every n-th one, n = 1 / ratio rounded (0.125: every 8th), in n passes
+    that mask each base once; powers of two are quick where convolutions are dilated by them. 0 masks one base at a
+    time, in as many passes as a window has bases."""
     overlap_share: float = 0.25
     """Share of a window that it has in common with the next; each base has the value of the window in whose middle it
     lies most."""

@@ -16,7 +16,13 @@ from dnar2mae.variants.scores import Scores, score_alleles
 
 BLOCK = 512
 """Sites scored together: so many that the few insertions and deletions among them make batches."""
+_BLOCK_IN_WINDOWS = 2048  # of --snv fast: windows at the ends of a block are computed twice
 Block = Sequence[Sequence[Allele]]
+
+
+def block_of(options: ScoreOptions) -> int:
+    """Return how many sites are scored together."""
+    return _BLOCK_IN_WINDOWS if options.snv == "fast" else BLOCK
 
 
 def score_blocks(

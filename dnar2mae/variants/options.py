@@ -17,7 +17,7 @@ class ScoreOptions:
     distance: bool = False
     """Also compute the Euclidean distance of the two alleles' mean embeddings; takes about three times as long."""
     snv: Literal["exact", "fast"] = "exact"
-    """exact masks the site of a substitution alone, in a window that has it in its middle. fast masks every 7th base at
+    """exact masks the site of a substitution alone, in a window that has it in its middle. fast masks every 8th base at
     once, in the windows that tracks have: all sites there share the passes, nearly the same scores in a fraction of the
     time where every base is asked for, in a multiple of it where sites lie far apart. Substitutions of one base, and
     models of single bases only."""

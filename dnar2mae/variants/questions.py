@@ -8,14 +8,14 @@ from jaxtyping import Int
 
 from dnar2mae.genome.alphabet import complement, encode
 from dnar2mae.genome.store import Genome
-from dnar2mae.genome.window_layout import window_over
+from dnar2mae.genome.window_layout import WindowOver, window_over
 from dnar2mae.inference import Model
 from dnar2mae.inference.predictions import masked_log_probabilities
 from dnar2mae.variants.allele_windows import FAST_WINDOW_BP, Codes, Pair, cut_windows, is_fast, is_shared
 from dnar2mae.variants.alleles import Allele
 from dnar2mae.variants.options import ScoreOptions
 
-SNV_PERIOD = 7
+SNV_PERIOD = 8
 """One of so many bases is masked at once by ``--snv fast``, as in tracks; no multiple of 3, which would mask a codon
 position everywhere."""
 SNV_OVERLAP_SHARE = 0.25
@@ -41,6 +41,8 @@ class Questions:
         self.model = model
         self.tokens: list[np.ndarray] = []
         self.positions: list[np.ndarray] = []
+        self.shared: dict[tuple[int, int, int], tuple[int, np.ndarray]] = {}
+        """Those of ``--snv fast``, and the coordinates that each asks for, by window, first masked base and strand."""
         self._index: dict[bytes, int] = {}
         self._answers: list[np.ndarray] = []
 
@@ -107,23 +109,31 @@ def _ratio_in_pattern(questions: Questions, genome: Genome, allele: Allele, opti
     tokenizer = questions.model.tokenizer
     position, _ = genome.concatenated(allele.name, allele.start, allele.start + 1)
     window = window_over(genome, position, options.window_bp or questions.model.window_bp, SNV_OVERLAP_SHARE)
-    codes = genome.span(window.start, window.end)
-    along = np.arange(window.start, window.end)
-    together = (along - position) % SNV_PERIOD == 0
-    in_middle = (along >= window.middle[0]) & (along < window.middle[1])
+    first = position - (position - window.start) // SNV_PERIOD * SNV_PERIOD  # of those of the window
+    base = encode((allele.ref + allele.alt).encode())
     terms = []
     for strand in (1, -1) if options.both_strands else (1,):
-        ids = tokenizer.encode(codes if strand > 0 else complement(codes[::-1]))
-        hidden = together[::strand] & (ids >= tokenizer.vocabulary.first_real)
-        asked = np.flatnonzero(hidden & in_middle[::strand])
-        question = questions.ask(ids, np.flatnonzero(hidden), asked)
-        row = np.flatnonzero(along[::strand][asked] == position)
+        question, asked = questions.shared.get((window.start, first, strand), (-1, base))
+        if question < 0:
+            question, asked = _ask_pattern(questions, genome.span(window.start, window.end), window, first, strand)
+            questions.shared[window.start, first, strand] = question, asked
+        row = np.flatnonzero(asked == position)
+        ref, alt = tokenizer.encode(base if strand > 0 else complement(base))[:, None]
         weight = 0.5 if options.both_strands else 1.0
-        for base, sign in ((allele.alt, 1), (allele.ref, -1)):
-            code = encode(base.encode())
-            token = tokenizer.encode(code if strand > 0 else complement(code))
-            terms.append(Term(question, row, token, sign * weight))
+        terms += [Term(question, row, alt, weight), Term(question, row, ref, -weight)]
     return terms
+
+
+def _ask_pattern(
+    questions: Questions, codes: Codes, window: WindowOver, first: int, strand: int
+) -> tuple[int, Int[np.ndarray, " M"]]:
+    """Mask every n-th base of a window from ``first`` on; return the question, and the coordinates asked for."""
+    tokenizer = questions.model.tokenizer
+    ids = tokenizer.encode(codes if strand > 0 else complement(codes[::-1]))
+    along = np.arange(window.start, window.end)[::strand]
+    hidden = ((along - first) % SNV_PERIOD == 0) & (ids >= tokenizer.vocabulary.first_real)
+    asked = np.flatnonzero(hidden & (along >= window.middle[0]) & (along < window.middle[1]))
+    return questions.ask(ids, np.flatnonzero(hidden), asked), along[asked]
 
 
 def _touched(

@@ -11,7 +11,7 @@ from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.variants.allele_windows import longest_allele
 from dnar2mae.variants.alleles import SCORED, Site
-from dnar2mae.variants.blocks import BLOCK, Block, score_blocks
+from dnar2mae.variants.blocks import Block, block_of, score_blocks
 from dnar2mae.variants.calibration import calibrate
 from dnar2mae.variants.files import Record
 from dnar2mae.variants.options import ScoreOptions
@@ -55,7 +55,7 @@ def score_records(
         left, waiting = iter(records), deque[list[tuple[Record, Site]]]()
 
         def blocks() -> Iterator[Block]:
-            while block := list(islice(left, BLOCK)):
+            while block := list(islice(left, block_of(options))):
                 waiting.append(judge(block))
                 yield [site.alleles for _, site in waiting[-1]]
 

@@ -79,7 +79,7 @@ class TestWindows:
 
 
 class TestValues:
-    @pytest.mark.parametrize("ratio", [0.15, 0.5, 0.0])
+    @pytest.mark.parametrize("ratio", [0.15, 0.125, 0.5, 0.0])
     def test_they_are_those_of_whole_passes(self, model, small, tmp_path, ratio):
         genome, period = Genome.open(small), round(1 / ratio) if ratio else 64
         written = tracks(
@@ -237,7 +237,7 @@ class TestRefusals:
 def test_the_command_prints_what_it_wrote(run, small, tmp_path, capsys):
     out = tmp_path / "t.bedgraph"
     assert main(["tracks", str(run), "--genome", str(small), "--out", str(out), "--device", "cpu"]) == 0
-    assert "319 bases, 9 of them unknown; one of 7 masked at once" in capsys.readouterr().out
+    assert "319 bases, 9 of them unknown; one of 8 masked at once" in capsys.readouterr().out
     assert main(["tracks", str(run), "--genome", str(small), "--out", str(out), "--device", "cpu"]) == 2
     assert "exists; give --overwrite" in capsys.readouterr().err
     line = ["tracks", str(run), "--genome", str(small), "--out", str(out), "--device", "cpu", "--overwrite", "--json"]

@@ -61,7 +61,7 @@ def test_a_file_gives_what_the_command_writes(single, genome, fasta, tmp_path):
 
 @pytest.mark.slow  # two processes that import torch
 def test_processes_give_the_same_scores(single, genome, monkeypatch):
-    monkeypatch.setattr("dnar2mae.variants.records.BLOCK", 8)
+    monkeypatch.setattr("dnar2mae.variants.blocks.BLOCK", 8)
     rows = substitutions(genome, range(1000, 1060))
     here, there = (score_variants(single, rows, genome, options=ScoreOptions(workers=n)) for n in (0, 2))
     pd.testing.assert_frame_equal(here, there, atol=1e-6)

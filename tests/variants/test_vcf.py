@@ -133,7 +133,7 @@ def test_order_and_blocks_of_a_file_do_not_matter(single, genome, fasta, tmp_pat
     rows = [row for row, _ in mixed_records(genome)] + [record(genome, position) for position in range(300, 340)]
     shuffled = np.random.default_rng(0).permutation(len(rows))
     score_vcf(single, write_vcf(tmp_path / "a.vcf", rows), tmp_path / "a.tsv", genome=fasta)
-    monkeypatch.setattr("dnar2mae.variants.records.BLOCK", 7)
+    monkeypatch.setattr("dnar2mae.variants.blocks.BLOCK", 7)
     score_vcf(single, write_vcf(tmp_path / "b.vcf", [rows[i] for i in shuffled]), tmp_path / "b.tsv", genome=fasta)
     a, b = (pd.read_csv(tmp_path / name, sep="\t", keep_default_na=False) for name in ("a.tsv", "b.tsv"))
     columns = [name for name in a if name != "llr"]
