@@ -45,7 +45,7 @@ class TestRegion:
 
 class TestDependency:
     def test_it_is_the_largest_change_of_log_odds(self, single, small):
-        genome, period = Genome.open(small), 7
+        genome, period = Genome.open(small), 8
         effects = dependency_map(single, genome, ("a", 30, 42), TrackOptions(genome=small))
         assert effects.shape == (12, 12)
         assert np.isnan(np.diag(effects)).all()
@@ -65,7 +65,7 @@ class TestDependency:
 
     def test_the_substituted_base_is_seen_where_the_pattern_would_mask_it(self, single, small):
         effects = dependency_map(single, Genome.open(small), ("a", 30, 42), TrackOptions(genome=small))
-        assert effects[0, 7] > 1e-3
+        assert effects[0, 8] > 1e-3
 
     def test_an_unknown_base_has_no_effect_to_show(self, single, small):
         effects = dependency_map(single, Genome.open(small), ("a", 97, 103), TrackOptions(genome=small))
