@@ -5,7 +5,8 @@ from dnar2mae.benchmarks.figures.figure import Figure, Row, lines, markdown
 _TRACKS = ("constraint", "entropy", "reference-probability")
 _FILES = (
     "dnar2mae/genome/classes.py",
-    *(f"dnar2mae/tracks/{name}.py" for name in ("predictions", "quantities", "summary", "windows")),
+    "dnar2mae/genome/window_layout.py",
+    *(f"dnar2mae/tracks/{name}.py" for name in ("predictions", "quantities", "summary")),
 )
 _GENOME = "GCF_000005845.2_ASM584v2_genomic"
 
@@ -26,7 +27,7 @@ TABLES = (
         source="tracks_classes.csv",
         key=("track", "class"),
         show=_classes,
-        command=f"dnar2mae tracks runs/ecoli --genome {_GENOME}.fna.gz --bed half.bed --what constraint entropy"
+        command=f"dnar2mae tracks runs/ecoli --genome {_GENOME}.fna.gz --what constraint entropy"
         f" reference-probability --summary {_GENOME}.gff.gz --out ecoli.bw",
         files=_FILES,
     ),
