@@ -79,7 +79,7 @@ class PhaseMap:
     def gain(self) -> Float[np.ndarray, "G N"]:
         """Risk of the best random law over that of the best fixed one, less 1.
 
-        Negative where the random law wins; infinite at an interpolation peak of its own, NaN at one that all laws share.
+        Negative where the random law wins; infinite at an interpolation peak of its own, NaN at one of all laws.
         """
         known = np.isfinite(self.fixed_risk)
         return np.divide(self.random_risk, self.fixed_risk, out=np.full(known.shape, np.nan), where=known) - 1
