@@ -25,8 +25,9 @@ _TEST_RATIOS, _FIXED_RATIOS, _UNIFORM_STEP = 5, 100, 0.1
 
 
 def parse_laws(names: Sequence[str]) -> list[MaskLaw]:
-    """Read laws; ``standard`` stands for eight that are often used."""
-    return [parse_law(text) for name in names for text in (STANDARD_LAWS if name == "standard" else [name])]
+    """Read laws, each once; ``standard`` stands for eight that are often used."""
+    laws = [parse_law(text) for name in names for text in (STANDARD_LAWS if name == "standard" else [name])]
+    return list({law.name: law for law in laws}.values())
 
 
 def regrets(
