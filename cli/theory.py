@@ -1,5 +1,6 @@
 """``dnar2mae theory``: mask ratios in ridgeless regression."""
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from tyro.conf import OmitArgPrefixes
 
 from dnar2mae.cli.output import json_at_end
 from dnar2mae.cli.parse import parse_subcommand
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, require
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.theory.options import FeatureModel, Grid, Masking, Regime, Sampling
 
@@ -162,12 +163,13 @@ class CompareCommand:
         from dnar2mae.theory.regret import parse_laws
         from dnar2mae.theory.report import describe_rescaling, draw_regions
 
+        require(math.isfinite(self.mean), "mean", "finite", self.mean)
         law = None if self.law is None else parse_law(self.law)
         test, judged = parse_test_ratios(self.test_ratios), parse_laws(self.regret)
         aspects, snrs = self.grid.axes()
         self.files.prepare()
         maps: dict[Regime, PhaseMap] = {}
-        for regime in self.regimes:
+        for regime in dict.fromkeys(self.regimes):
             table = regime_table(self.features, regime, self.mean, test)
             phase_map = maps[regime] = search(table, aspects, snrs, law, regime)
             print(f"{regime:14}{phase_map.summary()}", flush=True)
@@ -192,7 +194,7 @@ class CompareCommand:
 
         aspects, snrs = self.grid.axes()
         rows = []
-        for regime in self.regimes:
+        for regime in dict.fromkeys(self.regimes):
             table = partial(regime_table, self.features, regime, self.mean)
             rows += [{"regime": regime} | row for row in regrets(table, test, aspects, 1 / snrs, laws)]
         print(*describe_regrets(rows), sep="\n")

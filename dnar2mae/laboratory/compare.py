@@ -1,6 +1,8 @@
 """A whole comparison: plan, choose learning rates, run, measure, report."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -9,15 +11,15 @@ import numpy as np
 import pandas as pd
 
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import RunError
+from dnar2mae.errors import RunError, raising
 from dnar2mae.laboratory.columns import column_rows
-from dnar2mae.laboratory.grid import LawGrid, at_rate, check_grid, grid_cells, grid_of_run, trial_cells
+from dnar2mae.laboratory.grid import LawGrid, at_rate, check_grid, check_labels, grid_cells, grid_of_run, trial_cells
 from dnar2mae.laboratory.judges import probe_rows, variant_rows
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun
 from dnar2mae.laboratory.report import write_report
 from dnar2mae.laboratory.workers import run_cells
 from dnar2mae.modalities.registry import input_files
-from dnar2mae.storage.safe_files import refuse_inputs, written_whole
+from dnar2mae.storage.safe_files import lock, refuse_inputs, written_whole
 
 FILES = ("compare.csv", "regret.csv", "report.md", "compare.png")
 """What a comparison writes beside its runs."""
@@ -97,7 +99,8 @@ def run_grid(grid: LawGrid, out: str | Path, options: CompareOptions, progress: 
     Raises
     ------
     Dnar2maeError
-        If the folder has something else in it or runs with other settings, a cell cannot run, or all fail.
+        If the folder has something else in it or runs with other settings or is in use, a cell cannot run, or all
+        fail.
     """
     out = Path(out)
     _check_out(out)
@@ -105,6 +108,14 @@ def run_grid(grid: LawGrid, out: str | Path, options: CompareOptions, progress: 
     refuse_inputs([out / name for name in FILES], inputs)
     planned = grid_cells(grid, out, options)
     check_grid(grid)  # so that faults of the data are errors before anything is written
+    check_labels(grid)
+    with _held(out):
+        return _run_rounds(grid, out, options, progress, planned)
+
+
+def _run_rounds(
+    grid: LawGrid, out: Path, options: CompareOptions, progress: Progress, planned: Sequence[PlannedRun]
+) -> LawComparison:
     failed: list[Failure] = []
     done = None
     trials = _run_all(trial_cells(grid, out, options), grid, options, progress, failed)
@@ -130,6 +141,21 @@ def _check_out(out: Path) -> None:
     is_comparison = any((out / name).is_dir() for name in ("runs", "trials"))
     if out.exists() and not (is_comparison or (out.is_dir() and not any(out.iterdir()))):
         raise RunError(f"{out}: not empty and no comparison; choose another --out")
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Make the folder and keep other processes out, which would count runs in progress as failed."""
+    with raising(RunError, f"{out}: cannot write the comparison", OSError):
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    try:
+        lock(handle, wait=False)
+        yield
+    except BlockingIOError as error:
+        raise RunError(f"{out}: in use by another process; wait for its end or choose another --out") from error
+    finally:
+        os.close(handle)
 
 
 def _table(cells: Sequence[PlannedRun], out: Path, options: CompareOptions) -> pd.DataFrame:

@@ -29,17 +29,16 @@ def draw(table: pd.DataFrame, found: pd.DataFrame, grid: LawGrid, path: Path) ->
         What was compared, and the file to write.
     """
     settings = list(dict.fromkeys(table["setting"]))
-    figure = new_figure(max(4.2 * len(settings), 8.4), 3.6 + (0 if len(grid.laws) < 2 else 2.2 + 0.34 * len(grid.laws)))
-    parts = (
-        figure.subfigures(2, 1, height_ratios=(3.6, 2.2 + 0.34 * len(grid.laws))) if len(grid.laws) > 1 else [figure]
-    )
+    heat_height = 0.0 if len(grid.laws) < 2 or found.empty else 2.2 + 0.34 * len(grid.laws)
+    figure = new_figure(max(4.2 * len(settings), 8.4), 3.6 + heat_height)
+    parts = figure.subfigures(2, 1, height_ratios=(3.6, heat_height)) if heat_height else [figure]
     axes = parts[0].subplots(1, len(settings), squeeze=False)[0]
     for axis, setting in zip(axes, settings, strict=True):
         _curves(axis, table[(table["setting"] == setting) & (table["measure"] == "loss")], grid)
         axis.set_title(setting, fontsize=9)
     handles, names = axes[0].get_legend_handles_labels()
     parts[0].legend(handles, names, loc="outside lower center", ncols=6, fontsize=7, frameon=False)
-    if len(grid.laws) > 1:
+    if heat_height:
         heat, by_setting = parts[1].subplots(1, 2, width_ratios=(4, 1))
         columns = found[COLUMN].apply(lambda row: " ".join(str(v) for v in row if v != ""), axis=1)
         _heat(heat, found.assign(column=columns), "column", grid, "regret, per cent behind the best law of the column")

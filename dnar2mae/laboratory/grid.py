@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from dnar2mae.config import PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError, DataError, SequenceError, raising
+from dnar2mae.laboratory.downstream import read_labelled
 from dnar2mae.laboratory.labelled import Labelled
 from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun, folder_name, parse_mask, plan_cells, with_controls
 from dnar2mae.modalities.registry import build_modality, modality_spec
@@ -33,8 +35,12 @@ class Tuning:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        if not self.rates or min(self.rates) <= 0 or not self.seeds or not 0 < self.steps_share <= 1:
-            raise ConfigError("tuning needs rates > 0, one or more seeds, and steps_share in (0, 1]")
+        folders = {f"{rate:g}" for rate in self.rates}  # as trial_cells names them
+        if not folders or len(folders) < len(self.rates) or not all(0 < rate < inf for rate in self.rates):
+            raise ConfigError(f"tuning.rates must be different numbers > 0, got {list(self.rates)}")
+        _check_seeds("tuning.seeds", self.seeds)
+        if not 0 < self.steps_share <= 1:
+            raise ConfigError(f"tuning.steps_share must be in (0, 1], got {self.steps_share:g}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +126,7 @@ def load_grid(name: str, data_dir: Path, **changes: Any) -> LawGrid:
         laws, added = with_controls([parse_mask(text) for text in file.laws])
         if not file.laws or not file.settings:
             raise ConfigError("a grid needs at least one law and one setting")
-        if len(set(file.seeds)) < len(file.seeds) or not file.seeds:
-            raise ConfigError(f"seeds must be one or more, all different, got {list(file.seeds)}")
+        _check_seeds("seeds", file.seeds)
         if file.tuning and (both := sorted(set(file.tuning.seeds) & set(file.seeds))):
             raise ConfigError(f"tuning.seeds must not be among seeds, got {both[0]} in both")
     settings = tuple(_setting(key, given, path, data_dir, changes) for key, given in file.settings.items())
@@ -130,6 +135,11 @@ def load_grid(name: str, data_dir: Path, **changes: Any) -> LawGrid:
     )
     check_grid(grid, str(path))
     return grid
+
+
+def _check_seeds(name: str, seeds: Sequence[int]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ConfigError(f"{name} must be one or more, all different and at least 0, got {list(seeds)}")
 
 
 def grid_of_run(config: PretrainConfig, laws: Sequence[Law], seeds: tuple[int, ...]) -> LawGrid:
@@ -150,7 +160,7 @@ def grid_of_run(config: PretrainConfig, laws: Sequence[Law], seeds: tuple[int, .
 
 def _setting(name: str, given: Any, path: Path, data_dir: Path, changes: Mapping[str, Any]) -> GridSetting:
     where = f"{path}: settings.{name}"
-    if not isinstance(given, dict) or folder_name(name) != name or "/" in name:
+    if not isinstance(given, dict) or folder_name(name) != name or name in ("", ".", ".."):  # it names a folder
         raise ConfigError(f"{where}: expected a name without : , / and a mapping of settings to values")
     if "seed" in given or set(given.get("mask") or ()) - {"replace"}:
         raise ConfigError(f"{where}: seeds and masks (but mask.replace) are set by the grid's seeds and laws")
@@ -198,9 +208,23 @@ def _check_setting(setting: GridSetting, laws: Sequence[Law]) -> None:
         if config.model.objective == "mae":
             raise ConfigError("labelled needs model.objective mlm: missing inputs are shown as [MASK]")
         for file in setting.labelled.files:
-            if not Path(file).exists():
+            if not Path(file).is_file():
                 raise ConfigError(f"labelled: {file}: no such file")
     modality.open()
+
+
+def check_labels(grid: LawGrid) -> None:
+    """Check that the samples with classes of every setting can be used, which is read off the runs when they are done.
+
+    Raises
+    ------
+    Dnar2maeError
+        If a file cannot be read or has no classes, or these are too few.
+    """
+    for setting in grid.settings:
+        if setting.labelled is not None:
+            with raising(ConfigError, f"settings.{setting.name}: labelled", ConfigError, SequenceError, DataError):
+                read_labelled(build_modality(setting.config), setting.labelled)
 
 
 def trial_cells(grid: LawGrid, out: Path, options: CompareOptions) -> list[PlannedRun]:

@@ -1,7 +1,9 @@
 """Which runs make a comparison: mask laws as they are typed, with their controls, and the settings of each run."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +12,7 @@ from tyro.conf import Suppress, arg
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError, raising
 from dnar2mae.laboratory.labelled import Labelled
-from dnar2mae.mask_laws import parse_law
+from dnar2mae.mask_laws import Intervals, parse_law
 
 _MODIFIERS = "/sample or /stratified, /spans:MEAN, /spans:MEAN,LONGEST, /pmi:LENGTH or /suffix, /token or /bound"
 _PER = ("sample", "stratified")
@@ -97,10 +99,19 @@ def with_controls(laws: Sequence[Law]) -> tuple[list[Law], list[Law]]:
 def _masks_of(law: Law) -> object:
     """Return what decides the masks of a law, equal for laws that differ in name alone."""
     mask, ratio = law.mask, law.mask.ratio_law()
-    intervals = tuple(ratio.intervals(step, 3) for step in range(3))  # a schedule differs in one of three steps
+    # a schedule differs in one of three steps
+    intervals = tuple(_distinct(ratio.intervals(step, 3)) for step in range(3))
+    is_random = any(len(drawn) > 1 or drawn[0][0][1] > 0 for drawn in intervals)
     unused = mask.ignored()
     numbers = [getattr(mask, name) for name in ("span_mean", "span_max", "pmi_length") if name not in unused]
-    return intervals, mask.per if ratio.is_random else "", mask.placement, *numbers, mask.weighting
+    return intervals, mask.per if is_random else "", mask.placement, *numbers, mask.weighting
+
+
+def _distinct(intervals: Intervals) -> tuple[tuple[tuple[int, int], int], ...]:
+    """Return different intervals (low, span) in one order, and how often each is drawn, in the lowest terms."""
+    counts = Counter(intervals)
+    common = gcd(*counts.values())
+    return tuple(sorted((drawn, count // common) for drawn, count in counts.items()))
 
 
 def _modifier(text: str, law: str) -> tuple[dict[str, object], str]:

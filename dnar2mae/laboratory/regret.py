@@ -66,7 +66,8 @@ def regrets(table: pd.DataFrame, laws: Sequence[Law]) -> pd.DataFrame:
     DataFrame
         The column (``setting``, ``measure``, ``at``, ``unit``); ``law``, its mean ``value`` over ``seeds``; ``regret``:
         per cent by which it is behind the ``best`` law there; ``difference`` from the fixed ratio that is best there
-        (``best_fixed``), ``low`` and ``high`` of its 95 % interval, and ``sd`` of the paired differences.
+        (``best_fixed``), ``low`` and ``high`` of its 95 % interval, and ``sd`` of the paired differences. No row
+        if no seed was finished under all laws.
     """
     fixed = [law.name for law in laws if is_fixed(law)]
     rows: list[dict[str, Any]] = []
@@ -90,7 +91,7 @@ def regrets(table: pd.DataFrame, laws: Sequence[Law]) -> pd.DataFrame:
                 row |= {"low": interval.low, "high": interval.high}
                 row["sd"] = float(difference.std(ddof=1)) if len(wide) > 1 and law != best_fixed else np.nan
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows or None, columns=None if rows else [*COLUMN, "unit", "law", "seeds", "value", "regret"])
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,9 @@ def write_report(table: pd.DataFrame, grid: LawGrid, about: Sequence[str], out: 
         added = ", ".join(f"`{law.name}`" for law in grid.added)
         lines += [f"Added as controls, the fixed ratio at a law's mean: {added}.", ""]
     found = regrets(table, grid.laws)
-    if len(grid.laws) > 1:
+    if found.empty:
+        lines += ["No seed was finished under every law: no regret, and no differences.", ""]
+    elif len(grid.laws) > 1:
         lines += [*_regret(found), *_power(found)]
     for setting in dict.fromkeys(table["setting"]):
         own = table[table["setting"] == setting]

@@ -81,8 +81,8 @@ class Grid:
     def __post_init__(self) -> None:
         """Check ranges."""
         for name, (low, high) in (("aspect-range", self.aspect_range), ("snr-range", self.snr_range)):
-            if not 0 < low < high:
-                raise ConfigError(f"--{name} must be two increasing numbers > 0, got {low:g} {high:g}")
+            if not 1e-12 <= low < high <= 1e12:
+                raise ConfigError(f"--{name} must be two increasing numbers in 1e-12..1e12, got {low:g} {high:g}")
         require(self.resolution >= 2, "resolution", "at least 2", self.resolution)
 
     def axes(self) -> "tuple[np.ndarray, np.ndarray]":

@@ -26,6 +26,9 @@ LOWEST_RATIO = 1e-4
 MIN_WIDTH = 0.1
 """Narrowest uniform law that searches consider: a narrower one is a fixed ratio for every purpose."""
 
+_ROUNDING = 1e-7
+"""Excess risk of a target of variance 1 below which rounding decides: lower ones count as this."""
+
 PerOption = Float[np.ndarray, "L G B R"]
 """A number of each law at each aspect ratio, for B predictors and R penalties."""
 RiskTable = Callable[[Sequence[MaskLaw], Float[np.ndarray, " G"]], tuple[PerOption, PerOption]]
@@ -76,12 +79,10 @@ class PhaseMap:
     def gain(self) -> Float[np.ndarray, "G N"]:
         """Risk of the best random law over that of the best fixed one, less 1.
 
-        Negative where the random law wins; NaN at an interpolation peak that all laws share.
+        Negative where the random law wins; infinite at an interpolation peak of its own, NaN at one of all laws.
         """
-        finite = np.isfinite(self.random_risk) & np.isfinite(self.fixed_risk)
-        ratio = np.full(finite.shape, np.nan)
-        ratio[finite] = self.random_risk[finite] / self.fixed_risk[finite]
-        return ratio - 1
+        known = np.isfinite(self.fixed_risk)
+        return np.divide(self.random_risk, self.fixed_risk, out=np.full(known.shape, np.nan), where=known) - 1
 
     @property
     def wins(self) -> Bool[np.ndarray, "G N"]:
@@ -124,7 +125,7 @@ def lowest_risks(
     Between penalties, evenly spaced in the logarithm after the first, the lowest risk is that of a parabola through
     the lowest and its neighbours: without it a law whose penalties happen to lie better would seem to win.
     """
-    risks = base[..., None] + slope[..., None] * noises
+    risks = np.maximum(base[..., None] + slope[..., None] * noises, _ROUNDING)
     size, lowest = risks.shape[2], risks.min(2)
     if size > 3:
         at = np.clip(risks.argmin(2, keepdims=True), 2, size - 2)

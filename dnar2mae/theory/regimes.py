@@ -50,7 +50,7 @@ def regime_table(features: FeatureModel, regime: Regime, mean: float, test: Mask
     regime
         See ``dnar2mae theory compare --help``.
     mean
-        Mean of every input where inputs are not centred.
+        Mean of every input where inputs are not centred, in its standard deviations.
     test
         Law of the ratio at test time; ``-inv`` regimes rescale test inputs as they rescale training inputs.
     """
@@ -65,7 +65,7 @@ def regime_table(features: FeatureModel, regime: Regime, mean: float, test: Mask
         return centred_table(features.task(1.0), masking, test)
     matrix = features.matrix()
     target = positive_targets(matrix, 4, features.seed)
-    task = UncentredTask(matrix, target, np.full(len(matrix), mean), 1.0)
+    task = UncentredTask(matrix, target, mean * np.sqrt(np.diag(matrix)), 1.0)
 
     def table(laws: Sequence[MaskLaw], aspects: Float[np.ndarray, " G"]) -> tuple[PerOption, PerOption]:
         base, slope = uncentred_equivalent(task, laws, aspects, scale, test)

@@ -25,8 +25,9 @@ _TEST_RATIOS, _FIXED_RATIOS, _UNIFORM_STEP = 5, 100, 0.1
 
 
 def parse_laws(names: Sequence[str]) -> list[MaskLaw]:
-    """Read laws; ``standard`` stands for eight that are often used."""
-    return [parse_law(text) for name in names for text in (STANDARD_LAWS if name == "standard" else [name])]
+    """Read laws, each once; ``standard`` stands for eight that are often used."""
+    laws = [parse_law(text) for name in names for text in (STANDARD_LAWS if name == "standard" else [name])]
+    return list({law.name: law for law in laws}.values())
 
 
 def regrets(
@@ -59,12 +60,13 @@ def regrets(
     over_best = []
     for ratio in ratios.tolist():
         risks = _errors(table(Fixed(ratio)), candidates, aspects, noises)
-        over_best.append(risks[: len(laws)] / risks.min(0) - 1)
+        lowest = risks.min(0)
+        over_best.append(risks[: len(laws)] / np.where(np.isfinite(lowest), lowest, np.nan) - 1)
     mean, worst = [], []
     for law in np.moveaxis(np.array(over_best), 1, 0):
-        known = np.isfinite(law)  # not at a peak that all laws share
-        chance = np.where(known, weights[:, None, None], 0.0)
-        mean.append(100 * float(np.sum(chance * np.where(known, law, 0.0)) / chance.sum()))
+        known = ~np.isnan(law)  # NaN at a peak that all laws share, infinite at one of this law
+        chance = np.broadcast_to(weights[:, None, None], law.shape)[known]
+        mean.append(100 * float(chance @ law[known] / chance.sum()))
         worst.append(100 * float(law[known].max()))
     return [
         {"law": law.name, "mean_regret": low, "worst_regret": high}

@@ -45,6 +45,8 @@ from dnar2mae.theory.task import Task
 _STIRLING = np.array([[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 3, 1, 0], [0, 1, 7, 6, 1]], float)
 # a direction that carries nothing has mu = 0: a ridge of 1e12 fits nothing either
 _LEAST_MU = 1e-12
+# two features penalise own weights only at k = 1 / 2, which leaves b0 + k b1 at other shares undetermined
+_LEAST_FEATURES = 3
 _NEWTON_STEPS = 30
 _KNOTS = 200
 _TOLERANCE = 1e-12
@@ -114,14 +116,16 @@ def share_equivalent(
     Raises
     ------
     ConfigError
-        If an aspect ratio is not positive, a ridge is negative, a law can mask every feature, or one without any mask
-        comes without a ridge.
+        If an aspect ratio is not positive, a ridge is negative, a law can mask every feature, one without any mask
+        comes without a ridge, or the share of fewer than three features is seen.
     """
     penalties = np.asarray(ridges, float)
     if not np.all(penalties >= 0):
         raise ConfigError(f"ridges must be >= 0, got {penalties.min():g}")
     if penalties.min() == 0 and any(law.largest == 0 for law in laws):
         raise ConfigError("a predictor under every mask needs ratios > 0 or a ridge")
+    if sees_share and task.num_features < _LEAST_FEATURES:
+        raise ConfigError(f"the visible share needs at least {_LEAST_FEATURES} features, got {task.num_features}")
     d, counts = task.num_features, task.num_features / aspect_array(aspects)
     trained, tested = share_moments(laws, d, sees_share), share_moments(tests, d, sees_share)
     size = 1 + sees_share

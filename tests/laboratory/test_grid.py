@@ -1,4 +1,5 @@
 import csv
+import fcntl
 import json
 import multiprocessing
 import os
@@ -7,14 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 
 from dnar2mae.cli import main
-from dnar2mae.errors import ConfigError
-from dnar2mae.laboratory import workers
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.laboratory import cost, workers
 from dnar2mae.laboratory.compare import choose_rates, run_grid
 from dnar2mae.laboratory.grid import load_grid, packaged_grids
 from dnar2mae.laboratory.plan import CompareOptions
@@ -30,6 +32,7 @@ SMALL = {
     "validation_windows": 8,
     "precision": "fp32",
 }
+TWO = {"classes": {"rich": "rich.fa", "poor": "poor.fa"}, "length": 32}
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def folder(tmp_path):
     images = rng.random((200, 8, 8)) * 0.5
     images[labels == 1, :, 4:] += 0.5
     np.savez(tmp_path / "images.npz", images=images.astype(np.float32), labels=labels)
+    np.savez(tmp_path / "unlabelled.npz", images=images.astype(np.float32))
     for name, shares in (("rich", [0.1, 0.4, 0.4, 0.1]), ("poor", [0.4, 0.1, 0.1, 0.4])):
         rows = ["".join(rng.choice(list("ACGT"), 40, p=shares)) for _ in range(100)]
         (tmp_path / f"{name}.fa").write_text("".join(f">{i}\n{row}\n" for i, row in enumerate(rows)))
@@ -54,7 +58,7 @@ def grid_file(folder, **changes):
     images = {"modality": "image", "data": {"paths": ["images.npz"], "normalise_patches": False}, **SMALL}
     images |= {"model": {"backbone": "mlp", "width": 16, "depth": 1}, "labelled": {"file": "images.npz"}}
     genome = {"data": {"genomes": ["genome.fa"], "window_bp": 32}, **SMALL}
-    genome["labelled"] = {"classes": {"rich": "rich.fa", "poor": "poor.fa"}, "length": 32}
+    genome["labelled"] = TWO
     content = {
         "title": "Small",
         "laws": ["uniform:0.1,0.9", "fixed:0.5"],
@@ -197,10 +201,18 @@ FAULTS = {
     "no laws": ({"laws": []}, "at least one law"),
     "law twice": ({"laws": ["fixed:0.5", "fixed:0.50"]}, "must differ, got fixed:0.5 twice"),
     "laws alike": ({"laws": ["uniform:0.3,0.3", "fixed:0.3"]}, "uniform:0.3,0.3 and fixed:0.3 mask alike"),
+    "a choice of one": ({"laws": ["choice:0.3,0.3/sample", "fixed:0.3"]}, "mask alike"),
+    "choices in another order": ({"laws": ["choice:0.3,0.6", "choice:0.6,0.3,0.6,0.3"]}, "mask alike"),
     "a law for nothing": ({"laws": ["fixed:0.3", "fixed:0.3/sample"]}, "mask alike"),
     "seeds of both rounds": ({"tuning": {"seeds": [1], "rates": [1, 2]}}, "tuning.seeds must not be among seeds"),
     "seed twice": ({"seeds": [1, 1]}, "seeds must be one or more, all different"),
-    "rates": ({"tuning": {"rates": [0]}}, "rates > 0"),
+    "negative seed": ({"seeds": [-1]}, "seeds must be one or more, all different and at least 0"),
+    "seed of trials twice": ({"tuning": {"seeds": [7, 7]}}, "tuning.seeds must be one or more, all different"),
+    "rates": ({"tuning": {"rates": [0]}}, "tuning.rates must be different numbers > 0"),
+    "rate twice": ({"tuning": {"rates": [1, 1.0000001]}}, "tuning.rates must be different numbers > 0"),
+    "infinite rate": ({"tuning": {"rates": [1, float("inf")]}}, "tuning.rates must be different numbers > 0"),
+    "share of steps": ({"tuning": {"steps_share": 2}}, "tuning.steps_share must be in"),
+    "a name that is a folder": ({"settings": {"..": {}}}, "expected a name"),
     "words on images": ({"laws": ["fixed:0.5/pmi:6"]}, "images: the law fixed:0.5/pmi:6 needs tokens that recur"),
 }
 
@@ -224,6 +236,9 @@ IMPOSSIBLE = {
     "no file": ("dna", {"data": {"genomes": ["none.fa"]}}, "/none.fa: no such file"),
     "no labels": ("images", {"labelled": {"file": "none.npz"}}, "settings.images: labelled: "),
     "preset": ("dna", {"preset": "huge"}, "preset must be one of"),
+    "labels without classes": ("images", {"labelled": {"file": "unlabelled.npz"}}, "settings.images: labelled: "),
+    "a folder of labels": ("images", {"labelled": {"file": "."}}, "settings.images: labelled: "),
+    "too few labels": ("dna", {"labelled": {**TWO, "rows": 10}}, "settings.dna: labelled: "),
     "labels of nothing": ("dna", {"labelled": {"rows": 20}}, "must name either a file or classes"),
     "one class": ("dna", {"labelled": {"classes": {"rich": "rich.fa"}}}, "two or more"),
     "mae with labels": (
@@ -261,6 +276,39 @@ def test_a_dry_run_counts_and_times(folder, capsys):
     assert dna.startswith("dna: 8 runs, 12,288 tokens, ")
     assert total.startswith("in all: 16 runs, 13,824 tokens, ")
     assert not (folder / "lab").exists()
+
+
+@pytest.mark.parametrize(
+    ("clocks", "seconds"),
+    [
+        ([(0, 0), (50, 50), (52, 52)], 2),  # the first step fills caches: it is no step like the others
+        ([(0, 0), (9, 9), (109, 13)], 4),  # 100 seconds, in which other programs held the cores
+    ],
+)
+def test_a_step_is_timed_without_what_disturbs_it(clocks, seconds, folder, monkeypatch):
+    monkeypatch.setattr(cost, "_clocks", iter(clocks).__next__)
+    config = load_grid(str(grid_file(folder)), folder, device="cpu").settings[0].config
+    assert cost.time_step(replace(config, steps=12)) == seconds
+
+
+def test_workers_beyond_the_cores_are_no_gain(folder, monkeypatch):
+    monkeypatch.setattr(cost, "time_step", lambda config: 900.0)
+    monkeypatch.setattr(cost.torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(cost.torch, "set_num_threads", lambda number: None)
+    grid = load_grid(str(grid_file(folder)), folder, device="cpu")
+    *_, total = cost.describe_cost(grid, folder / "lab", CompareOptions(num_workers=8))
+    assert ", 12 hours of training by 8 workers" in total  # 96 steps of a quarter of an hour, two at a time
+
+
+def test_a_folder_in_use_is_refused(folder):
+    out = folder / "lab"
+    out.mkdir()
+    handle = os.open(out, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(RunError, match="lab: in use by another process; wait for its end"):
+        run_grid(load_grid(str(grid_file(folder)), folder, device="cpu"), out, CompareOptions())
+    os.close(handle)
+    assert not list(out.iterdir())
 
 
 def test_one_law_alone(folder, capsys):

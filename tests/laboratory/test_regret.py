@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dnar2mae.laboratory.grid import LawGrid
 from dnar2mae.laboratory.plan import parse_mask
 from dnar2mae.laboratory.regret import by_seed, detectable, power, regrets, summary, t_interval
+from dnar2mae.laboratory.report import write_report
 
 LAWS = [parse_mask(name) for name in ("uniform:0.1,0.9", "fixed:0.2", "fixed:0.5")]
 
@@ -39,6 +41,21 @@ def test_only_seeds_that_all_laws_have_count():
     assert by_seed(losses).index.tolist() == [0]
     found = regrets(losses, LAWS).set_index("law")
     assert found.loc["uniform:0.1,0.9", ["value", "seeds"]].tolist() == [1, 1]
+
+
+def test_no_seed_under_all_laws_leaves_the_levels(tmp_path):
+    """Two laws that failed with different seeds: what there is, is reported."""
+    losses = table([[1.0, 9.0], [2.0, 2.0], [3.0, 3.0]])
+    losses = losses[(losses["law"] != "fixed:0.2") | (losses["seed"] == 0)]
+    losses = losses[(losses["law"] != "fixed:0.5") | (losses["seed"] == 1)]
+    effort = {"rate": 1.0, "steps": 9, "tokens": 9, "encoder_tokens": 9, "mean_ratio": 0.5, "drawn_ratio": 0.5}
+    grid = LawGrid(settings=(), laws=tuple(LAWS), seeds=(0, 1))
+    write_report(losses.assign(**effort, seconds=1), grid, [], tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "No seed was finished under every law" in report
+    assert "| `fixed:0.2` | 1 | 1 | 2.0000 |" in report
+    assert (tmp_path / "compare.png").exists()
+    assert pd.read_csv(tmp_path / "regret.csv").empty
 
 
 def test_intervals_are_of_paired_differences_and_need_five_seeds():

@@ -67,7 +67,8 @@ def test_compare(tmp_path, capsys, regimes, options):
 
 
 def test_compare_over_test_ratios(tmp_path, capsys):
-    options = ["--regimes", "share", "bits", "--test-ratios", "0,0.5", "--regret", "standard", "fixed:0.2"]
+    options = ["--regimes", "share", "bits", "bits", "--test-ratios", "0,0.5"]
+    options += ["--regret", "standard", "fixed:0.2", "fixed:0.15"]
     run(["compare", *SMALL, "--resolution", "2", "--law", "uniform:0.1,0.9", *options, "--out", str(tmp_path / "out")])
     assert len(table(tmp_path / "out" / "regret.csv")) == 2 * 9
     printed = capsys.readouterr().out
@@ -121,7 +122,9 @@ def test_a_full_folder_is_refused(tmp_path):
         ([*RISK, "--noise", "-1"], "--noise must be >= 0"),
         ([*RISK, "--covariance", "ar1:2"], "ar1 must be in"),
         (["phase", "--resolution", "1"], "--resolution must be at least 2, got 1"),
-        (["phase", "--snr-range", "2", "1"], "--snr-range must be two increasing numbers > 0, got 2 1"),
+        (["phase", "--snr-range", "2", "1"], "--snr-range must be two increasing numbers in 1e-12..1e12, got 2 1"),
+        (["phase", "--snr-range", "2", "inf"], "--snr-range must be two increasing numbers in 1e-12..1e12, got 2 inf"),
+        (["compare", "--mean", "nan"], "--mean must be finite, got nan"),
         (["compare", "--law", "uniform:0.5,1.2"], r"uniform:0.5,1.2: high must be in \[0, 1\]"),
         (["compare", *SMALL, "--resolution", "2", "--law", "uniform:0.5,1"], "can mask every feature"),
         (["compare", "--test-ratios", "0,2"], "--test-ratios must be ratios in"),

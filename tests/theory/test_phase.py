@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import Choice
 from dnar2mae.theory import Fixed, Masking, Uniform, linear_task, risk_equivalent
 from dnar2mae.theory.covariance import ar1, correlation, levels
+from dnar2mae.theory.options import FeatureModel
 from dnar2mae.theory.phase import fixed_grid, phase_map, uniform_grid
-from dnar2mae.theory.regimes import centred_table
+from dnar2mae.theory.regimes import centred_table, regime_table
+from dnar2mae.theory.regret import regrets
 from dnar2mae.theory.task import aligned_targets
 from tests.theory.oracle import best_fixed
 
@@ -44,6 +47,28 @@ def test_no_gain_is_claimed_at_the_peak(task):
     laws = [Fixed(0.1)], [Uniform(0.1, 0.3)]
     found = phase_map(centred_table(task, Masking()), np.array([1.0]), np.array([1.0]), *laws)
     assert np.isnan(found.gain[0, 0])
+    assert not found.wins.any()
+
+
+def test_a_peak_of_the_random_law_alone_is_an_infinite_loss(task):
+    """With the loss on masked entries the peak is at p = d / n: the law Choice(0.5) meets it, fixed ratios avoid it."""
+    table = centred_table(task, Masking(loss="masked"))
+    found = phase_map(table, np.array([0.5]), np.array([1.0]), [Fixed(0.1), Fixed(0.2)], [Choice((0.5,))])
+    assert found.gain[0, 0] == np.inf
+    assert not found.wins.any()
+    (row,) = regrets(lambda test: table, Fixed(0.0), np.array([0.5, 2.0]), np.array([1.0]), [Choice((0.5,))])
+    assert row["mean_regret"] == row["worst_regret"] == np.inf
+
+
+def test_rounding_wins_nothing():
+    """Almost without noise, risks are below the rounding of their parts, and one may come out negative."""
+    features, aspects, noises = FeatureModel(covariance="ar1:0.9", num_features=60), np.array([0.1]), np.array([1e-12])
+    table = regime_table(features, "share", 2.0)
+    base, slope = table(fixed_grid(400, 1e-4)[1:3], aspects)
+    assert (base + slope * noises).min() < 0
+    found = phase_map(table, aspects, noises, fixed_grid(400, 1e-4), uniform_grid(0.2, 1e-4))
+    assert found.fixed_risk.min() > 0
+    assert -1 <= found.gain.min()
     assert not found.wins.any()
 
 

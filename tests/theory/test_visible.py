@@ -155,6 +155,21 @@ def test_a_tuned_ridge_is_exact_to_less_than_a_win(test):
         np.testing.assert_allclose(found, lowest, rtol=1e-3)
 
 
+def test_means_are_in_standard_deviations():
+    """Masks penalise each feature on its own scale, so that units do not matter where means go with them."""
+    features = FeatureModel(covariance="latent:3,10", num_features=30, keep_variances=True)
+    matrix = features.matrix()
+    root = np.sqrt(np.diag(matrix))
+    target = positive_targets(matrix, 4)
+    scaled = UncentredTask(matrix / np.outer(root, root), target * root[:, None], np.full(30, 1.5), 1.0)
+    for found, expected in zip(
+        regime_table(features, "uncentred", 1.5)(LAWS, np.array([0.5, 2.0])),
+        uncentred_equivalent(scaled, LAWS, [0.5, 2.0]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found[..., 0, 0], expected, rtol=1e-6)
+
+
 def test_test_ratios_are_averaged():
     features, aspects = FeatureModel(num_features=30), np.array([0.5, 2.0])
     for regime in ("rows", "rows-inv", "masked", "uncentred", "uncentred-inv", "share-ridge"):
@@ -187,6 +202,8 @@ def test_refuses_bad_input(task):
         share_moments([Uniform(0.5, 1.0)], 5, sees_share=False)
     with pytest.raises(ConfigError, match="simulated for the predictors plain and share"):
         simulate_few_masks(task, LAWS, 1.0, FittedPredictor("bits", [0.1], [CLEAN]), 0, num_masks=2)
+    with pytest.raises(ConfigError, match="needs at least 3 features, got 2"):
+        share_equivalent(spectral_task(np.ones(2), np.ones(2), 1.0), LAWS, 1.0, sees_share=True, tests=[CLEAN])
     spectrum = spectral_task(np.ones(4), np.ones(4), 1.0)
     with pytest.raises(ConfigError, match="needs the covariance and the target"):
         simulate_every_mask(spectrum, LAWS, 1.0, FittedPredictor("share", [0.1], [CLEAN]), 0)
