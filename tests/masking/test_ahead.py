@@ -55,8 +55,9 @@ def test_a_shared_ratio_is_what_a_tensor_draw_gives(law):
         assert mean_drawn_ratio(plan, range(8)) == expected.item() / 2**32
 
 
-def test_the_mean_of_ratios_of_samples():
-    plan = masker_of(KmerTokenizer(), per="sample", law="choice", ratios=(0.1, 0.9)).plan(0)
+@pytest.mark.parametrize("per", ["sample", "stratified"])
+def test_the_mean_of_ratios_of_samples(per):
+    plan = masker_of(KmerTokenizer(), per=per, law="choice", ratios=(0.1, 0.9)).plan(0)
     drawn = draw_threshold(plan, torch.arange(40, 60)).double().mean().item() / 2**32
     assert mean_drawn_ratio(plan, range(40, 60)) == pytest.approx(drawn, rel=1e-14)
 

@@ -8,10 +8,11 @@ from dnar2mae.batch import Batch
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.masking import Masker, corrupt, draw_ratio
+from dnar2mae.masking import Masker, corrupt, draw_ratio, fixed_masks
 from dnar2mae.masking.draw import hidden_tokens
 from dnar2mae.masking.placement import Spans
 from dnar2mae.masking.words import npmi
+from dnar2mae.random import Stream, draw, threshold
 from dnar2mae.tokenizers import KmerTokenizer, Vocabulary
 
 
@@ -108,6 +109,9 @@ def test_a_suffix_is_the_end_of_a_sample_and_its_share_the_ratio(ratio, k, strid
     assert share.std() < 0.03
     if k == 1:
         assert torch.equal(gone & maskable, predicted)
+        word = draw(plan.seed, Stream.SPAN, torch.arange(2000), 1)[0].double() / 2**32
+        number = maskable.sum(1) * draw_ratio(plan, torch.arange(2000)) + word
+        assert torch.equal(predicted.sum(1), number.long())
         for row, mask in zip(maskable, predicted, strict=True):
             assert mask[row].diff().sum() <= 1  # from one place on
 
@@ -165,6 +169,9 @@ def test_the_law_is_the_same_and_evaluation_knows_no_placement():
     ids = torch.arange(5)
     assert torch.equal(draw_ratio(spans, ids), draw_ratio(plain, ids))
     assert spans.at_ratio(0.15, 9) == plain.at_ratio(0.15, 9)
+    other, _ = setting(law="fixed", ratio=0.9, per="stratified", placement="suffix")
+    assert fixed_masks(replace(other, seed=3, complement=True)) == fixed_masks(plain) == fixed_masks(plain, 0.15)
+    assert fixed_masks(plain, 0.3).shared_threshold == threshold(0.3)
     assert replace(spans, placement=None) == plain
 
 
