@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,9 @@ def test_the_importance_of_a_sample_is_1_over_the_density_at_its_ratio(law):
     found = masker.importance(plan, 0, ids).numpy()
     assert found == pytest.approx(widths * len(plan.intervals), rel=1e-6)
     assert found.mean() == pytest.approx(ends[-1] - ends[0], rel=0.05)
+    for low, span in plan.intervals:  # where one interval ends and the next begins
+        at = masker.importance(replace(plan, intervals=((low, 0),)), 0, ids[:1]).item()
+        assert at == pytest.approx(span * len(plan.intervals) / 2**32, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_the_law_is_the_same_and_evaluation_knows_no_placement():
     ids = torch.arange(5)
     assert torch.equal(draw_ratio(spans, ids), draw_ratio(plain, ids))
     assert spans.at_ratio(0.15, 9) == plain.at_ratio(0.15, 9)
-    other, _ = setting(law="fixed", ratio=0.9, per="stratified", placement="suffix")
+    other, _ = setting(law="fixed", ratio=0.9, per="stratified", placement="suffix", replace=(0.5, 0.2, 0.3))
     assert fixed_masks(replace(other, seed=3, complement=True)) == fixed_masks(plain) == fixed_masks(plain, 0.15)
     assert fixed_masks(plain, 0.3).shared_threshold == threshold(0.3)
     assert replace(spans, placement=None) == plain

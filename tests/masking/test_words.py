@@ -108,3 +108,10 @@ def test_words_are_ranked_by_their_counts_in_the_first_samples(k, stride, length
     assert absent == list(range(len(absent)))  # lowest, in their order
     assert np.diff(np.array(information)[np.argsort(present)]).min() > -1e-9
     assert np.ptp(information) > 0.1
+
+
+def test_a_word_may_be_as_long_as_a_sample():
+    tokenizer = KmerTokenizer()
+    source = Few(tokenizer, np.array([[0, 1, 2], [0, 1, 3]], np.uint8))
+    words = words_by_information(MaskConfig(placement="pmi", pmi_length=3), tokenizer.vocabulary, source)
+    assert {words.ranks[6].item(), words.ranks[7].item()} == {62, 63}  # ACG and ACT
