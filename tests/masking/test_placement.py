@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,25 +17,29 @@ from dnar2mae.random import Stream, draw, threshold
 from dnar2mae.tokenizers import KmerTokenizer, Vocabulary
 
 
+@cache
+def random_codes(length_bp, motif):
+    """512 samples of random bases in which a motif is planted twice, and a few unknown ones."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (512, length_bp)).astype(np.uint8)
+    for row, starts in zip(codes, rng.integers(0, length_bp - len(motif), (512, 2)), strict=True):
+        for start in starts:
+            row[start : start + len(motif)] = ["ACGT".index(base) for base in motif]
+    codes[rng.random(codes.shape) < 0.01] = 4
+    return codes
+
+
 class Random:
-    """Samples of random bases in which a motif is planted, and a few unknown ones."""
+    """These samples over and over, as many as are asked for."""
 
     def __init__(self, tokenizer, length_bp, motif="GATTACA"):
-        self.tokenizer, self.length_bp = tokenizer, length_bp
-        self.motif = np.array(["ACGT".index(base) for base in motif], np.uint8)
+        self.tokenizer = tokenizer
+        self.tokens = torch.from_numpy(tokenizer.encode(random_codes(length_bp, motif)))
 
     def batch(self, ids):
-        rows = []
-        for i in ids:
-            rng = np.random.default_rng(int(i))
-            codes = rng.integers(0, 4, self.length_bp).astype(np.uint8)
-            for start in rng.integers(0, self.length_bp - len(self.motif), 2):
-                codes[start : start + len(self.motif)] = self.motif
-            codes[rng.random(self.length_bp) < 0.01] = 4
-            rows.append(codes)
-        tokens = torch.from_numpy(self.tokenizer.encode(np.stack(rows)))
+        tokens = self.tokens[ids % len(self.tokens)]
         maskable = tokens >= self.tokenizer.vocabulary.first_real
-        return Batch(tokens, maskable, torch.ones(tokens.shape), torch.from_numpy(np.asarray(ids)))
+        return Batch(tokens, maskable, torch.ones(tokens.shape), torch.from_numpy(ids))
 
 
 def setting(k=1, stride=None, length_bp=200, **config):
