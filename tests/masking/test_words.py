@@ -46,7 +46,7 @@ def test_a_centre_masks_the_best_word_that_contains_it(stride, length):
         seed=11,
         anchor_stride=stride,
         ratio=torch.from_numpy(ratios),
-        tokens=torch.from_numpy(tokens),
+        tokens=torch.from_numpy(tokens.astype(np.int32)),
         maskable=torch.from_numpy(maskable),
         sample_ids=torch.from_numpy(ids),
     )
@@ -61,6 +61,20 @@ def test_a_centre_masks_the_best_word_that_contains_it(stride, length):
         centre = brentq(lambda f, n=covering, r=ratios[row]: np.mean((1 - f) ** n) - (1 - r), 0, 1, xtol=1e-13)
         chosen = [p for p in covers if draw(11, Stream.SPAN, int(ids[row]), 1 + int(p))[0] < centre * 2**32]
         assert masked[row].nonzero().squeeze(1).tolist() == sorted({place for p in chosen for place in covers[p]})
+
+
+def test_a_token_that_is_alone_is_masked_at_the_ratio():
+    words = Words(torch.arange(9), 2, FIRST_REAL, NUM_REAL)
+    tokens = torch.full((2000, 1), FIRST_REAL)
+    drawn = Draw(
+        seed=1,
+        anchor_stride=1,
+        ratio=torch.full((2000,), 0.3, dtype=torch.float64),
+        tokens=tokens,
+        maskable=tokens >= FIRST_REAL,
+        sample_ids=torch.arange(2000),
+    )
+    assert words.masked(drawn).double().mean().item() == pytest.approx(0.3, abs=0.04)
 
 
 class Few:
