@@ -6,6 +6,7 @@ import torch
 
 from dnar2mae.config import MaskConfig
 from dnar2mae.masking import Masker, corrupt
+from dnar2mae.random import MASK32, Stream, draw, scale
 from dnar2mae.tokenizers import KmerTokenizer
 
 
@@ -36,6 +37,27 @@ def test_a_plan_holds_what_the_settings_ask_for(per):
     assert len({masker.plan(step).rotation for step in range(5)}) == (5 if per == "stratified" else 1)
     every = Masker(replace(config, replace=(1.0, 0.0, 0.0)), vocabulary, 0, 10).plan(0)
     assert every.mask_below == every.random_below == 2**32  # above the largest word
+
+
+def test_a_token_is_masked_and_replaced_by_words_below_the_thresholds():
+    tokenizer = KmerTokenizer()
+    plan = replace(plan_for(tokenizer), intervals=((MASK32, 0),))
+    tokens, ids = torch.full((1, 40), 4), torch.tensor([2**35])
+    choose, kind, pick, _ = (
+        word.squeeze(0).tolist() for word in draw(plan.seed, Stream.MASK, ids[:, None], torch.arange(40))
+    )
+    at = next(place for place in range(40) if scale(pick[place], 4) == 2)  # a G would replace this A
+
+    def shown(**settings):
+        inputs, predicted = corrupt(replace(plan, **settings), tokens, tokens > 0, ids)
+        return inputs[0, at].item(), predicted[0, at].item()
+
+    below, above = ({"intervals": ((choose[at] + more, 0),), "mask_below": 2**32} for more in (0, 1))
+    assert (shown(**below), shown(**above)) == ((4, False), (1, True))
+    below, above = ({"mask_below": kind[at] + more, "random_below": 2**32} for more in (0, 1))
+    assert (shown(**below), shown(**above)) == ((6, True), (1, True))
+    below, above = ({"mask_below": 0, "random_below": kind[at] + more} for more in (0, 1))
+    assert (shown(**below), shown(**above)) == ((4, True), (6, True))
 
 
 def test_share_masked_and_replaced_over_a_million_tokens():
