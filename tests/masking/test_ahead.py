@@ -55,8 +55,9 @@ def test_a_shared_ratio_is_what_a_tensor_draw_gives(law):
         assert mean_drawn_ratio(plan, range(8)) == expected.item() / 2**32
 
 
-def test_the_mean_of_ratios_of_samples():
-    plan = masker_of(KmerTokenizer(), per="sample", law="choice", ratios=(0.1, 0.9)).plan(0)
+@pytest.mark.parametrize("per", ["sample", "stratified"])
+def test_the_mean_of_ratios_of_samples(per):
+    plan = masker_of(KmerTokenizer(), per=per, law="choice", ratios=(0.1, 0.9)).plan(0)
     drawn = draw_threshold(plan, torch.arange(40, 60)).double().mean().item() / 2**32
     assert mean_drawn_ratio(plan, range(40, 60)) == pytest.approx(drawn, rel=1e-14)
 
@@ -80,10 +81,21 @@ def test_masks_and_counts_are_those_of_the_definition(k, stride, placement, per,
             assert drawn.masks.num_predicted == counted.masks.num_predicted == tuple(predicted.sum(1).tolist())
             assert torch.equal(drawn.masks.predicted, predicted)
             assert counted.masks.predicted is counted.masks.shown is counted.masks.visible is None
-            assert (drawn.lengths is None) == (not documents)
+            assert drawn.lengths == (sequence_lengths(batch.exists(), batch.documents) if documents else None)
         assert torch.equal(draw_masks(plan, batch, "mlm").masks.shown, shown)
         assert torch.equal(drawn.masks.visible, visible)
-        assert drawn.masks.num_visible == counted.masks.num_visible == tuple(visible.sum(1).tolist())
+        lengths = sequence_lengths(visible, batch.documents)
+        assert drawn.masks.visible_lengths == counted.masks.visible_lengths == lengths
+
+
+def test_of_tokens_that_carry_values_the_encoder_is_shown_whose_values_to_take():
+    plan = masker_of(KmerTokenizer(), replace=(1.0, 0.0, 0.0)).plan(0)
+    batch = make_batch(KmerTokenizer())
+    masks = draw_masks(plan, replace(batch, values=torch.zeros(*batch.tokens.shape, 2)), "mlm").masks
+    own = torch.arange(1, 121, dtype=torch.int32).expand(6, -1)
+    assert 0 < masks.predicted.sum() < masks.predicted.numel()
+    assert masks.shown.dtype == batch.tokens.dtype
+    assert torch.equal(masks.shown, torch.where(masks.predicted, plan.mask_id, own))
 
 
 @pytest.mark.parametrize("anchored", [(1, None), (3, 1)])

@@ -6,6 +6,7 @@ import torch
 
 from dnar2mae.config import MaskConfig
 from dnar2mae.masking import Masker, corrupt
+from dnar2mae.random import MASK32, Stream, draw, scale
 from dnar2mae.tokenizers import KmerTokenizer
 
 
@@ -21,12 +22,51 @@ def random_tokens(tokenizer, batch, length_bp, n_share=0.0):
     return tokens, tokens >= tokenizer.vocabulary.first_real, torch.arange(batch)
 
 
+@pytest.mark.parametrize("per", ["batch", "sample", "stratified"])
+def test_a_plan_holds_what_the_settings_ask_for(per):
+    vocabulary = KmerTokenizer(3, 1).vocabulary
+    config = MaskConfig(low=0.25, high=0.75, per=per, replace=(0.5, 0.25, 0.25))
+    masker = Masker(config, vocabulary, 2**40, 10)
+    plan = masker.plan(3)
+    assert (plan.seed, plan.mask_below, plan.random_below) == (2**40, 2**31, 3 * 2**30)
+    assert (plan.mask_id, plan.real_ids, plan.anchor_stride, plan.placement) == (1, (4, 64), 3, None)
+    ((low, span),) = plan.intervals
+    assert span == (0 if per == "batch" else 2**31)
+    assert low == 2**30 or (per == "batch" and 2**30 < low < 3 * 2**30)
+    assert (plan.rotation is None) == (per != "stratified")
+    assert len({masker.plan(step).rotation for step in range(5)}) == (5 if per == "stratified" else 1)
+    every = Masker(replace(config, replace=(1.0, 0.0, 0.0)), vocabulary, 0, 10).plan(0)
+    assert every.mask_below == every.random_below == 2**32  # above the largest word
+
+
+def test_a_token_is_masked_and_replaced_by_words_below_the_thresholds():
+    tokenizer = KmerTokenizer()
+    plan = replace(plan_for(tokenizer), intervals=((MASK32, 0),))
+    tokens, ids = torch.full((1, 40), 4), torch.tensor([2**35])
+    choose, kind, pick, _ = (
+        word.squeeze(0).tolist() for word in draw(plan.seed, Stream.MASK, ids[:, None], torch.arange(40))
+    )
+    at = next(place for place in range(40) if scale(pick[place], 4) == 2)  # a G would replace this A
+
+    def shown(**settings):
+        inputs, predicted = corrupt(replace(plan, **settings), tokens, tokens > 0, ids)
+        return inputs[0, at].item(), predicted[0, at].item()
+
+    below, above = ({"intervals": ((choose[at] + more, 0),), "mask_below": 2**32} for more in (0, 1))
+    assert (shown(**below), shown(**above)) == ((4, False), (1, True))
+    below, above = ({"mask_below": kind[at] + more, "random_below": 2**32} for more in (0, 1))
+    assert (shown(**below), shown(**above)) == ((6, True), (1, True))
+    below, above = ({"mask_below": 0, "random_below": kind[at] + more} for more in (0, 1))
+    assert (shown(**below), shown(**above)) == ((4, True), (6, True))
+
+
 def test_share_masked_and_replaced_over_a_million_tokens():
     tokenizer = KmerTokenizer()
     tokens, maskable, ids = random_tokens(tokenizer, 2048, 512)
     inputs, predicted = corrupt(plan_for(tokenizer, law="fixed", ratio=0.3), tokens, maskable, ids)
     count = predicted.sum().item()
     assert count / tokens.numel() == pytest.approx(0.3, abs=5 * (0.21 / tokens.numel()) ** 0.5)
+    assert inputs.dtype == tokens.dtype
     shown = inputs[predicted]
     assert (shown == 1).sum().item() / count == pytest.approx(0.8, abs=0.004)
     changed = (shown != 1) & (shown != tokens[predicted])
@@ -66,7 +106,8 @@ def test_no_visible_token_contains_a_masked_base(k, stride):
         times[:, t * stride : t * stride + k] += predicted[:, t, None]
     assert times.max() == 1  # each hidden base is predicted once
     assert not predicted[~maskable].any()
-    assert torch.equal(inputs[~maskable], tokens[~maskable])
+    touched = hidden.unfold(1, k, stride).any(2)  # tokens with a hidden base: all of them are hidden, and no other
+    assert torch.equal(inputs, torch.where(touched & maskable, plan.mask_id, tokens))
 
 
 def test_random_and_kept_spans_never_leave_a_hidden_base_in_sight():

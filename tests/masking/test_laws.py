@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from dnar2mae.config import MaskConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.mask_laws import parse_law
 from dnar2mae.masking import Masker, draw_ratio
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -49,6 +52,33 @@ def test_schedules_run_from_low_to_high(law):
     assert drawn[-1] == pytest.approx(0.7, abs=1e-8)
     assert (np.diff(drawn) > 0).all()
     assert ratios(1000, law=law, low=0.7, high=0.1)[-1] == pytest.approx(0.1, abs=1e-8)
+
+
+@pytest.mark.parametrize("law", ["uniform:0.2,0.7", "beta:2,3,0,1"])
+def test_stratified_samples_take_quantiles_a_golden_ratio_apart(law):
+    config = MaskConfig(per="stratified").with_law(parse_law(law))
+    plan = Masker(config, VOCABULARY, 3, 10).plan(4)
+    ids = torch.arange(1000)
+    quantile = (plan.rotation / 2**32 + ids.numpy() * (5**0.5 - 1) / 2) % 1
+    ends = np.array([low for low, _ in plan.intervals] + [sum(plan.intervals[-1])]) / 2**32
+    expected = np.interp(quantile * len(plan.intervals), np.arange(len(ends)), ends)
+    assert draw_ratio(plan, ids).numpy() == pytest.approx(expected, abs=1e-5)
+    assert torch.equal(draw_ratio(plan, ids + 2**31), draw_ratio(plan, ids))  # 31 bits of the index
+
+
+@pytest.mark.parametrize("law", ["uniform:0.2,0.7", "beta:2,3,0,1"])
+def test_the_importance_of_a_sample_is_1_over_the_density_at_its_ratio(law):
+    masker = Masker(MaskConfig(per="sample").with_law(parse_law(law)), VOCABULARY, 3, 10)
+    plan, ids = masker.plan(0), torch.arange(5000)
+    ends = np.array([low for low, _ in plan.intervals] + [sum(plan.intervals[-1])]) / 2**32
+    drawn = draw_ratio(plan, ids).numpy()
+    widths = np.diff(ends)[np.searchsorted(ends, drawn, side="right") - 1]  # all of the same probability
+    found = masker.importance(plan, 0, ids).numpy()
+    assert found == pytest.approx(widths * len(plan.intervals), rel=1e-6)
+    assert found.mean() == pytest.approx(ends[-1] - ends[0], rel=0.05)
+    for low, span in plan.intervals:  # where one interval ends and the next begins
+        at = masker.importance(replace(plan, intervals=((low, 0),)), 0, ids[:1]).item()
+        assert at == pytest.approx(span * len(plan.intervals) / 2**32, rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -8,32 +9,37 @@ from dnar2mae.batch import Batch
 from dnar2mae.config import MaskConfig, PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import use_triton
-from dnar2mae.masking import Masker, corrupt, draw_ratio
+from dnar2mae.masking import Masker, corrupt, draw_ratio, fixed_masks
 from dnar2mae.masking.draw import hidden_tokens
 from dnar2mae.masking.placement import Spans
 from dnar2mae.masking.words import npmi
+from dnar2mae.random import Stream, draw, threshold
 from dnar2mae.tokenizers import KmerTokenizer, Vocabulary
 
 
+@cache
+def random_codes(length_bp, motif):
+    """512 samples of random bases in which a motif is planted twice, and a few unknown ones."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (512, length_bp)).astype(np.uint8)
+    for row, starts in zip(codes, rng.integers(0, length_bp - len(motif), (512, 2)), strict=True):
+        for start in starts:
+            row[start : start + len(motif)] = ["ACGT".index(base) for base in motif]
+    codes[rng.random(codes.shape) < 0.01] = 4
+    return codes
+
+
 class Random:
-    """Samples of random bases in which a motif is planted, and a few unknown ones."""
+    """These samples over and over, as many as are asked for."""
 
     def __init__(self, tokenizer, length_bp, motif="GATTACA"):
-        self.tokenizer, self.length_bp = tokenizer, length_bp
-        self.motif = np.array(["ACGT".index(base) for base in motif], np.uint8)
+        self.tokenizer = tokenizer
+        self.tokens = torch.from_numpy(tokenizer.encode(random_codes(length_bp, motif)))
 
     def batch(self, ids):
-        rows = []
-        for i in ids:
-            rng = np.random.default_rng(int(i))
-            codes = rng.integers(0, 4, self.length_bp).astype(np.uint8)
-            for start in rng.integers(0, self.length_bp - len(self.motif), 2):
-                codes[start : start + len(self.motif)] = self.motif
-            codes[rng.random(self.length_bp) < 0.01] = 4
-            rows.append(codes)
-        tokens = torch.from_numpy(self.tokenizer.encode(np.stack(rows)))
+        tokens = self.tokens[ids % len(self.tokens)]
         maskable = tokens >= self.tokenizer.vocabulary.first_real
-        return Batch(tokens, maskable, torch.ones(tokens.shape), torch.from_numpy(np.asarray(ids)))
+        return Batch(tokens, maskable, torch.ones(tokens.shape), torch.from_numpy(ids))
 
 
 def setting(k=1, stride=None, length_bp=200, **config):
@@ -108,6 +114,9 @@ def test_a_suffix_is_the_end_of_a_sample_and_its_share_the_ratio(ratio, k, strid
     assert share.std() < 0.03
     if k == 1:
         assert torch.equal(gone & maskable, predicted)
+        word = draw(plan.seed, Stream.SPAN, torch.arange(2000), 1)[0].double() / 2**32
+        number = maskable.sum(1) * draw_ratio(plan, torch.arange(2000)) + word
+        assert torch.equal(predicted.sum(1), number.long())
         for row, mask in zip(maskable, predicted, strict=True):
             assert mask[row].diff().sum() <= 1  # from one place on
 
@@ -165,6 +174,9 @@ def test_the_law_is_the_same_and_evaluation_knows_no_placement():
     ids = torch.arange(5)
     assert torch.equal(draw_ratio(spans, ids), draw_ratio(plain, ids))
     assert spans.at_ratio(0.15, 9) == plain.at_ratio(0.15, 9)
+    other, _ = setting(law="fixed", ratio=0.9, per="stratified", placement="suffix", replace=(0.5, 0.2, 0.3))
+    assert fixed_masks(replace(other, seed=3, complement=True)) == fixed_masks(plain) == fixed_masks(plain, 0.15)
+    assert fixed_masks(plain, 0.3).shared_threshold == threshold(0.3)
     assert replace(spans, placement=None) == plain
 
 

@@ -2,11 +2,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.special import logit
+from scipy.stats import norm
 from sklearn import metrics
 
 from dnar2mae.benchmarks.coverage import SCENES, coverage, truth
 from dnar2mae.scoring.intervals import compare, difference, evaluate_groups, mean_ranks, score_ranks, score_rows
-from dnar2mae.scoring.scores import COUNT_SCORES, all_scores
+from dnar2mae.scoring.scores import COUNT_SCORES, all_scores, confusion
 
 
 def rows(num_rows=120, num_classes=3, seed=0):
@@ -73,6 +75,91 @@ def test_a_score_without_a_class_has_no_interval():
     assert np.isnan([found.value, found.low, found.high]).all()
 
 
+LINES = {"mcc": np.arctanh, "accuracy": logit, "f1": logit, "auroc": logit, "auprc": logit}
+
+
+@pytest.mark.parametrize("metric", LINES)
+@pytest.mark.parametrize("wrong", [False, True])
+def test_an_interval_is_as_long_on_both_sides_of_its_centre_on_its_scale(metric, wrong):
+    labels, probabilities = rows(60, 2)
+    answers = probabilities[:, ::-1] if wrong else probabilities  # worse than chance: an MCC below 0
+    score = score_rows(metric, labels, [answers.argmax(1) if metric in COUNT_SCORES else answers], 2)
+    found, line = score.interval(), LINES[metric]
+    assert line(found.high) + line(found.low) == pytest.approx(2 * line(score.centre))
+    change = (line(score.centre + 1e-6) - line(score.centre - 1e-6)) / 2e-6
+    error = np.sqrt(score.weights @ score.influence**2)
+    assert line(found.high) - line(found.low) == pytest.approx(2 * norm.ppf(0.975) * error * change, rel=1e-6)
+
+
+@pytest.mark.parametrize(("metric", "ends"), [("mcc", (-1, 1)), ("accuracy", (0, 1)), ("auprc", (0, 1))])
+def test_a_centre_that_rounding_moves_to_the_end_of_its_range_has_an_interval(metric, ends):
+    labels, probabilities = rows(60, 2)
+    score = score_rows(metric, labels, [probabilities.argmax(1) if metric in COUNT_SCORES else probabilities], 2)
+    for end in ends:
+        # as of very many rows, each of which adds nearly nothing
+        many = dataclasses.replace(score, value=float(end), centre=float(end), influence=score.influence * 1e-9)
+        found = many.interval()
+        assert ends[0] <= found.low <= end <= found.high <= ends[1]
+
+
+@pytest.mark.parametrize("metric", ["auroc", "auprc"])
+def test_a_group_of_one_row_has_a_score_and_an_empty_one_has_none(metric):
+    first = score_ranks(metric, np.arange(6) == 0, np.arange(6.0, 0, -1))
+    assert first.value == 1
+    assert 0 < first.interval().low < 1
+    for nobody in (np.zeros(6, bool), np.ones(6, bool)):
+        assert np.isnan(score_ranks(metric, nobody, np.arange(6.0)).value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "weighted"), [("auroc", metrics.roc_auc_score), ("auprc", metrics.average_precision_score)]
+)
+def test_influence_is_the_derivative_of_the_weighted_score_of_scikit_learn(metric, weighted):
+    rng = np.random.default_rng(0)
+    positive = rng.random(15) < 0.4
+    scores = np.round(rng.normal(size=15) + positive, 1)
+    found = score_ranks(metric, positive, scores)
+    with_added = np.concatenate([positive, np.ones(15, bool), np.zeros(15, bool)])
+
+    def at(weights):
+        return weighted(with_added, np.tile(scores, 3), sample_weight=weights)
+
+    assert found.centre == pytest.approx(at(found.weights))
+    steps = 1e-4 * np.eye(45)
+    slopes = [(at(found.weights + step) - at(found.weights - step)) / 2e-4 for step in steps]
+    assert found.influence == pytest.approx(slopes, rel=1e-4, abs=1e-8)
+
+
+def test_influence_on_the_accuracy_and_f1_of_many_classes_by_hand():
+    """Few rows of many classes: nearly every cell of the confusion matrix is empty but for the added rows."""
+    labels, predicted = np.arange(11) % 9, np.array([0, 1, 2, 3, 4, 0, 0, 1, 2, 3, 4])
+    counts = confusion(labels, predicted, 9) + 1.6 / 81
+    accuracy = score_rows("accuracy", labels, [predicted], 9)
+    exact = ((labels == predicted) - np.trace(counts) / counts.sum()) / counts.sum()
+    assert accuracy.influence[:11] == pytest.approx(exact, rel=1e-8)
+    f1 = score_rows("macro_f1", labels, [predicted], 9)
+    support, right = counts.sum(0) + counts.sum(1), np.diag(counts)
+    lost = 2 * right / support**2  # by each row that is of a class or predicted as it
+    exact = (2 / support[labels] * (labels == predicted) - lost[labels] - lost[predicted]) / 9
+    assert f1.influence[:11] == pytest.approx(exact, rel=1e-8)
+
+
+def test_small_integers_hold_labels_of_many_classes():
+    labels, predicted = np.arange(60) % 20, np.arange(60) // 2 % 20
+    wide, narrow = (
+        score_rows("mcc", labels.astype(kind), [predicted.astype(kind)], 20) for kind in (np.int64, np.int8)
+    )
+    assert narrow.value == wide.value
+    assert np.array_equal(narrow.influence, wide.influence)
+
+
+def test_a_class_that_is_predicted_once_is_a_part_of_macro_f1():
+    labels, predicted = np.arange(12) % 2, np.array([0, 1] * 5 + [2, 1])
+    score, turned = score_rows("macro_f1", labels, [predicted], 4), score_rows("macro_f1", predicted, [labels], 4)
+    assert (score.weights[12:] > 0).sum() == 9  # every cell of three classes
+    assert (turned.value, turned.centre) == pytest.approx((score.value, score.centre))
+
+
 def test_a_class_that_is_nowhere_changes_no_macro_f1():
     labels, probabilities = rows(num_classes=2)
     predicted = probabilities.argmax(1)
@@ -84,6 +171,7 @@ def test_a_difference_stays_within_its_range_and_one_of_nothing_is_unknown():
     labels = np.arange(8) % 2
     right, wrong = (score_rows("mcc", labels, [answers], 2) for answers in (labels, 1 - labels))
     assert difference(right, wrong).high == 2
+    assert difference(wrong, right).low == -2
     right, wrong = (score_rows("accuracy", labels, [answers], 2) for answers in (labels, 1 - labels))
     assert difference(right, wrong).high == 1
     nothing = score_ranks("auroc", np.zeros(5, bool), np.arange(5.0))
@@ -96,12 +184,28 @@ def test_a_model_does_not_differ_from_itself_but_from_a_worse_one():
     good, bad = (np.where(rng.random((2, 300)) < p, labels, 1 - labels) for p in (0.9, 0.6))
     good, bad = (score_rows("mcc", labels, list(answers), 2) for answers in (good, bad))
     same = compare([(good, good)])
-    assert (same.difference.low, same.difference.high, same.p_value) == (0, 0, 1)
+    assert (same.difference.low, same.difference.high, same.p_value, same.wins) == (0, 0, 1, 0)
     better = compare([(good, bad), (bad, good), (good, bad)])
     assert better.difference.value == pytest.approx((good.value - bad.value) / 3)
     assert better.p_value < 0.01
     assert (better.wins, better.num_tasks) == (2, 3)
-    assert difference(good, bad).low > 0.3
+    between = difference(good, bad)
+    assert 0.3 < between.low < between.value < between.high
+
+
+def test_the_p_value_of_a_difference_is_that_at_which_its_interval_ends_at_0():
+    labels = np.arange(300) % 2
+    rng = np.random.default_rng(0)
+    one, other = (
+        score_rows("accuracy", labels, [np.where(rng.random(300) < p, labels, 1 - labels)], 2) for p in (0.8, 0.75)
+    )
+    found = compare([(one, other)])
+    centre, half = (
+        (found.difference.high + found.difference.low) / 2,
+        (found.difference.high - found.difference.low) / 2,
+    )
+    assert 0.02 < found.p_value < 0.5
+    assert norm.ppf(1 - found.p_value / 2) / norm.ppf(0.975) == pytest.approx(abs(centre) / half)
 
 
 def test_mean_rank_shares_equal_places_and_uses_common_tasks():

@@ -25,11 +25,11 @@ def test_equal_to_scikit_learn(num_classes, ties, num_rows):
     theirs = {
         "mcc": metrics.matthews_corrcoef(truth, predicted),
         "macro_f1": metrics.f1_score(truth, predicted, average="macro"),
+        "f1": metrics.f1_score(truth, predicted, labels=[num_classes - 1], average="macro"),
         "accuracy": metrics.accuracy_score(truth, predicted),
     }
     if num_classes == 2:
         theirs |= {
-            "f1": metrics.f1_score(truth, predicted),
             "auroc": metrics.roc_auc_score(truth, probabilities[:, 1]),
             "auprc": metrics.average_precision_score(truth, probabilities[:, 1]),
         }
@@ -60,3 +60,9 @@ def test_the_order_of_rows_makes_no_difference():
 def test_a_class_of_one_row_that_is_never_predicted_counts():
     truth, probabilities = np.array([0, 0, 0, 1]), np.eye(2)[[0, 0, 0, 0]]
     assert all_scores(truth, probabilities)["macro_f1"] == pytest.approx((6 / 7 + 0) / 2)
+
+
+@pytest.mark.parametrize("name", COUNT_SCORES)
+def test_scores_of_counts_that_shrink_alike_are_equal(name):
+    counts = confusion(*np.random.default_rng(0).integers(0, 3, (2, 50)), 3)
+    assert COUNT_SCORES[name](counts / 100) == pytest.approx(COUNT_SCORES[name](counts), abs=1e-12)
