@@ -30,7 +30,7 @@ def _long_run(name: str, what: str, objective: str, steps: int, flags: str) -> F
 LINES = (
     Figure(
         name="export_check",
-        what="a Transformer of *E. coli* in `transformers`, a stock ModernBERT, against ours, largest difference of logits",
+        what="a Transformer of *E. coli* as a stock ModernBERT against ours, largest difference of logits",
         source="export_check.csv",
         key=("genome",),
         show=lambda rows: f"{rows[0]['largest_difference']:.1e} ({rows[0]['tokens']:,} tokens)",
