@@ -118,6 +118,43 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).T.sort_values("mean")
 
 
+def mean_differences(table: pd.DataFrame, laws: Sequence[Law]) -> pd.DataFrame:
+    """Return how the laws' mean regrets differ from that of the one fixed ratio whose mean is lowest.
+
+    A seed's regret is per cent of the best mean of a column; the mean is over the columns, and seeds are paired.
+
+    Parameters
+    ----------
+    table
+        Of ``compare.csv``.
+    laws
+        All laws.
+
+    Returns
+    -------
+    DataFrame
+        By law, the lowest first: ``mean``; ``against``, that fixed ratio; ``difference``, ``low`` and ``high`` of its
+        95 % interval over seeds. Empty without a fixed ratio, or without a seed that has all columns.
+    """
+    parts = []
+    for _, part in table.groupby(COLUMN, sort=False):
+        wide, sign = by_seed(part), 1 if part["measure"].iloc[0] in LOWER_IS_BETTER else -1
+        best = sign * (sign * wide.mean()).min()
+        parts.append(100 * sign * (wide - best) / abs(best))
+    found = pd.concat(parts).groupby(level=0)
+    of_seed = found.mean()[found.size() == len(parts)]
+    fixed = [law.name for law in laws if is_fixed(law) and law.name in of_seed]
+    if of_seed.empty or not fixed:
+        return pd.DataFrame()
+    against = str(of_seed[fixed].mean().idxmin())
+    rows = {}
+    for law in of_seed.mean().sort_values().index:
+        interval = t_interval((of_seed[law] - of_seed[against]).to_numpy())
+        rows[law] = {"mean": of_seed[law].mean(), "against": against, "difference": interval.value}
+        rows[law] |= {"low": interval.low, "high": interval.high}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def power(found: pd.DataFrame) -> pd.DataFrame:
     """Return, for each setting and measure, the difference that the comparison detects.
 

@@ -10,7 +10,7 @@ from dnar2mae.laboratory.columns import LOWER_IS_BETTER
 from dnar2mae.laboratory.figure import draw
 from dnar2mae.laboratory.grid import LawGrid
 from dnar2mae.laboratory.plan import Law
-from dnar2mae.laboratory.regret import MIN_SEEDS, by_seed, power, regrets, summary, t_interval
+from dnar2mae.laboratory.regret import MIN_SEEDS, by_seed, mean_differences, power, regrets, summary, t_interval
 from dnar2mae.scoring.intervals import Interval
 from dnar2mae.storage.safe_files import write_whole, written_whole
 
@@ -33,7 +33,7 @@ def write_report(table: pd.DataFrame, grid: LawGrid, about: Sequence[str], out: 
     if found.empty:
         lines += ["No seed was finished under every law: no regret, and no differences.", ""]
     elif len(grid.laws) > 1:
-        lines += [*_regret(found), *_power(found)]
+        lines += [*_regret(found), *_mean_differences(mean_differences(table, grid.laws)), *_power(found)]
     for setting in dict.fromkeys(table["setting"]):
         own = table[table["setting"] == setting]
         lines += [f"## {setting}", ""] if setting else []
@@ -69,6 +69,27 @@ def _regret(found: pd.DataFrame) -> list[str]:
         *_table(["law", "mean", "worst", "where", *measures], rows),
         "",
     ]
+
+
+def _mean_differences(found: pd.DataFrame) -> list[str]:
+    if found.empty:
+        return []
+    against = found["against"].iloc[0]
+    differences = [
+        f"`{law}` {_interval(line)}" for law, line in found.iterrows() if law != against and not np.isnan(line["low"])
+    ]
+    if not differences:
+        return []
+    return [
+        f"Mean regret less that of `{against}`, the fixed ratio where it is lowest, in per cent, paired by seed (95 %, "
+        f"Student's t): {', '.join(differences)}.",
+        "",
+    ]
+
+
+def _interval(line: pd.Series) -> str:
+    text = f"{line['difference']:+.2f} [{line['low']:+.2f}, {line['high']:+.2f}]"
+    return f"**{text}**" if line["low"] > 0 or line["high"] < 0 else text
 
 
 def _power(found: pd.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from dnar2mae.laboratory.grid import LawGrid
 from dnar2mae.laboratory.plan import parse_mask
-from dnar2mae.laboratory.regret import by_seed, detectable, power, regrets, summary, t_interval
+from dnar2mae.laboratory.regret import by_seed, detectable, mean_differences, power, regrets, summary, t_interval
 from dnar2mae.laboratory.report import write_report
 
 LAWS = [parse_mask(name) for name in ("uniform:0.1,0.9", "fixed:0.2", "fixed:0.5")]
@@ -33,6 +33,23 @@ def test_regret_is_per_cent_of_the_best_of_a_column():
     assert lines.loc["best fixed", "mean"] == pytest.approx((5 + 25) / 2)
     assert lines.loc["fixed:0.5", ["worst", "where"]].tolist() == [pytest.approx(50), "a loss 0.5"]
     assert lines.loc["fixed:0.2", "labels"] == pytest.approx(50)
+
+
+def test_mean_regrets_are_paired_by_seed():
+    losses = table([[2.0, 2.2, 2.0, 2.2, 2.1], [2.1, 2.1, 2.1, 2.1, 2.1], [4.2, 4.2, 4.2, 4.2, 4.2]])
+    scores = table([[0.8] * 5, [0.4] * 5, [0.6] * 5], measure="labels", at="all", unit="accuracy")
+    both = pd.concat([losses, scores])
+    found = mean_differences(both, LAWS)
+    assert found.index.tolist() == ["uniform:0.1,0.9", "fixed:0.2", "fixed:0.5"]
+    assert found["mean"].tolist() == pytest.approx([0, 25, 62.5])  # as summary has them
+    assert found["mean"].tolist() == pytest.approx(summary(regrets(both, LAWS)).loc[found.index, "mean"].tolist())
+    assert set(found["against"]) == {"fixed:0.2"}
+    # of a seed: half of the loss's 100 (x - 2.1) / 2.1, less half of the 50 per cent of the accuracy
+    expected = t_interval(np.array([50 * (x - 2.1) / 2.1 - 25 for x in (2.0, 2.2, 2.0, 2.2, 2.1)]))
+    low, high = found.loc["uniform:0.1,0.9", ["low", "high"]]
+    assert (low, high) == pytest.approx((expected.low, expected.high))
+    assert mean_differences(both[both["law"] == "uniform:0.1,0.9"], LAWS).empty
+    assert np.isnan(mean_differences(both[both["seed"] < 4], LAWS)["low"]).all()
 
 
 def test_only_seeds_that_all_laws_have_count():

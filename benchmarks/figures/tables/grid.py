@@ -62,6 +62,34 @@ def _mean_loss(rows: list[Row]) -> str:
     return markdown(["setting", "unit", "best fixed", "law", "difference", "in per cent"], lines)
 
 
+def _mean_regret(rows: list[Row]) -> str:
+    """Show how each law's mean regret differs from that of the fixed ratio where it is lowest."""
+    at = {(row["law"], row["rates"]): row for row in rows}
+    rates = list(dict.fromkeys(row["rates"] for row in rows))
+    lines = []
+    for law in dict.fromkeys(row["law"] for row in rows):
+        lines.append([f"`{law}`"])
+        for own in (at[law, name] for name in rates):
+            lines[-1] += [f"{own['mean']:.2f}", "" if law == own["against"] else _points(own)]
+    heads = [head for name in rates for head in (f"{name}: mean, %", f"less `{at[law, name]['against']}`")]
+    return markdown(["law", *heads], lines)
+
+
+def _points(row: Row) -> str:
+    return clear(f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]", row["low"], row["high"])
+
+
+def _rates(rows: list[Row]) -> str:
+    """Show the area of each law by the learning rate that it ran at."""
+    rates = sorted({row["lr"] for row in rows})
+    cells = {(row["law"], row["lr"]): f"{row['area']:.4f} ± {row['sd']:.4f}" for row in rows}
+    laws = dict.fromkeys(row["law"] for row in rows)
+    return markdown(
+        ["law", *(f"learning rate {rate:g}" for rate in rates)],
+        [[f"`{law}`", *(cells.get((law, rate), "") for rate in rates)] for law in laws],
+    )
+
+
 TABLES: tuple[Figure, ...] = tuple(
     Figure(
         name=name,
@@ -78,6 +106,23 @@ TABLES: tuple[Figure, ...] = tuple(
         source="grid_mean_loss.csv",
         key=("setting", "law"),
         show=_mean_loss,
+        command=_COMMAND,
+        files=_FILES,
+    ),
+    Figure(
+        name="grid_rates",
+        source="grid_rates.csv",
+        choose=lambda row: row["setting"] == "pbmc-mlp",
+        key=("law", "lr"),
+        show=_rates,
+        command=_COMMAND,
+        files=_FILES,
+    ),
+    Figure(
+        name="grid_mean_regret",
+        source="grid_mean_regret.csv",
+        key=("law", "rates"),
+        show=_mean_regret,
         command=_COMMAND,
         files=_FILES,
     ),
