@@ -364,8 +364,8 @@ def test_command(model, simulated, tmp_path, capsys):
     assert "Fewer than 40 pairs in 15,999 bp held out: " in said
     assert f"Wrote {tmp_path / 'c.csv'}" in said
     for flags, rule in (
-        (argv, "give either --vcf (variants to score) or --controls (an annotation to draw them from)"),
-        ([*of_controls, "--vcf", "x.vcf"], "give either --vcf"),
+        (argv, "give one of --vcf (variants to score), --controls (an annotation to draw them from) and"),
+        ([*of_controls, "--vcf", "x.vcf"], "give one of --vcf"),
         ([*of_controls, "--distance"], "--distance has no effect with --controls: leave it out"),
         ([*argv, "--vcf", "x.vcf", "--pairs", "3"], "--pairs has no effect with --vcf: leave it out"),
     ):
