@@ -119,7 +119,7 @@ SETS = Listing(
     figures=(
         _set("clinvar", "1,000 ClinVar"),
         _set("thousand_genomes", "1000 Genomes"),
-        _set("rare_common", "the same with `--window-bp 256"),
+        _set("rare_common", "of these, rare"),
     ),
 )
 
