@@ -1,6 +1,5 @@
 """A whole comparison: plan, choose learning rates, run, measure, report."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from dnar2mae.laboratory.plan import CompareOptions, Law, PlannedRun
 from dnar2mae.laboratory.report import write_report
 from dnar2mae.laboratory.workers import run_cells
 from dnar2mae.modalities.registry import input_files
-from dnar2mae.storage.safe_files import lock, refuse_inputs, written_whole
+from dnar2mae.storage.safe_files import locked, refuse_inputs, written_whole
 
 FILES = ("compare.csv", "regret.csv", "report.md", "compare.png")
 """What a comparison writes beside its runs."""
@@ -148,14 +147,8 @@ def _held(out: Path) -> Iterator[None]:
     """Make the folder and keep other processes out, which would count runs in progress as failed."""
     with raising(RunError, f"{out}: cannot write the comparison", OSError):
         out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out, os.O_RDONLY)
-    try:
-        lock(handle, wait=False)
+    with locked(out, RunError(f"{out}: in use by another process; wait for its end or choose another --out")):
         yield
-    except BlockingIOError as error:
-        raise RunError(f"{out}: in use by another process; wait for its end or choose another --out") from error
-    finally:
-        os.close(handle)
 
 
 def _table(cells: Sequence[PlannedRun], out: Path, options: CompareOptions) -> pd.DataFrame:

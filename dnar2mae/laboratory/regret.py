@@ -30,6 +30,11 @@ def by_seed(table: pd.DataFrame) -> pd.DataFrame:
     return wide.dropna()
 
 
+def _sign(part: pd.DataFrame) -> int:
+    """Return by what the values of a column are multiplied so that lower is better."""
+    return 1 if part["measure"].iloc[0] in LOWER_IS_BETTER else -1
+
+
 def t_interval(difference: Float[np.ndarray, " S"]) -> Interval:
     """Return the 95 % interval of a mean by Student's t; NaN below five values."""
     from scipy.stats import t
@@ -72,10 +77,9 @@ def regrets(table: pd.DataFrame, laws: Sequence[Law]) -> pd.DataFrame:
     fixed = [law.name for law in laws if is_fixed(law)]
     rows: list[dict[str, Any]] = []
     for names, part in table.groupby(COLUMN, sort=False):
-        wide = by_seed(part)
+        wide, sign = by_seed(part), _sign(part)
         if wide.empty:
             continue
-        sign = 1 if part["measure"].iloc[0] in LOWER_IS_BETTER else -1
         means = wide.mean()
         best = str((sign * means).idxmin())
         there = [name for name in fixed if name in wide]
@@ -138,7 +142,7 @@ def mean_differences(table: pd.DataFrame, laws: Sequence[Law]) -> pd.DataFrame:
     """
     parts = []
     for _, part in table.groupby(COLUMN, sort=False):
-        wide, sign = by_seed(part), 1 if part["measure"].iloc[0] in LOWER_IS_BETTER else -1
+        wide, sign = by_seed(part), _sign(part)
         best = sign * (sign * wide.mean()).min()
         parts.append(100 * sign * (wide - best) / abs(best))
     found = pd.concat(parts).groupby(level=0)

@@ -199,6 +199,28 @@ def lock(handle: int, *, wait: bool) -> bool:
     return True
 
 
+@contextmanager
+def locked(path: Path, busy: Exception) -> Iterator[None]:
+    """Lock a file or folder against other processes; the system ends that however this process ends.
+
+    Parameters
+    ----------
+    path
+        It exists.
+    busy
+        What to raise if another process holds the lock.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            lock(handle, wait=False)
+        except BlockingIOError as error:
+            raise busy from error
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_checksums(folder: Path) -> None:
     """Write the checksums of all files of a folder."""
     lines = [f"{sha256(file)}  {file.name}\n" for file in sorted(folder.iterdir()) if file.name != CHECKSUMS]

@@ -1,7 +1,6 @@
 """Values that are kept beside the output while they are computed, so that a call that was killed can go on."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from dnar2mae.errors import ConfigError
-from dnar2mae.storage.safe_files import lock, remove, write_whole
+from dnar2mae.storage.safe_files import locked, remove, write_whole
 
 _SETTINGS, _VALUES = "settings.json", "values.f32"
 
@@ -56,14 +55,8 @@ class KeptValues:
         ConfigError
             If another process computes these values.
         """
-        handle = os.open(self.folder / _SETTINGS, os.O_RDONLY)
-        try:
-            lock(handle, wait=False)
+        with locked(self.folder / _SETTINGS, ConfigError(f"{self.folder}: another process is at it; wait for its end")):
             yield
-        except BlockingIOError as error:
-            raise ConfigError(f"{self.folder}: another process is at it; wait for its end") from error
-        finally:
-            os.close(handle)
 
     def num_bases(self) -> int:
         """Return how many bases have all of their values."""

@@ -13,6 +13,7 @@ from dnar2mae.storage.safe_files import (
     CHECKSUMS,
     find_damage,
     folder_written_whole,
+    locked,
     output_file,
     refuse_inputs,
     write_checksums,
@@ -199,3 +200,13 @@ def test_an_output_that_is_an_input_is_refused(tmp_path, monkeypatch):
     refuse_inputs((Path("folder/b.txt"), Path("folder/a.txt2")), (source, "missing"))
     with pytest.raises(ConfigError, match="--out must not write over an input: missing is missing"):
         refuse_inputs(Path("missing"), ("missing",))
+
+
+def test_a_lock_refuses_others_and_keeps_the_errors_of_what_it_holds(tmp_path):
+    busy = ConfigError("in use")
+    with locked(tmp_path, busy), pytest.raises(ConfigError, match="in use"), locked(tmp_path, busy):
+        pass
+    with pytest.raises(BlockingIOError, match="a pipe"), locked(tmp_path, busy):
+        raise BlockingIOError("a pipe")
+    with locked(tmp_path, busy):  # what raised has let go
+        pass

@@ -2,13 +2,14 @@
 
 from statistics import mean
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, clear, markdown
+from dnar2mae.benchmarks.figures.figure import Figure, Row, clear, markdown, where
 from dnar2mae.benchmarks.figures.tables import code
 
 _MEASURES = ("loss", "area", "labels", "few labels", "missing")
 _COLUMNS = (("area", "0 to 1"), ("labels", "all"), ("few labels", "10"), ("missing", "0.5"), ("missing", "0.75"))
 _RANDOM = ("uniform:0.1,0.9", "uniform:0.3,0.9")
 _COMMAND = "dnar2mae compare --grid quick --data-dir DATA --workers 2 --out OUT"
+_BOTH = f"{_COMMAND}, by this commit and by a1349a2, whose rates were 0.5, 1 and 2 times other ones"
 _FILES = (
     *code.RECIPE,
     *code.CNN,
@@ -90,40 +91,22 @@ def _rates(rows: list[Row]) -> str:
     )
 
 
+_LAW = ("setting", "measure", "at", "law")
 TABLES: tuple[Figure, ...] = tuple(
     Figure(
         name=name,
-        source="grid_regret.csv",
-        key=("setting", "measure", "at", "law"),
+        source=f"{source}.csv",
+        choose=choose,
+        key=key,
         show=show,
-        command=_COMMAND,
+        command=command,
         files=_FILES,
     )
-    for name, show in (("grid_regret", _regret), ("grid_differences", _differences))
-) + (
-    Figure(
-        name="grid_mean_loss",
-        source="grid_mean_loss.csv",
-        key=("setting", "law"),
-        show=_mean_loss,
-        command=_COMMAND,
-        files=_FILES,
-    ),
-    Figure(
-        name="grid_rates",
-        source="grid_rates.csv",
-        choose=lambda row: row["setting"] == "pbmc-mlp",
-        key=("law", "lr"),
-        show=_rates,
-        command=_COMMAND,
-        files=_FILES,
-    ),
-    Figure(
-        name="grid_mean_regret",
-        source="grid_mean_regret.csv",
-        key=("law", "rates"),
-        show=_mean_regret,
-        command=_COMMAND,
-        files=_FILES,
-    ),
+    for name, source, key, show, choose, command in (
+        ("grid_regret", "grid_regret", _LAW, _regret, where(), _COMMAND),
+        ("grid_differences", "grid_regret", _LAW, _differences, where(), _COMMAND),
+        ("grid_mean_loss", "grid_mean_loss", ("setting", "law"), _mean_loss, where(), _COMMAND),
+        ("grid_mean_regret", "grid_mean_regret", ("law", "rates"), _mean_regret, where(), _BOTH),
+        ("grid_rates", "grid_rates", ("law", "lr"), _rates, where(setting="pbmc-mlp"), _BOTH),
+    )
 )
