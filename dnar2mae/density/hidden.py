@@ -72,7 +72,7 @@ def encode_hidden(model: MaskedModel, plan: MaskPlan, batch: Batch, index: Int[T
     row, position = index // length, index % length
     start, end = int(position.min()), int(position.max()) + 1
     if model.decoder is not None or batch.documents is not None or _WIDE * (end - start) > length:
-        return model.decoded(plan, batch)[0].flatten(0, 1)[index]
+        return model.decoded(plan, batch, index)[0]
     assert batch.masks is not None
     assert batch.masks.shown is not None
     return model.encoder.encode_span(model.embedder(batch.masks.shown), start, end)[row, position - start]

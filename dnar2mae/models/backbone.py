@@ -28,6 +28,8 @@ class Backbone(nn.Module):
 
     takes_packed: ClassVar[bool] = False
     """Whether a call takes packed tokens and their :class:`~.packing.Packing`, which the objective ``mae`` needs."""
+    takes_rows: ClassVar[bool] = False
+    """Whether a call takes ``rows`` of the flattened batch, and then returns their vectors only."""
     dynamic_shapes: ClassVar[bool | None] = False
     """What ``torch.compile`` is told about its shapes; None lets it find out."""
     layers: nn.ModuleList
@@ -73,6 +75,22 @@ class Backbone(nn.Module):
         Tensor
             One vector per token; zero where there is padding.
         """
+
+    def encode_rows(
+        self,
+        x: Float[Tensor, "B T D"],
+        documents: Int[Tensor, "B T"] | None,
+        lengths: Lengths | None,
+        rows: Int[Tensor, " M"],
+    ) -> Float[Tensor, "M D"]:
+        """Return the vectors of :meth:`encode` at ``rows`` of the flattened batch, in this order.
+
+        Equal up to rounding: without padding, the last layer of an encoder that :attr:`takes_rows` is computed there
+        alone. A compiled one is not: it wants the same number of rows in every step.
+        """
+        if self.takes_rows and documents is None and self._compiled_call_impl is None:
+            return self(x, rows=rows)
+        return self.encode(x, documents, lengths).flatten(0, 1)[rows]
 
     def partial_layers(self, x: Float[Tensor, "B T D"]) -> list[PartialLayer] | None:
         """Return the layers as :func:`~.partial.encode_partly` takes them; None if it cannot take them.

@@ -49,13 +49,36 @@ class ConvLayer(FeedForwardLayer):
             config.width, config.width, kernel, padding=self.reach, dilation=dilation, bias=False
         )
 
-    def forward(self, x: Float[Tensor, "B *A D"], keep: Float[Tensor, "B *A 1"] | None) -> Float[Tensor, "B *A D"]:
-        """Apply the layer; padding reads as zero, as positions past the ends do."""
+    def forward(
+        self,
+        x: Float[Tensor, "B *A D"],
+        keep: Float[Tensor, "B *A 1"] | None,
+        rows: Int[Tensor, " M"] | None = None,
+    ) -> Float[Tensor, "*M D"]:
+        """Apply the layer; padding reads as zero, as positions past the ends do.
+
+        With ``rows``, return these of the flattened output only.
+        """
         inner = self.conv_norm(x)
         if keep is not None:
             inner = inner * keep
-        x = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
-        return self.feed_forward(x)
+        if rows is None:
+            return self.feed_forward(residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1))
+        if x.ndim == 3:
+            mixed = self.convolved(inner, rows)
+        else:
+            mixed = self.conv(inner.movedim(-1, 1)).movedim(1, -1).flatten(0, -2)[rows]
+        return self.feed_forward(residual(x).flatten(0, -2)[rows] + mixed)
+
+    def convolved(self, x: Float[Tensor, "B T D"], rows: Int[Tensor, " M"]) -> Float[Tensor, "M D"]:
+        """Return the convolution of sequences at some rows of the flattened output, as one matrix product."""
+        reads = torch.tensor(self.reads, device=x.device)
+        place = rows[:, None] % x.shape[1] + reads
+        inputs = F.pad(x.flatten(0, 1), (0, 0, 0, 1))
+        is_inside = (place >= 0) & (place < x.shape[1])
+        # not inputs[...], whose gradient is scattered row by row
+        taken = F.embedding(torch.where(is_inside, rows[:, None] + reads, len(inputs) - 1), inputs)
+        return taken.flatten(1) @ self.conv.weight.permute(2, 1, 0).flatten(0, 1)
 
     def partly(self) -> PartialLayer:
         """Return the layer, of sequences, as :func:`~.partial.encode_partly` takes it."""
@@ -96,6 +119,8 @@ class ConvNet(Backbone):
     layout
         A sequence (of any length) or a grid.
     """
+
+    takes_rows = True
 
     def __init__(self, config: ModelConfig, layout: Layout) -> None:
         super().__init__(config, layout)
@@ -140,11 +165,20 @@ class ConvNet(Backbone):
             return None
         return [layer.partly() for layer in cast(list[ConvLayer], list(self.layers))]
 
-    def forward(self, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None = None) -> Float[Tensor, "B T D"]:
-        """Encode samples without padding, or with ``tokens``; ``--compile`` compiles this call."""
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        tokens: TokenPlaces | None = None,
+        rows: Int[Tensor, " M"] | None = None,
+    ) -> Float[Tensor, "*M D"]:
+        """Encode samples without padding, or with ``tokens``; ``--compile`` compiles this call.
+
+        With ``rows``, return these of the flattened output only.
+        """
         axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         keep = None if tokens is None else tokens.keep.unflatten(1, axes)
         y = x.unflatten(1, axes)
         for layer in self.layers:
-            y = run_layer(layer, y, keep, recompute=self.gradient_checkpointing)
-        return self.final_norm(y).flatten(1, -2)
+            wanted = rows if layer is self.layers[-1] else None
+            y = run_layer(layer, y, keep, wanted, recompute=self.gradient_checkpointing)
+        return self.final_norm(y if rows is not None else y.flatten(1, -2))

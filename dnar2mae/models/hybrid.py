@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dnar2mae.models.cnn import ConvLayer, ConvNet, TokenPlaces
@@ -37,21 +37,27 @@ class Hybrid(ConvNet):
             for layer in self.layers
         ]
 
-    def forward(self, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None = None) -> Float[Tensor, "B T D"]:
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        tokens: TokenPlaces | None = None,
+        rows: Int[Tensor, " M"] | None = None,
+    ) -> Float[Tensor, "*M D"]:
         """Encode samples as :class:`.ConvNet` does; attention leaves padding out."""
         axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         keep = None if tokens is None else tokens.keep.unflatten(1, axes)
         packing = None if tokens is None else tokens.packing
         scope = global_scope(self, x, packing)
         for layer in self.layers:
+            wanted = rows if layer is self.layers[-1] else None
             if not isinstance(layer, Layer):
-                y = run_layer(layer, x.unflatten(1, axes), keep, recompute=self.gradient_checkpointing)
-                x = y.flatten(1, -2)
+                y = run_layer(layer, x.unflatten(1, axes), keep, wanted, recompute=self.gradient_checkpointing)
+                x = y if wanted is not None else y.flatten(1, -2)
             elif tokens is None:
-                x = run_layer(layer, x, scope, None, self.backend, recompute=self.gradient_checkpointing)
+                x = run_layer(layer, x, scope, None, self.backend, wanted, recompute=self.gradient_checkpointing)
             else:
-                rows = x.flatten(0, 1)
-                real = rows.index_select(0, tokens.index)
+                flat = x.flatten(0, 1)
+                real = flat.index_select(0, tokens.index)
                 real = run_layer(layer, real, scope, packing, self.backend, recompute=self.gradient_checkpointing)
-                x = rows.to(real.dtype).index_copy(0, tokens.index, real).view(x.shape)
+                x = flat.to(real.dtype).index_copy(0, tokens.index, real).view(x.shape)
         return self.final_norm(x)

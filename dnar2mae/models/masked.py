@@ -1,7 +1,7 @@
 """The masked model: embedder, encoder, and a head applied at masked positions only; two objectives."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -74,14 +74,15 @@ class Decoder(nn.Module):
         index: Int[Tensor, " N"],
         batch: Batch,
         places: Float[Tensor, "B T D"] | None,
-    ) -> Float[Tensor, "B T D"]:
-        """Put the encoded tokens back at ``index`` of the flattened batch and decode the full samples."""
+        rows: Int[Tensor, " M"],
+    ) -> Float[Tensor, "M D"]:
+        """Put the encoded tokens back at ``index`` of the flattened batch, decode the full samples, return ``rows``."""
         projected = self.project_in(encoded)
         full = self.mask_vector.to(projected.dtype).expand(batch.tokens.numel(), -1)
         full = full.index_put((index,), projected).view(*batch.tokens.shape, -1)
         if self.project_place is not None and places is not None:
             full = full + self.project_place(places)
-        return self.project_out(self.layers.encode(self.norm_in(full), batch.documents, batch.lengths))
+        return self.project_out(self.layers.encode_rows(self.norm_in(full), batch.documents, batch.lengths, rows))
 
 
 class MaskedModel(nn.Module):
@@ -242,19 +243,41 @@ class MaskedModel(nn.Module):
         assert isinstance(self.embedder, TokenEmbedder), "only a vocabulary has logits"
         return self.head.logits(hidden, self.embedder)
 
-    def decoded(self, plan: MaskPlan, batch: Batch) -> tuple[Float[Tensor, "B T D"], Bool[Tensor, "B T"]]:
-        """Mask a batch; return the vector of each token that the head gets, and which tokens are predicted."""
+    def decoded(
+        self, plan: MaskPlan, batch: Batch, rows: Int[Tensor, " M"] | None = None
+    ) -> tuple[Float[Tensor, "M D"], Int[Tensor, " M"]]:
+        """Mask a batch, and encode what is visible.
+
+        Parameters
+        ----------
+        plan
+            How to mask.
+        batch
+            The samples, preferably with their masks already (:meth:`with_masks`).
+        rows
+            Positions in ``tokens.flatten()``; by default those of the predicted tokens, ascending, and the first token
+            again and again up to a multiple of 128.
+
+        Returns
+        -------
+        hidden
+            The vectors at ``rows`` that the head gets.
+        rows
+            As given, or the default.
+        """
         batch = self.with_masks(plan, batch)
+        masks = batch.masks
+        assert masks is not None
         if self.decoder is None:
             embedded, predicted = self.embedder.masked(plan, batch)
-            return self.encoder.encode(embedded, batch.documents, batch.lengths), predicted
-        assert batch.masks is not None
-        assert batch.masks.visible_lengths is not None
+            rows = _rows(predicted, masks.num_predicted) if rows is None else rows
+            return self.encoder.encode_rows(embedded, batch.documents, batch.lengths, rows), rows
+        assert masks.visible_lengths is not None
         embedded, index, predicted = self.embedder.visible(plan, batch)
-        packing = Packing.of_tokens(index, flat_lengths(batch.masks.visible_lengths), batch.tokens.shape[1])
+        packing = Packing.of_tokens(index, flat_lengths(masks.visible_lengths), batch.tokens.shape[1])
         encoded = self.encoder(embedded, packing)
-        places = self.embedder.places(batch.tokens)
-        return self.decoder(encoded, index, batch, places), predicted
+        rows = _rows(predicted, masks.num_predicted) if rows is None else rows
+        return self.decoder(encoded, index, batch, self.embedder.places(batch.tokens), rows), rows
 
     def draws_masks(self, plan: MaskPlan) -> bool:
         """Return whether the model's kernels draw the masks of a plan, so that the host needs only their counts."""
@@ -285,12 +308,15 @@ class MaskedModel(nn.Module):
             Their positions in ``tokens.flatten()``, ascending.
         """
         batch = self.with_masks(plan, batch)
-        hidden, predicted = self.decoded(plan, batch)
-        hidden, predicted = hidden.flatten(0, 1), predicted.flatten()
+        hidden, index = self.decoded(plan, batch)
         assert batch.masks is not None
         number = sum(batch.masks.num_predicted)
-        # the rows past ``number`` repeat the first token; their losses are cut off, so they have no gradient
-        size = min(-(-number // _MULTIPLE) * _MULTIPLE, len(predicted))
-        index = predicted.nonzero_static(size=size, fill_value=0).squeeze(1)
-        losses = self.head.losses(hidden[index], batch, index, self.embedder)
-        return losses[:number].clone(), index[:number]  # a copy: FSDP warns of outputs that are views
+        losses = self.head.losses(hidden, batch, index, self.embedder)
+        # the rows past ``number`` are cut off, so they have no gradient; a copy: FSDP warns of outputs that are views
+        return losses[:number].clone(), index[:number]
+
+
+def _rows(predicted: Bool[Tensor, "B T"], numbers: Sequence[int]) -> Int[Tensor, " M"]:
+    """Return the positions of the predicted tokens, padded to a multiple by the first token's."""
+    size = min(-(-sum(numbers) // _MULTIPLE) * _MULTIPLE, predicted.numel())
+    return predicted.flatten().nonzero_static(size=size, fill_value=0).squeeze(1)

@@ -9,7 +9,6 @@ which does not use the processor's matrix units.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -49,57 +48,63 @@ class _MatmulAttention(torch.autograd.Function):
         length, reach = query.shape[1], window or 0
         # 2 w queries meet 4 w keys and see 2 w + 1 of them: half of the products count
         block = length if window is None else max(2 * window, 32)
-        ctx.reach, ctx.length = reach, length
-        queries = _blocks(query * query.shape[-1] ** -0.5, block, 0)
-        keys, values = (_blocks(x, block, reach) for x in (key, value))
-        scores = queries @ keys.transpose(-1, -2)
+        queries = _strips(query, block, 0)
+        keys, values = (_strips(x, block, reach) for x in (key, value))
+        scores = queries.new_empty(*queries.shape[:2], keys.shape[1])
         if window is not None:
-            scores = scores + _visibility(length, block, window, segments, scores)
+            visibility = _visibility(length, block, window, segments, scores)
+            scores.unflatten(0, (-1, len(visibility))).copy_(visibility)
+        scores.baddbmm_(queries, keys.mT, beta=int(window is not None), alpha=query.shape[-1] ** -0.5)
         # autocast on CUDA promotes softmax to fp32, and the products of the backward pass want one type
         weights = scores.softmax(-1).to(scores.dtype)
         ctx.save_for_backward(queries, keys, values, weights)
-        return _together(weights @ values, length, 0)
+        ctx.shape, ctx.reach = query.shape, reach
+        return _together(weights @ values, query.shape, 0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Return the gradients of query, key and value."""
         queries, keys, values, weights = ctx.saved_tensors
-        grad = _blocks(grads[0], queries.shape[-2], 0)
-        d_values = weights.transpose(-1, -2) @ grad
-        d_scores = torch._softmax_backward_data(grad @ values.transpose(-1, -2), weights, -1, weights.dtype)
-        d_queries = (d_scores @ keys) * queries.shape[-1] ** -0.5
-        d_keys = d_scores.transpose(-1, -2) @ queries
+        grad = _strips(grads[0], queries.shape[1], 0)
+        d_values = weights.mT @ grad
+        d_scores = torch._softmax_backward_data(grad @ values.mT, weights, -1, weights.dtype)
+        d_scores *= queries.shape[-1] ** -0.5
         return (
-            _together(d_queries, ctx.length, 0),
-            _together(d_keys, ctx.length, ctx.reach),
-            _together(d_values, ctx.length, ctx.reach),
+            _together(d_scores @ keys, ctx.shape, 0),
+            _together(d_scores.mT @ queries, ctx.shape, ctx.reach),
+            _together(d_values, ctx.shape, ctx.reach),
             None,
             None,
         )
 
 
-def _blocks(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor, "B N H S K"]:
-    """Cut into N blocks of ``block`` positions, each with ``reach`` more on both sides (zeros past the ends)."""
-    fill = -x.shape[1] % block
-    if reach or fill:
-        x = F.pad(x, (0, 0, 0, 0, reach, reach + fill))
-    return x.unfold(1, block + 2 * reach, block).transpose(-1, -2).contiguous()
+def _strips(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor, "N S K"]:
+    """Cut into strips of ``block`` positions of one head, each with ``reach`` more on both sides.
+
+    All strips lie one behind the other in memory and overlap there: what a strip has of another sequence or head must
+    not be seen.
+    """
+    batch, length, heads, width = x.shape
+    filled = length + -length % block
+    line = x.new_zeros(heads * batch * filled + 2 * reach, width)
+    own = line[reach : len(line) - reach].view(heads, batch, filled, width)
+    own[:, :, :length] = x.permute(2, 0, 1, 3)
+    return line.unfold(0, block + 2 * reach, block).mT
 
 
-def _together(x: Float[Tensor, "B N H S K"], length: int, reach: int) -> Float[Tensor, "B T H K"]:
-    """Join blocks into a sequence, adding up where they overlap: the transpose of :func:`_blocks`."""
-    block = x.shape[-2] - 2 * reach
-    own = x[..., reach : reach + block, :]
+def _together(x: Float[Tensor, "N S K"], shape: tuple[int, ...], reach: int) -> Float[Tensor, "B T H K"]:
+    """Join strips into sequences, adding up where they overlap: the transpose of :func:`_strips`."""
+    batch, length, heads, width = shape
+    block = x.shape[1] - 2 * reach
+    own = x[:, reach : reach + block]
     if reach:
         own = own.clone()
-        own[:, :-1, :, block - reach :] += x[:, 1:, :, :reach]
-        own[:, 1:, :, :reach] += x[:, :-1, :, reach + block :]
-    return own.transpose(2, 3).flatten(1, 2)[:, :length]
+        own[:-1, block - reach :] += x[1:, :reach]
+        own[1:, :reach] += x[:-1, reach + block :]
+    return own.reshape(heads, batch, -1, width)[:, :, :length].permute(1, 2, 0, 3)
 
 
-def _visibility(
-    length: int, block: int, window: int, segments: Tensor | None, like: Tensor
-) -> Float[Tensor, "N 1 Q S"]:
+def _visibility(length: int, block: int, window: int, segments: Tensor | None, like: Tensor) -> Float[Tensor, "N Q S"]:
     """Return 0 where a query sees a key, -inf elsewhere."""
     row = torch.arange(block, device=like.device)[:, None]
     column = torch.arange(-window, block + window, device=like.device)
@@ -111,4 +116,4 @@ def _visibility(
         visible = visible & (here == there)
     # rows past the end see no key, of which a softmax is NaN: let them see all, they are cut off later
     visible = visible | ~visible.any(-1, keepdim=True)
-    return torch.zeros_like(visible, dtype=like.dtype).masked_fill(~visible, -torch.inf)[:, None]
+    return torch.zeros_like(visible, dtype=like.dtype).masked_fill(~visible, -torch.inf)

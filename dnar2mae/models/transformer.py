@@ -76,29 +76,60 @@ class RotateQueriesAndKeys(torch.autograd.Function):
         ctx: Any, qkv: Float[Tensor, "*N 3 H K"], cos: Float[Tensor, "*P R"], sin: Float[Tensor, "*P R"]
     ) -> tuple[Float[Tensor, "*N H K"], Float[Tensor, "*N H K"], Float[Tensor, "*N H K"]]:
         """Return queries, keys and values; ``cos`` and ``sin`` broadcast over heads."""
-        cos, sin = (x.to(qkv.dtype)[..., None, None, :] for x in (cos, sin))
+        cos, sin = (x.to(qkv.dtype)[..., None, :] for x in (cos, sin))
         ctx.save_for_backward(cos, sin)
-        query, key = rotate(qkv[..., :2, :, :], cos, sin).unbind(-3)
+        query, key = rotate(qkv[..., :2, :, :], cos[..., None, :, :], sin[..., None, :, :]).unbind(-3)
         return query, key, qkv[..., 2, :, :].clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Rotate the gradients of queries and keys back."""
         cos, sin = ctx.saved_tensors
-        rotated = rotate(torch.stack(grads[:2], dim=-3), cos, -sin)
-        return torch.cat([rotated, grads[2].unsqueeze(-3)], dim=-3), None, None
+        if torch.compiler.is_compiling():
+            back = [rotate(grad, cos, -sin) for grad in grads[:2]]
+            return torch.stack([*back, grads[2]], dim=-3), None, None
+        joint = grads[0].new_empty(*grads[0].shape[:-2], 3, *grads[0].shape[-2:])
+        for grad, part in zip(grads[:2], joint.unbind(-3)[:2], strict=True):
+            rotate(grad, cos, -sin, out=part)
+        joint[..., 2, :, :] = grads[2]
+        return joint, None, None
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor | None = None) -> Tensor:
     """Rotate the pairs (i, i + K/2) of the last axis by the angles of these cosines and sines."""
     first, second = x.chunk(2, dim=-1)
     if torch.compiler.is_compiling():  # the compiler fuses this form, and cannot write into slices
         return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-    out = torch.empty_like(x)
+    out = torch.mul(x, torch.cat([cos, cos], dim=-1), out=out)
     out_first, out_second = out.chunk(2, dim=-1)
-    torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=out_second).addcmul_(first, sin)
+    out_first.addcmul_(second, sin, value=-1)
+    out_second.addcmul_(first, sin)
     return out
+
+
+class GeGlu(torch.autograd.Function):
+    """Product of one half of the last axis and the other's GELU; both halves of the gradient land in one buffer."""
+
+    @staticmethod
+    def forward(ctx: Any, joint: Float[Tensor, "*N E"]) -> Float[Tensor, "*N D"]:
+        """Return ``gelu(first half) * second half``."""
+        value, gate = joint.chunk(2, dim=-1)
+        activated = F.gelu(value)
+        ctx.save_for_backward(joint, activated)
+        return activated * gate
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """Return the gradient of ``joint``."""
+        joint, activated = ctx.saved_tensors
+        value, gate = joint.chunk(2, dim=-1)
+        if torch.compiler.is_compiling():
+            return torch.cat([torch.ops.aten.gelu_backward(grads[0] * gate, value), grads[0] * activated], dim=-1)
+        d_joint = torch.empty_like(joint)
+        d_value, d_gate = d_joint.chunk(2, dim=-1)
+        torch.ops.aten.gelu_backward.grad_input(grads[0] * gate, value, grad_input=d_value)
+        torch.mul(grads[0], activated, out=d_gate)
+        return d_joint
 
 
 class Scope(NamedTuple):
@@ -127,8 +158,7 @@ class FeedForwardLayer(nn.Module):
 
     def feed_forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
         """Add the output of the GeGLU block."""
-        value, gate = self.mlp_in(self.mlp_norm(x)).chunk(2, dim=-1)
-        return x + self.mlp_out(F.gelu(value) * gate)
+        return x + self.mlp_out(GeGlu.apply(self.mlp_in(self.mlp_norm(x))))
 
 
 class Layer(FeedForwardLayer):
@@ -153,13 +183,21 @@ class Layer(FeedForwardLayer):
         self.attention_out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "*N D"], scope: Scope, packing: Packing | None, backend: Backend
-    ) -> Float[Tensor, "*N D"]:
-        """Apply the layer."""
+        self,
+        x: Float[Tensor, "*N D"],
+        scope: Scope,
+        packing: Packing | None,
+        backend: Backend,
+        rows: Int[Tensor, " M"] | None = None,
+    ) -> Float[Tensor, "*M D"]:
+        """Apply the layer; with ``rows``, return these of the flattened output only."""
         qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = RotateQueriesAndKeys.apply(qkv, scope.cos, scope.sin)
         mixed = attention(query, key, value, packing=packing, window=scope.window, backend=backend)
-        return self.feed_forward(residual(x) + self.attention_out(mixed.flatten(-2)))
+        mixed = mixed.flatten(-2)
+        if rows is not None:
+            x, mixed = (part.flatten(0, -2)[rows] for part in (x, mixed))
+        return self.feed_forward(residual(x) + self.attention_out(mixed))
 
     def partly(self, scope: Scope, backend: Backend) -> PartialLayer:
         """Return the layer as :func:`~.partial.encode_partly` takes it."""
@@ -197,7 +235,7 @@ class Transformer(Backbone):
         the pairs and of columns in the other [3]_; a set without positions. Grids and sets have no local layers.
     """
 
-    takes_packed = True
+    takes_packed = takes_rows = True
     dynamic_shapes = None
 
     def __init__(self, config: ModelConfig, layout: Layout = SEQUENCE) -> None:
@@ -205,7 +243,9 @@ class Transformer(Backbone):
         self.layers = nn.ModuleList(Layer(config, index) for index in range(config.depth))
         self.final_norm = layer_norm(config.width)
 
-    def forward(self, x: Float[Tensor, "*N D"], packing: Packing | None = None) -> Float[Tensor, "*N D"]:
+    def forward(
+        self, x: Float[Tensor, "*N D"], packing: Packing | None = None, rows: Int[Tensor, " M"] | None = None
+    ) -> Float[Tensor, "*M D"]:
         """Encode embedded tokens.
 
         Parameters
@@ -214,16 +254,19 @@ class Transformer(Backbone):
             Embeddings [B, T, D] of sequences of one length, or [N, D] with ``packing``.
         packing
             Where the sequences lie in a packed batch.
+        rows
+            Which rows of the flattened output are wanted; by default all.
 
         Returns
         -------
         Tensor
-            One vector per token, in the layout of ``x``.
+            One vector per token, in the layout of ``x``; or those of ``rows``, [M, D].
         """
         everywhere, nearby = self.scopes(x, packing)
         for layer in self.layers:
             scope = everywhere if layer.is_global else nearby
-            x = run_layer(layer, x, scope, packing, self.backend, recompute=self.gradient_checkpointing)
+            wanted = rows if layer is self.layers[-1] else None
+            x = run_layer(layer, x, scope, packing, self.backend, wanted, recompute=self.gradient_checkpointing)
         return self.final_norm(x)
 
     def encode(

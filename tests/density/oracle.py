@@ -48,6 +48,9 @@ class Predictor(torch.nn.Module):
     def encode_span(self, x, start, end):
         return self.encode(x)[:, start:end]
 
+    def encode_rows(self, x, documents, lengths, rows):
+        return self.encode(x).flatten(0, 1)[rows]
+
 
 class Oracle(MaskedModel):
     """A masked model around a function (bases, which are visible) -> probabilities [B, T, 4]."""

@@ -213,7 +213,7 @@ class TestRows:
         plan = (
             Masker(replace(kind.config.mask, replace=(1.0, 0.0, 0.0)), kind.vocabulary, 0, 1).plan(0).at_ratio(0.4, 1)
         )
-        for encode in (model.encode, lambda batch: model.decoded(plan, batch)[0]):
+        for encode in (model.encode, lambda batch: model.decoded(plan, batch, torch.arange(8))[0][None]):
             a, b = encode(one), encode(other)
             torch.testing.assert_close(a[0, 3:7], b[0, 3:7])
             assert not torch.allclose(a[0, :3], b[0, :3])

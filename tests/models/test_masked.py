@@ -13,7 +13,7 @@ from dnar2mae.masking import Masker, corrupt
 from dnar2mae.models import MaskedModel, head, transformer
 from dnar2mae.models.attention import why_unavailable
 from dnar2mae.models.backbone import build_encoder
-from dnar2mae.models.transformer import RotateQueriesAndKeys, rotary_angles
+from dnar2mae.models.transformer import GeGlu, RotateQueriesAndKeys, rotary_angles
 from dnar2mae.tokenizers import KmerTokenizer
 
 SIZES = ModelConfig(width=32, depth=2, heads=2, mlp_width=48, decoder_width=16, global_every=2, local_tokens=8)
@@ -113,6 +113,12 @@ def test_rotation_keeps_lengths_and_has_the_right_gradient():
     query, key, _ = RotateQueriesAndKeys.apply(alike, cos, sin)
     torch.testing.assert_close((query[:, 0] * key[:, 2]).sum(-1), (query[:, 3] * key[:, 5]).sum(-1))
     assert torch.autograd.gradcheck(lambda x: RotateQueriesAndKeys.apply(x, cos, sin), (qkv,))
+
+
+def test_geglu_has_the_right_value_and_gradient():
+    joint = torch.randn(3, 5, 8, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(GeGlu.apply(joint), torch.nn.functional.gelu(joint[..., :4]) * joint[..., 4:])
+    assert torch.autograd.gradcheck(GeGlu.apply, (joint,))
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute", "ignore:.*should not be instantiated")  # by the compiler

@@ -55,3 +55,44 @@ def test_what_is_outside_the_span_is_not_computed():
     assert computed("transformer", 6, 70) == [70, 70, 70, 17, 9, 1]
     assert computed("cnn", 6, 512) == [249, 121, 57, 25, 9, 1]
     assert computed("cnn", 7, 2048) == [505, 489, 457, 225, 81, 9, 1]
+
+
+GRID = Layout(axes=(7, 10), tokens=70)
+
+
+@pytest.mark.parametrize("layout", [SEQUENCE, GRID], ids=["sequence", "grid"])
+@pytest.mark.parametrize("backbone", ["cnn", "hybrid", "mlp", "transformer"])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_rows_equal_those_of_the_whole_and_so_do_gradients(backbone, layout, depth):
+    if backbone == "mlp" and layout is SEQUENCE:
+        pytest.skip("an mlp takes samples of one length")
+    encoder = build_encoder(ModelConfig(backbone=backbone, depth=depth, global_every=2, **SIZES), layout).double()
+    rows = torch.tensor([0, 3, 69, 70, 139, 140, 209, 0, 0])  # ends of samples, and padding behind
+    results = []
+    for some in (False, True):
+        x = torch.randn(3, 70, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        out = encoder.encode_rows(x, None, None, rows) if some else encoder.encode(x, None).flatten(0, 1)[rows]
+        (out * torch.arange(1, 17)).cos().sum().backward()
+        results.append([out.detach(), x.grad, *(parameter.grad.clone() for parameter in encoder.parameters())])
+        encoder.zero_grad()
+    for whole, part in zip(*results, strict=True):
+        torch.testing.assert_close(part, whole, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "hybrid", "transformer"])
+def test_rows_of_documents_equal_those_of_the_whole(backbone):
+    encoder = build_encoder(ModelConfig(backbone=backbone, depth=4, global_every=2, **SIZES), SEQUENCE)
+    documents = torch.tensor([[0] * 30 + [1] * 40, [0] * 50 + [-1] * 20])
+    x, rows = torch.randn(2, 70, 16), torch.tensor([1, 29, 30, 69, 70, 119])
+    whole = encoder.encode(x, documents).flatten(0, 1)[rows]
+    torch.testing.assert_close(encoder.encode_rows(x, documents, None, rows), whole)
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "hybrid", "transformer"])
+def test_the_last_layer_is_computed_at_the_rows_alone(backbone):
+    encoder = build_encoder(ModelConfig(backbone=backbone, depth=4, global_every=2, **SIZES), SEQUENCE)
+    shapes = []
+    for layer in encoder.layers:
+        layer.mlp_in.register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape[:-1].numel()))
+    encoder.encode_rows(torch.randn(2, 70, 16), None, None, torch.arange(5))
+    assert shapes == [140, 140, 140, 5]

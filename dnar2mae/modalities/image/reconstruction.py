@@ -42,8 +42,14 @@ def reconstruct(
     """
     assert isinstance(model.head, ValueHead), "patches carry values"
     values = values_of(batch)
-    hidden, predicted = model.decoded(masks, batch.to(next(model.parameters()).device))
-    restored, predicted = model.head.predict(hidden).cpu(), predicted.cpu()[..., None]
+    batch = model.with_masks(masks, batch.to(next(model.parameters()).device))
+    assert batch.masks is not None
+    hidden, rows = model.decoded(masks, batch)
+    number = sum(batch.masks.num_predicted)  # behind these, rows are padding
+    rows, outputs = rows[:number].cpu(), model.head.predict(hidden[:number]).cpu()
+    restored = torch.zeros_like(values).flatten(0, 1).index_copy(0, rows, outputs).view(values.shape)
+    predicted = torch.zeros(values.shape[:2], dtype=torch.bool).flatten().index_fill(0, rows, True)
+    predicted = predicted.view(*values.shape[:2], 1)
     if normalised:
         # rows are all patches, columns the visible ones: a hidden patch has no weight
         weight = distances(model.layout.axes).clamp(min=1.0) ** -2.0 * ~predicted.mT

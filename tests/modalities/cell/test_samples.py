@@ -177,10 +177,13 @@ def test_a_hidden_value_cannot_be_seen(tmp_path, likelihood):
     from dnar2mae.masking import Masker, fixed_masks
 
     plan = Masker(config.mask, trained.modality.vocabulary, 0, 1).plan(0).at_ratio(0.5, 1)
-    hidden, predicted = trained.model.decoded(plan, batch)
+    everywhere = torch.arange(batch.tokens.numel())
+    hidden, _ = trained.model.decoded(plan, batch, everywhere)
+    predicted = torch.zeros(batch.tokens.shape, dtype=torch.bool)
+    predicted.view(-1)[trained.model.masked_losses(plan, batch)[1]] = True
     changed = batch.values.clone()
     changed[..., 0] = torch.where(predicted, changed[..., 0] + 50, changed[..., 0])
-    other, _ = trained.model.decoded(plan, replace(batch, values=changed))
+    other, _ = trained.model.decoded(plan, replace(batch, values=changed), everywhere)
     assert torch.equal(hidden, other)
     loss, units, *_ = masked_sums(trained.model, source, fixed_masks(plan), np.arange(len(source))).sum(1)
     assert math.isfinite(loss / units)
