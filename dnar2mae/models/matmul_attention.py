@@ -46,8 +46,9 @@ class _MatmulAttention(torch.autograd.Function):
         """Attend block by block; ``settings`` are window and segments."""
         window, segments = settings
         length, reach = query.shape[1], window or 0
-        # 2 w queries meet 4 w keys and see 2 w + 1 of them: half of the products count
-        block = length if window is None else max(2 * window, 32)
+        # of the keys that a block of queries meets, each sees 2 w + 1: w queries meet 3 w keys, 2 w meet 4 w; matrix
+        # units want the larger blocks
+        block = length if window is None else max(window * (2 if query.dtype.itemsize == 2 else 1), 16)
         queries = _strips(query, block, 0)
         keys, values = (_strips(x, block, reach) for x in (key, value))
         scores = queries.new_empty(*queries.shape[:2], keys.shape[1])
@@ -86,9 +87,12 @@ def _strips(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor
     """
     batch, length, heads, width = x.shape
     filled = length + -length % block
-    line = x.new_zeros(heads * batch * filled + 2 * reach, width)
-    own = line[reach : len(line) - reach].view(heads, batch, filled, width)
+    line = x.new_empty(heads * batch * filled + 2 * reach, width)
+    before, own, behind = line.split([reach, len(line) - 2 * reach, reach])
+    own = own.view(heads, batch, filled, width)
     own[:, :, :length] = x.permute(2, 0, 1, 3)
+    for unread in (before, own[:, :, length:], behind):  # its weight is 0, and 0 times NaN would be NaN
+        unread.zero_()
     return line.unfold(0, block + 2 * reach, block).mT
 
 
