@@ -40,10 +40,14 @@ def run_blocks(page, folder, sections=None):
     return names
 
 
-@pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=pytest.mark.slow if page.stem in SLOW else (), id=page.stem) for page in TUTORIALS],
-)
+def mark(page):
+    """Return a page's tier: one tutorial is for everyone who runs the tests."""
+    if page.stem in SLOW:
+        return pytest.mark.slow
+    return () if page.stem == "own-genome" else pytest.mark.long
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=mark(page), id=page.stem) for page in TUTORIALS])
 def test_the_blocks_of_a_tutorial_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_blocks(page, tmp_path)

@@ -76,6 +76,7 @@ def test_every_kind_of_target_is_learned_saved_and_read(settings, tmp_path, labe
     assert scores[main].value == pytest.approx(result.scores[main].value, abs=1e-6)
 
 
+@pytest.mark.long
 def test_a_killed_run_ends_as_the_undisturbed_one(settings, tmp_path):
     config = settings(method="full", epochs=12, checkpoint_every=3, both_strands=True, baselines=False)
     finetune(config, tmp_path / "whole")

@@ -157,6 +157,7 @@ def runs_of(out):
     return {key: run for key, run in frame.groupby(["seed", "recipe"], sort=False)}
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of transformers
 def test_every_recipe_runs(fasta, tmp_path, small_recipes, capsys):
     pytest.importorskip("transformers")

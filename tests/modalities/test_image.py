@@ -254,6 +254,7 @@ def test_a_restored_image_uses_nothing_of_the_hidden_patches(tmp_path):
         assert one.max() <= 1
 
 
+@pytest.mark.long
 def test_a_run_leaves_two_pictures_and_reads_labelled_images(folder, tmp_path, plots):
     config = gradients(tmp_path)
     config = replace(config, data=ImageConfig(paths=(str(folder),), patch=2), validate_every=3)

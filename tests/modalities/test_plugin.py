@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from dnar2mae.cli import main
 
@@ -40,6 +41,7 @@ def test_the_example_is_short():
     assert 20 < len(lines) < 100
 
 
+@pytest.mark.long
 def test_an_installed_kind_of_data_trains_and_is_refused_like_ours(tmp_path, capsys):
     environment = installed(tmp_path / "site")
     rng = np.random.default_rng(0)

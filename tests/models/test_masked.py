@@ -185,6 +185,7 @@ def test_a_hundred_steps_go_the_same_way_compiled(monkeypatch):
     torch.testing.assert_close(compiled, plain, atol=1e-4, rtol=0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("objective", ["mlm", "mae"])
 def test_fifty_steps_go_the_same_way_with_the_kernels(objective):
     plain = loss_trajectory(objective, torch.float32, steps=50)

@@ -50,6 +50,7 @@ def test_phase(tmp_path, capsys):
     assert "best fixed ratio: 0.000 to" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("regimes", "options"),
     [

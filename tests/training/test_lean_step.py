@@ -138,6 +138,7 @@ def check(config, folder):
         assert len(operations.launched) <= MOST, operations.launched
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("placement", ["independent", "spans", "pmi"])
 def test_workers_draw_the_masks_that_the_model_would(tmp_path, placement):
     mask = MaskConfig(placement=placement, pmi_length=3, per="sample")

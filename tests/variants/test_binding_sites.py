@@ -150,6 +150,7 @@ def test_command(model, tmp_path, capsys):
     assert "--matrices has no effect with --vcf: leave it out" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_demo_scores_what_it_simulated(tmp_path, monkeypatch, capsys):
     from dnar2mae.cli import pretrain, report
 

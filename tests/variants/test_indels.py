@@ -34,6 +34,7 @@ def spellings(genome, rng, name="one"):
     yield start + moved, turned if ref else "", turned if alt else ""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("indel", ["fast", "exact"])
 def test_a_thousand_indels_score_alike_in_four_spellings(single, genome, indel):
     rng = np.random.default_rng(0)
