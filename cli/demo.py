@@ -8,8 +8,8 @@ from tyro.conf import arg
 
 from dnar2mae.cli.parse import parse
 
-# more genes and fewer repeats than the default, so that minutes of training show that it learns
-_GENES = ["--length-bp", "1000000", "--genes-per-mb", "150", "--repeat-share", "0.05"]
+# a compact genome, with more genes and fewer repeats than the default: where genes are few, little can be learned
+_GENES = ["--length-bp", "1000000", "--max-introns", "0", "--genes-per-mb", "400", "--repeat-share", "0.05"]
 _STEPS, _DENSE_STEPS = 450, 1000
 
 

@@ -19,7 +19,11 @@ def test_the_demo_ends_with_its_page(tmp_path, monkeypatch, capsys):
         return 0
 
     monkeypatch.setattr(pretrain_command, "run", quickly)
-    monkeypatch.setattr(demo, "_GENES", ["--length-bp", "120000", "--genes-per-mb", "150"])
+    monkeypatch.setattr(
+        demo,
+        "_GENES",
+        ["--length-bp", "120000", "--genes-per-mb", "400", "--max-introns", "0", "--repeat-share", "0.05"],
+    )
     assert demo.run(["--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"Wrote {tmp_path}/report.html (0.1")
     text = (tmp_path / "report.html").read_text()

@@ -2,6 +2,7 @@ import hashlib
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import bioframe
 import numpy as np
@@ -13,7 +14,7 @@ from dnar2mae.cli.simulate import run
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.simulate import SimulateConfig, genes, simulate
 from dnar2mae.genome.simulate.background import background, transitions
-from dnar2mae.genome.simulate.config import MAX_GENES_PER_MB
+from dnar2mae.genome.simulate.config import LONGEST_GENE_BP, LONGEST_INTRON_BP, MAX_INTRONS
 from dnar2mae.genome.simulate.draws import Draws
 from dnar2mae.genome.simulate.signals import CODON_SHARES, TF_MOTIFS, codon_usage
 
@@ -79,7 +80,7 @@ def test_genome_is_pinned(tmp_path):
     fasta, gff = tmp_path / "g.fa", tmp_path / "g.gff3"
     simulate(SimulateConfig(length_bp=40_000, chromosomes=2)).write(fasta, gff)
     assert hashlib.sha256(fasta.read_bytes()).hexdigest()[:16] == "42c6dc959e509d03"
-    assert hashlib.sha256(gff.read_bytes()).hexdigest()[:16] == "a3f40e52bd9fd556"
+    assert hashlib.sha256(gff.read_bytes()).hexdigest()[:16] == "d976d824c12af48d"
 
 
 def test_file_matches_table(genome, annotation):
@@ -346,7 +347,11 @@ def test_structure_beats_base_frequencies(genome):
             r"--length-bp must be at least 20000 \(20000 a chromosome\), got 5",
         ),
         ({"chromosomes": 0}, "--chromosomes must be at least 1, got 0"),
-        ({"genes_per_mb": 151.0}, r"--genes-per-mb must be in \[0, 150\], got 151.0"),
+        (
+            {"genes_per_mb": 184.0},
+            r"--genes-per-mb must be in \[0, 183\] where genes have up to 5 introns, got 184.0",
+        ),
+        ({"max_introns": 6}, r"--max-introns must be in 0..5, got 6"),
         (
             {"length_bp": 80_000, "genes_per_mb": 2.0},
             r"--genes-per-mb must be at least 65 \(one gene on the shortest chromosome\) or 0, got 2.0",
@@ -364,9 +369,26 @@ def test_config_errors(setting, message):
 
 
 def test_longest_gene_fits_its_slot():
-    coding_bp, introns_bp = 3 * genes.CODONS[1], genes.MAX_INTRONS * genes.INTRON_BP[1]
-    longest_bp = genes.UPSTREAM_BP + genes.UTR5_BP[1] + coding_bp + introns_bp + genes.UTR3_BP[1]
-    assert longest_bp <= 1_000_000 // MAX_GENES_PER_MB
+    longest_bp = genes.UPSTREAM_BP + genes.UTR5_BP[1] + 3 * genes.CODONS[1] + genes.UTR3_BP[1]
+    assert (longest_bp, genes.INTRON_BP[1]) == (LONGEST_GENE_BP, LONGEST_INTRON_BP)
+    for max_introns, most in ((MAX_INTRONS, 183.0), (0, 408.0)):
+        config = SimulateConfig(length_bp=200_000, chromosomes=2, genes_per_mb=most, max_introns=max_introns)
+        found = simulate(replace(config, repeat_share=0.0, gaps_per_mb=0.0))
+        assert len(of_type(found, "gene")) > 0.95 * most / 5
+
+
+def test_a_compact_genome_has_no_introns():
+    config = SimulateConfig(length_bp=200_000, chromosomes=2, genes_per_mb=400.0, max_introns=0, repeat_share=0.05)
+    genome = simulate(config)
+    assert not len(of_type(genome, "intron"))
+    assert len(of_type(genome, "gene")) == len(of_type(genome, "CDS")) > 75
+
+
+def test_no_room_for_gaps(monkeypatch):
+    monkeypatch.setattr("dnar2mae.genome.simulate.genome._MAX_TRIES", 0)
+    dense = SimulateConfig(length_bp=100_000, chromosomes=1, genes_per_mb=400.0, max_introns=0, gaps_per_mb=20.0)
+    with pytest.raises(ConfigError, match="--gaps-per-mb must leave room beside the genes: 0 of 2 gaps fit"):
+        simulate(dense)
 
 
 def test_extremes_fit():

@@ -7,7 +7,9 @@ from typing import Literal
 from dnar2mae.errors import ConfigError, require, require_choices
 
 MIN_CHROMOSOME_BP = 20_000
-MAX_GENES_PER_MB = 150
+MAX_INTRONS = 5
+LONGEST_GENE_BP, LONGEST_INTRON_BP = 2450, 600
+"""The gene with its promoter, without introns."""
 # a site in every 40 bp leaves bases between that are 10 bp from either
 MAX_SITES_PER_MB = 25_000
 
@@ -21,7 +23,9 @@ class SimulateConfig:
     chromosomes: int = 4
     """Number of chromosomes, at least 1; the first is the longest, up to twice the last."""
     genes_per_mb: float = 100.0
-    """Genes in a million base pairs, on both strands, in [0, 150]."""
+    """Genes in a million base pairs, on both strands, in [0, 183]; with fewer introns up to 408."""
+    max_introns: int = MAX_INTRONS
+    """Most introns of a gene, in 0..5; 0 for a compact genome, as those of bacteria and yeasts are."""
     gc: float = 0.42
     """Mean GC share of the background (not of exons, repeats and CpG islands), in [0.3, 0.6]."""
     cpg_island_share: float = 0.5
@@ -41,8 +45,10 @@ class SimulateConfig:
         shortest = MIN_CHROMOSOME_BP * self.chromosomes
         rule = f"at least {shortest} ({MIN_CHROMOSOME_BP} a chromosome)"
         require(self.length_bp >= shortest, "length-bp", rule, self.length_bp)
-        genes_ok = 0 <= self.genes_per_mb <= MAX_GENES_PER_MB
-        require(genes_ok, "genes-per-mb", f"in [0, {MAX_GENES_PER_MB}]", self.genes_per_mb)
+        require(0 <= self.max_introns <= MAX_INTRONS, "max-introns", f"in 0..{MAX_INTRONS}", self.max_introns)
+        most = 1_000_000 // (LONGEST_GENE_BP + self.max_introns * LONGEST_INTRON_BP)
+        rule = f"in [0, {most}] where genes have up to {self.max_introns} introns"
+        require(0 <= self.genes_per_mb <= most, "genes-per-mb", rule, self.genes_per_mb)
         require(0.3 <= self.gc <= 0.6, "gc", "in [0.3, 0.6]", self.gc)
         require(0 <= self.cpg_island_share <= 1, "cpg-island-share", "in [0, 1]", self.cpg_island_share)
         require(0 <= self.repeat_share <= 0.5, "repeat-share", "in [0, 0.5]", self.repeat_share)

@@ -24,7 +24,6 @@ UTR3_BP = (100, 300)
 CODONS = (100, 500)
 """Start and stop codon included."""
 INTRON_BP = (80, 600)
-MAX_INTRONS = 5
 INTRON_ENDS_BP = (10, 50)
 """Bases at the 5' and 3' end of an intron that hold its splicing signals."""
 
@@ -64,13 +63,13 @@ class Gene(NamedTuple):
         return [(left[1], right[0]) for left, right in zip(coding, coding[1:], strict=False)]
 
 
-def draw_gene(draws: Draws) -> Gene:
-    """Draw the lengths, the coding sequence and the intron positions of a gene."""
+def draw_gene(draws: Draws, max_introns: int) -> Gene:
+    """Draw the lengths, the coding sequence and the positions of up to ``max_introns`` introns of a gene."""
     num_codons = draws.length(*CODONS)
     sense = _CODONS[draws.pick(_CODON_BOUNDARIES, num_codons - 2)].reshape(-1)
     stop = _STOPS[draws.pick(boundaries(np.array(signals.STOP_SHARES)), 1)[0]]
     cds = np.concatenate([encode(b"ATG"), sense, stop])
-    num_introns = draws.integer(0, min(MAX_INTRONS, num_codons // 40) + 1)
+    num_introns = draws.integer(0, min(max_introns, num_codons // 40) + 1)
     return Gene(
         utr5_bp=draws.length(*UTR5_BP),
         utr3_bp=draws.length(*UTR3_BP),

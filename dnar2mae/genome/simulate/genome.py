@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GAP_BP = (100, 1000)
+_MAX_TRIES = 1000  # for a gap
 FASTA_WIDTH = 60
 
 
@@ -119,7 +120,7 @@ def simulate(config: SimulateConfig) -> SimulatedGenome:
     Raises
     ------
     ConfigError
-        When repeats find no room beside the genes.
+        When repeats or gaps find no room beside the genes.
     """
     import pandas as pd
 
@@ -167,7 +168,7 @@ def _plant_genes(
     num_genes = int(config.genes_per_mb * len(codes) / 1e6)
     for index in range(num_genes):
         slot_start, slot_end = (len(codes) * i // num_genes for i in (index, index + 1))
-        gene = draw_gene(draws)
+        gene = draw_gene(draws, config.max_introns)
         strand = "+-"[draws.integer(0, 2)]
         start = draws.integer(slot_start, slot_end - gene.span_bp + 1)
         end = start + gene.span_bp
@@ -195,10 +196,14 @@ def _plant_sites(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_sites: 
 
 def _plant_gaps(codes: np.ndarray, taken: np.ndarray, draws: Draws, num_gaps: int) -> list[Feature]:
     features: list[Feature] = []
-    while len(features) < num_gaps:
+    for _ in range(_MAX_TRIES * num_gaps):
+        if len(features) == num_gaps:
+            break
         start = draws.integer(0, len(codes) - GAP_BP[1])
         end = start + draws.length(*GAP_BP)
         if not taken[start:end].any():
             codes[start:end], taken[start:end] = UNKNOWN, True
             features.append(Feature(start, end, ".", "gap", ""))
+    if len(features) < num_gaps:
+        raise ConfigError(f"--gaps-per-mb must leave room beside the genes: {len(features)} of {num_gaps} gaps fit")
     return features
