@@ -29,7 +29,8 @@ class Backbone(nn.Module):
     takes_packed: ClassVar[bool] = False
     """Whether a call takes packed tokens and their :class:`~.packing.Packing`, which the objective ``mae`` needs."""
     takes_rows: ClassVar[bool] = False
-    """Whether a call takes ``rows`` of the flattened batch, and then returns their vectors only."""
+    """Whether a call takes ``rows`` of the flattened batch, and then returns their vectors only. False for a subclass
+    that has an ``encode`` or a ``forward`` of its own and does not say."""
     dynamic_shapes: ClassVar[bool | None] = False
     """What ``torch.compile`` is told about its shapes; None lets it find out."""
     layers: nn.ModuleList
@@ -38,6 +39,12 @@ class Backbone(nn.Module):
     """Recompute each layer in the backward pass."""
     backend: Backend = "auto"
     """How attention is computed, if it is."""
+
+    def __init_subclass__(cls) -> None:
+        """Forget ``takes_rows`` of a base class whose computation is replaced."""
+        super().__init_subclass__()
+        if {"encode", "forward"} & set(vars(cls)) and "takes_rows" not in vars(cls):
+            cls.takes_rows = False
 
     def __init__(self, config: ModelConfig, layout: Layout = SEQUENCE) -> None:
         super().__init__()

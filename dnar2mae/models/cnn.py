@@ -21,6 +21,7 @@ from dnar2mae.models.packing import Packing
 from dnar2mae.models.partial import PartialLayer
 from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
 
+_MOST_TAPS = 5  # inputs gathered for each one there is, up to which that is faster than all of a convolution
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
 
 
@@ -64,7 +65,7 @@ class ConvLayer(FeedForwardLayer):
             inner = inner * keep
         if rows is None:
             return self.feed_forward(residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1))
-        if x.ndim == 3:
+        if x.ndim == 3 and len(rows) * len(self.reads) <= _MOST_TAPS * x.shape[:2].numel():
             mixed = self.convolved(inner, rows)
         else:
             mixed = self.conv(inner.movedim(-1, 1)).movedim(1, -1).flatten(0, -2)[rows]
@@ -72,7 +73,8 @@ class ConvLayer(FeedForwardLayer):
 
     def convolved(self, x: Float[Tensor, "B T D"], rows: Int[Tensor, " M"]) -> Float[Tensor, "M D"]:
         """Return the convolution of sequences at some rows of the flattened output, as one matrix product."""
-        reads = torch.tensor(self.reads, device=x.device)
+        # arange, not tensor, which would wait for a GPU
+        reads = torch.arange(self.reads.start, self.reads.stop, self.reads.step, device=x.device)
         place = rows[:, None] % x.shape[1] + reads
         inputs = F.pad(x.flatten(0, 1), (0, 0, 0, 1))
         is_inside = (place >= 0) & (place < x.shape[1])

@@ -49,8 +49,9 @@ class _MatmulAttention(torch.autograd.Function):
         # of the keys that a block of queries meets, each sees 2 w + 1: w queries meet 3 w keys, 2 w meet 4 w; matrix
         # units want the larger blocks
         block = length if window is None else max(window * (2 if query.dtype.itemsize == 2 else 1), 16)
-        queries = _strips(query, block, 0)
-        keys, values = (_strips(x, block, reach) for x in (key, value))
+        gap = 0 if window is None else block
+        queries = _strips(query, block, 0, gap)
+        keys, values = (_strips(x, block, reach, gap) for x in (key, value))
         scores = queries.new_empty(*queries.shape[:2], keys.shape[1])
         if window is not None:
             visibility = _visibility(length, block, window, segments, scores)
@@ -58,18 +59,20 @@ class _MatmulAttention(torch.autograd.Function):
         scores.baddbmm_(queries, keys.mT, beta=int(window is not None), alpha=query.shape[-1] ** -0.5)
         # autocast on CUDA promotes softmax to fp32, and the products of the backward pass want one type
         weights = scores.softmax(-1).to(scores.dtype)
+        _forget_gaps(weights, length, block, gap)
         ctx.save_for_backward(queries, keys, values, weights)
-        ctx.shape, ctx.reach = query.shape, reach
+        ctx.shape, ctx.reach, ctx.gap = query.shape, reach, gap
         return _together(weights @ values, query.shape, 0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Return the gradients of query, key and value."""
         queries, keys, values, weights = ctx.saved_tensors
-        grad = _strips(grads[0], queries.shape[1], 0)
+        grad = _strips(grads[0], queries.shape[1], 0, ctx.gap)
         d_values = weights.mT @ grad
         d_scores = torch._softmax_backward_data(grad @ values.mT, weights, -1, weights.dtype)
         d_scores *= queries.shape[-1] ** -0.5
+        _forget_gaps(d_scores, ctx.shape[1], queries.shape[1], ctx.gap)
         return (
             _together(d_scores @ keys, ctx.shape, 0),
             _together(d_scores.mT @ queries, ctx.shape, ctx.reach),
@@ -79,14 +82,14 @@ class _MatmulAttention(torch.autograd.Function):
         )
 
 
-def _strips(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor, "N S K"]:
+def _strips(x: Float[Tensor, "B T H K"], block: int, reach: int, gap: int) -> Float[Tensor, "N S K"]:
     """Cut into strips of ``block`` positions of one head, each with ``reach`` more on both sides.
 
-    All strips lie one behind the other in memory and overlap there: what a strip has of another sequence or head must
-    not be seen.
+    All strips lie one behind the other in memory and overlap there. Behind each sequence are at least ``gap``, a
+    multiple of ``block``, rows of zeros: so no strip of one sequence has anything of another, which might be NaN.
     """
     batch, length, heads, width = x.shape
-    filled = length + -length % block
+    filled = length + -length % block + gap
     line = x.new_empty(heads * batch * filled + 2 * reach, width)
     before, own, behind = line.split([reach, len(line) - 2 * reach, reach])
     own = own.view(heads, batch, filled, width)
@@ -94,6 +97,13 @@ def _strips(x: Float[Tensor, "B T H K"], block: int, reach: int) -> Float[Tensor
     for unread in (before, own[:, :, length:], behind):  # its weight is 0, and 0 times NaN would be NaN
         unread.zero_()
     return line.unfold(0, block + 2 * reach, block).mT
+
+
+def _forget_gaps(x: Float[Tensor, "N Q S"], length: int, block: int, gap: int) -> None:
+    """Set the strips of gaps, which reach into the sequences on both sides, to zero in place."""
+    if gap:
+        blocks = -(-length // block)
+        x.unflatten(0, (-1, blocks + gap // block))[:, blocks:] = 0
 
 
 def _together(x: Float[Tensor, "N S K"], shape: tuple[int, ...], reach: int) -> Float[Tensor, "B T H K"]:
@@ -109,10 +119,10 @@ def _together(x: Float[Tensor, "N S K"], shape: tuple[int, ...], reach: int) -> 
 
 
 def _visibility(length: int, block: int, window: int, segments: Tensor | None, like: Tensor) -> Float[Tensor, "N Q S"]:
-    """Return 0 where a query sees a key, -inf elsewhere."""
+    """Return 0 where a query sees a key, -inf elsewhere; the last block is the gap's."""
     row = torch.arange(block, device=like.device)[:, None]
     column = torch.arange(-window, block + window, device=like.device)
-    start = torch.arange(0, length, block, device=like.device)[:, None, None]
+    start = torch.arange(0, length + block, block, device=like.device)[:, None, None]
     position = start + column
     visible = ((row - column).abs() <= window) & (position >= 0) & (position < length)
     if segments is not None:

@@ -53,6 +53,9 @@ def svg(name: str, alt: str, draw: Callable[[Any], None], *, width: float = 4.5,
         figure = new_figure(width, height)
         axes = figure.subplots()
         draw(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                axis.set_major_formatter("{x:g}")  # powers would be mathematics, which is not parsed here
         legend = axes.get_legend()
         for text in legend.get_texts() if legend else ():
             text.set_fontsize(_LEGEND_PT)

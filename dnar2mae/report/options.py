@@ -11,7 +11,8 @@ class PageOptions:
     """What of a page is computed, and how much of it."""
 
     genes: Path | None = None
-    """GFF3, GTF, BED, GenBank or EMBL file of the run's genome: adds the variant control and the embedding map."""
+    """GFF3, GTF, BED, GenBank or EMBL file of the run's genome: adds the variant control, the constraint of a region
+    with its genes, and the embedding map."""
     genome: Path | None = None
     """Sequence file that --genes refers to; by default the run's, of several the first."""
     matrices: Path | None = None

@@ -19,6 +19,7 @@ from dnar2mae.report.sections.controls import controls
 from dnar2mae.report.sections.drawn import drawn, drawn_text
 from dnar2mae.report.sections.embedding import embedding
 from dnar2mae.report.sections.losses import by_ratio, by_step, restored
+from dnar2mae.report.sections.region import region
 from dnar2mae.report.tuned import about as tuned_about
 from dnar2mae.report.tuned import answers, division, scores
 from dnar2mae.report.tuned import commands as tuned_commands
@@ -44,6 +45,7 @@ SECTIONS = (
     SectionMaker("Loss by step", by_step),
     SectionMaker("Loss by mask ratio, and the bound", by_ratio),
     SectionMaker("Variant control", controls, ("dna",)),
+    SectionMaker("Constraint and genes", region, ("dna",)),
     SectionMaker("Embedding map", embedding, ("dna",)),
     SectionMaker("Drawn sequences", drawn, ("dna",)),
     SectionMaker("Drawn texts", drawn_text, ("text",)),

@@ -80,7 +80,7 @@ def plot_region(
     """
     genome = Genome.open(options.genome)
     name, start, end = region
-    here = _overlapping(read_annotation(genes, genome).transcripts, region) if genes else []
+    here = overlapping(read_annotation(genes, genome).transcripts, region) if genes else []
     log_p = region_log_probabilities(model, genome, region, options)
     codes = genome.codes(name, start, end) & np.uint8(SOFT_MASK - 1)
     rows = min(len(here), _MOST_ROWS)
@@ -93,19 +93,20 @@ def plot_region(
         panel.axhline(0, color="0.7", lw=0.6)
         panel.set_ylabel(_LABELS[what])
     if genes:
-        _draw_genes(axes[-2], here, region)
+        draw_genes(axes[-2], here, region)
     draw_logo(axes[-1], log_p, start)
     axes[-1].set(xlim=(start - 0.5, end - 0.5), xlabel=f"position on {name} (0-based)")
     axes[0].set_title(f"{name}:{start:,}-{end:,}")
     save_figure(figure, out)
 
 
-def _overlapping(transcripts: list[Transcript], region: tuple[str, int, int]) -> list[Transcript]:
+def overlapping(transcripts: list[Transcript], region: tuple[str, int, int]) -> list[Transcript]:
+    """Return the transcripts that have a base in a region."""
     name, start, end = region
     return [t for t in transcripts if t.name == name and any(low < end and start < high for low, high in t.spans)]
 
 
-def _draw_genes(axes: Any, transcripts: list[Transcript], region: tuple[str, int, int]) -> None:
+def draw_genes(axes: Any, transcripts: list[Transcript], region: tuple[str, int, int]) -> None:
     """Draw a line along each gene, exons as boxes, coding parts as higher ones, and the strand as < or >."""
     _, start, end = region
     for row, transcript in enumerate(transcripts[:_MOST_ROWS]):

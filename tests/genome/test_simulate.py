@@ -392,7 +392,7 @@ def test_no_room_for_gaps(monkeypatch):
 
 
 def test_extremes_fit():
-    """The densest genome and the smallest chromosome that the ranges allow."""
+    """A dense genome with all the repeats that the range allows, and the smallest chromosome."""
     dense = SimulateConfig(length_bp=100_000, chromosomes=1, genes_per_mb=150.0, repeat_share=0.5, gaps_per_mb=20.0)
     assert len(of_type(simulate(dense), "gene")) == 15
     small = SimulateConfig(length_bp=20_000, chromosomes=1)

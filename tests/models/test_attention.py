@@ -190,3 +190,17 @@ def test_flash_attention_is_not_taken_where_it_cannot_run(backend, capability, h
     assert choose_backend("auto", cuda, torch.bfloat16, head_width) == "sdpa"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert choose_backend(backend, cuda, torch.bfloat16, 64) == backend
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("length", [8, 128, 130])
+def test_what_is_no_number_stays_in_its_sequence(which, length):
+    """Blocks of neighbouring sequences overlap in memory, and 0 times NaN is NaN."""
+    tensors = [torch.randn(3, length, 2, 8) for _ in range(3)]
+    tensors[which][1] = torch.nan
+    for tensor in tensors:
+        tensor.requires_grad_()
+    out = matmul_attention(*tensors, 4)
+    assert torch.isfinite(out[[0, 2]]).all()
+    for grad in torch.autograd.grad(out[[0, 2]].sum() + out[1].nan_to_num().sum(), tensors):
+        assert torch.isfinite(grad[[0, 2]]).all()

@@ -5,6 +5,7 @@ import torch
 from dnar2mae.batch import SEQUENCE, Layout
 from dnar2mae.config import ModelConfig
 from dnar2mae.models.backbone import build_encoder
+from dnar2mae.models.transformer import Transformer
 
 SIZES = {"width": 16, "heads": 2, "mlp_width": 24, "local_tokens": 8}
 SPANS = [(0, 1), (37, 38), (20, 45), (69, 70), (0, 70)]
@@ -96,3 +97,20 @@ def test_the_last_layer_is_computed_at_the_rows_alone(backbone):
         layer.mlp_in.register_forward_hook(lambda _, inputs, __: shapes.append(inputs[0].shape[:-1].numel()))
     encoder.encode_rows(torch.randn(2, 70, 16), None, None, torch.arange(5))
     assert shapes == [140, 140, 140, 5]
+
+
+def test_a_subclass_that_encodes_otherwise_is_asked_for_all():
+    class Doubled(Transformer):
+        def encode(self, x, documents, lengths=None):
+            return 2 * super().encode(x, documents, lengths)
+
+    encoder, x = Doubled(ModelConfig(depth=2, **SIZES)), torch.randn(2, 20, 16)
+    rows = torch.tensor([3, 25])
+    torch.testing.assert_close(encoder.encode_rows(x, None, None, rows), encoder.encode(x, None).flatten(0, 1)[rows])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])  # by what is gathered, and by all of the convolution
+def test_rows_of_a_wide_kernel(share):
+    encoder = build_encoder(ModelConfig(backbone="cnn", depth=2, conv_kernel=9, **SIZES), SEQUENCE)
+    x, rows = torch.randn(2, 70, 16), torch.arange(int(140 * share))
+    torch.testing.assert_close(encoder.encode_rows(x, None, None, rows), encoder.encode(x, None).flatten(0, 1)[rows])

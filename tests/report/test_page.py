@@ -1,16 +1,24 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 
 from dnar2mae.errors import ConfigError, RunError, SequenceError
+from dnar2mae.genome.alphabet import SOFT_MASK
+from dnar2mae.genome.annotation import read_annotation
+from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
 from dnar2mae.report import page, page_run, reported_run
 from dnar2mae.report.options import PageOptions
 from dnar2mae.report.page import write_page
 from dnar2mae.run.config_file import read_config, write_config
+from dnar2mae.tracks.options import TrackOptions
+from dnar2mae.tracks.quantities import quantity
+from dnar2mae.tracks.region import region_log_probabilities
 from dnar2mae.variants import ControlOptions, score_controls
 
 from .reader import PageReader
@@ -18,7 +26,7 @@ from .reader import PageReader
 FEW = {"pairs": 20, "tiles": 400, "draws": 4, "steps": 2}
 COMMON = ["This run", "Loss by step", "Loss by mask ratio, and the bound", "With your own data"]
 OWN = {
-    "dna": ["Variant control", "Embedding map", "Drawn sequences"],
+    "dna": ["Variant control", "Constraint and genes", "Embedding map", "Drawn sequences"],
     "text": ["Drawn texts"],
     "image": ["Restored images"],
     "cell genes": [],
@@ -54,6 +62,7 @@ def test_every_kind_of_data_has_its_sections(run_of, tmp_path, kind):
     assert "var(--c0)" in text
     assert not any(colour in text.split("<body>")[1] for colour in ("#010203", "#0072b2", "#000000"))
     assert all(read.labels)
+    assert "mathdefault" not in text  # powers of ten, which are not parsed in these figures
     summary = json.loads((run / "summary.json").read_text())
     assert f"{summary['held_out']:.4f} ± " in read.sections["Loss by step"]["text"]
     bound = summary["bound"]
@@ -88,6 +97,27 @@ def test_the_control_is_the_one_that_score_variants_computes(run, genes, tmp_pat
     assert "divergence of 6-mers" in read.sections["Drawn sequences"]["text"]
 
 
+def test_the_constraint_is_the_one_of_tracks(run, genes, tmp_path):
+    read, text = write(run, tmp_path / "page.html", genes=genes)
+    name, start, end = re.search(r"(chr1):([\d,]+)-([\d,]+)", text).groups()
+    place = (name, int(start.replace(",", "")), int(end.replace(",", "")))
+    assert place[2] - place[1] == 3000
+    assert place[1] >= 20_000  # held out
+    file = genes.with_name("genome.fa")
+    genome = Genome.open(file)
+    options = TrackOptions(genome=file)
+    log_p = region_log_probabilities(Model.from_pretrained(run, device="cpu"), genome, place, options)
+    values = quantity("constraint", log_p, genome.codes(*place) & np.uint8(SOFT_MASK - 1))
+    coding = np.zeros(genome.total_bp, bool)
+    for transcript in read_annotation(genes, genome).transcripts:
+        for low, high in transcript.coding:
+            coding[low:high] = True
+    coding = coding[place[1] : place[2]]
+    assert 0 < coding.sum() < 3000
+    said = f"{values[coding].mean():+.2f} over {coding.sum():,} coding bases, {values[~coding].mean():+.2f} over"
+    assert said in read.sections["Constraint and genes"]["text"]
+
+
 def test_the_same_page_again_takes_no_model(run, genes, tmp_path, monkeypatch):
     _, first = write(run, tmp_path / "page.html", genes=genes)
     monkeypatch.setattr(reported_run, "load", lambda *_, **__: pytest.fail("loaded"))
@@ -114,6 +144,7 @@ def test_a_section_that_cannot_be_made_says_why(run, tmp_path, genes):
     read, _ = write(run, tmp_path / "page.html", draws=0)
     assert f"dnar2mae report {run} --genes GENES.gff3 adds this" in read.sections["Variant control"]["text"]
     assert "no annotation was given" in read.sections["Embedding map"]["text"]
+    assert "no annotation was given" in read.sections["Constraint and genes"]["text"]
     assert "Not on this page: left out by --draws 0" in read.sections["Drawn sequences"]["text"]
     empty = tmp_path / "one.gff3"
     empty.write_text("\n".join(line for line in genes.read_text().splitlines() if "\tgene\t" in line) + "\n")
@@ -124,6 +155,10 @@ def test_a_section_that_cannot_be_made_says_why(run, tmp_path, genes):
         "a map needs 30 held-out pieces of 32 bp, 10 or more of each of two kinds; got"
         in read.sections["Embedding map"]["text"]
     )
+    without_genes = tmp_path / "none.gff3"
+    without_genes.write_text("chr1\tx\tgene\t101\t400\t.\t+\t.\tID=g\n")
+    read, _ = write(run, tmp_path / "page.html", genes=without_genes, draws=0)
+    assert "no gene begins or ends in the held-out part" in read.sections["Constraint and genes"]["text"]
     shutil.rmtree(run / "checkpoints")
     read, _ = write(run, tmp_path / "page.html", genes=genes)
     assert "this run has no checkpoint yet" in read.sections["Variant control"]["text"]

@@ -23,7 +23,8 @@ class SimulateConfig:
     chromosomes: int = 4
     """Number of chromosomes, at least 1; the first is the longest, up to twice the last."""
     genes_per_mb: float = 100.0
-    """Genes in a million base pairs, on both strands, in [0, 183]; with fewer introns up to 408."""
+    """Genes in a million base pairs, on both strands, in [0, 183], with fewer introns up to 408, as far as
+    --repeat-share leaves room."""
     max_introns: int = MAX_INTRONS
     """Most introns of a gene, in 0..5; 0 for a compact genome, as those of bacteria and yeasts are."""
     gc: float = 0.42
