@@ -11,8 +11,8 @@ KEEP = "import pathlib, sys; pathlib.Path('fasta/crash-1').write_text('x'); sys.
     ("code", "verdict"),
     [
         ("import time; time.sleep(1)", None),
-        ("", "NOT FUZZED to the end: exit code 0 after 0 of 1 s"),
-        ("import sys; sys.exit(1)", "NOT FUZZED to the end: exit code 1 after 0 of 1 s"),
+        ("", "NOT FUZZED to the end: exit code 0 after "),
+        ("import sys; sys.exit(1)", "NOT FUZZED to the end: exit code 1 after "),
         (KEEP, "see fasta/crash-1"),
     ],
 )
