@@ -63,18 +63,18 @@ class ConvLayer(FeedForwardLayer):
         inner = self.conv_norm(x)
         if keep is not None:
             inner = inner * keep
-        if rows is None:
-            return self.feed_forward(residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1))
-        if x.ndim == 3 and len(rows) * len(self.reads) <= _MOST_TAPS * x.shape[:2].numel():
-            mixed = self.convolved(inner, rows)
-        else:
-            mixed = self.conv(inner.movedim(-1, 1)).movedim(1, -1).flatten(0, -2)[rows]
-        return self.feed_forward(residual(x).flatten(0, -2)[rows] + mixed)
+        if rows is not None and x.ndim == 3 and len(rows) * len(self.reads) <= _MOST_TAPS * x.shape[:2].numel():
+            return self.feed_forward(residual(x).flatten(0, -2)[rows] + self.convolved(inner, rows))
+        mixed = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
+        return self.feed_forward(mixed if rows is None else mixed.flatten(0, -2)[rows])
+
+    def reads_on(self, device: torch.device) -> Int[Tensor, " K"]:
+        """Return ``reads`` as a tensor, for which the host does not wait."""
+        return torch.arange(self.reads.start, self.reads.stop, self.reads.step, device=device)
 
     def convolved(self, x: Float[Tensor, "B T D"], rows: Int[Tensor, " M"]) -> Float[Tensor, "M D"]:
         """Return the convolution of sequences at some rows of the flattened output, as one matrix product."""
-        # arange, not tensor, which would wait for a GPU
-        reads = torch.arange(self.reads.start, self.reads.stop, self.reads.step, device=x.device)
+        reads = self.reads_on(x.device)
         place = rows[:, None] % x.shape[1] + reads
         inputs = F.pad(x.flatten(0, 1), (0, 0, 0, 1))
         is_inside = (place >= 0) & (place < x.shape[1])
@@ -88,7 +88,7 @@ class ConvLayer(FeedForwardLayer):
 
     def at(self, x: Float[Tensor, "B N D"], have: Int[Tensor, " N"], want: Int[Tensor, " M"]) -> Float[Tensor, "B M D"]:
         """Return the outputs at the positions ``want`` from the inputs at ``have``, by a product a tap."""
-        tapped = want[:, None] + torch.tensor(self.reads, device=x.device)
+        tapped = want[:, None] + self.reads_on(x.device)
         index = torch.searchsorted(have, tapped).clamp_(max=len(have) - 1)
         index = torch.where(have[index] == tapped, index, len(have))  # past an end: the row of zeros
         inner = F.pad(self.conv_norm(x), (0, 0, 0, 1))
@@ -177,10 +177,15 @@ class ConvNet(Backbone):
 
         With ``rows``, return these of the flattened output only.
         """
+        for layer in self.layers:
+            x = self.through(layer, x, tokens, rows if layer is self.layers[-1] else None)
+        return self.final_norm(x)
+
+    def through(
+        self, layer: nn.Module, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None, rows: Int[Tensor, " M"] | None
+    ) -> Float[Tensor, "*M D"]:
+        """Apply a layer; arguments as of a call."""
         axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         keep = None if tokens is None else tokens.keep.unflatten(1, axes)
-        y = x.unflatten(1, axes)
-        for layer in self.layers:
-            wanted = rows if layer is self.layers[-1] else None
-            y = run_layer(layer, y, keep, wanted, recompute=self.gradient_checkpointing)
-        return self.final_norm(y if rows is not None else y.flatten(1, -2))
+        y = run_layer(layer, x.unflatten(1, axes), keep, rows, recompute=self.gradient_checkpointing)
+        return y.flatten(1, -2) if rows is None else y

@@ -21,8 +21,6 @@ class Hybrid(ConvNet):
         A sequence (of any length) or a grid.
     """
 
-    takes_rows = True
-
     def layer(self, index: int) -> nn.Module:
         """Return a layer of attention as the last of each ``global_every``, else a convolution."""
         every = self.config.global_every
@@ -39,27 +37,16 @@ class Hybrid(ConvNet):
             for layer in self.layers
         ]
 
-    def forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        tokens: TokenPlaces | None = None,
-        rows: Int[Tensor, " M"] | None = None,
+    def through(
+        self, layer: nn.Module, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None, rows: Int[Tensor, " M"] | None
     ) -> Float[Tensor, "*M D"]:
-        """Encode samples as :class:`.ConvNet` does; attention leaves padding out."""
-        axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
-        keep = None if tokens is None else tokens.keep.unflatten(1, axes)
+        """Apply a layer as :class:`.ConvNet` does; attention leaves padding out."""
+        if not isinstance(layer, Layer):
+            return super().through(layer, x, tokens, rows)
         packing = None if tokens is None else tokens.packing
-        scope = global_scope(self, x, packing)
-        for layer in self.layers:
-            wanted = rows if layer is self.layers[-1] else None
-            if not isinstance(layer, Layer):
-                y = run_layer(layer, x.unflatten(1, axes), keep, wanted, recompute=self.gradient_checkpointing)
-                x = y if wanted is not None else y.flatten(1, -2)
-            elif tokens is None:
-                x = run_layer(layer, x, scope, None, self.backend, wanted, recompute=self.gradient_checkpointing)
-            else:
-                flat = x.flatten(0, 1)
-                real = flat.index_select(0, tokens.index)
-                real = run_layer(layer, real, scope, packing, self.backend, recompute=self.gradient_checkpointing)
-                x = flat.to(real.dtype).index_copy(0, tokens.index, real).view(x.shape)
-        return self.final_norm(x)
+        scope, recompute = global_scope(self, x, packing), self.gradient_checkpointing
+        if tokens is None:
+            return run_layer(layer, x, scope, None, self.backend, rows, recompute=recompute)
+        flat = x.flatten(0, 1)
+        real = run_layer(layer, flat.index_select(0, tokens.index), scope, packing, self.backend, recompute=recompute)
+        return flat.to(real.dtype).index_copy(0, tokens.index, real).view(x.shape)

@@ -295,10 +295,8 @@ class MaskedModel(nn.Module):
 
         Parameters
         ----------
-        plan
-            How to mask.
-        batch
-            The samples, preferably with their masks already (:meth:`with_masks`).
+        plan, batch
+            As of :meth:`decoded`.
 
         Returns
         -------

@@ -114,7 +114,7 @@ def test_the_constraint_is_the_one_of_tracks(run, genes, tmp_path):
             coding[low:high] = True
     coding = coding[place[1] : place[2]]
     assert 0 < coding.sum() < 3000
-    said = f"{values[coding].mean():+.2f} over {coding.sum():,} coding bases, {values[~coding].mean():+.2f} over"
+    said = f"{values[coding].mean():+.2f} over {coding.sum():,} coding bases; {values[~coding].mean():+.2f} over"
     assert said in read.sections["Constraint and genes"]["text"]
 
 

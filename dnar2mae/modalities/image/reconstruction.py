@@ -44,12 +44,11 @@ def reconstruct(
     values = values_of(batch)
     batch = model.with_masks(masks, batch.to(next(model.parameters()).device))
     assert batch.masks is not None
-    hidden, rows = model.decoded(masks, batch)
-    number = sum(batch.masks.num_predicted)  # behind these, rows are padding
-    rows, outputs = rows[:number].cpu(), model.head.predict(hidden[:number]).cpu()
-    restored = torch.zeros_like(values).flatten(0, 1).index_copy(0, rows, outputs).view(values.shape)
-    predicted = torch.zeros(values.shape[:2], dtype=torch.bool).flatten().index_fill(0, rows, True)
-    predicted = predicted.view(*values.shape[:2], 1)
+    assert batch.masks.predicted is not None
+    hidden, _ = model.decoded(masks, batch, batch.masks.predicted.flatten().nonzero().squeeze(1))
+    predicted = batch.masks.predicted.cpu()[..., None]
+    restored = torch.zeros_like(values)
+    restored[predicted[..., 0]] = model.head.predict(hidden).cpu()
     if normalised:
         # rows are all patches, columns the visible ones: a hidden patch has no weight
         weight = distances(model.layout.axes).clamp(min=1.0) ** -2.0 * ~predicted.mT

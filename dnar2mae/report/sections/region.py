@@ -44,16 +44,18 @@ def region(run: ReportedRun) -> SectionContent:
         draw_genes(genes, transcripts, (name, start, end))
         genes.tick_params(labelbottom=False, bottom=False)
 
-    coding, other = (
-        "no base" if not bases else f"{mean:+.2f} over {bases:,}" for mean, bases in (shown["coding"], shown["other"])
+    means_of = "; ".join(
+        f"{mean:+.2f} over {bases:,} {kind} bases"
+        for kind, (mean, bases) in (("coding", shown["coding"]), ("other", shown["other"]))
+        if bases
     )
     return SectionContent(
         lines=(
             "Constraint: by how many bits the base that is there is likelier, where it is masked, than the others. "
-            f"Both strands; a step is {_BIN_BP} bases. Genes are those of the annotation, coding parts high. The model "
-            "has seen neither them nor this stretch: of the held-out part that with the most ends of genes.",
-            f"Mean bits: {coding} coding bases, {other} others, of this stretch alone. dnar2mae tracks writes the "
-            "same for a whole genome.",
+            f"Of both strands; a step is the mean over {_BIN_BP} bases. Above it the genes of the annotation, their "
+            "coding parts high. This is where most genes begin or end in the held-out part; the model has seen neither "
+            "the stretch nor the annotation.",
+            f"Mean bits, of this stretch alone: {means_of}. dnar2mae tracks writes the constraint of a whole genome.",
         ),
         pictures=(Picture(svg("region", alt, draw), f"{name}:{start:,}-{end:,}"),),
     )
@@ -104,15 +106,13 @@ def _most_ends(genome: Genome, held: Intervals, transcripts: list[Transcript]) -
         for at in (low, high - 1)
     ]
     sorted_ends = np.sort(np.array(ends, np.int64))
-    best, place = 0, None
-    for low, high in held.tolist():
-        for start in range(low, max(high - _REGION_BP, low) + 1, _REGION_BP // 4):
-            end = min(start + _REGION_BP, high)
-            number = int(np.diff(np.searchsorted(sorted_ends, (start, end)))[0])
-            if number > best:
-                best, place = number, (start, end)
-    if place is None:
+    steps = [np.arange(low, max(high - _REGION_BP, low) + 1, _REGION_BP // 4) for low, high in held.tolist()]
+    starts = np.concatenate(steps)
+    stops = np.minimum(starts + _REGION_BP, np.repeat(held[:, 1], [len(part) for part in steps]))
+    numbers = np.searchsorted(sorted_ends, stops) - np.searchsorted(sorted_ends, starts)
+    best = int(numbers.argmax())
+    if not numbers[best]:
         return None
-    sequence = int(genome.sequence_of(np.array([place[0]]))[0])
+    sequence = int(genome.sequence_of(starts[best : best + 1])[0])
     offset = int(genome.offsets[sequence])
-    return genome.names[sequence], place[0] - offset, place[1] - offset
+    return genome.names[sequence], int(starts[best]) - offset, int(stops[best]) - offset
