@@ -62,21 +62,20 @@ class _MatmulAttention(torch.autograd.Function):
         _forget_gaps(weights, length, block, gap)
         ctx.save_for_backward(queries, keys, values, weights)
         ctx.shape, ctx.reach, ctx.gap = query.shape, reach, gap
-        return _together(weights @ values, query.shape, 0)
+        return _together(weights @ values, query.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Return the gradients of query, key and value."""
         queries, keys, values, weights = ctx.saved_tensors
         grad = _strips(grads[0], queries.shape[1], 0, ctx.gap)
-        d_values = weights.mT @ grad
         d_scores = torch._softmax_backward_data(grad @ values.mT, weights, -1, weights.dtype)
         d_scores *= queries.shape[-1] ** -0.5
         _forget_gaps(d_scores, ctx.shape[1], queries.shape[1], ctx.gap)
         return (
-            _together(d_scores @ keys, ctx.shape, 0),
-            _together(d_scores.mT @ queries, ctx.shape, ctx.reach),
-            _together(d_values, ctx.shape, ctx.reach),
+            _together(d_scores @ keys, ctx.shape),
+            _together(_by_key(d_scores, queries, ctx.reach), ctx.shape),
+            _together(_by_key(weights, grad, ctx.reach), ctx.shape),
             None,
             None,
         )
@@ -106,16 +105,28 @@ def _forget_gaps(x: Float[Tensor, "N Q S"], length: int, block: int, gap: int) -
         x.unflatten(0, (-1, blocks + gap // block))[:, blocks:] = 0
 
 
-def _together(x: Float[Tensor, "N S K"], shape: tuple[int, ...], reach: int) -> Float[Tensor, "B T H K"]:
-    """Join strips into sequences, adding up where they overlap: the transpose of :func:`_strips`."""
+def _by_key(x: Float[Tensor, "N Q S"], y: Float[Tensor, "N Q K"], reach: int) -> Float[Tensor, "N Q K"]:
+    """Return the sums of ``x`` times ``y`` for each key, over the queries of its own block and of both beside it."""
+    block = y.shape[1]
+    if reach == block:  # sums in place, in a third of the memory
+        before, own, behind = x.mT.split(block, dim=1)
+        result = own @ y
+        result[:-1].baddbmm_(before[1:], y[1:])
+        result[1:].baddbmm_(behind[:-1], y[:-1])
+        return result
+    strips = x.mT @ y  # narrow products would cost 16-bit units more than the memory
+    if not reach:
+        return strips
+    result = strips[:, reach : reach + block].clone()
+    result[:-1, block - reach :] += strips[1:, :reach]
+    result[1:, :reach] += strips[:-1, reach + block :]
+    return result
+
+
+def _together(x: Float[Tensor, "N Q K"], shape: tuple[int, ...]) -> Float[Tensor, "B T H K"]:
+    """Join blocks into sequences."""
     batch, length, heads, width = shape
-    block = x.shape[1] - 2 * reach
-    own = x[:, reach : reach + block]
-    if reach:
-        own = own.clone()
-        own[:-1, block - reach :] += x[1:, :reach]
-        own[1:, :reach] += x[:-1, reach + block :]
-    return own.reshape(heads, batch, -1, width)[:, :, :length].permute(1, 2, 0, 3)
+    return x.view(heads, batch, -1, width)[:, :, :length].permute(1, 2, 0, 3)
 
 
 def _visibility(length: int, block: int, window: int, segments: Tensor | None, like: Tensor) -> Float[Tensor, "N Q S"]:
