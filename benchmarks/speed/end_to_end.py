@@ -29,7 +29,7 @@ from dnar2mae.benchmarks.speed import hugging_face, rows
 from dnar2mae.config import DataConfig, MaskConfig, ModelConfig, PretrainConfig
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.presets import PRESETS
-from dnar2mae.run.directory import RunDirectory, environment
+from dnar2mae.run.directory import RunDirectory
 from dnar2mae.training.device import choose_device
 from dnar2mae.training.trainer import Trainer
 
@@ -193,7 +193,7 @@ def main(settings: EndToEndSettings) -> int:
     warnings.filterwarnings("ignore")
     sides = ("mae", "mlm") if settings.objective == "mae" else (OURS, THEIRS)
     rates: dict[str, list[float]] = {side: [] for side in sides}
-    about = rows.stamp(environment()["commit"])
+    about = rows.stamp()
     with tempfile.TemporaryDirectory() as folder:
         genome = random_genome(Path(folder))
         for _ in range(settings.rounds):

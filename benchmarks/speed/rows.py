@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ def stamp(commit: str = "") -> dict[str, str]:
     return {
         "device": name,
         "torch": torch.__version__,
-        "commit": commit or environment()["commit"] or "unknown",
+        "commit": commit or _commit(),
         "date": today,
     }
+
+
+def _commit() -> str:
+    """Return this tree's commit; rows that were appended since do not make it another."""
+    commit = environment()["commit"] or "unknown"
+    changes = ["git", "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results"]
+    if commit.endswith("-dirty"):
+        changed = subprocess.run(changes, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+        commit = commit if changed.stdout else commit.removesuffix("-dirty")
+    return commit
