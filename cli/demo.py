@@ -52,6 +52,7 @@ def run(argv: list[str]) -> int:
     by_default = _DENSE_STEPS if command.dense else _STEPS
     num_steps = by_default if command.steps is None else command.steps
     steps = ["--steps", str(num_steps), "--validate-every", str(max(num_steps // 5, 1))]
+    steps += ["--optimizer.warmup-steps", str(num_steps // 10)]
     code = code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])
     matrices = ["--matrices", f"{genome}.meme"] if command.dense else []
     if command.dense and not code:
