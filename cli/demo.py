@@ -10,7 +10,7 @@ from dnar2mae.cli.parse import parse
 
 # a compact genome, with more genes and fewer repeats than the default: where genes are few, little can be learned
 _GENES = ["--length-bp", "1000000", "--max-introns", "0", "--genes-per-mb", "400", "--repeat-share", "0.05"]
-_STEPS, _DENSE_STEPS = 550, 1000
+_STEPS, _DENSE_STEPS = 600, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DemoCommand:
     dense: Annotated[bool, arg(name="dense")] = False
     """A genome of binding sites alone (dnar2mae simulate --dense), and scores of variants in its held-out part."""
     steps: int | None = None
-    """Optimizer steps; by default 550, with --dense 1000."""
+    """Optimizer steps; by default 600, with --dense 1000."""
     seed: int = 0
     """Seed of the genome, the run and the pairs of variants."""
     overwrite: bool = False
@@ -51,7 +51,7 @@ def run(argv: list[str]) -> int:
     code = simulate.run(["--out", str(genome), *(["--dense"] if command.dense else _GENES), *seed, *overwrite])
     by_default = _DENSE_STEPS if command.dense else _STEPS
     num_steps = by_default if command.steps is None else command.steps
-    steps = ["--steps", str(num_steps), "--validate-every", str(max(num_steps // 5, 1))]
+    steps = ["--steps", str(num_steps), "--validate-every", str(max(num_steps // 4, 1))]
     steps += ["--optimizer.warmup-steps", str(num_steps // 10)]
     code = code or pretrain.run([f"{genome}.fa", "--out", str(run_folder), *steps, *seed, *overwrite])
     matrices = ["--matrices", f"{genome}.meme"] if command.dense else []
