@@ -162,7 +162,7 @@ def test_a_softmax_that_autocast_promotes_has_a_backward_pass(window, monkeypatc
     assert all(x.grad.dtype == torch.bfloat16 for x in tensors)
 
 
-@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("window", [None, 4, 16])
 def test_attention_among_no_tokens(window):
     tensors = [torch.randn(0, 2, 8, requires_grad=True) for _ in range(3)]
     packing = Packing(torch.zeros(4, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), (0, 0, 0), 12)
@@ -194,13 +194,14 @@ def test_flash_attention_is_not_taken_where_it_cannot_run(backend, capability, h
 
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("length", [8, 128, 130])
-def test_what_is_no_number_stays_in_its_sequence(which, length):
+@pytest.mark.parametrize("window", [4, 16])
+def test_what_is_no_number_stays_in_its_sequence(which, length, window):
     """Blocks of neighbouring sequences overlap in memory, and 0 times NaN is NaN."""
     tensors = [torch.randn(3, length, 2, 8) for _ in range(3)]
     tensors[which][1] = torch.nan
     for tensor in tensors:
         tensor.requires_grad_()
-    out = matmul_attention(*tensors, 4)
+    out = matmul_attention(*tensors, window)
     assert torch.isfinite(out[[0, 2]]).all()
     for grad in torch.autograd.grad(out[[0, 2]].sum() + out[1].nan_to_num().sum(), tensors):
         assert torch.isfinite(grad[[0, 2]]).all()
