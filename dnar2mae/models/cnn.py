@@ -19,7 +19,7 @@ from dnar2mae.config import ModelConfig
 from dnar2mae.models.backbone import Backbone
 from dnar2mae.models.packing import Packing
 from dnar2mae.models.partial import PartialLayer
-from dnar2mae.models.transformer import FeedForwardLayer, layer_norm, residual, run_layer
+from dnar2mae.models.transformer import FeedForwardLayer, Scope, layer_norm, residual, run_layer
 
 _MOST_TAPS = 5  # inputs gathered for each one there is, up to which that is faster than all of a convolution
 _DOUBLINGS = {1: 6, 2: 2}  # dilations 1, 2, ... 32 along a sequence and 1, 2 on a grid, then again
@@ -177,14 +177,24 @@ class ConvNet(Backbone):
 
         With ``rows``, return these of the flattened output only.
         """
+        scope = self.scope(x, tokens)
         for layer in self.layers:
-            x = self.through(layer, x, tokens, rows if layer is self.layers[-1] else None)
+            x = self.through(layer, x, tokens, scope, rows if layer is self.layers[-1] else None)
         return self.final_norm(x)
 
+    def scope(self, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None) -> Scope | None:
+        """Return what layers of attention share in a call; convolutions share nothing."""
+        return None
+
     def through(
-        self, layer: nn.Module, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None, rows: Int[Tensor, " M"] | None
+        self,
+        layer: nn.Module,
+        x: Float[Tensor, "B T D"],
+        tokens: TokenPlaces | None,
+        scope: Scope | None,
+        rows: Int[Tensor, " M"] | None,
     ) -> Float[Tensor, "*M D"]:
-        """Apply a layer; arguments as of a call."""
+        """Apply a layer; ``tokens`` and ``rows`` as of a call."""
         axes = x.shape[1:2] if len(self.layout.axes) == 1 else self.layout.axes
         keep = None if tokens is None else tokens.keep.unflatten(1, axes)
         y = run_layer(layer, x.unflatten(1, axes), keep, rows, recompute=self.gradient_checkpointing)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dnar2mae.models.cnn import ConvLayer, ConvNet, TokenPlaces
 from dnar2mae.models.partial import PartialLayer
-from dnar2mae.models.transformer import Layer, global_scope, run_layer
+from dnar2mae.models.transformer import Layer, Scope, global_scope, run_layer
 
 
 class Hybrid(ConvNet):
@@ -37,16 +37,25 @@ class Hybrid(ConvNet):
             for layer in self.layers
         ]
 
+    def scope(self, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None) -> Scope:
+        """Return the rotary angles of the layers of attention."""
+        return global_scope(self, x, None if tokens is None else tokens.packing)
+
     def through(
-        self, layer: nn.Module, x: Float[Tensor, "B T D"], tokens: TokenPlaces | None, rows: Int[Tensor, " M"] | None
+        self,
+        layer: nn.Module,
+        x: Float[Tensor, "B T D"],
+        tokens: TokenPlaces | None,
+        scope: Scope | None,
+        rows: Int[Tensor, " M"] | None,
     ) -> Float[Tensor, "*M D"]:
         """Apply a layer as :class:`.ConvNet` does; attention leaves padding out."""
         if not isinstance(layer, Layer):
-            return super().through(layer, x, tokens, rows)
-        packing = None if tokens is None else tokens.packing
-        scope, recompute = global_scope(self, x, packing), self.gradient_checkpointing
+            return super().through(layer, x, tokens, scope, rows)
+        recompute = self.gradient_checkpointing
         if tokens is None:
             return run_layer(layer, x, scope, None, self.backend, rows, recompute=recompute)
         flat = x.flatten(0, 1)
-        real = run_layer(layer, flat.index_select(0, tokens.index), scope, packing, self.backend, recompute=recompute)
+        real = flat.index_select(0, tokens.index)
+        real = run_layer(layer, real, scope, tokens.packing, self.backend, recompute=recompute)
         return flat.to(real.dtype).index_copy(0, tokens.index, real).view(x.shape)

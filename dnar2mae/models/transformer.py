@@ -127,7 +127,7 @@ class GeGlu(torch.autograd.Function):
             return torch.cat([torch.ops.aten.gelu_backward(grads[0] * gate, value), grads[0] * activated], dim=-1)
         d_joint = torch.empty_like(joint)
         d_value, d_gate = d_joint.chunk(2, dim=-1)
-        d_activated = torch.mul(grads[0], gate, out=d_gate)  # a place that is written last
+        d_activated = torch.mul(grads[0], gate, out=d_gate)  # which is written last
         torch.ops.aten.gelu_backward.grad_input(d_activated, value, grad_input=d_value)
         torch.mul(grads[0], activated, out=d_gate)
         return d_joint

@@ -66,6 +66,7 @@ def test_the_blocks_of_fine_tuning_run(tmp_path, monkeypatch):
     assert len((tmp_path / "coding.bedgraph").read_text().splitlines()) > 50_000
 
 
+@pytest.mark.long
 def test_the_blocks_of_tracks_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run_blocks(DOCS / "tracks.md", tmp_path)
@@ -86,6 +87,7 @@ def test_the_example_of_audits_prints_clusters_and_a_split(tmp_path, monkeypatch
     assert capsys.readouterr().out.splitlines() == ["[0 0 1 2]", "[0 0 2 1]", "1"]
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("default")  # those of other packages, about themselves
 @pytest.mark.parametrize(
     ("loop", "packages"),

@@ -173,6 +173,7 @@ def test_both_strands_predict_the_same_for_a_sequence_and_its_reverse_complement
     assert abs(one - other) > 1e-6
 
 
+@pytest.mark.long
 def test_values_per_base_are_learned_and_turn_with_the_strand(settings, genome, tmp_path):
     config = settings(
         data=str(genome), track=str(genome.parent / "rich.bed"), epochs=20, both_strands=True, patience=None

@@ -1,5 +1,6 @@
 """Fifty steps with the kernels and without give the same losses."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -45,6 +46,7 @@ def losses(backend, device):
     return torch.tensor(out)
 
 
+@pytest.mark.long
 def test_fifty_steps_with_and_without_kernels(device):
     plain, fused = losses("reference", device), losses("triton", device)
     assert plain[-10:].mean() < plain[:10].mean()

@@ -48,7 +48,7 @@ def reconstruct(
     hidden, _ = model.decoded(masks, batch, batch.masks.predicted.flatten().nonzero().squeeze(1))
     predicted = batch.masks.predicted.cpu()[..., None]
     restored = torch.zeros_like(values)
-    restored[predicted[..., 0]] = model.head.predict(hidden).cpu()
+    restored[predicted.squeeze(-1)] = model.head.predict(hidden).cpu()
     if normalised:
         # rows are all patches, columns the visible ones: a hidden patch has no weight
         weight = distances(model.layout.axes).clamp(min=1.0) ** -2.0 * ~predicted.mT
