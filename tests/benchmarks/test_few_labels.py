@@ -14,6 +14,8 @@ from dnar2mae.errors import ConfigError
 
 from .test_kinds import digits  # noqa: F401 - a fixture
 
+pytestmark = pytest.mark.long
+
 
 def clouds(count, dimensions, seed=0, distance=2.0):
     """Three clouds in a few of many dimensions."""

@@ -19,6 +19,8 @@ from dnar2mae.benchmarks.speed.parts import end_to_end, kernels
 from dnar2mae.benchmarks.speed.parts.context import Context
 from dnar2mae.benchmarks.speed.parts.profile import longest_gaps
 
+pytestmark = pytest.mark.long
+
 
 def python(code):
     return [sys.executable, "-c", code]

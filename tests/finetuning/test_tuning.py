@@ -24,6 +24,8 @@ from dnar2mae.run.config_file import write_settings
 
 from .conftest import rich_rows, write_table
 
+pytestmark = pytest.mark.long
+
 
 def best_weights(run):
     return load_file(run / "checkpoints" / "best" / "model.safetensors")
@@ -76,7 +78,6 @@ def test_every_kind_of_target_is_learned_saved_and_read(settings, tmp_path, labe
     assert scores[main].value == pytest.approx(result.scores[main].value, abs=1e-6)
 
 
-@pytest.mark.long
 def test_a_killed_run_ends_as_the_undisturbed_one(settings, tmp_path):
     config = settings(method="full", epochs=12, checkpoint_every=3, both_strands=True, baselines=False)
     finetune(config, tmp_path / "whole")
@@ -173,7 +174,6 @@ def test_both_strands_predict_the_same_for_a_sequence_and_its_reverse_complement
     assert abs(one - other) > 1e-6
 
 
-@pytest.mark.long
 def test_values_per_base_are_learned_and_turn_with_the_strand(settings, genome, tmp_path):
     config = settings(
         data=str(genome), track=str(genome.parent / "rich.bed"), epochs=20, both_strands=True, patience=None

@@ -12,6 +12,8 @@ from dnar2mae.genome.alphabet import complement, decode, encode
 from dnar2mae.genome.simulate.config import LabelsConfig
 from dnar2mae.genome.simulate.labels import properties, simulate_labels
 
+pytestmark = pytest.mark.long
+
 
 def reverse_complement(sequence):
     return decode(complement(encode(sequence.encode())[::-1]))

@@ -21,7 +21,10 @@ from dnar2mae.models.modernbert import to_classifier
 from tests.genome.helpers import random_bases, write_fasta
 from tests.random_run import write_run
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
 TRANSFORMER = ModelConfig(backbone="transformer", width=16, depth=2, heads=2, mlp_width=16, local_tokens=16)
 TEXTS = [random_bases(np.random.default_rng(9), n) for n in (64, 31, 50)]
 

@@ -20,6 +20,8 @@ from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import ConfigError
 from dnar2mae.tokenizers import KmerTokenizer
 
+pytestmark = pytest.mark.long
+
 SMALL = "--model.width 16 --model.depth 2 --model.mlp-width 16 --batch-size 2 --data.window-bp 32"
 
 
@@ -157,7 +159,6 @@ def runs_of(out):
     return {key: run for key, run in frame.groupby(["seed", "recipe"], sort=False)}
 
 
-@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # of transformers
 def test_every_recipe_runs(fasta, tmp_path, small_recipes, capsys):
     pytest.importorskip("transformers")

@@ -17,6 +17,8 @@ from tests.random_run import write_run
 
 from .reader import PageReader
 
+pytestmark = pytest.mark.long
+
 COMMON = ["This run", "Loss by step", "Scores on test"]
 LABELS = {"classes": ("label",), "labels": ("one", "two"), "numbers": ("value",), "counts": ("reads",)}
 OWN = {
@@ -112,7 +114,6 @@ def test_the_kept_predictions_are_those_of_the_model_for_the_test_rows(tuned):
     assert numbers["true"].to_list() == [row["value"] for row in rows]
 
 
-@pytest.mark.long
 def test_bases_have_places_and_no_homologues(tuned, tmp_path, monkeypatch):
     run = tuned("bases")
     read, text = write(run, tmp_path / "page.html")

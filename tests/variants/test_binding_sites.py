@@ -22,6 +22,8 @@ from dnar2mae.variants.count_ratios import TWO_SIDED
 from dnar2mae.variants.matrix_ratios import MATRICES, matrix_ratios
 from tests.random_run import write_run
 
+pytestmark = pytest.mark.long
+
 SIMULATE = ["--dense", "--length-bp", "300000", "--chromosomes", "2", "--variants", "50"]
 
 
@@ -150,7 +152,6 @@ def test_command(model, tmp_path, capsys):
     assert "--matrices has no effect with --vcf: leave it out" in capsys.readouterr().err
 
 
-@pytest.mark.long
 def test_demo_scores_what_it_simulated(tmp_path, monkeypatch, capsys):
     from dnar2mae.cli import pretrain, report
 
