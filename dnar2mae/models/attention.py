@@ -115,6 +115,8 @@ def attention(
     if not query.numel():  # no token is visible in a whole micro-batch: kernels refuse tensors without rows
         return value
     chosen = choose_backend(backend, query.device, query.dtype, query.shape[-1])
+    if window is None or chosen != "sdpa":  # kept for the backward pass: of a view, all of the joint projection
+        value = value.contiguous()
     if chosen == "sdpa":
         if packing is None:
             return _sdpa(query, key, value, window)

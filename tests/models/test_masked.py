@@ -112,7 +112,34 @@ def test_rotation_keeps_lengths_and_has_the_right_gradient():
     alike[:] = alike[:, :1]  # one vector at every position: a score depends on the distance alone
     query, key, _ = RotateQueriesAndKeys.apply(alike, cos, sin)
     torch.testing.assert_close((query[:, 0] * key[:, 2]).sum(-1), (query[:, 3] * key[:, 5]).sum(-1))
-    assert torch.autograd.gradcheck(lambda x: RotateQueriesAndKeys.apply(x, cos, sin), (qkv,))
+    for angles in ((cos, sin), (torch.complex(cos, sin),)):
+        assert torch.autograd.gradcheck(lambda x, a=angles: RotateQueriesAndKeys.apply(x, *a), (qkv,))
+        strided = torch.randn(2, 3, 2, 8, 6, dtype=torch.float64, requires_grad=True)  # of a last axis that is not
+        assert torch.autograd.gradcheck(lambda x, a=angles: RotateQueriesAndKeys.apply(x.movedim(-1, 1), *a), strided)
+
+
+def test_rotation_by_a_complex_product_is_the_same_model():
+    model = MaskedModel.of_tokens(SIZES, KmerTokenizer(1).vocabulary)
+    model.reset_parameters(torch.Generator().manual_seed(0))
+    layer, x = model.encoder.layers[1], torch.randn(2, 40, SIZES.width)
+    _, nearby = model.encoder.scopes(x, None)
+    assert nearby.turns is not None
+    results = []
+    for scope in (nearby, nearby._replace(turns=None)):
+        query, key, value = layer.rotated(x, scope)
+        out = layer(x, scope, None, "sdpa")
+        grads = torch.autograd.grad(out.square().sum(), list(layer.parameters()))
+        results.append([torch.einsum("bqhk,bthk->bhqt", query, key), value, out, *grads])
+    for by_product, by_halves in zip(*results, strict=True):
+        torch.testing.assert_close(by_product, by_halves, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_numbers_rotate_by_halves(dtype):
+    model = MaskedModel.of_tokens(SIZES, KmerTokenizer(1).vocabulary)
+    assert model.encoder.scopes(torch.zeros(1, 4, SIZES.width, dtype=dtype), None)[0].turns is None
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model.encoder.scopes(torch.zeros(1, 4, SIZES.width), None)[0].turns is None
 
 
 def test_geglu_has_the_right_value_and_gradient():
