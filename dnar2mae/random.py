@@ -5,7 +5,7 @@ Philox-4x32-10 maps a 64-bit key (the seed) and a 128-bit counter to four 32-bit
 and the position in the sample, and on nothing else: not on batch size, workers, ranks, device or interruptions.
 
 The functions take NumPy ``int64`` arrays, PyTorch ``int64`` tensors or Python integers: unsigned 32-bit values
-are held in signed 64-bit ones, and no product leaves them (compiled code may take a signed overflow for impossible).
+are held in signed 64-bit ones, and no signed product leaves them (compiled code may take an overflow for impossible).
 
 References
 ----------
@@ -14,6 +14,9 @@ References
 
 from enum import IntEnum
 from typing import Any
+
+import numpy as np
+import torch
 
 MASK32 = 0xFFFFFFFF
 # the published constants of Philox-4x32-10
@@ -56,6 +59,10 @@ def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any
     tuple
         Four words in [0, 2**32) of the broadcast shape, held as ``int64``.
     """
+    if _in_main_memory(c0, c1, c2, c3):  # NumPy takes a third of the time there
+        arrays = (c.numpy() if isinstance(c, torch.Tensor) else c for c in (c0, c1, c2, c3))
+        drawn = (torch.as_tensor(word) for word in philox(seed, *arrays))
+        return tuple(drawn)  # type: ignore[return-value]
     k0, k1 = seed & MASK32, (seed >> 32) & MASK32
     for _ in range(_ROUNDS):
         high0, low0 = _multiply(c0, _MULTIPLIER[0])
@@ -65,8 +72,18 @@ def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any
     return c0, c1, c2, c3
 
 
+def _in_main_memory(*words: Any) -> bool:
+    """Return whether there are tensors among these, all on the CPU and none of a graph that is being compiled."""
+    tensors = [word for word in words if isinstance(word, torch.Tensor)]
+    return bool(tensors) and all(t.device.type == "cpu" for t in tensors) and not torch.compiler.is_compiling()
+
+
 def _multiply(word: Any, factor: Any) -> tuple[Any, Any]:
-    """Return the high and low 32 bits of a word times a factor of at most 2**32, by halves of the word."""
+    """Return the high and low 32 bits of a word times a factor of at most 2**32."""
+    if isinstance(word, np.ndarray):
+        product = word.view(np.uint64) * np.asarray(factor).astype(np.uint64)
+        return (product >> np.uint64(32)).view(np.int64), (product & np.uint64(MASK32)).view(np.int64)
+    # signed numbers: by halves of the word
     low = (word & 0xFFFF) * factor
     middle = (word >> 16) * factor + (low >> 16)
     return middle >> 16, ((middle & 0xFFFF) << 16) | (low & 0xFFFF)
