@@ -64,3 +64,11 @@ def test_a_sample_has_its_words_at_position_0():
     ids = np.arange(5)
     assert np.array_equal(draw(3, Stream.RATIO, ids), draw(3, Stream.RATIO, ids, 0))
     assert not np.array_equal(draw(3, Stream.RATIO, ids), draw(3, Stream.RATIO, ids, 1))
+
+
+def test_compiled_code_draws_the_same():
+    torch.compiler.reset()
+    words = torch.arange(100)
+    compiled = torch.compile(lambda c: draw(2**40 + 7, Stream.MASK, c), backend="eager", fullgraph=True)
+    for a, b in zip(compiled(words), draw(2**40 + 7, Stream.MASK, words), strict=True):
+        assert torch.equal(a, b)
