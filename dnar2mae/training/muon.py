@@ -50,36 +50,42 @@ class MuonAndAdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient."""
-        device = self.muon["params"][0].device
-        skip = getattr(self, "found_inf", torch.zeros((), device=device)).bool()
+        skip = getattr(self, "found_inf", None)
+        is_skipped = False
+        if skip is not None and skip.device.type == "cpu":  # the host need not wait to know
+            skip, is_skipped = None, bool(skip)
         by_shape: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
         for parameter in self.muon["params"]:
-            if parameter.grad is not None:
+            if parameter.grad is not None and not is_skipped:
                 by_shape[parameter.shape[:2]].append(parameter)
         for parameters in by_shape.values():
-            self._update(parameters, skip)
+            self._update(parameters, None if skip is None else skip.bool())
         for parameter in self.muon["params"]:
             parameter.grad = None  # AdamW leaves parameters without a gradient alone
         super().step()
 
-    def _update(self, parameters: list[Tensor], skip: Tensor) -> None:
+    def _update(self, parameters: list[Tensor], skip: Tensor | None) -> None:
         """Update parameters whose matrices have one shape."""
         matrices = [_matrices(full_tensor(self._direction(parameter, skip))) for parameter in parameters]
         orthogonal = orthogonalised(torch.cat(matrices).to(self.dtype)).split([len(part) for part in matrices])
-        rate = self.muon["lr"]
+        rate, decay = self.muon["lr"], self.muon["weight_decay"]
         for parameter, part in zip(parameters, orthogonal, strict=True):
-            whole = part.float().permute(1, 2, 0).reshape(parameter.shape)
-            update = local_shard(shard_like(parameter, whole)) * (_RMS * max(part.shape[1:]) ** 0.5)
-            target = local_shard(parameter)
-            target.sub_(torch.where(skip, 0.0, rate * (update + self.muon["weight_decay"] * target)))
+            whole = part.new_empty(parameter.shape, dtype=torch.float32)  # in the order of the weights
+            whole.copy_(part.permute(1, 2, 0).reshape(parameter.shape))
+            update, target = local_shard(shard_like(parameter, whole)), local_shard(parameter)
+            update.mul_(_RMS * max(part.shape[1:]) ** 0.5).add_(target * decay).mul_(rate)
+            target.sub_(update if skip is None else torch.where(skip, 0.0, update))
 
-    def _direction(self, parameter: Tensor, skip: Tensor) -> Tensor:
+    def _direction(self, parameter: Tensor, skip: Tensor | None) -> Tensor:
         """Return the gradient, moved along the momentum, which is updated."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         momentum, grad = local_shard(state["momentum_buffer"]), local_shard(parameter.grad)
-        momentum.copy_(torch.where(skip, momentum, momentum.lerp(grad, 1 - _MOMENTUM)))
+        if skip is None:
+            momentum.lerp_(grad, 1 - _MOMENTUM)
+        else:
+            momentum.copy_(torch.where(skip, momentum, momentum.lerp(grad, 1 - _MOMENTUM)))
         grad.lerp_(momentum, _MOMENTUM)  # Nesterov's
         assert parameter.grad is not None
         return parameter.grad
