@@ -65,8 +65,17 @@ class ConvLayer(FeedForwardLayer):
             inner = inner * keep
         if rows is not None and x.ndim == 3 and len(rows) * len(self.reads) <= _MOST_TAPS * x.shape[:2].numel():
             return self.feed_forward(residual(x).flatten(0, -2)[rows] + self.convolved(inner, rows))
-        mixed = residual(x) + self.conv(inner.movedim(-1, 1)).movedim(1, -1)
+        mixed = residual(x) + self.everywhere(inner)
         return self.feed_forward(mixed if rows is None else mixed.flatten(0, -2)[rows])
+
+    def everywhere(self, x: Float[Tensor, "B *A D"]) -> Float[Tensor, "B *A D"]:
+        """Return the convolution at all positions."""
+        if x.ndim == 3 and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            # as a picture of one row, whose channels are read as they lie: training takes 0.6 to 0.7 of the time
+            picture, weight = x.unsqueeze(1).movedim(-1, 1), self.conv.weight.unsqueeze(2)
+            mixed = F.conv2d(picture, weight, padding=(0, self.reach), dilation=(1, self.reads.step))
+            return mixed.movedim(1, -1).squeeze(1)
+        return self.conv(x.movedim(-1, 1)).movedim(1, -1)
 
     def reads_on(self, device: torch.device) -> Int[Tensor, " K"]:
         """Return ``reads`` as a tensor, for which the host does not wait."""
