@@ -10,7 +10,7 @@ from dnar2mae.cli.parse import parse
 
 # a compact genome, with more genes and fewer repeats than the default: where genes are few, little can be learned
 _GENES = ["--length-bp", "1000000", "--max-introns", "0", "--genes-per-mb", "400", "--repeat-share", "0.05"]
-_STEPS, _DENSE_STEPS = 600, 1000
+_STEPS, _DENSE_STEPS = 700, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DemoCommand:
     dense: Annotated[bool, arg(name="dense")] = False
     """A genome of binding sites alone (dnar2mae simulate --dense), and scores of variants in its held-out part."""
     steps: int | None = None
-    """Optimizer steps; by default 600, with --dense 1000."""
+    """Optimizer steps; by default 700, with --dense 1000."""
     seed: int = 0
     """Seed of the genome, the run and the pairs of variants."""
     overwrite: bool = False
