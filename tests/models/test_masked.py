@@ -13,6 +13,7 @@ from dnar2mae.masking import Masker, corrupt
 from dnar2mae.models import MaskedModel, head, transformer
 from dnar2mae.models.attention import why_unavailable
 from dnar2mae.models.backbone import build_encoder
+from dnar2mae.models.cnn import ConvLayer
 from dnar2mae.models.transformer import GeGlu, RotateQueriesAndKeys, rotary_angles
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -308,3 +309,15 @@ def test_the_vector_of_a_grid_says_where_the_largest_values_are():
     along = build_encoder(replace(SIZES, backbone="cnn", depth=1), Layout(axes=(36,), tokens=36))
     along.encode = encoder.encode
     torch.testing.assert_close(along.pooled(x, None, torch.ones(1, 36, dtype=torch.bool)), x.mean(1))
+
+
+@pytest.mark.parametrize(("length", "index", "kernel"), [(50, 0, None), (50, 3, None), (7, 5, 3), (1, 1, None)])
+def test_a_convolution_reads_channels_as_they_lie(length, index, kernel):
+    layer = ConvLayer(replace(SIZES, conv_kernel=kernel), index, num_axes=1)
+    results = []
+    for compute in (layer.everywhere, lambda x: layer.conv(x.movedim(-1, 1)).movedim(1, -1)):
+        x = torch.randn(3, length, SIZES.width, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        out = compute(x)
+        results.append([out, *torch.autograd.grad(out.square().sum(), [x, layer.conv.weight])])
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
