@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from dnar2mae.run.result import RunResult, advice, bound_line, verdicts
+from dnar2mae.run.result import RunResult, advice, bound_line, unique_lines, verdicts
 
 
 def print_summary(result: RunResult) -> None:
@@ -32,7 +32,8 @@ def print_summary(result: RunResult) -> None:
         f"Over {used:,} of {total:,} held-out samples, the same for all but the untrained model; ± one standard error "
         "over blocks of them."
     )
-    for line in [scope, *verdicts(result.unit, result.margin), *filter(None, [bound_line(result), advice(result)])]:
+    said = [*verdicts(result.unit, result.margin), *unique_lines(result.unit, result.unique)]
+    for line in [scope, *said, *filter(None, [bound_line(result), advice(result)])]:
         console.print(line, highlight=False, soft_wrap=True)
     if share := result.clipped.get("all"):
         console.print(f"The gradient was clipped in {share:.0%} of the steps (--optimizer.clip).", highlight=False)

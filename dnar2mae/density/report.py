@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import UInt8, UInt64
+from jaxtyping import UInt8
 
 from dnar2mae.batch import evenly_spaced
 from dnar2mae.density.counts import best_order, drawn_sequences, training_bases
@@ -17,7 +17,6 @@ from dnar2mae.density.spectra import (
     OpenFrames,
     copied_share,
     distinct_share,
-    distinct_words,
     divergence,
     gc_shares,
     longest_open_frames,
@@ -90,9 +89,8 @@ def report_drawn(
     rows = min(map(len, samples.values()))
     if rows < 1:
         raise ConfigError("--report needs two held-out windows or more")
-    words = distinct_words(bases)
     measured = {
-        name: _measured(sample[evenly_spaced(len(sample), rows)], reference, words) for name, sample in samples.items()
+        name: _measured(sample[evenly_spaced(len(sample), rows)], reference, bases) for name, sample in samples.items()
     }
     if usage is not None:
         for name, sample in samples.items():
@@ -154,7 +152,7 @@ def _cut(codes: Codes, length: int) -> UInt8[np.ndarray, "M K"]:
     return codes[:, : codes.shape[1] // length * length].reshape(-1, length)
 
 
-def _measured(codes: Codes, reference: UInt8[np.ndarray, "R L"], words: UInt64[np.ndarray, " W"]) -> dict[str, float]:
+def _measured(codes: Codes, reference: UInt8[np.ndarray, "R L"], bases: UInt8[np.ndarray, " F"]) -> dict[str, float]:
     frames, gc = longest_open_frames(codes), gc_shares(codes)
     by_k = {f"js_{k}": divergence(spectrum(codes, k), spectrum(reference, k)) for k in KMERS}
     return by_k | {
@@ -162,7 +160,7 @@ def _measured(codes: Codes, reference: UInt8[np.ndarray, "R L"], words: UInt64[n
         "gc_sd": float(gc.std()),
         "longest_open_codons": float(frames.mean()),
         f"open_{_OPEN_CODONS}_codons": float((frames >= _OPEN_CODONS).mean()),
-        "copied_32mers": copied_share(codes, words),
+        "copied_32mers": copied_share(codes, bases),
         "distinct_32mers": distinct_share(codes),
     }
 

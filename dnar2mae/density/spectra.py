@@ -5,27 +5,13 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt8, UInt64
+from jaxtyping import Float64, Int64, UInt8
 
 from dnar2mae.genome.alphabet import UNKNOWN, complement
+from dnar2mae.genome.copies import COPIED_BP, Codes, copied, kmers
 
-COPIED_BP = 32
-"""Length of a stretch that counts as copied: 2 bits a base fill a 64-bit word."""
 STOPS = [48 + 0, 48 + 2, 48 + 8]
 """TAA, TAG, TGA as numbers of three digits to the base 4."""
-Codes = UInt8[np.ndarray, "N L"]
-
-
-def kmers(codes: Codes, k: int) -> tuple[UInt64[np.ndarray, "N P"], Bool[np.ndarray, "N P"]]:
-    """Return the number of each k-mer (first base the highest digit), and whether all its bases are known."""
-    length = max(codes.shape[1] - k + 1, 0)
-    numbers = np.zeros((len(codes), length), np.uint64)
-    known = np.ones(numbers.shape, bool)
-    for offset in range(k):
-        column = codes[:, offset : offset + length]
-        numbers = (numbers << np.uint64(2)) | (column & 3)
-        known &= column < UNKNOWN
-    return numbers, known
 
 
 def spectrum(codes: Codes, k: int) -> Float64[np.ndarray, " K"]:
@@ -98,18 +84,10 @@ def _frames(codes: Codes) -> Iterator[tuple[Int64[np.ndarray, "N C"], Int64[np.n
         yield words, run
 
 
-def distinct_words(bases: UInt8[np.ndarray, " F"]) -> UInt64[np.ndarray, " W"]:
-    """Return the different words of 32 known bases, sorted."""
-    numbers, known = kmers(bases[None], COPIED_BP)
-    return np.unique(numbers[known])
-
-
-def copied_share(codes: Codes, words: UInt64[np.ndarray, " W"]) -> float:
-    """Return the share of the 32-mers of sequences that are among sorted words."""
-    numbers, known = kmers(codes, COPIED_BP)
-    drawn = numbers[known]
-    at = np.searchsorted(words, drawn).clip(max=max(len(words) - 1, 0))
-    return float((words[at] == drawn).mean()) if len(drawn) and len(words) else 0.0
+def copied_share(codes: Codes, training: UInt8[np.ndarray, " F"]) -> float:
+    """Return the share of the 32-mers of sequences that also occur in the training bases."""
+    known = kmers(codes, COPIED_BP)[1]
+    return float(copied(codes, training)[known].mean()) if known.any() else 0.0
 
 
 def distinct_share(codes: Codes) -> float:

@@ -13,7 +13,7 @@ from dnar2mae.inference.model import Model
 from dnar2mae.models.modernbert import has_form
 from dnar2mae.run.config_file import read_config
 from dnar2mae.run.exported import to_config, to_weights
-from dnar2mae.run.result import verdicts
+from dnar2mae.run.result import unique_lines, verdicts
 
 _CARD = """---
 license: {license}
@@ -173,5 +173,8 @@ def _results(summary: dict[str, Any]) -> str:
     rows += [(f"this model, middle {name}", own["value"]) for name, own in classes if own["value"] is not None]
     rows += [("untrained model, mask ratio 0.15", summary["untrained"]), *summary["yardstick"].items()]
     table = f"| model | {summary['unit']} |\n|---|---|\n" + "".join(f"| {n} | {v:.4f} |\n" for n, v in rows)
-    lines = verdicts(summary["unit"], summary.get("margin", {}))
+    lines = [
+        *verdicts(summary["unit"], summary.get("margin", {})),
+        *unique_lines(summary["unit"], summary.get("unique", {})),
+    ]
     return table + ("\nAt mask ratio 0.15: " + " ".join(lines) + "\n" if lines else "")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from dnar2mae.batch import FiniteSource, Layout, Source, batches_of
 from dnar2mae.errors import ConfigError
@@ -118,6 +118,10 @@ class Modality(ABC):
     def classes_of(self, sample_ids: Int[np.ndarray, " S"]) -> list[str]:
         """Return the class of held-out samples, by which their losses are reported; empty where there are none."""
         return []
+
+    def copied_samples(self, sample_ids: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
+        """Return which held-out samples have a part that is in the training data too; by default none is looked for."""
+        return np.zeros(len(sample_ids), bool)
 
     def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
         """Return where held-out samples lie in the data, a row each; by default their numbers."""

@@ -52,6 +52,10 @@ class RunResult:
     """The best trivial model of each family by mask ratio."""
     margin: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """``below_by``: how far the model is below these at mask ratio 0.15; its ``standard_error``, paired by block."""
+    unique: dict[str, Any] = field(default_factory=dict)
+    """Where a part of some held-out samples is in the training data too (of DNA 32 bases in a row): their number
+    (``copied``), that of the other ``samples``, and of these the loss at mask ratio 0.15 (``value``,
+    ``standard_error``) and ``margin``."""
     clipped: dict[str, float] = field(default_factory=dict)
     """Share of the steps whose gradient was clipped: of all, and by tenths of the mask ratio."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -93,6 +97,18 @@ def verdicts(unit: str, margin: dict[str, dict[str, float | None]]) -> list[str]
         else:
             lines.append(f"Level with {name}, {'below' if below > 0 else 'above'} it by {size} (within two errors).")
     return lines
+
+
+def unique_lines(unit: str, unique: dict[str, Any]) -> list[str]:
+    """Return what is known of the samples of which no part is in the training data, where others have such parts."""
+    if not unique:
+        return []
+    copied = f"{unique['copied']:,} of these samples share a stretch with the training data"
+    if "value" not in unique:
+        return [f"{copied}: all."]
+    error = "" if unique["standard_error"] is None else f" ± {unique['standard_error']:.4f}"
+    first = f"{copied}. The other {unique['samples']:,}: {unique['value']:.4f}{error} {unit}."
+    return [" ".join([first, *verdicts(unit, unique["margin"])])]
 
 
 def bound_line(result: RunResult) -> str | None:

@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from torch.utils.data import DataLoader
 
 from dnar2mae.batch import Batch, FiniteSource, evenly_spaced
@@ -336,7 +336,8 @@ def final_validation(
     if not yardsticks:
         return scores
     scores["yardstick"] = modality.yardstick()
-    for family in modality.masked_yardsticks(plans, sample_ids).values():
+    families = modality.masked_yardsticks(plans, sample_ids)
+    for family in families.values():
         values = {name: sums.sum(axis=1) / [units.sum() for _, units in losses] for name, sums in family.items()}
         scores["yardstick"] |= {name: float(value[at]) for name, value in values.items()}
         best = min(values, key=lambda name: values[name][at])
@@ -345,6 +346,25 @@ def final_validation(
     if scores["yardstick"] and not scores["margin"]:  # without losses by sample there is no standard error
         best = min(scores["yardstick"], key=scores["yardstick"].get)
         scores["margin"] = {best: {"below_by": scores["yardstick"][best] - held_out.value, "standard_error": None}}
+    by_family = [{name: sums[at] for name, sums in family.items()} for family in families.values()]
+    scores["unique"] = _unique(modality.copied_samples(sample_ids), losses[at], by_family)
+    return scores
+
+
+def _unique(
+    copied: Bool[np.ndarray, " S"], losses: Sums, families: Sequence[dict[str, Float64[np.ndarray, " S"]]]
+) -> dict[str, Any]:
+    """Return the same scores over the samples of which no part is in the training data; nothing if all are such."""
+    if not copied.any():
+        return {}
+    loss, units = losses[:, ~copied]
+    scores: dict[str, Any] = {"samples": len(units), "copied": int(copied.sum()), "margin": {}}
+    if not len(units):
+        return scores
+    scores |= finite(ratio_of_sums(loss, units)._asdict())
+    for family in families:
+        best = min(family, key=lambda name: family[name][~copied].sum())
+        scores["margin"][best] = finite(_margin(losses[:, ~copied], family[best][~copied]))
     return scores
 
 

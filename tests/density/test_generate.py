@@ -16,7 +16,6 @@ from dnar2mae.density.report import report_drawn
 from dnar2mae.density.spectra import (
     copied_share,
     distinct_share,
-    distinct_words,
     divergence,
     gc_shares,
     longest_open_frames,
@@ -254,9 +253,8 @@ def test_frames_copies_and_repeats():
     assert gc_shares(codes_of("GCANN")[None]) == pytest.approx([2 / 3])
     rng = np.random.default_rng(0)
     training = rng.integers(0, 4, 300).astype(np.uint8)
-    words = distinct_words(training)
-    assert copied_share(training[None, 100:200], words) == 1
-    assert copied_share(rng.integers(0, 4, (3, 90)).astype(np.uint8), words) == 0
+    assert copied_share(training[None, 100:200], training) == 1
+    assert copied_share(rng.integers(0, 4, (3, 90)).astype(np.uint8), training) == 0
     assert distinct_share(np.tile(training[:64], (2, 1))) == 0.5
 
 

@@ -10,14 +10,17 @@ from dnar2mae import TokenizerConfig, pretrain
 from dnar2mae.batch import evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig
 from dnar2mae.genome.alphabet import decode
+from dnar2mae.genome.copies import copied
+from dnar2mae.homology.letters import reverse_complement
 from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.masking.draw import corrupt
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.modalities.dna.yardstick import _masked_bases
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.run.result import verdicts
+from dnar2mae.run.result import unique_lines, verdicts
 from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
+from dnar2mae.training.trainer import _unique
 from dnar2mae.training.validation import CURVE, masked_sums
 from tests.modalities.kinds import dna, dna_bpe
 
@@ -91,6 +94,38 @@ def test_a_run_says_what_it_passed(tmp_path):
         assert result.yardstick_curve[name]["0.15"] == result.yardstick[name]
     assert min(result.yardstick[name] for name in result.yardstick) in [result.yardstick[n] for n in result.margin]
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["margin"] == result.margin
+
+
+def test_copies_of_training_dna_are_told_apart(tmp_path):
+    """A held-out end that repeats training DNA, on the other strand: counts of long words look it up."""
+    rng = np.random.default_rng(0)
+    text = "".join(rng.choice(list("ACGT"), 20_000))
+    folded = text[:18_000] + text[:1_000] + reverse_complement(text[3_000:4_000])
+    (tmp_path / "g.fa").write_text(f">a\n{folded}\n")
+    config = replace(dna(tmp_path), data=replace(dna(tmp_path).data, genomes=(str(tmp_path / "g.fa"),)))
+    kind = build_modality(config)
+    ids = np.arange(len(kind.validation))
+    codes = kind.validation.windows.codes(ids)
+    assert kind.copied_samples(ids).all()
+    assert copied(codes[:, :31], np.zeros(100, np.uint8)).shape == (len(ids), 0)
+    result = pretrain(config, tmp_path / "folded")
+    used = result.samples["used"]
+    assert result.unique == {"samples": 0, "copied": used, "margin": {}}
+    expected = f"{used} of these samples share a stretch with the training data: all."
+    assert unique_lines(result.unit, result.unique) == [expected]
+
+
+def test_unique_samples_have_scores_of_their_own():
+    losses, units = np.array([[4.0, 2.0, 2.2, 1.8], [2.0, 1.0, 1.0, 1.0]])
+    one_sided = {"order 1": np.array([4.4, 2.4, 2.5, 2.0]), "order 9": np.array([0.1, 2.6, 2.6, 2.6])}
+    found = _unique(np.array([True, False, False, False]), np.stack([losses, units]), [one_sided])
+    assert (found["samples"], found["copied"]) == (3, 1)
+    assert found["value"] == pytest.approx(2.0)
+    assert found["margin"]["order 1"]["below_by"] == pytest.approx(0.3)
+    assert _unique(np.zeros(4, bool), np.stack([losses, units]), [one_sided]) == {}
+    [line] = unique_lines("bits per base", found)
+    assert line.startswith("1 of these samples share a stretch with the training data. The other 3: 2.0000 ± ")
+    assert "Below order 1 by 0.3000 ± " in line
 
 
 def test_verdicts():

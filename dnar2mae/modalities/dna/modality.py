@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
 from dnar2mae.errors import ConfigError
-from dnar2mae.genome.alphabet import encode_text
+from dnar2mae.genome.alphabet import SOFT_MASK, encode_text
+from dnar2mae.genome.copies import copied
+from dnar2mae.genome.fitted_bases import fitted_bases
 from dnar2mae.genome.mixture import Classes, classes_at, read_classes
 from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome, open_genomes
@@ -271,6 +273,12 @@ class DnaModality(Modality):
         from dnar2mae.modalities.dna.yardstick import counted_yardsticks
 
         return counted_yardsticks(self, plans, sample_ids)
+
+    def copied_samples(self, sample_ids: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
+        """Return which held-out windows have 32 bases in a row that lie, on either strand, among the training bases."""
+        codes = self.validation.windows.codes(sample_ids) & np.uint8(SOFT_MASK - 1)
+        shared = copied(codes, fitted_bases(self.genomes, self.train.windows.coverage()))
+        return np.any(shared, axis=1)
 
 
 def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig, saved: Path | None = None) -> DnaTokenizer:

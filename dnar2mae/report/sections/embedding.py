@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from dnar2mae.density.spectra import kmers
 from dnar2mae.errors import SequenceError
 from dnar2mae.genome.alphabet import SOFT_MASK
+from dnar2mae.genome.copies import kmers
 from dnar2mae.modalities.dna.sequences import Sequences
 from dnar2mae.modalities.dna.sources import SequenceSource
 from dnar2mae.plots.maps import draw_points, pca

@@ -7,7 +7,7 @@ from dnar2mae.report.content import NumberTable, Picture, SectionContent
 from dnar2mae.report.drawing import image, svg
 from dnar2mae.report.reported_run import ReportedRun
 from dnar2mae.run.plot import draw_curve, draw_losses
-from dnar2mae.run.result import advice, bound_line, verdicts
+from dnar2mae.run.result import advice, bound_line, unique_lines, verdicts
 
 
 def by_step(run: ReportedRun) -> SectionContent:
@@ -17,7 +17,12 @@ def by_step(run: ReportedRun) -> SectionContent:
     alt = f"Held-out loss, {unit}: {_number(held_out[0][1])} at step {held_out[0][0]}, "
     alt += f"{_number(held_out[-1][1])} at step {held_out[-1][0]}."
     picture = svg("losses", alt, lambda axes: draw_losses(axes, run.metrics, asdict(result)))
-    lines = [_scope(run), *verdicts(unit, result.margin), *filter(None, [advice(result)])]
+    lines = [
+        _scope(run),
+        *verdicts(unit, result.margin),
+        *unique_lines(unit, result.unique),
+        *filter(None, [advice(result)]),
+    ]
     rows = [("untrained model", _number(held_out[0][1]))] if held_out[0][0] == 0 else []
     if run.is_finished:
         rows += [(name, _number(value)) for name, value in result.yardstick.items() if name in result.margin]
