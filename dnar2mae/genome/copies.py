@@ -13,14 +13,16 @@ _BUCKETS = np.uint64((1 << 22) - 1)
 
 
 def kmers(codes: Codes, k: int) -> tuple[UInt64[np.ndarray, "N P"], Bool[np.ndarray, "N P"]]:
-    """Return the number of each k-mer (first base the highest digit), and whether all its bases are known."""
-    length = max(codes.shape[1] - k + 1, 0)
-    numbers = np.zeros((len(codes), length), np.uint64)
-    known = np.ones(numbers.shape, bool)
-    for offset in range(k):
-        column = codes[:, offset : offset + length]
-        numbers = (numbers << np.uint64(2)) | (column & 3)
-        known &= column < UNKNOWN
+    """Return the number of each k-mer (first base the highest digit), and whether all its bases are known; k >= 1."""
+    if k == 1:
+        return (codes & 3).astype(np.uint64), codes < UNKNOWN
+    length, half = max(codes.shape[1] - k + 1, 0), k // 2
+    numbers, known = kmers(codes, half)
+    first, second = slice(length), slice(half, half + length)
+    numbers, known = numbers[:, first] << np.uint64(2 * half) | numbers[:, second], known[:, first] & known[:, second]
+    if k % 2:
+        last, is_known = kmers(codes[:, k - 1 :], 1)
+        numbers, known = numbers << np.uint64(2) | last, known & is_known
     return numbers, known
 
 

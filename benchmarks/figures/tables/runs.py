@@ -21,7 +21,19 @@ def _loss(rows: list[Row]) -> str:
     if isinstance(first["two_sided_below_by"], float):
         below, error = first["two_sided_below_by"], first["two_sided_below_by_se"]
         text += f", {'above' if below > 0 else 'below'} the model by {difference(abs(below), error)}"
-    return text + (f". {first['cpu_seconds']} s" if first["cpu_seconds"] != "" else "")
+    return text + _unique(first) + (f". {first['cpu_seconds']} s" if first["cpu_seconds"] != "" else "")
+
+
+def _unique(row: Row) -> str:
+    """Return the same of the windows that share no stretch with the training bases, where there are others."""
+    if row["unique_windows"] == "":
+        return ""
+    text = f". Of them {row['unique_windows']} share no 32 bases with the training part: {row['unique']:.3f}"
+    text += f" ± {row['unique_se']:.3f}"
+    for side in ("one_sided", "two_sided"):
+        below, error = row[f"unique_{side}_below_by"], row[f"unique_{side}_below_by_se"]
+        text += f", {row[f'unique_best_{side}']} {'above' if below > 0 else 'below'} by {difference(abs(below), error)}"
+    return text
 
 
 def _run(name: str, what: str, genome: str, command: str, *, flags: str = "", gpu: bool = False) -> Figure:

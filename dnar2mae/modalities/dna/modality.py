@@ -37,6 +37,7 @@ from dnar2mae.tokenizers import KmerTokenizer
 from dnar2mae.tokenizers.file import saved_or_named
 
 _WINDOWS_COUNTED = 1024
+_COMPARED_BP = 1 << 23  # of held-out windows, looked for in the training bases at once
 
 
 class DnaModality(Modality):
@@ -276,9 +277,13 @@ class DnaModality(Modality):
 
     def copied_samples(self, sample_ids: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """Return which held-out windows have 32 bases in a row that lie, on either strand, among the training bases."""
-        codes = self.validation.windows.codes(sample_ids) & np.uint8(SOFT_MASK - 1)
-        shared = copied(codes, fitted_bases(self.genomes, self.train.windows.coverage()))
-        return np.any(shared, axis=1)
+        training = fitted_bases(self.genomes, self.train.windows.coverage())
+        found = np.zeros(len(sample_ids), bool)
+        size = max(_COMPARED_BP // self.config.data.window_bp, 1)
+        for part in (slice(start, start + size) for start in range(0, len(sample_ids), size)):
+            codes = self.validation.windows.codes(sample_ids[part]) & np.uint8(SOFT_MASK - 1)
+            found[part] = copied(codes, training).any(1)
+        return found
 
 
 def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig, saved: Path | None = None) -> DnaTokenizer:
