@@ -15,8 +15,6 @@ References
 from enum import IntEnum
 from typing import Any
 
-import numpy as np
-
 MASK32 = 0xFFFFFFFF
 # the published constants of Philox-4x32-10
 _MULTIPLIER = (0xD2511F53, 0xCD9E8D57)
@@ -77,7 +75,9 @@ def philox(seed: int, c0: Any, c1: Any, c2: Any, c3: Any) -> tuple[Any, Any, Any
 
 def _multiply(word: Any, factor: Any) -> tuple[Any, Any]:
     """Return the high and low 32 bits of a word times a factor of at most 2**32."""
-    if isinstance(word, np.ndarray):
+    if hasattr(word, "astype"):  # NumPy's, which a command's help has no time to load
+        import numpy as np
+
         product = word.view(np.uint64) * np.asarray(factor).astype(np.uint64)
         return (product >> np.uint64(32)).view(np.int64), (product & np.uint64(MASK32)).view(np.int64)
     # signed numbers: by halves of the word
