@@ -81,24 +81,23 @@ def where(**equal: Any) -> Callable[[Row], bool]:
     return chosen
 
 
-def clear(text: str, low: float, high: float) -> str:
-    """Return a text, bold where its interval does not hold 0: nothing else makes a figure bold."""
-    return f"**{text}**" if low > 0 or high < 0 else text
+def clear(text: str, low: float, high: float, digits: int) -> str:
+    """Return a text, bold where its interval does not hold 0: nothing else makes a figure bold.
+
+    What counts are the ends as shown, of so many digits: beside [0.000, 0.072] bold would be no reader's conclusion.
+    """
+    return f"**{text}**" if round(low, digits) > 0 or round(high, digits) < 0 else text
 
 
 def clear_interval(row: Row, value: str, low: str, high: str) -> str:
-    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0.
-
-    What counts are the ends as shown: beside [0.000, 0.072] bold would be no reader's conclusion.
-    """
-    ends = round(row[low], 3), round(row[high], 3)
-    return clear(f"{row[value]:+.3f} [{ends[0]:.3f}, {ends[1]:.3f}]", *ends)
+    """Return the difference in a column with its interval, whose ends are in others; bold where that is clear of 0."""
+    return clear(f"{row[value]:+.3f} [{row[low]:.3f}, {row[high]:.3f}]", row[low], row[high], 3)
 
 
 def difference(value: float, error: float, digits: int = 3) -> str:
     """Return a difference with its standard error, bold where 1.96 of them are clear of 0."""
     text = f"{value:.{digits}f} ± {error:.{digits}f}"
-    return clear(text, value - 1.96 * error, value + 1.96 * error)
+    return clear(text, value - 1.96 * error, value + 1.96 * error, digits)
 
 
 Cell = str | Callable[[Row], str]

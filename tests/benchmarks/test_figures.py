@@ -75,8 +75,8 @@ def test_every_figure_stands_on_a_page():
 def test_bold_is_left_to_the_renderer():
     for module in (figures.ROOT / "benchmarks/figures/tables").glob("*.py"):
         assert "**{" not in module.read_text(), module
-    assert clear("x", 0.1, 0.2) == clear("x", -0.2, -0.1) == "**x**"
-    assert clear("x", -0.1, 0.2) == "x"
+    assert clear("x", 0.1, 0.2, 2) == clear("x", -0.2, -0.1, 2) == "**x**"
+    assert clear("x", -0.1, 0.2, 2) == clear("x", 0.00004, 0.2, 4) == "x"
     rows = [{"d": 0.04, "low": low, "high": 0.07} for low in (0.0001, 0.001)]
     shown = ["+0.040 [0.000, 0.070]", "**+0.040 [0.001, 0.070]**"]
     assert [clear_interval(row, "d", "low", "high") for row in rows] == shown

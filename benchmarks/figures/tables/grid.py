@@ -50,7 +50,7 @@ def _differences(rows: list[Row]) -> str:
 
 def _difference(row: Row) -> str:
     text = f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
-    return clear(text, row["low"], row["high"])
+    return clear(text, row["low"], row["high"], 4)
 
 
 def _mean_loss(rows: list[Row]) -> str:
@@ -77,7 +77,7 @@ def _mean_regret(rows: list[Row]) -> str:
 
 
 def _points(row: Row) -> str:
-    return clear(f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]", row["low"], row["high"])
+    return clear(f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]", row["low"], row["high"], 2)
 
 
 def _rates(rows: list[Row]) -> str:

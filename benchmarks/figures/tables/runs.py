@@ -28,7 +28,9 @@ def _unique(row: Row) -> str:
     """Return the same of the windows that share no stretch with the training bases, where there are others."""
     if row["unique_windows"] == "":
         return ""
-    text = f". In the {row['unique_windows']} windows without 32 bases in a row of the training part {row['unique']:.3f}"
+    text = (
+        f". In the {row['unique_windows']} windows without 32 bases in a row of the training part {row['unique']:.3f}"
+    )
     text += f" ± {row['unique_se']:.3f}"
     for side in ("one_sided", "two_sided"):
         below, error = row[f"unique_{side}_below_by"], row[f"unique_{side}_below_by_se"]
