@@ -5,12 +5,13 @@ import yaml
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
+from dnar2mae.benchmarks.build import few_labels as build_few_labels
 from dnar2mae.benchmarks.running import logistic
 from dnar2mae.benchmarks.running.few_labels import FeatureSet, TaskRows, _answers, compare_few_labels
 from dnar2mae.benchmarks.running.logistic import PENALTIES, classify
 from dnar2mae.benchmarks.running.options import FewLabels
 from dnar2mae.cli import main
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, DataError
 
 from .test_kinds import digits  # noqa: F401 - a fixture
 
@@ -166,3 +167,28 @@ def test_raw_features_of_samples(tmp_path, capsys):
     table = pd.read_csv(out / "few_labels.csv").set_index(["labels_per_class", "features"])
     assert table.loc[("all", "pixels"), "score"] > 0.9  # two diagonals
     assert set(table["best_raw"]) == {"pixels"}
+
+
+def test_the_suites_of_the_figures_from_their_files(tmp_path, capsys):
+    words = ["".join(chr(97 + (i * k + i // 7) % 26) for i in range(1, 8)) for k in range(1, 26)]
+    files = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    for seed, file in enumerate(files):
+        chosen = np.random.default_rng(seed).choice(words, 12_000)
+        file.write_text("\n = <unk> = \n" + " ".join(chosen).upper().replace(" ", ", ", 100))
+    build_few_labels.main(build_few_labels.Options(out=tmp_path / "suites", texts=tuple(files)))
+    assert "few-labels" in capsys.readouterr().out
+    folder = tmp_path / "suites" / "text"
+    rows, rest = ((folder / name).read_text().splitlines() for name in ("rows.txt", "pretrain.txt"))
+    labels = pd.read_csv(folder / "labels.csv")["label"]
+    assert len(rows) == len(labels) == 3000
+    assert list(labels.unique()) == ["first", "second"]
+    every = [passage for file in files for passage in build_few_labels.passages(file.read_text())]
+    assert sorted(rows + rest) == sorted(every)
+    assert {len(row) for row in rows} == {40}
+    assert set("".join(rows)) <= set("abcdefghijklmnopqrstuvwxyz ")
+    assert "unk" not in rows[0]
+    files[1].write_text("short")
+    with pytest.raises(DataError, match=r"second\.txt: more than 1500 passages of 40 letters are needed, got 0"):
+        build_few_labels.main(build_few_labels.Options(out=tmp_path / "suites", texts=tuple(files)))
+    with pytest.raises(DataError, match=r"--texts must be two files, got 1"):
+        build_few_labels.main(build_few_labels.Options(out=tmp_path / "suites", texts=(files[0],)))
