@@ -49,18 +49,20 @@ def passages(text: str) -> list[str]:
     return [letters[at : at + _LETTERS] for at in range(0, len(letters) - _LETTERS + 1, _LETTERS)]
 
 
-def _suite(folder: Path, modality: str, task: str, classes: list[str], options: dict[str, Any]) -> None:
-    tasks = {task: {"metric": "accuracy", "classes": classes, "options": options}}
+def _suite(task: Path, modality: str, classes: list[str], options: dict[str, Any]) -> None:
+    folder = task.parent
+    tasks = {task.name: {"metric": "accuracy", "classes": classes, "options": options}}
     declared = {"name": folder.name, "modality": modality, "tasks": tasks}
     (folder / CUSTOM_FILE).write_text(yaml.safe_dump(declared, sort_keys=False))
 
 
 def digits(folder: Path, images: Path) -> None:
     """Make the suite of ten digits, with copies of the two files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    task = folder / "mnist"
+    task.mkdir(parents=True, exist_ok=True)
     for name in (images.name, images.name.replace("images-idx3", "labels-idx1")):
-        shutil.copyfile(images.with_name(name), folder / name)
-    _suite(folder, "image", "mnist", [str(digit) for digit in range(10)], {"file": images.name})
+        shutil.copyfile(images.with_name(name), task / name)
+    _suite(task, "image", [str(digit) for digit in range(10)], {"file": images.name})
 
 
 def cells(folder: Path, annotated: Path, counts: Path | None) -> None:
@@ -72,18 +74,20 @@ def cells(folder: Path, annotated: Path, counts: Path | None) -> None:
     values = given.X if counts is None else sparse.csr_matrix(sparse.load_npz(counts), dtype=np.float32)
     if values.shape != given.shape:
         raise DataError(f"{counts}: counts must be {given.n_obs} cells x {given.n_vars} genes, got {values.shape}")
-    folder.mkdir(parents=True, exist_ok=True)
+    task = folder / "pbmc"
+    task.mkdir(parents=True, exist_ok=True)
     labels = given.obs[["bulk_labels"]].astype(str)
-    anndata.AnnData(values, obs=labels, var=given.var[[]]).write_h5ad(folder / "cells.h5ad")
+    anndata.AnnData(values, obs=labels, var=given.var[[]]).write_h5ad(task / "cells.h5ad")
     classes = sorted(labels["bulk_labels"].unique())
-    _suite(folder, "cell", "pbmc", classes, {"file": "cells.h5ad", "label": "bulk_labels"})
+    _suite(task, "cell", classes, {"file": "cells.h5ad", "label": "bulk_labels"})
 
 
 def text(folder: Path, files: tuple[Path, ...]) -> None:
     """Make the suite of two sources: 1,500 passages of each, by a fixed seed, and all others to pretrain on."""
     if len(files) != 2:
         raise DataError(f"--texts must be two files, got {len(files)}")
-    folder.mkdir(parents=True, exist_ok=True)
+    task = folder / "source"
+    task.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     rows: list[tuple[str, str]] = []
     rest: list[str] = []
@@ -96,11 +100,11 @@ def text(folder: Path, files: tuple[Path, ...]) -> None:
             )
         rows += [(passage, file.stem) for passage in all_of_it[np.sort(order[:_PASSAGES])]]
         rest += list(all_of_it[np.sort(order[_PASSAGES:])])
-    (folder / "rows.txt").write_text("\n".join(passage for passage, _ in rows) + "\n")
+    (task / "rows.txt").write_text("\n".join(passage for passage, _ in rows) + "\n")
     (folder / "pretrain.txt").write_text("\n".join(rest) + "\n")
-    pd.DataFrame({"label": [label for _, label in rows]}).to_csv(folder / "labels.csv", index=False)
+    pd.DataFrame({"label": [label for _, label in rows]}).to_csv(task / "labels.csv", index=False)
     options = {"file": "rows.txt", "labels": "labels.csv", "label": "label"}
-    _suite(folder, "text", "source", [file.stem for file in files], options)
+    _suite(task, "text", [file.stem for file in files], options)
 
 
 def main(options: Options) -> None:

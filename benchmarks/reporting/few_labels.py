@@ -29,7 +29,7 @@ def compare_and_print(
     for task in suite.tasks:
         folder = find_task(suite, task, root)
         if folder is None:
-            print(f"Skipped {task.name}: not in {root}")
+            print(f"Skipped {task.name}: not in {root}: no data in a folder {task.name}")
             continue
         rows, features = feature_sets(task, folder, specs, options.num_random)
         table = compare_few_labels(features, rows, task.metric, options)

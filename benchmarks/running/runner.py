@@ -105,7 +105,7 @@ def run_suite(
     for task in suite.tasks:
         folder = find_task(suite, task, root)
         if folder is None:
-            skipped[task.name] = f"not in {root}"
+            skipped[task.name] = f"not in {root}: no data in a folder {task.name}"
             continue
         rows = _task_data(task, folder, protocol.dev_share)
         about, digest = _about(rows), rows.digest

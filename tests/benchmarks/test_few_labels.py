@@ -10,6 +10,8 @@ from dnar2mae.benchmarks.running import logistic
 from dnar2mae.benchmarks.running.few_labels import FeatureSet, TaskRows, _answers, compare_few_labels
 from dnar2mae.benchmarks.running.logistic import PENALTIES, classify
 from dnar2mae.benchmarks.running.options import FewLabels
+from dnar2mae.benchmarks.tasks.data import find_task, load_task
+from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, DataError
 
@@ -178,8 +180,11 @@ def test_the_suites_of_the_figures_from_their_files(tmp_path, capsys):
     build_few_labels.main(build_few_labels.Options(out=tmp_path / "suites", texts=tuple(files)))
     assert "few-labels" in capsys.readouterr().out
     folder = tmp_path / "suites" / "text"
-    rows, rest = ((folder / name).read_text().splitlines() for name in ("rows.txt", "pretrain.txt"))
-    labels = pd.read_csv(folder / "labels.csv")["label"]
+    rows, rest = ((folder / name).read_text().splitlines() for name in ("source/rows.txt", "pretrain.txt"))
+    task = load_suite(str(folder)).tasks[0]
+    data = load_task(task, find_task(task, folder))
+    assert len(data.train) + len(data.dev) + len(data.test) == 3000
+    labels = pd.read_csv(folder / "source" / "labels.csv")["label"]
     assert len(rows) == len(labels) == 3000
     assert list(labels.unique()) == ["first", "second"]
     every = [passage for file in files for passage in build_few_labels.passages(file.read_text())]
