@@ -1,7 +1,7 @@
 """Cells as samples: rows of values become tokens and values; training cells shuffled, or a list; who is held out."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,27 @@ from dnar2mae.random import Stream, draw
 
 Encoder = Callable[[CellRows, Int[np.ndarray, " B"], Int[np.ndarray, " B"]], Batch]
 """Maps cells, their sample ids, and the ids by which genes without a count are drawn, to a batch."""
+_LEAST_SD = 1e-6  # a smaller one is rounding
+_MOST_SD = 10.0  # scaled values are clipped there, as analyses with scanpy do: a rare gene would outweigh all others
 _SPLIT_SEED = 0x5E11  # any constant, so that runs of all seeds hold out the same cells
+
+
+class GeneScale(NamedTuple):
+    """What values of ``scaled`` are measured by."""
+
+    mean: Float[np.ndarray, " G"]
+    sd: Float[np.ndarray, " G"]
+    """1 where all training cells are equal."""
+
+    @classmethod
+    def of_moments(cls, mean: Float[np.ndarray, " G"], variance: Float[np.ndarray, " G"]) -> "GeneScale":
+        """Return the scale of these means and variances."""
+        sd = np.sqrt(np.maximum(variance, 0))
+        return cls(mean, np.where(sd > _LEAST_SD, sd, 1.0))
+
+    def scaled(self, values: Float[np.ndarray, "B T"], gene: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B T"]:
+        """Return values of these genes in standard deviations from the mean."""
+        return ((values - self.mean[gene]) / self.sd[gene]).clip(-_MOST_SD, _MOST_SD)
 
 
 class WholeEncoder:
@@ -28,16 +48,20 @@ class WholeEncoder:
         Not used.
     config
         ``normalisation`` is used.
+    scale
+        Of values that are to be scaled.
     """
 
-    def __init__(self, seed: int, config: CellConfig) -> None:
-        self.config = config
+    def __init__(self, seed: int, config: CellConfig, scale: GeneScale | None = None) -> None:
+        self.config, self.scale = config, scale
 
     def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
         values = rows.values.toarray()
         tokens = np.tile(np.arange(values.shape[1], dtype=np.int32), (len(values), 1))
         maskable = rows.present & (rows.library > 0)[:, None]
+        if self.scale is not None:
+            values = np.where(rows.present, self.scale.scaled(values, tokens), 0)
         shown = _with_library(values, rows.library, self.config)
         return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, values=shown)
 
@@ -53,10 +77,12 @@ class GeneEncoder:
         Seed of the draws of genes without a count.
     config
         ``num_tokens``, ``zero_share`` and ``normalisation`` are used.
+    scale
+        Of values that are to be scaled.
     """
 
-    def __init__(self, seed: int, config: CellConfig) -> None:
-        self.seed, self.config = seed, config
+    def __init__(self, seed: int, config: CellConfig, scale: GeneScale | None = None) -> None:
+        self.seed, self.config, self.scale = seed, config, scale
 
     def __call__(self, rows: CellRows, sample_ids: Int[np.ndarray, " B"], draw_ids: Int[np.ndarray, " B"]) -> Batch:
         """Encode cells; one without any count has no token to predict."""
@@ -64,7 +90,10 @@ class GeneEncoder:
         tokens, real = self._choose(values, rows.present, draw_ids)
         count = np.maximum(real.sum(1, keepdims=True), 1)
         repeated = np.arange(tokens.shape[1]) % count
-        shown = np.take_along_axis(values, np.take_along_axis(tokens, repeated, 1), 1)
+        repeated_genes = np.take_along_axis(tokens, repeated, 1)
+        shown = np.take_along_axis(values, repeated_genes, 1)
+        if self.scale is not None:
+            shown = self.scale.scaled(shown, repeated_genes)
         documents = np.where(real, 0, -1).astype(np.int32)
         documents[:, 0] = 0  # no row is all padding, even of a cell without counts
         parts = {"values": _with_library(shown, rows.library, self.config), "documents": documents}

@@ -20,6 +20,7 @@ from dnar2mae.modalities.cell.config import CellConfig
 from dnar2mae.modalities.cell.encode import (
     Encoder,
     GeneEncoder,
+    GeneScale,
     ListedCells,
     TrainingCells,
     WholeEncoder,
@@ -50,6 +51,7 @@ class _Parts:
     held_out: Int[np.ndarray, " H"]
     empty: int
     genes_before: int
+    scale: GeneScale
 
 
 class CellModality(Modality):
@@ -72,8 +74,12 @@ class CellModality(Modality):
         self.config, self.data = config, config.data
         self.is_counts = self.data.normalisation == "counts"
         self.loss = self.data.likelihood if self.is_counts else "squared_error"
-        self.unit = "nats per gene" if self.is_counts else "squared error per gene"
-        self.known_genes = None if saved is None else _read_genes(saved / _GENE_FILE, self.data.normalisation)
+        self.is_scaled = self.data.normalisation == "scaled"
+        of_what = "scaled gene" if self.is_scaled else "gene"
+        self.unit = "nats per gene" if self.is_counts else f"squared error per {of_what}"
+        self.known_genes, self.known_scale = (
+            (None, None) if saved is None else _read_genes(saved / _GENE_FILE, self.data.normalisation)
+        )
 
     @cached_property
     def files(self) -> tuple[CellFile, ...]:
@@ -104,10 +110,11 @@ class CellModality(Modality):
         genes = self.known_genes or choose_genes(self.files, data.genes)
         given = self.known_genes is not None or data.genes not in ("union", "intersection")
         store = CellStore(self.files, genes, data.normalisation, given=given)
-        has_counts, variance = store.survey(np.flatnonzero(~is_held_out))
+        has_counts, mean, variance = store.survey(np.flatnonzero(~is_held_out))
         if self.known_genes is None and len(genes) > data.num_genes:
             most_variable = np.argsort(-variance, kind="stable")[: data.num_genes]
-            store = store.narrow(np.sort(most_variable))
+            most_variable.sort()
+            store, mean, variance = store.narrow(most_variable), mean[most_variable], variance[most_variable]
         training = np.flatnonzero(has_counts & ~is_held_out)
         held_out = np.flatnonzero(has_counts & is_held_out)
         empty = len(store) - len(training) - len(held_out)
@@ -117,7 +124,8 @@ class CellModality(Modality):
             raise DataError(
                 f"cells with counts are needed to train on and to hold out, got {len(training)} and {len(held_out)}"
             )
-        return _Parts(store, training, held_out, empty, len(genes))
+        scale = self.known_scale or GeneScale.of_moments(mean, variance)
+        return _Parts(store, training, held_out, empty, len(genes), scale)
 
     @property
     def genes(self) -> tuple[str, ...]:
@@ -139,7 +147,14 @@ class CellModality(Modality):
         return Vocabulary(size=num + 1, pad_id=0, mask_id=0, unk_id=0, first_real=1, num_real=num)
 
     def _encoder(self, seed: int) -> Encoder:
-        return (WholeEncoder if self.data.encoding == "whole" else GeneEncoder)(seed, self.data)
+        return (WholeEncoder if self.data.encoding == "whole" else GeneEncoder)(seed, self.data, self.scale)
+
+    @property
+    def scale(self) -> GeneScale | None:
+        """Mean and standard deviation of each gene, if values are scaled: of the training cells, or those saved."""
+        if not self.is_scaled:
+            return None
+        return self._parts.scale if self.known_scale is None else self.known_scale
 
     @cached_property
     def train(self) -> TrainingCells:  # type: ignore[override]
@@ -207,8 +222,10 @@ class CellModality(Modality):
         return {name: value / count for name, value in total.items()}
 
     def save(self, folder: Path) -> None:
-        """Write the gene vocabulary and the normalisation."""
-        content = {"normalisation": self.data.normalisation, "genes": list(self.genes)}
+        """Write the gene vocabulary, the normalisation, and what values are scaled by."""
+        content: dict[str, Any] = {"normalisation": self.data.normalisation, "genes": list(self.genes)}
+        if self.scale is not None:
+            content |= {name: values.tolist() for name, values in self.scale._asdict().items()}
         write_whole(folder / _GENE_FILE, json.dumps(content, indent=0))
 
     def read(self, path: Path) -> ListedCells:
@@ -237,8 +254,8 @@ class CellModality(Modality):
         write_h5ad(vectors, open_cells(path, self.data), out)
 
 
-def _read_genes(path: Path, normalisation: str) -> list[str]:
-    """Read a saved vocabulary.
+def _read_genes(path: Path, normalisation: str) -> tuple[list[str], GeneScale | None]:
+    """Read a saved vocabulary, and what values are scaled by.
 
     Raises
     ------
@@ -248,9 +265,14 @@ def _read_genes(path: Path, normalisation: str) -> list[str]:
     with raising(RunError, f"{path}: cannot be read as the genes of a run", OSError, ValueError, KeyError, TypeError):
         content = json.loads(path.read_text())
         saved, genes = content["normalisation"], content["genes"]
+        scale = None
+        if saved == "scaled":
+            scale = GeneScale(*(np.array(content[name], np.float64) for name in GeneScale._fields))
+            if any(part.shape != (len(genes),) for part in scale):
+                raise ValueError("a mean and a standard deviation for each gene")
     if saved != normalisation:
         raise RunError(f"{path}: the model takes --data.normalisation {saved}, got {normalisation}")
-    return genes
+    return genes, scale
 
 
 class ValueNetwork(nn.Module):

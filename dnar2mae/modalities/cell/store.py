@@ -67,7 +67,7 @@ class CellStore:
     genes
         The vocabulary.
     normalisation
-        ``log1p_cp10k``, ``counts`` or ``none``.
+        ``log1p_cp10k`` or ``scaled`` (both read as log1p_cp10k), ``counts`` or ``none``.
     given
         Whether the vocabulary was not made from these files.
 
@@ -123,10 +123,12 @@ class CellStore:
         inverse[order] = np.arange(len(order))
         return join(parts).take(inverse)
 
-    def survey(self, among: Int[np.ndarray, " M"]) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " G"]]:
-        """Read all cells once, in order; return which are not empty, and the variance of each gene.
+    def survey(
+        self, among: Int[np.ndarray, " M"]
+    ) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
+        """Read all cells once, in order; return which are not empty, and the mean and variance of each gene.
 
-        The variance is over the cells ``among`` whose file has the gene: of log1p_cp10k, or of values not normalised.
+        These are over the cells ``among`` whose file has the gene: of log1p_cp10k, or of values not normalised.
         """
         num_genes = len(self.genes)
         has_counts = np.zeros(len(self), bool)
@@ -142,8 +144,8 @@ class CellStore:
             total += np.asarray(values.sum(0)).ravel()
             squares += np.asarray(values.multiply(values).sum(0)).ravel()
             seen += np.bincount(rows.file[counted], minlength=len(self.files)) @ self.present
-        seen = np.maximum(seen, 1)
-        return has_counts, squares / seen - (total / seen) ** 2
+        mean = total / np.maximum(seen, 1)
+        return has_counts, mean, squares / np.maximum(seen, 1) - mean**2
 
     def blocks(self) -> Iterator[tuple[Int[np.ndarray, " N"], CellRows]]:
         """Yield all cells in order, some thousands at a time."""
@@ -167,7 +169,7 @@ class CellStore:
         else:
             library = np.asarray(raw @ file.used.astype(np.float32)).ravel()
         values = raw @ self.selections[which]
-        if self.normalisation == "log1p_cp10k":
+        if self.normalisation in ("log1p_cp10k", "scaled"):
             values = log1p_cp10k(values, library)
         return CellRows(values, library, np.full(len(local), which), self.present)
 
