@@ -1,6 +1,7 @@
 """Order of cells, encodings, losses, yardsticks, and what a trained run does with new cells."""
 
 import errno
+import json
 import math
 from dataclasses import replace
 
@@ -96,6 +97,63 @@ def test_values_are_normalised_by_all_genes_of_the_file(tmp_path):
     kept = [int(gene.removeprefix("gene")) for gene in found.genes]
     expected = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)[:, kept]
     np.testing.assert_allclose(found.train.store.rows(np.arange(30)).values.toarray(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("encoding", ["whole", "genes"])
+def test_scaled_values_are_in_standard_deviations_of_the_training_cells(tmp_path, encoding):
+    counts = cell_counts(40, 8)[0] + 1
+    counts[:, 2] = 0
+    path = write_cells(tmp_path / "c.h5ad", counts)
+    found = modality(path, encoding=encoding, normalisation="scaled", zero_share=0.0)
+    logs = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
+    training = logs[found.train.cells]
+    sd = np.where(np.arange(8) == 2, 1, training.std(0))
+    batch = found.validation.batch(np.arange(4))
+    tokens, shown = batch.tokens.long().numpy(), batch.values[..., 0].numpy()
+    expected = ((logs - training.mean(0)) / sd)[found.validation.cells]
+    real = batch.maskable.numpy()
+    assert real.sum() == (4 * 8 if encoding == "whole" else 4 * 7)
+    np.testing.assert_allclose(shown[real], np.take_along_axis(expected, tokens, 1)[real], rtol=1e-3, atol=1e-4)
+    found.save(tmp_path)
+    other = counts[:5] * np.arange(1, 9)  # a file of its own has other means
+    lacks = write_cells(tmp_path / "d.h5ad", other[:, :6])
+    again = build_modality(found.config, saved=tmp_path).read(lacks)
+    batch = again.batch(np.arange(5))
+    logs = np.log1p(other[:, :6] / other[:, :6].sum(1, keepdims=True) * 1e4)
+    expected = ((logs - training.mean(0)[:6]) / sd[:6]).clip(-10, 10)
+    for row in range(5):
+        for token, value, known in zip(
+            batch.tokens[row].tolist(), batch.values[row, :, 0], batch.maskable[row], strict=True
+        ):
+            if known:
+                assert value.item() == pytest.approx(expected[row, token], rel=1e-3, abs=1e-4)
+            elif encoding == "whole":
+                assert value == 0
+    damaged = json.loads((tmp_path / "genes.json").read_text())
+    damaged["sd"] = damaged["sd"][:-1]
+    (tmp_path / "genes.json").write_text(json.dumps(damaged))
+    with pytest.raises(RunError, match="genes.json: cannot be read as the genes of a run"):
+        build_modality(found.config, saved=tmp_path)
+
+
+def test_a_run_on_scaled_values_embeds_new_cells(tmp_path):
+    config = cell_whole(tmp_path)
+    config = replace(config, steps=2, validate_every=2, data=replace(config.data, normalisation="scaled"))
+    result = pretrain(config, tmp_path / "run")
+    assert result.unit == "squared error per scaled gene"
+    assert result.yardstick["mean expression"] == pytest.approx(result.yardstick["zero"], rel=0.2)
+    counts = cell_counts(9, 24, seed=1)[0]
+    trained = load(tmp_path / "run", device="cpu")
+    few = trained.embed(trained.modality.read(write_cells(tmp_path / "few.h5ad", counts[:3])))
+    all_of_them = trained.embed(trained.modality.read(write_cells(tmp_path / "all.h5ad", counts)))
+    np.testing.assert_allclose(
+        all_of_them[:3], few, atol=1e-5
+    )  # by the training cells' scale, whatever cells it is given
+    with pytest.raises(RunError, match=r"the model takes --data\.normalisation scaled, got none"):
+        pretrain(
+            replace(config, init=str(tmp_path / "run"), data=replace(config.data, normalisation="none")),
+            tmp_path / "next",
+        )
 
 
 def test_gene_tokens_are_the_highest_and_some_zeros():
