@@ -2,6 +2,7 @@
 
 from dnar2mae.benchmarks.figures.figure import Figure, Listing, Row, clear_interval, lines, where
 from dnar2mae.benchmarks.figures.tables import code
+from dnar2mae.benchmarks.figures.tables.runs import HOUR
 
 _SCORES = tuple(f"dnar2mae/variants/{name}.py" for name in ("allele_windows", "questions", "scores"))
 _FILES = (
@@ -33,15 +34,15 @@ def _by_seed(rows: list[Row]) -> str:
     return f"{models}; {counts}; {rows[0]['pairs']} pairs"
 
 
-def _control(name: str, what: str, control: str) -> Figure:
+def _control(name: str, what: str, control: str, settings: str = "") -> Figure:
     return Figure(
         name=name,
         what=what,
         source="controls.csv",
-        choose=where(genome="E. coli K-12", settings="", control=control),
+        choose=where(genome="E. coli K-12", settings=settings, control=control),
         key=("seed",),
         show=_by_seed,
-        command=_CONTROLS,
+        command=_CONTROLS.replace("runs/ecoli", "runs/hour") if settings else _CONTROLS,
         files=_FILES,
     )
 
@@ -52,6 +53,7 @@ LINES = (
         "the *E. coli* model: a stop codon gained against the same change out of frame, AUROC",
         "stop_gained",
     ),
+    _control("stop_gained_hour", "the same of the wider model", "stop_gained", HOUR),
     _control("start_lost", "start codons lost, AUROC; below 0.5 as counts are", "start_lost"),
 )
 
