@@ -39,7 +39,7 @@ EVERY_MODEL = {
     "text": f"{_TEXT} --data.window-tokens 64",
     "text, bpe, one row a document": f"{_TEXT} --data.window-tokens 24 --data.no-pack --tokenizer.file text-bpe.json",
     "image": _IMAGE,
-    "cell, genes": f"{_CELL} --data.num-tokens 16",
+    "cell, genes": f"{_CELL} --data.num-tokens 16 --data.normalisation log1p_cp10k",
     "cell, whole": f"{_WHOLE} --data.normalisation counts",
 }
 """Kinds of data that are trained with every backbone and every objective."""

@@ -201,7 +201,7 @@ def test_losses_are_those_of_the_distributions():
 
 def test_the_yardstick_is_fitted_on_training_cells_and_judged_on_held_out_ones(tmp_path):
     counts = cell_counts(60, 10)[0]
-    found = modality(write_cells(tmp_path / "c.h5ad", counts), encoding="whole")
+    found = modality(write_cells(tmp_path / "c.h5ad", counts), encoding="whole", normalisation="log1p_cp10k")
     values = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
     fitted, judged = values[found.train.cells], values[found.validation.cells]
     expected = {"mean expression": ((judged - fitted.mean(0)) ** 2).mean(), "zero": (judged**2).mean()}
