@@ -23,7 +23,7 @@ class CellConfig(Settings):
     """Most genes; where there are more, those whose log1p_cp10k varies most among the training cells."""
     normalisation: Literal["log1p_cp10k", "scaled", "counts", "none"] = "scaled"
     """scaled: log(1 + counts per 10,000), then each gene to mean 0 and standard deviation 1 over the training cells, at
-    most 10, as scanpy's pp.scale; log1p_cp10k: without the second step; counts: a likelihood; none: the file's values."""
+    most 10, as scanpy's pp.scale; log1p_cp10k: the first step alone; counts: a likelihood; none: the file's values."""
     likelihood: Literal["negative_binomial", "poisson"] = "negative_binomial"
     """counts: distribution of a count, whose mean is a predicted share of the cell's total."""
     encoding: Literal["genes", "whole"] = "genes"
