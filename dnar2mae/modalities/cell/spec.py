@@ -9,8 +9,8 @@ from dnar2mae.presets import with_transformer
 
 
 def _adapt(preset: PretrainConfig) -> PretrainConfig:
-    """Hide every masked value: numbers near the true one would only be copied."""
-    mask = MaskConfig(replace=(1.0, 0.0, 0.0))
+    """Hide every masked value: numbers near the true one would only be copied; and many: few cells are soon known."""
+    mask = MaskConfig(low=0.3, high=0.9, replace=(1.0, 0.0, 0.0))
     return replace(with_transformer(preset), mask=mask, batch_size=max(preset.batch_size, 32))
 
 
