@@ -77,9 +77,10 @@ class CellModality(Modality):
         self.is_scaled = self.data.normalisation == "scaled"
         of_what = "scaled gene" if self.is_scaled else "gene"
         self.unit = "nats per gene" if self.is_counts else f"squared error per {of_what}"
-        self.known_genes, self.known_scale = (
-            (None, None) if saved is None else _read_genes(saved / _GENE_FILE, self.data.normalisation)
-        )
+        self.known_genes: list[str] | None = None
+        self.known_scale: GeneScale | None = None
+        if saved is not None:
+            self.known_genes, self.known_scale = _read_genes(saved / _GENE_FILE, self.data.normalisation)
 
     @cached_property
     def files(self) -> tuple[CellFile, ...]:
