@@ -181,8 +181,10 @@ def test_the_suites_of_the_figures_from_their_files(tmp_path, capsys):
     assert "few-labels" in capsys.readouterr().out
     folder = tmp_path / "suites" / "text"
     rows, rest = ((folder / name).read_text().splitlines() for name in ("source/rows.txt", "pretrain.txt"))
-    task = load_suite(str(folder)).tasks[0]
-    data = load_task(task, find_task(task, folder))
+    suite = load_suite(str(folder))
+    found = find_task(suite, suite.tasks[0], folder)
+    assert found == folder / "source"
+    data = load_task(suite.tasks[0], found)
     assert len(data.train) + len(data.dev) + len(data.test) == 3000
     labels = pd.read_csv(folder / "source" / "labels.csv")["label"]
     assert len(rows) == len(labels) == 3000
