@@ -22,7 +22,7 @@ _RECIPE = """--mask.per batch --mask.replace 0.8 0.1 0.1 --optimizer.lr 2e-3 --o
 _DNA = "DATA/genome.fa --data.window-bp 96 --data.max-n-share 0.3"
 _TEXT = "DATA/words.txt --modality text --data.split line"
 _IMAGE = "DATA/gradients.npy --modality image --data.patch 2 --data.shift 1"
-_CELL = "DATA/cells.h5ad --modality cell --data.validation-share 0.3"
+_CELL = "DATA/cells.h5ad --modality cell --mask.low 0.05 --mask.high 0.5 --data.validation-share 0.3"
 _WHOLE = f"{_CELL} --data.encoding whole --data.block-cells 4 --data.buffer-cells 16"
 
 TOKENIZERS = {
