@@ -92,7 +92,7 @@ def text(folder: Path, files: tuple[Path, ...]) -> None:
     rows: list[tuple[str, str]] = []
     rest: list[str] = []
     for file in files:
-        all_of_it = np.array(passages(file.read_text()))
+        all_of_it = np.array(passages(file.read_text(encoding="utf-8")))
         order = generator.permutation(len(all_of_it))
         if len(order) <= _PASSAGES:
             raise DataError(
@@ -100,15 +100,28 @@ def text(folder: Path, files: tuple[Path, ...]) -> None:
             )
         rows += [(passage, file.stem) for passage in all_of_it[np.sort(order[:_PASSAGES])]]
         rest += list(all_of_it[np.sort(order[_PASSAGES:])])
-    (task / "rows.txt").write_text("\n".join(passage for passage, _ in rows) + "\n")
-    (folder / "pretrain.txt").write_text("\n".join(rest) + "\n")
+    for path, lines in ((task / "rows.txt", [passage for passage, _ in rows]), (folder / "pretrain.txt", rest)):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     pd.DataFrame({"label": [label for _, label in rows]}).to_csv(task / "labels.csv", index=False)
     options = {"file": "rows.txt", "labels": "labels.csv", "label": "label"}
     _suite(task, "text", [file.stem for file in files], options)
 
 
 def main(options: Options) -> None:
-    """Make what files are given for, and print where."""
+    """Make what files are given for, and print where.
+
+    Raises
+    ------
+    DataError
+        If no files are given, counts without cells, a file is missing, or the files do not belong together.
+    """
+    if options.images is None and options.cells is None and not options.texts:
+        raise DataError("give --images, --cells or --texts")
+    if options.counts is not None and options.cells is None:
+        raise DataError("--counts needs --cells, whose counts they are")
+    for file in (options.images, options.cells, options.counts, *options.texts):
+        if file is not None and not file.exists():
+            raise DataError(f"{file}: no such file")
     if options.images is not None:
         digits(options.out / "digits", options.images)
     if options.cells is not None:

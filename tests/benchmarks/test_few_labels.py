@@ -194,6 +194,14 @@ def test_the_suites_of_the_figures_from_their_files(tmp_path, capsys):
     assert {len(row) for row in rows} == {40}
     assert set("".join(rows)) <= set("abcdefghijklmnopqrstuvwxyz ")
     assert "unk" not in rows[0]
+    build = build_few_labels.Options
+    for options, message in (
+        (build(out=tmp_path), "give --images, --cells or --texts"),
+        (build(out=tmp_path, texts=tuple(files), counts=tmp_path / "c.npz"), "--counts needs --cells"),
+        (build(out=tmp_path, images=tmp_path / "none.gz"), r"none\.gz: no such file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            build_few_labels.main(options)
     files[1].write_text("short")
     with pytest.raises(DataError, match=r"second\.txt: more than 1500 passages of 40 letters are needed, got 0"):
         build_few_labels.main(build_few_labels.Options(out=tmp_path / "suites", texts=tuple(files)))

@@ -34,9 +34,11 @@ class GeneScale(NamedTuple):
         sd = np.sqrt(np.maximum(variance, 0))
         return cls(mean, np.where(sd > _LEAST_SD, sd, 1.0))
 
-    def scaled(self, values: Float[np.ndarray, "B T"], gene: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B T"]:
-        """Return values of these genes in standard deviations from the mean."""
-        return ((values - self.mean[gene]) / self.sd[gene]).clip(-_MOST_SD, _MOST_SD)
+    def scaled(self, values: Float[np.ndarray, "B T"], gene: Any) -> Float[np.ndarray, "B T"]:
+        """Return values in standard deviations from the mean of their genes, which an index of [G] names."""
+        scaled = values - self.mean[gene]
+        scaled /= self.sd[gene]
+        return np.clip(scaled, -_MOST_SD, _MOST_SD, out=scaled)
 
 
 class WholeEncoder:
@@ -61,7 +63,8 @@ class WholeEncoder:
         tokens = np.tile(np.arange(values.shape[1], dtype=np.int32), (len(values), 1))
         maskable = rows.present & (rows.library > 0)[:, None]
         if self.scale is not None:
-            values = np.where(rows.present, self.scale.scaled(values, tokens), 0)
+            values = self.scale.scaled(values, slice(None))
+            values[~rows.present] = 0
         shown = _with_library(values, rows.library, self.config)
         return Batch.of_arrays(tokens=tokens, maskable=maskable, sample_ids=sample_ids, values=shown)
 
