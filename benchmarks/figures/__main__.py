@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ConfigError(f"no figure is named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
         if options.action == "mark" and not options.why:
             raise ConfigError("mark needs --why: what has changed since, in a few words")
+        if options.equal and not options.names:
+            raise ConfigError("--equal needs the names of the figures whose numbers are the same")
         if options.action == "record":
             return record(options.names, options.equal)
         if options.action == "mark":

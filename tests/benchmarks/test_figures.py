@@ -129,7 +129,9 @@ def test_a_commit_with_the_same_numbers_may_stand_for_that_of_the_rows(tree):
     command.main([])
     assert f"; the same numbers at {later.stdout.strip()}" in (tree / "README.md").read_text()
     with pytest.raises(SystemExit, match="git rev-parse"):
-        command.main(["record", "--equal", "0000000"])
+        command.main(["record", "scores", "--equal", "0000000"])
+    with pytest.raises(SystemExit, match="--equal needs the names of the figures"):
+        command.main(["record", "--equal", "HEAD"])
 
 
 def test_a_new_row_must_be_recorded_and_takes_the_place_of_the_old_one(tree):
