@@ -43,6 +43,8 @@ class _Task:
     classes: tuple[str, ...]
     num_annotated: int
     splits: dict[str, tuple[Examples, list[str]]]
+    regions: Intervals
+    """Stretches of all splits, sorted; windows of one share a fold."""
 
 
 def build_suite(
@@ -116,7 +118,9 @@ def _task(
         rows = matched(codes, examples.label == background, rng)
         rows = rng.permutation(rows)
         splits[split] = examples.take(rows), letters(codes[rows])
-    return _Task(classes, int((candidates.label != background).sum()), splits)
+    all_regions = np.concatenate(list(regions.values()))
+    all_regions = all_regions[np.argsort(all_regions[:, 0])]
+    return _Task(classes, int((candidates.label != background).sum()), splits, all_regions)
 
 
 def _counts(task: _Task) -> dict[str, dict[str, int]]:
@@ -158,8 +162,8 @@ def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, a
         described = {}
         for name, task in tasks.items():
             (scratch / name).mkdir()
-            for split, (examples, texts) in task.splits.items():
-                _write_split(scratch / name / f"{split}.csv", genome, examples, texts, length_bp)
+            for split in task.splits:
+                _write_split(scratch / name / f"{split}.csv", genome, task, split, length_bp)
             sizes = {split: len(task.splits[split][1]) for split in ("train", "dev", "test")}
             described[name] = {
                 "metric": "mcc",
@@ -174,9 +178,13 @@ def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, a
         (scratch / CUSTOM_FILE).write_text(yaml.safe_dump(content | made, sort_keys=False))
 
 
-def _write_split(path: Path, genome: Genome, examples: Examples, texts: list[str], length_bp: int) -> None:
+def _write_split(path: Path, genome: Genome, task: _Task, split: str, length_bp: int) -> None:
+    examples, texts = task.splits[split]
     sequence = genome.sequence_of(examples.start)
     start = examples.start - genome.offsets[sequence]
     table = {"sequence": texts, "label": examples.label, "chrom": [genome.names[i] for i in sequence], "start": start}
     table |= {"end": start + length_bp, "strand": np.where(examples.is_reverse, "-", "+")}
+    region = np.searchsorted(task.regions[:, 0], examples.start, side="right") - 1
+    first = task.regions[region, 0] - genome.offsets[sequence]
+    table["group"] = [f"{name}:{at}" for name, at in zip(table["chrom"], first.tolist(), strict=True)]
     pd.DataFrame(table).to_csv(path, index=False, lineterminator="\n")

@@ -2,19 +2,20 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
+from dnar2mae.benchmarks.models.encoder import Encoder, LayerVectors, Tokens
 from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.errors import RunError
 from dnar2mae.genome.alphabet import encode
 from dnar2mae.inference import load
 from dnar2mae.modalities.dna.embedding import ids_of
 from dnar2mae.modalities.dna.modality import DnaModality
-from dnar2mae.models.hidden_states import layer_outputs
+from dnar2mae.models.hidden_states import hidden_units, layer_outputs
 from dnar2mae.tokenizers import KmerTokenizer
 
 
@@ -37,6 +38,11 @@ def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
         return Tokens(ids, np.ones(len(ids), bool))
 
     layers = pooled_layers(trained.config.model.depth)
+
+    def vectors(module: Any, ids: torch.Tensor, valid: torch.Tensor) -> LayerVectors:
+        with hidden_units(module, layers, valid) as units:
+            return LayerVectors(layer_outputs(module, ids, valid, layers), units)
+
     if isinstance(tokenizer, KmerTokenizer):
         tokenization = "base" if tokenizer.k == 1 else "kmer"
     else:
@@ -51,7 +57,7 @@ def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
         tokenization=tokenization,
         digest=digest(trained.model),
         random_like=lambda seed: trained.random_like(seed).model,
-        layers=lambda module, ids, valid: layer_outputs(module, ids, valid, layers),
+        layers=vectors,
         window_bp=modality.config.data.window_bp,
     )
 

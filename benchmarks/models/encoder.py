@@ -1,6 +1,6 @@
 """An encoder in use: tokens, one vector a token, pooled vectors of sequences."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dnar2mae.benchmarks.models.pooling import VECTOR, batched, by_name, pool_layers
+from dnar2mae.benchmarks.models.pooling import UNITS, VECTOR, batched, by_name, pool_layers
 from dnar2mae.benchmarks.tasks.sequences import reverse_complement
 from dnar2mae.errors import ConfigError
 
@@ -36,8 +36,17 @@ class TokenBatch(NamedTuple):
     """Counts in the mean."""
 
 
-Layers = Callable[[nn.Module, Int[Tensor, "B T"], Bool[Tensor, "B T"]], list[Tensor]]
-"""Vectors of the layers that are pooled, by a network from ids and what is valid; those of the last layer last."""
+class LayerVectors(NamedTuple):
+    """What a network makes of a batch."""
+
+    layers: list[Tensor]
+    """Vectors ``[B, T, D]`` of the layers that are pooled, those of the last one last."""
+    units: list[Tensor] = []
+    """Hidden units ``[B, T, M]`` of their feed-forward blocks; empty where the architecture is not known."""
+
+
+Layers = Callable[[nn.Module, Int[Tensor, "B T"], Bool[Tensor, "B T"]], LayerVectors]
+"""From a network, ids and what is valid."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,7 +160,12 @@ class Encoder:
         return self._pooled(sequences, mean, both_strands, allow_truncation, batch_tokens)[VECTOR]
 
     def poolings(
-        self, sequences: Sequence[str], *, both_strands: bool = False, allow_truncation: bool = False
+        self,
+        sequences: Sequence[str],
+        wanted: Collection[str],
+        *,
+        both_strands: bool = False,
+        allow_truncation: bool = False,
     ) -> dict[str, Float[np.ndarray, "N _"]]:
         """Return what :meth:`embed` does as ``vector`` and, from the same pass, mean and maximum over tokens.
 
@@ -159,12 +173,14 @@ class Encoder:
         ----------
         sequences, both_strands, allow_truncation
             As for :meth:`embed`.
+        wanted
+            Names of what takes time or memory: ``units``, ``bins``, ``bins8``, ``early_bins``, ``early_bins8``.
 
         Returns
         -------
         dict
-            ``last``, ``middle`` and ``all`` layers (see :func:`.pooling.pooled_layers`), and ``bins`` and ``bins8``:
-            those of the last layer in four and eight equal parts of the sequence.
+            ``last``, ``middle`` and ``all`` layers (see :func:`.pooling.pooled_layers`), and what is wanted as far as
+            the network has it: hidden units of these layers, and a layer in four or eight equal parts of the sequence.
 
         Raises
         ------
@@ -174,9 +190,9 @@ class Encoder:
         numbers = []
 
         def pool(batch: TokenBatch) -> dict[str, Tensor]:
-            layers = self.layers(self.module, batch.ids, batch.valid)
+            layers, units = self.layers(self.module, batch.ids, batch.valid)
             numbers.append(len(layers))
-            return pool_layers(layers, batch.pooled)
+            return pool_layers(layers, batch.pooled, units=units if UNITS in wanted else (), wanted=wanted)
 
         named = by_name(self._pooled(sequences, pool, both_strands, allow_truncation, None), numbers[0])
         return {VECTOR: named["last"][:, : self.width], **named}

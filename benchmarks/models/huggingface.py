@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dnar2mae.benchmarks.models.checkpoint import digest
-from dnar2mae.benchmarks.models.encoder import Encoder, Tokens
+from dnar2mae.benchmarks.models.encoder import Encoder, LayerVectors, Tokens
 from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError, needing, raising
@@ -32,7 +32,7 @@ class HiddenStates(nn.Module):
         """Return vectors ``[B, T, D]``."""
         return self._last(self._output(ids, valid))
 
-    def layers(self, ids: Tensor, valid: Tensor) -> list[Tensor]:
+    def layers(self, ids: Tensor, valid: Tensor) -> LayerVectors:
         """Return the layers that are pooled, the last hidden state last; only that of a model that hides the others."""
         config: Any = self.model.config
         before, config.output_hidden_states = config.output_hidden_states, True
@@ -42,7 +42,7 @@ class HiddenStates(nn.Module):
             config.output_hidden_states = before
         last, states = self._last(output), getattr(output, "hidden_states", None) or ()
         inner = [states[layer] for layer in pooled_layers(len(states) - 1)[:-1]] if len(states) > 1 else []
-        return [*inner, last] if all(hidden.shape == last.shape for hidden in inner) else [last]
+        return LayerVectors([*inner, last] if all(hidden.shape == last.shape for hidden in inner) else [last])
 
     def _output(self, ids: Tensor, valid: Tensor) -> Any:
         mask = {"attention_mask": valid.long()} if self.takes_mask else {}

@@ -1,6 +1,6 @@
-"""From a vector a token to vectors of a sample: mean and maximum over layers and over parts of the input."""
+"""From a vector a token to vectors of a sample: mean and maximum over layers, hidden units and parts of the input."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,11 @@ VECTOR = "vector"
 """The vector that ``embed`` gives; of sequences the mean over the tokens of the last layer."""
 MAX_LAYERS = 6
 """Layers of ``all``, evenly spaced up to the last one: twelve of width 768 would be 18,432 columns."""
+UNITS = "units"
+"""Hidden units of the feed-forward blocks of the pooled layers."""
 _BINS = {"bins": 4, "bins8": 8}
 """Equal parts of a sequence."""
+_EARLY = "early_"  # bins of the layer at a third of the pooled ones
 _GRID_BINS = (3, 3)  # equal parts of a grid
 
 
@@ -26,9 +29,14 @@ def pooled_layers(depth: int) -> list[int]:
 
 
 def pool_layers(
-    layers: Sequence[Tensor], counts: Bool[Tensor, "B T"], axes: tuple[int, ...] = (0,)
+    layers: Sequence[Tensor],
+    counts: Bool[Tensor, "B T"],
+    axes: tuple[int, ...] = (0,),
+    *,
+    units: Sequence[Tensor] = (),
+    wanted: Collection[str] = tuple(_BINS),
 ) -> dict[str, Float[Tensor, "B _"]]:
-    """Return mean and maximum over tokens of all layers side by side and, of the last one, by position.
+    """Return mean and maximum over tokens of all layers side by side and, of one of them, by position.
 
     Parameters
     ----------
@@ -39,18 +47,42 @@ def pool_layers(
     axes
         As in :class:`dnar2mae.batch.Layout`: tokens in a row have four and eight parts, those of a
         grid 3 x 3, of a set none.
+    units
+        Hidden units of the layers, in the same shapes; where there are any, ``units`` is their mean and maximum.
+    wanted
+        Which parts to return besides ``all`` and ``units``: ``bins`` and ``bins8`` of the last layer, ``early_bins``
+        and ``early_bins8`` of the layer at a third of those given, unless it is the last one.
     """
     layers = [hidden.float() for hidden in layers]
-    if layers[-1].ndim == 2:
-        return {"all": torch.cat(layers, 1)}
-    out = {"all": torch.cat([mean_and_max(hidden, counts) for hidden in layers], 1)}
-    if len(axes) == 2:
-        grid = layers[-1].unflatten(1, axes).movedim(-1, 1)
-        parts = F.adaptive_avg_pool2d(grid, _GRID_BINS), F.adaptive_max_pool2d(grid, _GRID_BINS)
-        out["bins"] = torch.cat([part.flatten(1) for part in parts], 1)
-    elif len(axes) == 1:
-        out |= {name: mean_and_max_of_parts(layers[-1], counts, number) for name, number in _BINS.items()}
+    out = {"all": _all_tokens(layers, counts)}
+    if units:
+        out[UNITS] = _all_tokens([hidden.float() for hidden in units], counts)
+    early = layers[(len(layers) - 1) // 3]
+    for prefix, hidden in {"": layers[-1], _EARLY: early}.items():
+        if hidden.ndim > 2 and not (prefix and early is layers[-1]):
+            out |= _by_place(hidden, counts, axes, prefix, wanted)
     return out
+
+
+def _all_tokens(parts: Sequence[Tensor], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B _"]:
+    return torch.cat([part if part.ndim == 2 else mean_and_max(part, counts) for part in parts], 1)
+
+
+def _by_place(
+    hidden: Float[Tensor, "B T D"],
+    counts: Bool[Tensor, "B T"],
+    axes: tuple[int, ...],
+    prefix: str,
+    wanted: Collection[str],
+) -> dict[str, Float[Tensor, "B _"]]:
+    names = [name for name in _BINS if prefix + name in wanted]
+    if len(axes) == 1:
+        return {prefix + name: mean_and_max_of_parts(hidden, counts, _BINS[name]) for name in names}
+    if len(axes) == 2 and "bins" in names:
+        grid = hidden.unflatten(1, axes).movedim(-1, 1)
+        parts = F.adaptive_avg_pool2d(grid, _GRID_BINS), F.adaptive_max_pool2d(grid, _GRID_BINS)
+        return {prefix + "bins": torch.cat([part.flatten(1) for part in parts], 1)}
+    return {}
 
 
 def by_name(pooled: Mapping[str, Float[np.ndarray, "N _"]], num_layers: int) -> dict[str, Float[np.ndarray, "N _"]]:

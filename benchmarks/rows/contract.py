@@ -4,7 +4,7 @@ Scores, splits, duplicates, probes, nearest neighbours, seeds and reports are th
 """
 
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -27,6 +27,8 @@ class LabelledRows(NamedTuple):
     """Class ids, by the task's label map."""
     remarks: Mapping[str, int] = {}
     """Remarks for the reader of a report, each with the number of rows that it is about."""
+    groups: Sequence[str] = ()
+    """Rows of one group share a fold; empty where only equal rows must."""
 
 
 @runtime_checkable
@@ -53,8 +55,13 @@ class RowEmbedder(Protocol):
 class LayerEmbedder(RowEmbedder, Protocol):
     """A network that also has vectors of several layers, among which a probe chooses."""
 
-    def poolings(self, rows: Sequence[Any], **options: Any) -> dict[str, Float[np.ndarray, "N _"]]:
-        """Return vectors by name, as :func:`dnar2mae.benchmarks.models.pooling.by_name` has them, from one pass."""
+    def poolings(
+        self, rows: Sequence[Any], wanted: Collection[str], **options: Any
+    ) -> dict[str, Float[np.ndarray, "N _"]]:
+        """Return vectors by name, as :func:`dnar2mae.benchmarks.models.pooling.by_name` has them, from one pass.
+
+        Of those that take time or memory (hidden units, parts of the input) only what is ``wanted``.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

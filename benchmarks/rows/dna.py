@@ -37,13 +37,14 @@ def find_split(folder: Path, split: str) -> list[Path]:
     return []
 
 
-def read_split(paths: list[Path], label_map: Mapping[str, int]) -> tuple[list[str], list[int], dict[str, int]]:
+def read_split(paths: list[Path], label_map: Mapping[str, int]) -> LabelledRows:
     """Read rows, in the order of the file (of folder and file names for class folders).
 
     Returns
     -------
-    sequences, labels, notes
-        Upper-case A, C, G, T, N; class ids; numbers of rows with lower case and with other letters than these, if any.
+    LabelledRows
+        Upper-case A, C, G, T, N; class ids; numbers of rows with lower case and with other letters than these, if any;
+        the column ``group`` of a table.
 
     Raises
     ------
@@ -54,9 +55,10 @@ def read_split(paths: list[Path], label_map: Mapping[str, int]) -> tuple[list[st
     """
     sequences: list[str] = []
     labels: list[int] = []
+    groups: list[str] = []
     notes = {"lower case": 0, "ambiguous letters": 0}
     for path in paths:
-        for where, sequence, label in _rows(path):
+        for where, sequence, label, group in _rows(path):
             letters = clean(sequence, where)
             if label not in label_map:
                 shown = ", ".join(list(label_map)[:_MOST_SHOWN])
@@ -65,12 +67,18 @@ def read_split(paths: list[Path], label_map: Mapping[str, int]) -> tuple[list[st
             notes["ambiguous letters"] += "N" in letters
             sequences.append(letters)
             labels.append(label_map[label])
+            groups += [group] if group else []
     if not sequences:
         raise ConfigError(f"{paths[0]}: no row in this split")
-    return sequences, labels, {name: count for name, count in notes.items() if count}
+    if groups and len(groups) < len(sequences):
+        raise ConfigError(f"{paths[0]}: {len(sequences) - len(groups)} rows have no group and others have one")
+    return LabelledRows(sequences, labels, {name: count for name, count in notes.items() if count}, groups)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, object, str]]:
+_Row = tuple[str, object, str, str]  # where it is, its sequence, label and group
+
+
+def _rows(path: Path) -> Iterator[_Row]:
     if path.is_dir():
         return _class_folders(path)
     if path.suffix in (".fna", ".fa", ".fasta"):
@@ -78,7 +86,7 @@ def _rows(path: Path) -> Iterator[tuple[str, object, str]]:
     return _table(path)
 
 
-def _table(path: Path) -> Iterator[tuple[str, object, str]]:
+def _table(path: Path) -> Iterator[_Row]:
     with (
         needing(f"{path}: reading parquet", "pyarrow", "dnar2mae[benchmarks]"),
         raising(ConfigError, f"{path}: cannot be read as a table", OSError, ValueError),
@@ -92,11 +100,12 @@ def _table(path: Path) -> Iterator[tuple[str, object, str]]:
     if column is None or "label" not in table.columns:
         columns = ", ".join(map(str, table.columns[:_MOST_SHOWN]))
         raise ConfigError(f"{path}: columns must be sequence and label, got {columns}")
-    for row, (sequence, label) in enumerate(zip(table[column], table["label"], strict=True), 2):
-        yield f"{path}:{row}", sequence, str(label)
+    groups = table["group"] if "group" in table.columns else [""] * len(table)
+    for row, (sequence, label, group) in enumerate(zip(table[column], table["label"], groups, strict=True), 2):
+        yield f"{path}:{row}", sequence, str(label), str(group)
 
 
-def _fasta(path: Path) -> Iterator[tuple[str, object, str]]:
+def _fasta(path: Path) -> Iterator[_Row]:
     """Read records whose header ends in ``|label``."""
     from Bio.SeqIO.FastaIO import SimpleFastaParser
 
@@ -105,17 +114,17 @@ def _fasta(path: Path) -> Iterator[tuple[str, object, str]]:
             _, bar, label = header.rpartition("|")
             if not bar:
                 raise ConfigError(f"{path}: record {number}: a header must end in |label, got {header[:60]!r}")
-            yield f"{path}: record {number}", sequence, label.strip()
+            yield f"{path}: record {number}", sequence, label.strip(), ""
 
 
-def _class_folders(folder: Path) -> Iterator[tuple[str, object, str]]:
+def _class_folders(folder: Path) -> Iterator[_Row]:
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     if not classes:
         raise ConfigError(f"{folder}: expected a folder of text files for each class")
     for class_folder in classes:
         for path in sorted(class_folder.glob("*.txt")):
             with raising(SequenceError, f"{path}: is not text", UnicodeDecodeError):
-                yield str(path), path.read_text(), class_folder.name
+                yield str(path), path.read_text(), class_folder.name, ""
 
 
 def _find(task: SuiteTask, folder: Path) -> bool:
@@ -129,7 +138,7 @@ def _find(task: SuiteTask, folder: Path) -> bool:
 
 def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     paths = {split: find_split(folder, split) for split in SPLITS}
-    return {split: LabelledRows(*read_split(files, task.label_map())) for split, files in paths.items() if files}
+    return {split: read_split(files, task.label_map()) for split, files in paths.items() if files}
 
 
 def _load(path: str, device: str, trust_remote_code: bool) -> Encoder:

@@ -14,7 +14,7 @@ tenths) by a hash of their content, so equal samples stay together.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.checkpoint import digest
-from dnar2mae.benchmarks.models.pooling import batched, by_name, pool_layers, pooled_layers
+from dnar2mae.benchmarks.models.pooling import UNITS, batched, by_name, pool_layers, pooled_layers
 from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.config import PretrainConfig
@@ -34,7 +34,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.inference import TrainedModel, load
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.registry import build_modality, modality_spec, preset_for
-from dnar2mae.models.hidden_states import sample_layers, tokens_at_once
+from dnar2mae.models.hidden_states import hidden_units, sample_layers, tokens_at_once
 
 _READ = 256  # samples hashed at once
 _TENTHS = ("train",) * 7 + ("dev",) + ("test",) * 2
@@ -86,8 +86,8 @@ class SampleEncoder:
         source = self.trained.modality.read(Path(files.pop()))
         return _Chosen(source, np.array([row.number for row in rows]))
 
-    def poolings(self, rows: Sequence[Sample]) -> dict[str, Float[np.ndarray, "N _"]]:
-        """Return mean and maximum over tokens of several layers, and of the last one by place where there are places.
+    def poolings(self, rows: Sequence[Sample], wanted: Collection[str]) -> dict[str, Float[np.ndarray, "N _"]]:
+        """Return mean and maximum over tokens of several layers, and what is wanted of hidden units and places.
 
         See :func:`dnar2mae.benchmarks.models.pooling.pool_layers`; a perceptron's layers have one vector a sample.
         """
@@ -96,7 +96,11 @@ class SampleEncoder:
 
         def pool(numbers: Sequence[int]) -> dict[str, torch.Tensor]:
             batch = source.batch(np.asarray(numbers)).to(self.trained.device)
-            return pool_layers(sample_layers(model, batch, depths), batch.maskable, axes)
+            valid = None if batch.documents is None else batch.documents >= 0
+            with hidden_units(model, depths, valid) as units:
+                layers = sample_layers(model, batch, depths)
+            of_units = units if UNITS in wanted else ()
+            return pool_layers(layers, batch.maskable, axes, units=of_units, wanted=wanted)
 
         size = max(tokens_at_once(self.trained.device) // max(model.layout.tokens, 1), 1)
         starts = range(0, len(source), size)

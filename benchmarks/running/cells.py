@@ -1,15 +1,18 @@
 """One cell of the table: a model, a task, a method, a seed."""
 
+import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 
 from dnar2mae.benchmarks.models.cnn import PAD_ID, cnn_head, pad_vectors, small_cnn, token_vectors, tokenize
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
@@ -80,13 +83,28 @@ def load_encoder(path: str, device: str, trust_remote_code: bool, modality: str 
     return labelled_data(modality).load(path, device, trust_remote_code)
 
 
-def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.ndarray]:
+class Tested(NamedTuple):
+    """Test rows, in the order of the files, and what a cell says of them."""
+
+    row: dict[str, Any]
+    """Scores, the value and setting chosen on dev, notes and seconds."""
+    labels: Int[np.ndarray, " N"]
+    """True classes."""
+    probabilities: Float[np.ndarray, "N C"]
+    """Class probabilities."""
+    is_duplicate: Bool[np.ndarray, " N"]
+    """Rows that another split of their fold has too."""
+
+
+def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
     """Learn, choose on dev, predict the test rows once, score them.
 
-    Returns
-    -------
-    row, probabilities
-        Scores, the value and setting chosen on dev, notes and seconds; ``[N, C]`` class probabilities of the test rows.
+    Parameters
+    ----------
+    cell
+        What to run.
+    parts
+        A task's data, or its folds; rows of all folds are scored together.
 
     Raises
     ------
@@ -94,27 +112,61 @@ def run_cell(cell: BenchmarkCell, data: TaskData) -> tuple[dict[str, Any], np.nd
         The model cannot be read or does not fit the data.
     """
     start, cpu_start = time.perf_counter(), time.process_time()
+    data = parts[0].whole
     encoder = _encoder(cell, data) if cell.model.path else None
-    predicted, parameters = _scratch(cell, data) if cell.model.kind == "cnn" else _judged(encoder, cell, data)
-    labels, probabilities = data.test.labels, predicted.probabilities
+    judged = [_scratch(cell, part) if cell.model.kind == "cnn" else _judged(encoder, cell, part) for part in parts]
+    predicted, parameters = [answers for answers, _ in judged], judged[0][1]
+    probabilities = tested(parts, [answers.probabilities for answers in predicted])
+    labels, is_duplicate = (tested(parts, [get(part) for part in parts]) for get in (_labels_of, _duplicates_of))
     if not np.isfinite(probabilities).all():
         raise RunError(f"{cell.model.name}: method {cell.method} gives no finite probabilities; it has diverged")
-    kept = ~data.is_duplicate
+    kept = ~is_duplicate
     scores = all_scores(labels, probabilities)
     filtered = all_scores(labels[kept], probabilities[kept]) if kept.any() else {}
     row = {
         "status": "done",
         "scores": {name: None if math.isnan(value) else value for name, value in scores.items()},
         "filtered": {data.task.metric: filtered.get(data.task.metric)},
-        "dev": predicted.dev,
-        "chosen": predicted.setting,
+        "dev": float(np.mean([answers.dev for answers in predicted])),
+        "chosen": _chosen([answers.setting for answers in predicted]),
         "num_parameters": parameters,
-        "notes": [*data.notes, *_notes(encoder, data), *predicted.notes],
+        "notes": [*data.notes, *_notes(encoder, data), *_of_folds([answers.notes for answers in predicted])],
         "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(time.process_time() - cpu_start, 2),
     }
     assert probabilities.shape == (len(labels), len(data.task.classes))
-    return row, probabilities
+    return Tested(row, labels, probabilities, is_duplicate)
+
+
+def tested(parts: Sequence[TaskData], answers: Sequence[np.ndarray]) -> np.ndarray:
+    """Return an array of all tested rows from one of each part; of folds in the order of the files."""
+    joined = np.concatenate(answers)
+    if parts[0].fold is None:
+        return joined
+    return joined[np.argsort(np.concatenate([part.places[2] for part in parts]))]
+
+
+def _labels_of(part: TaskData) -> np.ndarray:
+    return part.test.labels
+
+
+def _duplicates_of(part: TaskData) -> np.ndarray:
+    return part.is_duplicate
+
+
+def _chosen(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the setting; of folds the different values, one after the other, as ``0.01 (4), 0.1 (1)``."""
+    if len(settings) == 1:
+        return settings[0]
+    counts = {name: Counter(str(setting[name]) for setting in settings) for name in settings[0]}
+    return {name: ", ".join(f"{value} ({n})" for value, n in c.most_common()) for name, c in counts.items()}
+
+
+def _of_folds(notes: Sequence[Sequence[str]]) -> list[str]:
+    """Return each remark once, with the number of folds that it is about."""
+    if len(notes) == 1:
+        return list(notes[0])
+    return [f"{note} ({n} of {len(notes)} folds)" for note, n in Counter(itertools.chain(*notes)).items()]
 
 
 def _encoder(cell: BenchmarkCell, data: TaskData) -> RowEmbedder:
@@ -159,7 +211,8 @@ def _frozen(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predic
 def _task(cell: BenchmarkCell, data: TaskData, method: str) -> tuple[Any, int, Any, str]:
     """Return what a fit needs besides its features: labels, number of classes, settings, and what decides on dev."""
     settings = cell.protocol.settings(method, data.task.name)
-    return (data.train.labels, data.dev.labels), len(data.task.classes), settings, cell.protocol.select
+    select = getattr(settings, "select", None) or cell.protocol.select
+    return (data.train.labels, data.dev.labels), len(data.task.classes), settings, select
 
 
 def _vectors(encoder: RowEmbedder, wanted: Sequence[str], cell: BenchmarkCell, data: TaskData) -> dict[str, Features]:
@@ -196,8 +249,8 @@ _PROBED: dict[tuple, Predicted] = {}
 
 def _probed(cell: BenchmarkCell, data: TaskData, candidates: Mapping[str, Features], of: Any) -> Predicted:
     """Return the probe that is best on dev; ``of`` says what the features are of."""
-    task, digest = _task(cell, data, "probe"), data.digest
-    key = (digest, of, *task[2:], cell.options)
+    task, digest = _task(cell, data, "probe"), data.whole.digest
+    key = (digest, data.digest, of, *task[2:], cell.options)
     if key not in _PROBED:
         if any(known[0] != digest for known in _PROBED):
             _PROBED.clear()
@@ -264,6 +317,7 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
     method = "cnn" if cell.method == "scratch" else cell.method
     settings = asdict(cell.protocol.settings(method, task)) | {"select": cell.protocol.select}
     settings |= {"allow_truncation": cell.options.allow_truncation, "precision": cell.options.precision}
+    settings |= {} if cell.options.folds is None else {"folds": cell.options.folds}  # as results of before had none
     return {
         "suite": suite,
         "task": task,

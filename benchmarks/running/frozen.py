@@ -138,8 +138,8 @@ def _beside(parts: Sequence[Any]) -> Any:
 def _search(features: Features, labels: Labels, num_classes: int, settings: ProbeSettings, select: str) -> Predicted:
     """Fit penalties from the strongest on, until some in a row are no better on dev.
 
-    Fits that converge must be no better by their cross-entropy either: under strong penalties all rows may get one
-    class, by which MCC is 0 for several penalties before it rises.
+    Fits that converge and are chosen by MCC must be no better by their cross-entropy either: under strong penalties all
+    rows may get one class, by which MCC is 0 for several penalties before it rises.
     """
     converges = settings.max_iterations is None
     if converges:
@@ -155,7 +155,7 @@ def _search(features: Features, labels: Labels, num_classes: int, settings: Prob
         losses.append(-selection_value("loss", labels[1], of_dev))
         best = int(np.argmax([candidate.dev for candidate in candidates]))
         lowest = int(np.argmin(losses)) if converges else best
-        if len(losses) - 1 - max(best, lowest) >= (_LONG_PATIENCE if converges else PATIENCE):
+        if len(losses) - 1 - max(best, lowest) >= (_LONG_PATIENCE if converges and select == "mcc" else PATIENCE):
             break
     return max(candidates, key=lambda candidate: candidate.dev)
 

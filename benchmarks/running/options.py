@@ -15,6 +15,10 @@ INNER_FOLDS = 3
 """Folds among the labelled rows in which few-labels chooses scaling and penalty."""
 
 
+LEAST_FOLDS = 3
+"""Folds of a suite: one is tested, one is dev, and one at least is learned from."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgedModels:
     """Models to judge."""
@@ -42,6 +46,9 @@ class SuiteOptions:
     cnn: the small CNN (DNA only)."""
     both_strands: bool = False
     """Average over a sequence and its reverse complement."""
+    folds: int | None = None
+    """Test every row once, in this many folds (5 suits small suites), by probe or knn; the next fold is dev. Rows with
+    the same text in the column group share a fold (a build writes one), else equal ones. By default the test split."""
     allow_truncation: bool = False
     """Let a model with a limited context see the beginning only of longer sequences."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -52,6 +59,7 @@ class SuiteOptions:
     def __post_init__(self) -> None:
         """Check ranges."""
         require(self.num_workers >= 1, "workers", "at least 1", self.num_workers)
+        require(self.folds is None or self.folds >= LEAST_FOLDS, "folds", f"at least {LEAST_FOLDS}", self.folds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,12 +20,18 @@ class ProbeSettings:
 
     c: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse strengths of the L2 penalty to choose from on dev."""
-    features: tuple[Literal["vector", "last", "middle", "all", "bins", "bins8"], ...] = ("vector",)
+    features: tuple[
+        Literal["vector", "last", "middle", "all", "units", "bins", "bins8", "early_bins", "early_bins8"], ...
+    ] = ("vector",)
     """Vectors to choose from on dev. vector: what ``embed`` gives; the others are mean and maximum over tokens, of
-    layers, or of the last one in parts of the input. A model that has none of them has its vector."""
+    layers, of the hidden units of their feed-forward blocks, or of the last or an early layer in parts of the input. A
+    model that has none of them has its vector."""
+    select: Literal["mcc", "loss"] | None = None
+    """What decides on dev; None: what the protocol says for all methods."""
     max_iterations: int | None = 200
     """Iterations of L-BFGS at which a fit stops, and the search after two penalties in a row that are no better on dev;
-    None: fits converge, or say they did not, and the search goes on until three are better by neither MCC nor loss."""
+    None: fits converge, or say they did not, and a search by MCC goes on until three are better by neither MCC nor
+    loss."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

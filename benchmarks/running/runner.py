@@ -16,11 +16,12 @@ import torch
 
 from dnar2mae.benchmarks.rows.contract import labelled_data
 from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, load_encoder, run_cell
+from dnar2mae.benchmarks.running.frozen import FROZEN
 from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.running.vectors import raw_names
-from dnar2mae.benchmarks.tasks.data import TaskData, find_task, load_task
+from dnar2mae.benchmarks.tasks.data import TaskData, find_task, in_folds, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run.directory import environment
@@ -94,7 +95,13 @@ def run_suite(
         raise ConfigError(
             f"--both-strands needs rows with two strands; those of suite {suite.name} are {suite.modality}"
         )
+    if options.folds and (learned := sorted({*options.methods} - {*FROZEN})):
+        raise ConfigError(f"--folds is for {' and '.join(FROZEN)}, which take minutes; got --method {learned[0]}")
     asked = protocol.baselines if options.baselines is None else options.baselines
+    if options.folds and "cnn" in asked:
+        if options.baselines is not None:
+            raise ConfigError("--folds has no baseline cnn, which would be trained anew for each fold and rate")
+        asked = tuple(name for name in asked if name != "cnn")
     baselines = [name for name in asked if name in data.baselines or name not in BASELINES]
     models = [replace(model, modality=suite.modality) for model in models]
     digests = {"": _NO_WEIGHTS}
@@ -107,8 +114,9 @@ def run_suite(
         if folder is None:
             skipped[task.name] = f"not in {root}: no data in a folder {task.name}"
             continue
-        rows = _task_data(task, folder, protocol.dev_share)
-        about, digest = _about(rows), rows.digest
+        parts = _task_parts(task, folder, protocol.dev_share, options.folds)
+        rows = parts[0].whole
+        about, digest = _about(parts), rows.digest
         raw = raw_names(rows) if {"raw", "combined"} & set(baselines) else ()
         for planned in plan_cells(models, protocol, options.methods, baselines, options.num_seeds, raw_names=raw):
             cell = replace(planned, options=options)
@@ -195,28 +203,30 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
     """Run one cell, write its predictions, return its row; an error meant for the user becomes part of the row."""
     made = {"date": time.strftime("%Y-%m-%dT%H:%M:%S"), **job.about, **_environment()}
     try:
-        data = _task_data(job.task, job.folder, job.cell.protocol.dev_share)
-        row, probabilities = run_cell(job.cell, data)
+        parts = _task_parts(job.task, job.folder, job.cell.protocol.dev_share, job.cell.options.folds)
+        found = run_cell(job.cell, parts)
     except Dnar2maeError as error:
         return {**job.identity, **made, "status": "failed", "error": str(error)}
     store = Store(folder)
-    path = store.write_predictions(job.identity, data.test.labels, probabilities, data.is_duplicate)
-    return {**job.identity, **made, **row, "predictions": path}
+    path = store.write_predictions(job.identity, found.labels, found.probabilities, found.is_duplicate)
+    return {**job.identity, **made, **found.row, "predictions": path}
 
 
-def _about(data: TaskData) -> dict[str, Any]:
+def _about(parts: Sequence[TaskData]) -> dict[str, Any]:
+    data, num_test = parts[0], sum(len(part.test) for part in parts)
+    flags = [f"{len(parts)} folds of all rows, not the suite's own test split"] if data.fold else []
     return {
         "group": data.task.group,
         "metric": data.task.metric,
         "classes": list(data.task.classes),
         "num_train": len(data.train),
         "num_dev": len(data.dev),
-        "num_test": len(data.test),
-        "num_duplicates": int(data.is_duplicate.sum()),
-        "flags": list(data.flags),
+        "num_test": num_test,
+        "num_duplicates": sum(int(part.is_duplicate.sum()) for part in parts),
+        "flags": [*data.flags, *flags],
         "duplicates": {
-            f"{split} {kind}": int(getattr(duplicates, kind).sum())
-            for split, duplicates in data.duplicates.items()
+            f"{split} {kind}": sum(int(getattr(part.duplicates[split], kind).sum()) for part in parts)
+            for split in data.duplicates
             for kind in ("exact", "reverse", "opposite")
         },
     }
@@ -228,17 +238,17 @@ def _environment() -> dict[str, Any]:
     return {name: facts[name] for name in ("commit", "dnar2mae", "torch", "platform")}
 
 
-_LOADED: dict[tuple[Path, float], TaskData] = {}
+_LOADED: dict[tuple[Path, float, int | None], list[TaskData]] = {}
 """The task that this process has read last: consecutive cells of a task share it."""
 
 
-def _task_data(task: SuiteTask, folder: Path, dev_share: float) -> TaskData:
-    """Read a task, once for consecutive cells of it."""
-    key = (folder, dev_share)
+def _task_parts(task: SuiteTask, folder: Path, dev_share: float, folds: int | None) -> list[TaskData]:
+    """Read a task, once for consecutive cells of it, and divide it into folds if asked for."""
+    key = (folder, dev_share, folds)
     if key not in _LOADED:
         data = load_task(task, folder, dev_share)
         _LOADED.clear()
-        _LOADED[key] = data
+        _LOADED[key] = [data] if folds is None else in_folds(data, folds)
     return _LOADED[key]
 
 

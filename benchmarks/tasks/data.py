@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -22,6 +22,8 @@ class TaskSplit:
     """What the task's modality reads: strings of upper-case A, C, G, T, N for DNA."""
     labels: Int[np.ndarray, " N"]
     """Class ids."""
+    groups: Sequence[str] = ()
+    """Rows of one group share a fold; empty where only equal rows must."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -30,7 +32,8 @@ class TaskSplit:
     def take(self, chosen: Bool[np.ndarray, " N"]) -> "TaskSplit":
         """Return the rows where ``chosen`` is true."""
         kept = np.flatnonzero(chosen).tolist()
-        return TaskSplit(rows=[self.rows[i] for i in kept], labels=self.labels[kept])
+        groups = [self.groups[i] for i in kept] if self.groups else ()
+        return TaskSplit(rows=[self.rows[i] for i in kept], labels=self.labels[kept], groups=groups)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +66,26 @@ class TaskData:
     """Remarks for the reader of a report."""
     duplicates: dict[str, Duplicates] = field(default_factory=dict)
     """Test rows that the published train and dev splits have too."""
+    fold: "Fold | None" = None
+    """Of what it is a part, where every row is tested in one of several folds."""
+
+    @property
+    def whole(self) -> "TaskData":
+        """Return the data that this is a fold of, or itself."""
+        return self if self.fold is None else self.fold.whole
+
+    @property
+    def rows(self) -> list[Any]:
+        """Return the rows of train, dev and test, in this order."""
+        return [row for split in (self.train, self.dev, self.test) for row in split.rows]
+
+    @property
+    def places(self) -> tuple[Any, Any, Any]:
+        """Return where the rows of train, dev and test are among those of the whole."""
+        if self.fold is not None:
+            return self.fold.places
+        first, second = len(self.train), len(self.train) + len(self.dev)
+        return slice(0, first), slice(first, second), slice(second, None)
 
     @property
     def is_duplicate(self) -> Bool[np.ndarray, " N"]:
@@ -77,6 +100,14 @@ class TaskData:
             hasher.update(b"\n".join(map(labelled_data(self.task.modality).key, split.rows)))
             hasher.update(split.labels.astype("<i8").tobytes())
         return hasher.hexdigest()
+
+
+class Fold(NamedTuple):
+    """A fold's part of all rows."""
+
+    whole: TaskData
+    places: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
+    """Rows of train, dev and test, numbered as in ``whole.rows``."""
 
 
 def find_task(suite: Suite, task: SuiteTask, root: Path) -> Path | None:
@@ -106,7 +137,7 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
     splits: dict[str, TaskSplit] = {}
     notes: list[str] = []
     for name, read in reader.read(task, folder).items():
-        splits[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64))
+        splits[name] = TaskSplit(rows=read.rows, labels=np.array(read.labels, np.int64), groups=read.groups)
         notes += [f"{name}: {count} rows with {what}" for what, count in read.remarks.items()]
     if "test" not in splits or len(splits) == 1:
         raise ConfigError(f"{folder}: needs a test split and a train or dev split, got {', '.join(splits) or 'none'}")
@@ -128,7 +159,54 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
         is_dev = _share(splits["train"].rows, dev_share, reader)
         splits["train"], splits["dev"] = splits["train"].take(~is_dev), splits["train"].take(is_dev)
     notes += _check_classes(task, splits, folder)
-    return TaskData(task=task, folder=folder, flags=tuple(flags), notes=tuple(notes), duplicates=duplicates, **splits)
+    return TaskData(
+        task=task,
+        folder=folder,
+        flags=tuple(flags),
+        notes=tuple(notes),
+        duplicates=duplicates,
+        train=splits["train"],
+        dev=splits["dev"],
+        test=test,
+    )
+
+
+def in_folds(data: TaskData, number: int) -> list[TaskData]:
+    """Divide all rows of a task into folds: each is tested once, the next one is dev, and the others are train.
+
+    Rows of a group share a fold; where rows have none, equal rows (on either strand) do. Classes have about their share
+    in every fold. The division follows from the rows and the number alone.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer groups of a class than folds, or a class has no row to learn from.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    reader, rows = labelled_data(data.task.modality), data.rows
+    splits = (data.train, data.dev, data.test)
+    labels = np.concatenate([split.labels for split in splits])
+    named = [name for split in splits for name in split.groups]
+    if named and len(named) < len(rows):
+        raise ConfigError(f"{data.folder}: some splits have a column group and others none; --folds needs it in all")
+    groups = named or _keys_of_both_strands(rows, reader)
+    _, group = np.unique(groups, return_inverse=True)
+    for label, name in enumerate(data.task.classes):
+        if (have := len(np.unique(group[labels == label]))) < number:
+            raise ConfigError(f"{data.folder}: --folds {number}: class {name} is in {have} groups of rows only")
+    division = StratifiedGroupKFold(number, shuffle=True, random_state=0).split(labels, labels, group)
+    tested = [np.sort(test) for _, test in division]
+
+    def part(index: int) -> TaskData:
+        held_out = tested[(index + 1) % number], tested[index]
+        places = (np.setdiff1d(np.arange(len(rows)), np.concatenate(held_out)), *held_out)
+        train, dev, test = (TaskSplit(rows=[rows[i] for i in place.tolist()], labels=labels[place]) for place in places)
+        _check_classes(data.task, {"train": train, "dev": dev, "test": test}, data.folder)
+        copies = {"train": find_duplicates(test, train, reader), "dev": find_duplicates(test, dev, reader)}
+        return replace(data, train=train, dev=dev, test=test, duplicates=copies, fold=Fold(data, places))
+
+    return [part(index) for index in range(number)]
 
 
 def find_duplicates(test: TaskSplit, other: TaskSplit, reader: LabelledData) -> Duplicates:
@@ -149,12 +227,15 @@ def find_duplicates(test: TaskSplit, other: TaskSplit, reader: LabelledData) -> 
 
 
 def _share(rows: Sequence[Any], share: float, reader: LabelledData) -> Bool[np.ndarray, " N"]:
-    # The smaller key of both strands: a sequence and its reverse complement get the same hash, hence the same split.
-    keys = [
+    words = [hashlib.blake2b(key, digest_size=4).digest() for key in _keys_of_both_strands(rows, reader)]
+    return np.frombuffer(b"".join(words), "<u4") < share * 2**32
+
+
+def _keys_of_both_strands(rows: Sequence[Any], reader: LabelledData) -> list[bytes]:
+    """Return the smaller key of both strands: a sequence and its reverse complement stay together."""
+    return [
         min(reader.key(row), reader.key(reader.reverse(row))) if reader.reverse else reader.key(row) for row in rows
     ]
-    words = [hashlib.blake2b(key, digest_size=4).digest() for key in keys]
-    return np.frombuffer(b"".join(words), "<u4") < share * 2**32
 
 
 def _check_classes(task: SuiteTask, splits: dict[str, TaskSplit], folder: Path) -> list[str]:

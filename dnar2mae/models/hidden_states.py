@@ -1,11 +1,13 @@
 """Hidden states of many sequences of tokens, batched by length."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from dnar2mae.batch import Batch
 from dnar2mae.errors import ConfigError
@@ -111,6 +113,41 @@ def sample_layers(
     outputs, last = _run(module, lambda: encoder.encode(embedded, batch.documents), layers[:-1])
     valid = None if batch.documents is None else batch.documents >= 0
     return [*(_padded(hidden.flatten(1, -2) if hidden.ndim > 3 else hidden, valid) for hidden in outputs), last]
+
+
+@contextmanager
+def hidden_units(
+    module: MaskedModel, layers: Sequence[int], valid: Bool[Tensor, "B T"] | None
+) -> Iterator[list[Tensor]]:
+    """Collect, during a pass, the hidden units of some layers' feed-forward blocks, after their nonlinearity.
+
+    A unit is a detector that the network has learned; the residual stream has their sum. Depths are from 1 on.
+
+    Parameters
+    ----------
+    valid
+        Which tokens are not padding; by default all are.
+
+    Yields
+    ------
+    units
+        Filled by the pass, in order: ``[B, T, M]``, or ``[B, M]`` of a perceptron, which has one vector a sample.
+    """
+    units: list[Tensor] = []
+    one_a_sample = isinstance(module.encoder, Mlp)
+
+    def keep(block: nn.Module, inputs: tuple[Tensor]) -> None:
+        (hidden,) = inputs
+        hidden = hidden.flatten(1, -2) if hidden.ndim > 3 else hidden
+        units.append(hidden if one_a_sample else _padded(hidden, valid))
+
+    blocks = [cast(nn.Module, module.encoder.layers[layer - 1].mlp_out) for layer in layers]
+    hooks = [block.register_forward_pre_hook(keep) for block in blocks]
+    try:
+        yield units
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _run(module: MaskedModel, run: Callable[[], Tensor], layers: Sequence[int]) -> tuple[list[Tensor], Tensor]:

@@ -96,6 +96,18 @@ def test_same_seed_same_suite(built, simulated, tmp_path):
     assert (built.folder / name).read_bytes() != (other.folder / name).read_bytes()
 
 
+def test_windows_of_a_block_are_a_group(built):
+    for task in built.counts:
+        of_split = {split: set(table["group"]) for split, table in tables(built.folder, task).items()}
+        assert not of_split["train"] & of_split["test"]
+        assert not of_split["dev"] & (of_split["train"] | of_split["test"])
+        for table in tables(built.folder, task).values():
+            first = table["group"].str.rsplit(":", n=1).str[1].astype(int)
+            assert (table["group"].str.rsplit(":", n=1).str[0] == table["chrom"]).all()
+            assert (first <= table["start"]).all()
+            assert (table["start"] - first).max() < 30_000
+
+
 def test_the_result_is_a_suite(built, capsys):
     suite = load_suite(str(built.folder))
     assert {task.name for task in suite.tasks} == set(built.counts)

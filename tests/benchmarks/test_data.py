@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dnar2mae.benchmarks.rows.dna import DNA
-from dnar2mae.benchmarks.tasks.data import TaskSplit, find_duplicates, find_task, load_task
+from dnar2mae.benchmarks.tasks.data import TaskSplit, find_duplicates, find_task, in_folds, load_task
 from dnar2mae.benchmarks.tasks.sequences import canonical, clean, reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SuiteTask, load_suite
 from dnar2mae.errors import ConfigError, SequenceError
@@ -143,6 +145,69 @@ def test_other_sizes_are_flagged(tmp_path):
     task = SuiteTask(name="t", sizes={"train": 10, "dev": 5, "test": 99})
     data = load_task(task, make(tmp_path, train=motif_rows(10, 0), dev=motif_rows(4, 1), test=motif_rows(99, 2)))
     assert data.flags == ("dev: 4 rows, official 5",)
+
+
+def test_every_row_is_tested_in_one_fold_and_groups_stay_together(tmp_path):
+    sizes = {"train": 60, "dev": 20, "test": 25}
+    rows = {split: motif_rows(count, seed) for seed, (split, count) in enumerate(sizes.items())}
+    data = load_task(TASK, grouped(tmp_path, rows, 7))
+    parts = in_folds(data, 5)
+    assert sorted(np.concatenate([part.places[2] for part in parts]).tolist()) == list(range(105))
+    groups = np.array([*data.train.groups, *data.dev.groups, *data.test.groups])
+    for i, part in enumerate(parts):
+        assert part.whole is data
+        assert (parts[(i + 1) % 5].places[2] == part.places[1]).all()
+        of_split = [set(groups[place]) for place in part.places]
+        assert sum(map(len, of_split)) == len(set.union(*of_split))
+        assert part.test.rows == [data.rows[row] for row in part.places[2]]
+        assert set(part.train.labels) == {0, 1}
+    assert [part.digest for part in in_folds(data, 5)] == [part.digest for part in parts]
+
+
+def test_without_groups_a_sequence_and_its_reverse_complement_share_a_fold(tmp_path):
+    rows = motif_rows(60, 0)
+    twins = [(reverse_complement(sequence), label) for sequence, label in rows]
+    data = load_task(TASK, make(tmp_path, train=rows, dev=twins[:40], test=[*twins[40:], *rows[:5]]))
+    assert data.is_duplicate.all()
+    for part in in_folds(data, 4):
+        assert not part.is_duplicate.any()
+
+
+def test_equal_sequences_of_different_groups_are_told(tmp_path):
+    rows = {"train": motif_rows(40, 0), "dev": motif_rows(20, 1), "test": motif_rows(40, 0)}
+    parts = in_folds(load_task(TASK, grouped(tmp_path, rows, 1)), 3)
+    assert sum(part.is_duplicate.sum() for part in parts) > 20
+
+
+@pytest.mark.parametrize(
+    ("size", "splits", "number", "message"),
+    [
+        (30, ("train", "dev", "test"), 3, "--folds 3: class no is in 2 groups of rows only"),
+        (5, ("train", "test"), 3, "some splits have a column group and others none"),
+    ],
+)
+def test_rows_that_folds_cannot_divide(tmp_path, size, splits, number, message):
+    rows = {"train": motif_rows(40, 0), "dev": motif_rows(10, 1), "test": motif_rows(10, 2)}
+    with pytest.raises(ConfigError, match=message):
+        in_folds(load_task(TASK, grouped(tmp_path, rows, size, splits)), number)
+
+
+def test_a_row_without_a_group(tmp_path):
+    folder = make(tmp_path, train=motif_rows(10, 0), dev=motif_rows(10, 1), test=motif_rows(4, 2))
+    (folder / "test.csv").write_text("sequence,label,group\nACGT,0,a\nACGA,1,\n")
+    with pytest.raises(ConfigError, match=r"test.csv: 1 rows have no group and others have one"):
+        load_task(TASK, folder)
+
+
+def grouped(folder, rows, size, splits=("train", "dev", "test")):
+    """Write splits whose rows have groups of so many rows in a row."""
+    make(folder, **rows)
+    number = itertools.count()
+    for split in splits:
+        table = pd.read_csv(folder / f"{split}.csv")
+        table["group"] = [f"g{next(number) // size}" for _ in range(len(table))]
+        table.to_csv(folder / f"{split}.csv", index=False)
+    return folder
 
 
 GUE_DUPLICATES = {"prom/prom_core_tata": ("train", 16, 16, 1), "prom/prom_300_tata": ("train", 6, 6, 0)}

@@ -28,10 +28,14 @@ from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import ProbeSettings
 from dnar2mae.benchmarks.running.solver import penalty_path
 from dnar2mae.benchmarks.running.vectors import raw_features
-from dnar2mae.benchmarks.tasks.data import load_task
+from dnar2mae.benchmarks.tasks.data import in_folds, load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
+from dnar2mae.config import ModelConfig, PretrainConfig
 from dnar2mae.errors import ConfigError
+from dnar2mae.modalities.registry import build_modality
+from dnar2mae.models.hidden_states import hidden_units, layer_outputs
+from dnar2mae.models.masked import MaskedModel
 
 from .conftest import motif_rows
 from .test_models import bert  # noqa: F401 - a fixture
@@ -122,14 +126,19 @@ def test_two_blocks_together_know_what_each_of_them_knows():
 def test_poolings_are_those_of_each_sequence_alone(tiny_run):
     encoder = from_checkpoint("tiny", tiny_run, "cpu")
     sequences = [sequence for sequence, _ in motif_rows(6, 0)] + ["ACG", "ACGTACGTACGTA"]
-    found = encoder.poolings(sequences)
+    found = encoder.poolings(sequences, ("units", "bins", "bins8", "early_bins"))
     np.testing.assert_allclose(found["vector"], encoder.embed(sequences), atol=2e-6)
     for i, sequence in enumerate(sequences):
         batch = encoder.collate([encoder.tokenize(sequence)])
         with torch.inference_mode():
-            inner, last = (hidden[0] for hidden in encoder.layers(encoder.module, batch.ids, batch.valid))
+            layers, units = encoder.layers(encoder.module, batch.ids, batch.valid)
+            inner, last = (hidden[0] for hidden in layers)
         both = [torch.cat([part.mean(0), part.amax(0)]) for part in (inner, last)]
         expected = {"middle": both[0], "last": both[1], "all": torch.cat(both)}
+        expected["units"] = torch.cat([torch.cat([part[0].mean(0), part[0].amax(0)]) for part in units])
+        quarters = [inner[-(-i * len(inner) // 4) : -(-(i + 1) * len(inner) // 4)] for i in range(4)]
+        if all(map(len, quarters)):
+            expected["early_bins"] = torch.cat([torch.cat([q.mean(0), q.amax(0)]) for q in quarters])
         for name, number in {"bins": 4, "bins8": 8}.items():
             ends = [-(-i * len(last) // number) for i in range(number + 1)]
             parts = [last[a:b] for a, b in zip(ends, ends[1:], strict=False)]
@@ -160,13 +169,45 @@ def test_a_grid_has_nine_parts_a_set_none_and_a_perceptron_keeps_its_vectors():
     assert set(pool_layers([torch.zeros(2, 5)] * 3, counts, (36,))) == {"all"}
 
 
+@pytest.mark.parametrize("backbone", ["cnn", "hybrid", "transformer"])
+def test_hidden_units_are_what_the_last_product_of_a_block_takes(backbone):
+    config = ModelConfig(backbone=backbone, width=16, depth=2, heads=2, mlp_width=24, global_every=2)
+    modality = build_modality(PretrainConfig(model=config))
+    module = MaskedModel(config, modality.embedder(), modality.head(), modality.layout).eval()
+    tokens = module.vocabulary.first_real + torch.randint(4, (3, 12))
+    with torch.inference_mode(), hidden_units(module, [1, 2], None) as units:
+        first, last = layer_outputs(module, tokens, None, [1, 2])
+    assert [part.shape for part in units] == [(3, 12, 24)] * 2
+    assert not any(layer.mlp_out._forward_pre_hooks for layer in module.encoder.layers)
+    with torch.inference_mode():
+        # what the block adds makes the difference between its input and its output
+        layer, before = module.encoder.layers[1], []
+        hook = layer.mlp_norm.register_forward_pre_hook(lambda _, inputs: before.append(inputs[0]))
+        layer_outputs(module, tokens, None, [1, 2])
+        hook.remove()
+        after = module.encoder.final_norm(before[0].reshape(3, 12, 16) + layer.mlp_out(units[1]))
+    torch.testing.assert_close(after, last, atol=1e-5, rtol=1e-5)
+    assert first.shape == last.shape
+
+
+def test_an_early_layer_is_named_where_it_is_not_the_last():
+    counts = torch.ones(2, 8, dtype=torch.bool)
+    layers = [torch.full((2, 8, 1), float(i)) for i in range(1, 7)]
+    found = pool_layers(layers, counts, wanted=("early_bins", "early_bins8"))
+    assert found.keys() == {"all", "early_bins", "early_bins8"}
+    assert (found["early_bins"] == 2).all()
+    assert found["early_bins8"].shape == (2, 16)
+    assert pool_layers(layers[:1], counts, wanted=("early_bins",)).keys() == {"all"}
+
+
 def test_layers_of_a_huggingface_folder(bert):  # noqa: F811
     encoder = from_huggingface("bert", bert, "cpu")
-    found = encoder.poolings(["ACGTACGTAC"] * 2)
+    found = encoder.poolings(["ACGTACGTAC"] * 2, ("units", "bins"))
+    assert "units" not in found
     assert found["last"].shape == (2, 32)
     np.testing.assert_allclose(found["vector"], encoder.embed(["ACGTACGTAC"] * 2), atol=1e-6)
     assert encoder.module.model.config.output_hidden_states is False
-    assert encoder.with_random_weights(0).poolings(["ACGT"])["all"].shape == (1, 32)
+    assert encoder.with_random_weights(0).poolings(["ACGT"], ())["all"].shape == (1, 32)
 
 
 def test_raw_features_of_both_strands_are_equal_for_the_reverse_complement(motif_suite):
@@ -186,10 +227,17 @@ def test_one_pass_serves_all_vectors_of_a_model(motif_suite, tiny_run, monkeypat
     calls = []
     whole = type(encoder)._pooled
     monkeypatch.setattr(type(encoder), "_pooled", lambda self, *args: calls.append(1) or whole(self, *args))
-    names = ("last", "middle", "bins", "all")
-    assert tuple(vectors.network_vectors(encoder, names, data, SuiteOptions(), 0)) == names
+    names = ("last", "units", "bins", "all")
+    found = vectors.network_vectors(encoder, names, data, SuiteOptions(), 0)
+    assert tuple(found) == names
     vectors.network_vectors(encoder, ("vector",), data, SuiteOptions(), 0)
-    assert len(calls) == 3  # the splits
+    parts = in_folds(data, 3)
+    for part in parts:
+        of_part = vectors.network_vectors(encoder, names, part, SuiteOptions(), 0)
+        assert [len(rows) for rows in of_part["all"]] == [len(part.train), len(part.dev), len(part.test)]
+    assert len(calls) == 1
+    whole_rows = np.concatenate(found["units"])
+    np.testing.assert_array_equal(of_part["units"].test, whole_rows[parts[-1].places[2]])
 
 
 def test_heads_on_frozen_tokens_read_what_stands_where(tiny_run):
@@ -216,7 +264,7 @@ def test_the_default_protocol_from_data_to_report(motif_suite, tiny_run, tmp_pat
     flags = ["--method", "probe", "cnn-head", "--baselines", "random", "raw", "combined", "--device", "cpu"]
     assert main([*command, *flags, "--seeds", "2"]) == 0, capsys.readouterr().out
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert {row["protocol"] for row in rows} == {"dnar2mae-v2"}
+    assert {row["protocol"] for row in rows} == {"dnar2mae-v3"}
     counted = pd.DataFrame(rows).groupby(["model", "method"]).size().to_dict()
     assert counted == {
         ("tiny", "probe"): 1,

@@ -18,6 +18,7 @@ from dnar2mae.benchmarks.running.runner import plan_cells, run_suite
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.scoring.scores import confusion, mcc
 
 from .conftest import motif_rows, write_rows
 
@@ -118,7 +119,7 @@ def test_results_of_other_data_or_settings_are_not_taken(motif_suite, protocol, 
 
 
 def test_a_model_that_has_diverged_fails_alone(motif_suite, protocol, tiny_run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Encoder, "poolings", lambda self, rows, **_: {"vector": np.full((len(rows), 2), np.nan)})
+    monkeypatch.setattr(Encoder, "poolings", lambda self, rows, *_, **__: {"vector": np.full((len(rows), 2), np.nan)})
     monkeypatch.setattr(Encoder, "embed", lambda self, rows, **_: np.full((len(rows), 2), np.nan))
     predicted = Predicted(np.full((62, 2), np.nan), {"lr": 1.0}, 0.0)
     monkeypatch.setattr(cells, "fit", lambda *_: predicted)
@@ -145,6 +146,40 @@ def test_missing_tasks_are_named_and_failed_cells_too(motif_suite, protocol, tmp
     assert "Failed motif, k-mer counts, probe: the model is of wood" in printed
     monkeypatch.undo()
     assert run(motif_suite, protocol, tmp_path / "out", "--baselines", "raw") == 0
+
+
+def test_folds_test_every_row_once(motif_suite, tiny_run, tmp_path, capsys):
+    flags = ("--model", f"tiny={tiny_run}", "--method", "probe", "knn", "--seeds", 1, "--device", "cpu", "--folds", 4)
+    assert run(motif_suite, "dnar2mae-v3", tmp_path, *flags) == 0
+    printed = capsys.readouterr().out
+    assert "4 folds of all rows, not the suite's own test split" in (tmp_path / "report.md").read_text()
+    rows = {(row["model"], row["method"]): row for row in Store(tmp_path).rows()}
+    assert "small CNN" not in printed
+    assert rows["tiny", "probe"]["chosen"]["features"].endswith(")")
+    whole = pd.concat([pd.read_csv(motif_suite / "motif" / f"{split}.csv") for split in ("train", "dev", "test")])
+    for row in rows.values():
+        assert row["num_test"] == len(whole)
+        table = Store(tmp_path).read_predictions(row)
+        assert table["label"].tolist() == whole["label"].tolist()  # in the order of the files
+        scored = mcc(confusion(table["label"].to_numpy(), table["predicted"].to_numpy(), 2))
+        assert row["scores"]["mcc"] == pytest.approx(float(scored))
+    assert rows["k-mer counts", "probe"]["scores"]["mcc"] > 0.4  # a motif of six bases
+    assert run(motif_suite, "dnar2mae-v3", tmp_path, *flags) == 0
+    assert "6 of 6 cells were finished before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--folds", 2), "folds must be at least 3, got 2"),
+        (("--folds", 3, "--method", "probe", "lora"), "--folds is for probe and knn, which take minutes; got --method"),
+        (("--folds", 3, "--baselines", "raw", "cnn"), "--folds has no baseline cnn"),
+        (("--folds", 500, "--baselines", "raw"), "--folds 500: class without is in 110 groups of rows only"),
+    ],
+)
+def test_folds_that_cannot_be(motif_suite, tmp_path, capsys, flags, message):
+    assert run(motif_suite, "dnar2mae-v3", tmp_path, *flags) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_protocol_limits_the_tokenizer_that_it_counts_for(motif_suite, protocol, tiny_run, tmp_path, capsys):

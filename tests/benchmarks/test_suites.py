@@ -69,7 +69,7 @@ def test_own_protocol_gives_every_model_one_grid():
     assert len(protocol.seeds) == 5
     assert protocol.select == "mcc"
     assert not protocol.tasks
-    assert set(packaged_protocols()) == {"dnar2mae-v1", "dnar2mae-v2", "gue/dnabert2-v1"}
+    assert set(packaged_protocols()) == {"dnar2mae-v1", "dnar2mae-v2", "dnar2mae-v3", "gue/dnabert2-v1"}
 
 
 def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_models():
@@ -84,6 +84,14 @@ def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_mo
     assert set(second.probe.features) == {"last", "middle", "all", "bins", "bins8"}
     assert len(second.seeds) == 3
     assert "combined" in second.baselines
+
+
+def test_the_third_version_differs_from_the_second_in_the_choice_of_the_probe_alone():
+    second, third = (load_protocol(f"dnar2mae-v{version}") for version in (2, 3))
+    assert (second.probe.select, third.probe.select, third.select) == (None, "loss", "mcc")
+    assert third.probe.features == ("all", "units", "bins", "bins8", "early_bins", "early_bins8")
+    unlike = {name for name in second.__dataclass_fields__ if getattr(second, name) != getattr(third, name)}
+    assert unlike == {"name", "notes", "probe"}
 
 
 @pytest.mark.parametrize("method", ["cnn-head", "cnn_head"])
