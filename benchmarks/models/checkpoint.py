@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from dnar2mae.benchmarks.models.encoder import Encoder, LayerVectors, Tokens
-from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.errors import RunError
 from dnar2mae.genome.alphabet import encode
 from dnar2mae.inference import load
 from dnar2mae.modalities.dna.embedding import ids_of
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.models.hidden_states import hidden_units, layer_outputs
+from dnar2mae.models.pooling import pooled_layers
 from dnar2mae.tokenizers import KmerTokenizer
 
 

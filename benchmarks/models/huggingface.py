@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from dnar2mae.benchmarks.models.checkpoint import digest
 from dnar2mae.benchmarks.models.encoder import Encoder, LayerVectors, Tokens
-from dnar2mae.benchmarks.models.pooling import pooled_layers
 from dnar2mae.config import PretrainConfig
 from dnar2mae.errors import RunError, needing, raising
+from dnar2mae.models.pooling import pooled_layers
 from dnar2mae.training.device import choose_device
 
 _NO_LIMIT = 1_000_000  # tokenizers without a limit have a model_max_length of 1e30

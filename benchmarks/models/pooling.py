@@ -12,20 +12,12 @@ from dnar2mae.models.pooling import mean_and_max, mean_and_max_of_parts
 
 VECTOR = "vector"
 """The vector that ``embed`` gives; of sequences the mean over the tokens of the last layer."""
-MAX_LAYERS = 6
-"""Layers of ``all``, evenly spaced up to the last one: twelve of width 768 would be 18,432 columns."""
 UNITS = "units"
 """Hidden units of the feed-forward blocks of the pooled layers."""
 _BINS = {"bins": 4, "bins8": 8}
 """Equal parts of a sequence."""
 _EARLY = "early_"  # bins of the layer at a third of the pooled ones
 _GRID_BINS = (3, 3)  # equal parts of a grid
-
-
-def pooled_layers(depth: int) -> list[int]:
-    """Return the layers that are pooled, ascending: the last is ``depth``."""
-    count = min(depth, MAX_LAYERS)
-    return [-(-depth * (i + 1) // count) for i in range(count)]
 
 
 def pool_layers(
@@ -51,7 +43,8 @@ def pool_layers(
         Hidden units of the layers, in the same shapes; where there are any, ``units`` is their mean and maximum.
     wanted
         Which parts to return besides ``all`` and ``units``: ``bins`` and ``bins8`` of the last layer, ``early_bins``
-        and ``early_bins8`` of the layer at a third of those given, unless it is the last one.
+        and ``early_bins8`` of the layer at a third of those given, unless it is the last one. A grid has one division,
+        under the first name that is wanted.
     """
     layers = [hidden.float() for hidden in layers]
     out = {"all": _all_tokens(layers, counts)}
@@ -78,10 +71,10 @@ def _by_place(
     names = [name for name in _BINS if prefix + name in wanted]
     if len(axes) == 1:
         return {prefix + name: mean_and_max_of_parts(hidden, counts, _BINS[name]) for name in names}
-    if len(axes) == 2 and "bins" in names:
+    if len(axes) == 2 and names:
         grid = hidden.unflatten(1, axes).movedim(-1, 1)
         parts = F.adaptive_avg_pool2d(grid, _GRID_BINS), F.adaptive_max_pool2d(grid, _GRID_BINS)
-        return {prefix + "bins": torch.cat([part.flatten(1) for part in parts], 1)}
+        return {prefix + names[0]: torch.cat([part.flatten(1) for part in parts], 1)}
     return {}
 
 

@@ -31,7 +31,7 @@ def compare_and_print(
         if folder is None:
             print(f"Skipped {task.name}: not in {root}: no data in a folder {task.name}")
             continue
-        rows, features = feature_sets(task, folder, specs, options.num_random)
+        rows, features = feature_sets(task, folder, specs, options)
         table = compare_few_labels(features, rows, task.metric, options)
         smallest = int(np.bincount(rows.labels if options.folds else rows.labels[rows.is_test]).min())
         if smallest < SMALL_CLASS:

@@ -26,7 +26,7 @@ from jaxtyping import Float
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.checkpoint import digest
-from dnar2mae.benchmarks.models.pooling import UNITS, batched, by_name, pool_layers, pooled_layers
+from dnar2mae.benchmarks.models.pooling import UNITS, batched, by_name, pool_layers
 from dnar2mae.benchmarks.rows.contract import LabelledData, LabelledRows
 from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.config import PretrainConfig
@@ -35,6 +35,7 @@ from dnar2mae.inference import TrainedModel, load
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.modalities.registry import build_modality, modality_spec, preset_for
 from dnar2mae.models.hidden_states import hidden_units, sample_layers, tokens_at_once
+from dnar2mae.models.pooling import pooled_layers
 
 _READ = 256  # samples hashed at once
 _TENTHS = ("train",) * 7 + ("dev",) + ("test",) * 2

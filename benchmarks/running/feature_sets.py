@@ -2,29 +2,33 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from dnar2mae.benchmarks.rows.contract import labelled_data
+from dnar2mae.benchmarks.models.pooling import VECTOR
+from dnar2mae.benchmarks.rows.contract import LayerEmbedder, RowEmbedder, labelled_data
 from dnar2mae.benchmarks.running.cells import ModelSpec, load_encoder
 from dnar2mae.benchmarks.running.few_labels import FeatureSet, TaskRows
+from dnar2mae.benchmarks.running.options import FewLabels, VectorKind
 from dnar2mae.benchmarks.tasks.data import load_task
 from dnar2mae.benchmarks.tasks.suite import SuiteTask
 from dnar2mae.errors import ConfigError
 
 
 def feature_sets(
-    task: SuiteTask, folder: Path, models: Sequence[ModelSpec], num_random: int
+    task: SuiteTask, folder: Path, models: Sequence[ModelSpec], options: FewLabels
 ) -> tuple[TaskRows, list[FeatureSet]]:
     """Read a task and embed its rows, train and dev first, test last.
 
-    Models of one name are runs of one recipe, whose scores are averaged; beside each recipe stand ``num_random`` models
-    with random weights in the architecture of its first run.
+    Models of one name are runs of one recipe, whose scores are averaged; beside each recipe stand as many models with
+    random weights as the options say, in the architecture of its first run.
 
     Raises
     ------
     ConfigError
-        If the modality has no raw features.
+        If the modality has no raw features, or a model not these vectors.
     Dnar2maeError
         As the task's files or a model cannot be read.
     """
@@ -47,7 +51,19 @@ def feature_sets(
             for model in models
             if model.name == name
         ]
-        random = [encoders[0].with_random_weights(seed).embed(rows) for seed in range(num_random)]
+        random = [
+            _vectors(encoders[0].with_random_weights(seed), rows, options.vectors) for seed in range(options.num_random)
+        ]
         sets.append(FeatureSet(f"{name} (random weights)", "random", random))
-        sets.append(FeatureSet(name, "checkpoint", [encoder.embed(rows) for encoder in encoders]))
+        own = [_vectors(encoder, rows, options.vectors) for encoder in encoders]
+        sets.append(FeatureSet(name, "checkpoint", own))
     return about, sets
+
+
+def _vectors(encoder: RowEmbedder, rows: Sequence[Any], kind: VectorKind) -> Float[np.ndarray, "N _"]:
+    if kind == VECTOR:
+        return encoder.embed(rows)
+    found = encoder.poolings(rows, (kind,)) if isinstance(encoder, LayerEmbedder) else {}
+    if kind not in found:
+        raise ConfigError(f"--vectors {kind}: this model has {', '.join(found) or VECTOR}")
+    return found[kind]

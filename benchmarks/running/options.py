@@ -9,6 +9,9 @@ from dnar2mae.errors import ConfigError, require, require_ranges
 
 Method = Literal["probe", "knn", "cnn-head", "finetune", "lora"]
 METHODS: tuple[Method, ...] = get_args(Method)
+VectorKind = Literal["vector", "last", "middle", "all", "units", "bins", "bins8", "early_bins", "early_bins8"]
+"""vector: what ``embed`` gives; the others are mean and maximum over tokens, of layers, of the hidden units of their
+feed-forward blocks, or of the last or an early layer in parts of the input."""
 Baseline = Literal["random", "raw", "combined", "cnn"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 INNER_FOLDS = 3
@@ -72,6 +75,9 @@ class FewLabels:
     """Draws of the labelled rows; of small data (--folds), divisions into folds."""
     folds: int | None = None
     """Test every row once, in this many folds; by default the test split of the suite is what is tested."""
+    vectors: VectorKind = "vector"
+    """Of all models. vector: what embed gives; mean and maximum over tokens of the last, middle or all layers, of
+    hidden units, or of the last or an early layer in parts of the input."""
     num_random: int = 3
     """Random models beside the trained ones."""
     draw_seed: int = 0

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-from dnar2mae.benchmarks.running.options import BASELINES, METHODS
+from dnar2mae.benchmarks.running.options import BASELINES, METHODS, VectorKind
 from dnar2mae.errors import ConfigError
 from dnar2mae.finetuning.options import TuningSettings
 from dnar2mae.run.config_file import read_yaml, structured
@@ -20,12 +20,8 @@ class ProbeSettings:
 
     c: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse strengths of the L2 penalty to choose from on dev."""
-    features: tuple[
-        Literal["vector", "last", "middle", "all", "units", "bins", "bins8", "early_bins", "early_bins8"], ...
-    ] = ("vector",)
-    """Vectors to choose from on dev. vector: what ``embed`` gives; the others are mean and maximum over tokens, of
-    layers, of the hidden units of their feed-forward blocks, or of the last or an early layer in parts of the input. A
-    model that has none of them has its vector."""
+    features: tuple[VectorKind, ...] = ("vector",)
+    """Vectors to choose from on dev. A model that has none of them has its vector."""
     select: Literal["mcc", "loss"] | None = None
     """What decides on dev; None: what the protocol says for all methods."""
     max_iterations: int | None = 200

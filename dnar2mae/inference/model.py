@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -132,7 +132,7 @@ class Model:
         sequences: str | Sequence[str | UInt8[np.ndarray, " _"]],
         *,
         pool: str = "mean",
-        layer: int = -1,
+        layer: int | Literal["units"] = -1,
         both_strands: bool = False,
         window_bp: int | None = None,
         batch_tokens: int | None = None,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from dnar2mae.batch import Batch, FiniteSource
-from dnar2mae.benchmarks.models.pooling import batched, by_name, pool_layers, pooled_layers
+from dnar2mae.benchmarks.models.pooling import batched, by_name, pool_layers
 from dnar2mae.benchmarks.rows.samples import content_hashes, labels_of
 from dnar2mae.benchmarks.running.frozen import Features, probe_best
 from dnar2mae.benchmarks.running.logistic import classify
@@ -23,6 +23,7 @@ from dnar2mae.masking import Masker, MaskPlan
 from dnar2mae.masking.draw import hidden_tokens
 from dnar2mae.modalities.contract import Modality
 from dnar2mae.models.hidden_states import sample_layers, tokens_at_once
+from dnar2mae.models.pooling import pooled_layers
 from dnar2mae.scoring.scores import accuracy, confusion
 
 MISSING = (0.0, 0.25, 0.5, 0.75)

@@ -21,6 +21,7 @@ from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.options import EmbedOptions
 from dnar2mae.models.embedder import Embedder
 from dnar2mae.models.head import Head
+from dnar2mae.models.hidden_states import pooled_units
 from dnar2mae.models.masked import MaskedModel
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import Vocabulary
@@ -184,7 +185,7 @@ class Modality(ABC):
     def embeddings(
         self, model: MaskedModel, source: FiniteSource, options: Any = None, *, progress: bool = False
     ) -> Embeddings:
-        """Embed samples, by default by :meth:`dnar2mae.models.MaskedModel.pooled`.
+        """Embed samples, by default by :meth:`dnar2mae.models.MaskedModel.pooled`, or mean and maximum of hidden units.
 
         Parameters
         ----------
@@ -196,12 +197,19 @@ class Modality(ABC):
             Of the type :attr:`embed_options`; by default its defaults.
         progress
             Show a progress bar on a terminal.
+
+        Raises
+        ------
+        ConfigError
+            If the options name another layer than the last one or ``units``.
         """
         table = getattr(source, "table", None)
         if table is None:
             table = pd.DataFrame({"sample": np.arange(len(source))})
-        batch_tokens = (options or EmbedOptions()).batch_tokens
-        return Embeddings(len(source), table, _pooled(model, source, batch_tokens, progress))
+        options = options or EmbedOptions()
+        if options.layer not in {-1, "units"}:
+            raise ConfigError(f"--layer must be -1 or units, got {options.layer}: layers by number are for DNA")
+        return Embeddings(len(source), table, _pooled(model, source, options, progress))
 
     def raw_features(self, source: FiniteSource) -> dict[str, Any]:
         """Return what a classifier without a network would take of each sample: the floor under embeddings.
@@ -235,15 +243,16 @@ class Modality(ABC):
 
 
 def _pooled(
-    model: MaskedModel, source: FiniteSource, batch_tokens: int | None, progress: bool
+    model: MaskedModel, source: FiniteSource, options: EmbedOptions, progress: bool
 ) -> Iterator[Float[np.ndarray, "_ W"]]:
     device = next(model.parameters()).device
-    tokens = batch_tokens or (8192 if device.type == "cpu" else 65_536)
+    tokens = options.batch_tokens or (8192 if device.type == "cpu" else 65_536)
     size = max(tokens // max(model.layout.tokens, 1), 1)
     with progress_bar("embedding", len(source), show=progress) as bar:
         for batch in batches_of(source, np.arange(len(source)), size):
             with torch.inference_mode():  # not over the yield, where it would reach the caller
-                vectors = model.pooled(batch.to(device))
+                moved = batch.to(device)
+                vectors = pooled_units(model, moved) if options.layer == "units" else model.pooled(moved)
                 vectors[~batch.maskable.any(1)] = torch.nan
             yield vectors.cpu().numpy()
             bar.advance(len(batch.tokens))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -14,17 +14,23 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.masking import MaskPlan
 from dnar2mae.models.masked import MaskedModel
 from dnar2mae.models.mlp import Mlp
+from dnar2mae.models.pooling import mean_and_max, pooled_layers
 
 
 def hidden_states(
-    module: MaskedModel, tokens: Sequence[Int[np.ndarray, " _"]], *, layer: int = -1, batch_tokens: int | None = None
+    module: MaskedModel,
+    tokens: Sequence[Int[np.ndarray, " _"]],
+    *,
+    layer: int | Literal["units"] = -1,
+    batch_tokens: int | None = None,
 ) -> Iterator[tuple[Int[np.ndarray, " B"], Float[Tensor, "B T D"]]]:
     """Encode sequences of token ids in batches of similar length.
 
     Parameters
     ----------
     layer
-        0 is the normalised embedding, i the output of the i-th layer, and the depth (or -1) that of the final norm.
+        0 is the normalised embedding, i the output of the i-th layer, and the depth (or -1) that of the final norm;
+        ``units`` are the hidden units of several layers, side by side (:func:`hidden_units`, :func:`.pooled_layers`).
     batch_tokens
         Most tokens of a batch, padding included (a longer sequence is a batch of its own); by default
         :func:`tokens_at_once`.
@@ -40,7 +46,7 @@ def hidden_states(
         If there is no such layer.
     """
     depth = module.config.depth
-    if not -depth - 1 <= layer <= depth:
+    if layer != "units" and not -depth - 1 <= layer <= depth:
         raise ConfigError(f"--layer must be in -{depth + 1}..{depth}, got {layer}")
     device = next(module.parameters()).device
     for members in _batches([len(ids) for ids in tokens], batch_tokens or tokens_at_once(device)):
@@ -50,8 +56,15 @@ def hidden_states(
             padded[row, : lengths[row]] = tokens[i]
         valid = np.arange(lengths.max()) < lengths[:, None]
         mask = None if valid.all() else torch.from_numpy(valid).to(device)
+        ids = torch.from_numpy(padded).to(device)
         with torch.inference_mode():  # not over the yield, where it would reach the caller
-            hidden = layer_outputs(module, torch.from_numpy(padded).to(device), mask, [layer % (depth + 1)])[0]
+            if layer == "units":
+                of_valid = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask
+                with hidden_units(module, pooled_layers(depth), of_valid) as parts:
+                    layer_outputs(module, ids, mask, [depth])
+                hidden = torch.cat(parts, -1)
+            else:
+                hidden = layer_outputs(module, ids, mask, [layer % (depth + 1)])[0]
         yield members, hidden
 
 
@@ -148,6 +161,18 @@ def hidden_units(
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def pooled_units(module: MaskedModel, batch: Batch) -> Float[Tensor, "B E"]:
+    """Return one fp32 vector per sample: mean and maximum over its tokens of the hidden units of several layers.
+
+    Layers are those of :func:`.pooling.pooled_layers`, side by side; a perceptron's units are one vector a sample.
+    """
+    valid = None if batch.documents is None else batch.documents >= 0
+    with hidden_units(module, pooled_layers(module.config.depth), valid) as units:
+        module.pooled(batch)
+    parts = [part.float() for part in units]
+    return torch.cat([part if part.ndim == 2 else mean_and_max(part, batch.maskable) for part in parts], 1)
 
 
 def _run(module: MaskedModel, run: Callable[[], Tensor], layers: Sequence[int]) -> tuple[list[Tensor], Tensor]:

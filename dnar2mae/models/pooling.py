@@ -4,6 +4,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+MAX_LAYERS = 6
+"""Layers that are pooled side by side, evenly spaced up to the last: twelve of width 768 would be 18,432 columns."""
+
+
+def pooled_layers(depth: int) -> list[int]:
+    """Return the layers that are pooled, ascending: the last is ``depth``."""
+    count = min(depth, MAX_LAYERS)
+    return [-(-depth * (i + 1) // count) for i in range(count)]
+
 
 def mean_and_max(hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
     """Return both over the tokens that count, side by side; zero where none does."""

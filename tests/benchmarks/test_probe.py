@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from dnar2mae.benchmarks.models.checkpoint import from_checkpoint
 from dnar2mae.benchmarks.models.cnn import cnn_head, pad_vectors, token_vectors
 from dnar2mae.benchmarks.models.huggingface import from_huggingface
-from dnar2mae.benchmarks.models.pooling import by_name, pool_layers, pooled_layers
+from dnar2mae.benchmarks.models.pooling import by_name, pool_layers
 from dnar2mae.benchmarks.running import solver, vectors
 from dnar2mae.benchmarks.running.frozen import (
     AT_EDGE,
@@ -36,6 +36,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.modalities.registry import build_modality
 from dnar2mae.models.hidden_states import hidden_units, layer_outputs
 from dnar2mae.models.masked import MaskedModel
+from dnar2mae.models.pooling import pooled_layers
 
 from .conftest import motif_rows
 from .test_models import bert  # noqa: F401 - a fixture
@@ -162,9 +163,13 @@ def test_layers_of_deep_networks_are_spread_evenly():
 
 def test_a_grid_has_nine_parts_a_set_none_and_a_perceptron_keeps_its_vectors():
     counts = torch.ones(2, 36, dtype=torch.bool)
-    grid = pool_layers([torch.arange(72.0).reshape(2, 36, 1)], counts, (6, 6))
+    whole = torch.arange(72.0).reshape(2, 36, 1)
+    grid = pool_layers([whole], counts, (6, 6))
     assert grid["bins"].shape == (2, 18)
     assert grid["bins"][0, 0] == torch.tensor([0.0, 1, 6, 7]).mean()
+    both = pool_layers([layer.clone() for layer in [whole] * 4], counts, (6, 6), wanted=("bins8", "early_bins8"))
+    assert both.keys() == {"all", "bins8", "early_bins8"}
+    assert (both["bins8"] == grid["bins"]).all()
     assert "bins" not in pool_layers([torch.zeros(2, 36, 1)], counts, ())
     assert set(pool_layers([torch.zeros(2, 5)] * 3, counts, (36,))) == {"all"}
 

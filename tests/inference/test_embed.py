@@ -126,7 +126,7 @@ def test_bad_requests(single):
         single.embed(["ACGT"], layer=4)
     options = DnaEmbedOptions()
     object.__setattr__(options, "pool", "cls")  # the tests' own type checks would stop it before it is checked
-    with pytest.raises(ConfigError, match="--pool must be mean, max or none, got cls"):
+    with pytest.raises(ConfigError, match="--pool must be mean, max, mean-max or none, got cls"):
         options.__post_init__()
     with pytest.raises(ConfigError, match="--window-bp must be at least 1, got 0"):
         single.embed(["ACGT"], window_bp=0)
@@ -145,7 +145,7 @@ def test_fasta_tiles_and_their_table(single, fasta, tmp_path):
     assert embed(single.trained, fasta, tmp_path / "whole.npy") == Written(2, 16, single.source)
 
 
-@pytest.mark.parametrize("pool", ["mean", "max", "none"])
+@pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "none"])
 @pytest.mark.parametrize("window_bp", [None, 90])
 def test_a_long_sequence_in_stretches_is_the_same(model, fasta, tmp_path, monkeypatch, pool, window_bp):
     text = fasta.read_text().replace(">one\n", ">one\n" + "N" * 700)[:3000].replace(">two", "")

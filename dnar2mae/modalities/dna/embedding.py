@@ -15,6 +15,7 @@ from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.modalities.dna.sequences import Sequences
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.hidden_states import hidden_states
+from dnar2mae.models.pooling import pooled_layers
 from dnar2mae.storage.progress import progress_bar
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -59,6 +60,12 @@ class SequenceEmbedder:
     """Longest stretch encoded at once, unless the options name one."""
 
     @property
+    def width(self) -> int:
+        """Numbers in a token's vector."""
+        model = self.model.config
+        return len(pooled_layers(model.depth)) * model.mlp_width if self.options.layer == "units" else model.width
+
+    @property
     def window(self) -> int:
         """Tokens of the grid in a window."""
         return max(grid(self.tokenizer).num_tokens(self.options.window_bp or self.window_bp), 1)
@@ -93,9 +100,10 @@ class SequenceEmbedder:
         new tokens count. Tokens of a ``tokenizer.json`` have no fixed positions, so there the last window is shorter.
         """
         pool, both_strands = self.options.pool, self.options.both_strands
-        pieces, width = list(self._pieces(codes)), self.model.config.width
+        pieces, width = list(self._pieces(codes)), self.width
         sizes = [grid(self.tokenizer).num_tokens(len(c)) if pool == "none" else 1 for c in codes]
-        rows = [np.full((n, width), -np.inf if pool == "max" else 0, np.float32) for n in sizes]
+        rows = [np.zeros((n, width), np.float32) for n in sizes]
+        largest = np.full((len(codes) if "max" in pool else 0, width), -np.inf, np.float32)
         counts = np.zeros(len(codes), np.float32)
         for members, hidden in hidden_states(
             self.model,
@@ -110,18 +118,18 @@ class SequenceEmbedder:
                 row = rows[piece.sequence]
                 if pool == "none":
                     row[piece.start + piece.skip :][: len(states)] += states / (1 + both_strands)
-                elif pool == "mean":
+                    continue
+                if "mean" in pool:
                     row += known.sum(0)
                     counts[piece.sequence] += len(known)
-                elif len(known):
-                    np.maximum(row, known.max(0), out=row)
+                if "max" in pool and len(known):
+                    np.maximum(largest[piece.sequence], known.max(0), out=largest[piece.sequence])
             advance(sum(len(pieces[i].tokens) for i in members))
         if pool == "none":
             return rows
-        pooled = np.concatenate([np.zeros((0, width), np.float32), *rows])
-        if pool == "mean":
-            with np.errstate(invalid="ignore"):  # 0 / 0 where no token is known
-                pooled /= counts[:, None]
+        with np.errstate(invalid="ignore"):  # 0 / 0 where no token is known
+            mean = np.concatenate([np.zeros((0, width), np.float32), *rows]) / counts[:, None]
+        pooled = np.concatenate([{"mean": mean, "max": largest}[part] for part in pool.split("-")], 1)
         pooled[~np.isfinite(pooled)] = np.nan
         return pooled
 
@@ -151,7 +159,8 @@ class SequenceEmbedder:
         cuts = [*range(0, total, window * max(_BLOCK_TOKENS // window, 1)), total]
         if len(cuts) > 2 and total - cuts[-2] < window:  # the last window is as long as the others
             del cuts[-2]
-        pooled: np.ndarray = np.full((1, self.model.config.width), np.nan, np.float32)
+        parts = pool.split("-")
+        pooled: np.ndarray = np.full((1, len(parts) * self.width), np.nan, np.float32)
         known = 0
         for first, last in itertools.pairwise(cuts):
             part = codes[first * tokens.stride : (last - 1) * tokens.stride + tokens.k]
@@ -162,11 +171,13 @@ class SequenceEmbedder:
                 continue
             count = sum(int(self._known(piece).sum()) for piece in self._pieces([part]))
             known += count
-            if pool == "max":
-                pooled = np.fmax(pooled, vectors)  # fmax: a stretch without a known token is NaN
-            elif count:
-                mean = np.nan_to_num(pooled)
-                pooled = mean + (vectors - mean) * np.float32(count / known)
+            if not count:
+                continue
+            halves = (np.split(array, len(parts), 1) for array in (pooled, vectors))
+            for how, old, new in zip(parts, *halves, strict=True):
+                # into the array itself; fmax, because it is NaN before the first known token
+                mean = np.nan_to_num(old)
+                old[:] = np.fmax(old, new) if how == "max" else mean + (new - mean) * np.float32(count / known)
         if pool != "none":
             yield pooled
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from dnar2mae.config import require
 from dnar2mae.modalities.options import EmbedOptions
 
-Pool = Literal["mean", "max", "none"]
+Pool = Literal["mean", "max", "mean-max", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +21,8 @@ class DnaEmbedOptions(EmbedOptions):
     tile_bp: int | None = None
     """Cut FASTA or GenBank sequences into tiles of this length, each its own row."""
     pool: Pool = "mean"
-    """Over a sequence's known tokens (not those with an N); none gives a row a token (.npy only)."""
-    layer: int = -1
-    """-1 (or the depth): after the final norm; i: the output of layer i; 0: the token embedding."""
+    """Over a sequence's known tokens (not those with an N); mean-max has both side by side; none gives a row a token
+    (.npy only)."""
     both_strands: bool = False
     """Average with the reverse complement, aligned base by base for none (for max, the larger)."""
     window_bp: int | None = None
@@ -32,5 +31,5 @@ class DnaEmbedOptions(EmbedOptions):
     def __post_init__(self) -> None:
         """Check ranges."""
         EmbedOptions.__post_init__(self)
-        require(self.pool in get_args(Pool), "pool", "mean, max or none", self.pool)
+        require(self.pool in get_args(Pool), "pool", "mean, max, mean-max or none", self.pool)
         require(self.window_bp is None or self.window_bp >= 1, "window-bp", "at least 1", self.window_bp)
