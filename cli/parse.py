@@ -1,8 +1,10 @@
 """Parse flags into dataclasses, by tyro, with our own errors in one line."""
 
+from collections import Counter
 from contextlib import redirect_stderr
+from dataclasses import fields, is_dataclass
 from io import StringIO
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, get_type_hints
 
 import tyro
 from tyro.conf import subcommand
@@ -23,13 +25,13 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
     Raises
     ------
     Dnar2maeError
-        If a setting breaks its rule.
+        If a setting breaks its rule, or a flag of several values is given twice, of which tyro would keep the last.
     """
     if not {"-h", "--help", PRINT_COMPLETION}.isdisjoint(argv):
         return tyro.cli(target, args=argv, **settings)
     try:
         with redirect_stderr(StringIO()):
-            return tyro.cli(target, args=argv, **settings)
+            parsed = tyro.cli(target, args=argv, **settings)
     except SystemExit as stop:
         # tyro wraps the errors of __post_init__: ours is somewhere in the chain of causes.
         error: BaseException | None = stop
@@ -39,6 +41,29 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
             error = error.__cause__ or error.__context__
         # A wrong flag: parse again, now with tyro's message on stderr.
         return tyro.cli(target, args=argv, **settings)
+    flags = Counter(word.partition("=")[0] for word in argv if word.startswith("--"))
+    several = _flags_of_several(parsed)
+    for flag, times in flags.items():
+        if times > 1 and flag.rpartition(".")[2].removeprefix("--").replace("_", "-") in several:
+            raise ConfigError(f"{flag} is given {times} times; it takes several values behind one: {flag} A B")
+    return parsed
+
+
+def _flags_of_several(settings: Any) -> set[str]:
+    """Return the names of flags, without dashes and what they belong to, that take several values."""
+    if not is_dataclass(settings) or isinstance(settings, type):
+        return set()
+    names: set[str] = set()
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, tuple | list):
+            given = [
+                mark.name for mark in getattr(hints[field.name], "__metadata__", ()) if getattr(mark, "name", None)
+            ]
+            names.add((given or [field.name])[0].replace("_", "-"))
+        names |= _flags_of_several(value)
+    return names
 
 
 def parse_subcommand(commands: dict[str, type], argv: list[str], *, prog: str, description: str) -> Any:

@@ -6,6 +6,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dnar2mae.benchmarks.build import few_labels as build_few_labels
+from dnar2mae.benchmarks.models.encoder import Encoder
 from dnar2mae.benchmarks.running import logistic
 from dnar2mae.benchmarks.running.few_labels import FeatureSet, TaskRows, _answers, compare_few_labels
 from dnar2mae.benchmarks.running.logistic import PENALTIES, classify
@@ -148,6 +149,29 @@ def test_the_command_averages_runs_of_one_name(digits, capsys):  # noqa: F811
     assert table.loc[("5", "m"), "num_models"] == 2
     assert table.loc[("all", "m (random weights)"), "fits"] == 2
     assert table.loc[("all", "first two"), "score"] > 0.9
+
+
+def test_vectors_of_other_kinds(motif_suite, tiny_run, tmp_path, capsys):
+    command = ["benchmark", "few-labels", str(motif_suite), "--model", f"m={tiny_run}", "--device", "cpu"]
+    command += ["--labels-per-class", "3", "--draws", "2", "--num-random", "1"]
+    data = load_task(load_suite(str(motif_suite)).tasks[0], motif_suite / "motif")
+    poolings, wanted = Encoder.poolings, []
+
+    def spy(self, rows, kinds, **options):
+        wanted.append((self.kind, tuple(kinds), list(rows) == data.rows))
+        return poolings(self, rows, kinds, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Encoder, "poolings", spy)
+        assert main([*command, "--vectors", "units", "--out", str(tmp_path)]) == 0, capsys.readouterr().err
+    assert wanted == [("random", ("units",), True), ("checkpoint", ("units",), True)]
+    assert set(pd.read_csv(tmp_path / "few_labels.csv")["kind"]) == {"raw", "random", "checkpoint"}
+
+
+def test_vectors_that_a_model_has_not(digits, capsys):  # noqa: F811
+    command = ["benchmark", "few-labels", str(digits), "--model", str(digits / "model"), "--out", str(digits / "few")]
+    assert main([*command, "--vectors", "units"]) == 2
+    assert "--vectors units: this model has vector" in capsys.readouterr().err
 
 
 def test_raw_features_of_samples(tmp_path, capsys):

@@ -92,6 +92,28 @@ def test_the_command_that_was_meant(given, hint):
     assert printed_by(*given) == (2, "", f"dnar2mae: {hint}\n")
 
 
+@pytest.mark.parametrize(
+    ("argv", "flag"),
+    [
+        (["benchmark", "run", "gue", "--out", "o", "--model", "a", "--model", "b"], "--model"),
+        (["benchmark", "run", "gue", "--out", "o", "--method", "probe", "--method=knn"], "--method"),
+        (
+            ["benchmark", "build", "--genome", "g", "--annotation", "a", "--out", "o", "--dev", "I", "--dev", "V"],
+            "--dev",
+        ),
+    ],
+)
+def test_a_flag_of_several_values_is_given_once(argv, flag, capsys):
+    assert main(argv) == 2
+    assert f"{flag} is given 2 times; it takes several values behind one: {flag} A B" in capsys.readouterr().err
+
+
+def test_of_a_flag_of_one_value_the_last_counts(tmp_path, capsys):
+    (tmp_path / "g.fa").write_text(">a\nACGT\n")
+    argv = ["simulate", "--out", str(tmp_path / "s.fa"), "--length-bp", "1", "--length-bp", "80000"]
+    assert main(argv) == 0, capsys.readouterr().err
+
+
 def test_the_flag_that_was_meant():
     assert "--mask.low" in printed_by("pretrain", "x.fa", "--out", "y", "--mask.loww", "0.1")[2]
 

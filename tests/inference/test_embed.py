@@ -117,6 +117,24 @@ def test_layers_are_those_of_the_published_implementation(single, texts, tmp_pat
         np.testing.assert_allclose(own, single.embed(texts[4:], pool="none", layer=layer)[0], atol=2e-6)
 
 
+def test_units_are_those_of_every_layer_side_by_side(model, texts):
+    texts = [text.replace("N", "A") for text in texts]
+    per_token = model.embed(texts, layer="units", pool="none")
+    config = model.module.config
+    assert {vectors.shape[1] for vectors in per_token} == {config.depth * config.mlp_width}
+    both = model.embed(texts, layer="units", pool="mean-max")
+    expected = np.stack([np.concatenate([vectors.mean(0), vectors.max(0)]) for vectors in per_token])
+    np.testing.assert_allclose(both, expected, atol=2e-6)
+    ids = torch.from_numpy(model.tokenizer.encode_text(texts[1]))[None]
+    kept = []
+    hook = model.module.encoder.layers[-1].mlp_out.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+    with torch.inference_mode():
+        model.module(ids)
+    hook.remove()
+    last = kept[0].reshape(len(per_token[1]), -1).numpy()
+    np.testing.assert_allclose(per_token[1][:, -config.mlp_width :], last, atol=2e-6)
+
+
 def test_bad_requests(single):
     with pytest.raises(SequenceError, match=r"sequence 2, position 3: expected a nucleotide letter, got '!'"):
         single.embed(["ACGT", "AC!T"])
@@ -146,11 +164,11 @@ def test_fasta_tiles_and_their_table(single, fasta, tmp_path):
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "none"])
-@pytest.mark.parametrize("window_bp", [None, 90])
-def test_a_long_sequence_in_stretches_is_the_same(model, fasta, tmp_path, monkeypatch, pool, window_bp):
+@pytest.mark.parametrize(("window_bp", "layer"), [(None, -1), (90, -1), (90, "units")])
+def test_a_long_sequence_in_stretches_is_the_same(model, fasta, tmp_path, monkeypatch, pool, window_bp, layer):
     text = fasta.read_text().replace(">one\n", ">one\n" + "N" * 700)[:3000].replace(">two", "")
     (tmp_path / "n.fa").write_text(text + "\n")
-    options = DnaEmbedOptions(pool=pool, both_strands=True, window_bp=window_bp)
+    options = DnaEmbedOptions(pool=pool, both_strands=True, window_bp=window_bp, layer=layer)
     embed(model.trained, tmp_path / "n.fa", tmp_path / "whole.npy", options=options)
     sizes, original = [], SequenceEmbedder.embed
 

@@ -341,6 +341,8 @@ def test_what_embed_refuses(run, tmp_path):
     embed(run, path, tmp_path / "x.npy", device="cpu", options=DnaEmbedOptions(batch_tokens=30))
     embed(run, path, tmp_path / "y.npy", device="cpu", options=EmbedOptions(batch_tokens=30))
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), np.load(tmp_path / "y.npy"))
+    with pytest.raises(ConfigError, match=r"--layer must be -1 or units, got 1: layers by number are for DNA"):
+        embed(run, path, tmp_path / "x.npy", device="cpu", options=EmbedOptions(layer=1))
     (run / "genes.json").write_text('{"genes": []}')
     with pytest.raises(RunError, match="genes.json: cannot be read as the genes of a run"):
         load(run, device="cpu")
