@@ -98,8 +98,21 @@ def test_the_command_that_was_meant(given, hint):
         (["benchmark", "run", "gue", "--out", "o", "--model", "a", "--model", "b"], "--model"),
         (["benchmark", "run", "gue", "--out", "o", "--method", "probe", "--method=knn"], "--method"),
         (
-            ["benchmark", "build", "--genome", "g", "--annotation", "a", "--out", "o", "--dev", "I", "--dev", "V"],
-            "--dev",
+            [
+                "benchmark",
+                "build",
+                "--genome",
+                "g",
+                "--annotation",
+                "a",
+                "--out",
+                "o",
+                "--tasks",
+                "strand",
+                "--tasks",
+                "coding",
+            ],
+            "--tasks",
         ),
     ],
 )
