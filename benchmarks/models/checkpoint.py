@@ -39,8 +39,8 @@ def from_checkpoint(name: str, path: Path, device: str = "auto") -> Encoder:
 
     layers = pooled_layers(trained.config.model.depth)
 
-    def vectors(module: Any, ids: torch.Tensor, valid: torch.Tensor) -> LayerVectors:
-        with hidden_units(module, layers, valid) as units:
+    def vectors(module: Any, ids: torch.Tensor, valid: torch.Tensor, want_units: bool) -> LayerVectors:
+        with hidden_units(module, layers if want_units else [], valid) as units:
             return LayerVectors(layer_outputs(module, ids, valid, layers), units)
 
     if isinstance(tokenizer, KmerTokenizer):

@@ -42,11 +42,11 @@ class LayerVectors(NamedTuple):
     layers: list[Tensor]
     """Vectors ``[B, T, D]`` of the layers that are pooled, those of the last one last."""
     units: list[Tensor] = []
-    """Hidden units ``[B, T, M]`` of their feed-forward blocks; empty where the architecture is not known."""
+    """Hidden units ``[B, T, M]`` of their feed-forward blocks; empty if not wanted or the architecture is not known."""
 
 
-Layers = Callable[[nn.Module, Int[Tensor, "B T"], Bool[Tensor, "B T"]], LayerVectors]
-"""From a network, ids and what is valid."""
+Layers = Callable[[nn.Module, Int[Tensor, "B T"], Bool[Tensor, "B T"], bool], LayerVectors]
+"""From a network, ids, what is valid, and whether units are wanted, which take memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -190,9 +190,9 @@ class Encoder:
         numbers = []
 
         def pool(batch: TokenBatch) -> dict[str, Tensor]:
-            layers, units = self.layers(self.module, batch.ids, batch.valid)
+            layers, units = self.layers(self.module, batch.ids, batch.valid, UNITS in wanted)
             numbers.append(len(layers))
-            return pool_layers(layers, batch.pooled, units=units if UNITS in wanted else (), wanted=wanted)
+            return pool_layers(layers, batch.pooled, units=units, wanted=wanted)
 
         named = by_name(self._pooled(sequences, pool, both_strands, allow_truncation, None), numbers[0])
         return {VECTOR: named["last"][:, : self.width], **named}

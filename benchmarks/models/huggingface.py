@@ -32,8 +32,11 @@ class HiddenStates(nn.Module):
         """Return vectors ``[B, T, D]``."""
         return self._last(self._output(ids, valid))
 
-    def layers(self, ids: Tensor, valid: Tensor) -> LayerVectors:
-        """Return the layers that are pooled, the last hidden state last; only that of a model that hides the others."""
+    def layers(self, ids: Tensor, valid: Tensor, want_units: bool) -> LayerVectors:
+        """Return the layers that are pooled, the last hidden state last; only that of a model that hides the others.
+
+        There are no units: what a block's hidden units are called differs between architectures.
+        """
         config: Any = self.model.config
         before, config.output_hidden_states = config.output_hidden_states, True
         try:

@@ -67,12 +67,11 @@ def read_split(paths: list[Path], label_map: Mapping[str, int]) -> LabelledRows:
             notes["ambiguous letters"] += "N" in letters
             sequences.append(letters)
             labels.append(label_map[label])
-            groups += [group] if group else []
+            groups.append(group)
     if not sequences:
         raise ConfigError(f"{paths[0]}: no row in this split")
-    if groups and len(groups) < len(sequences):
-        raise ConfigError(f"{paths[0]}: {len(sequences) - len(groups)} rows have no group and others have one")
-    return LabelledRows(sequences, labels, {name: count for name, count in notes.items() if count}, groups)
+    remarks = {name: count for name, count in notes.items() if count}
+    return LabelledRows(sequences, labels, remarks, groups if any(groups) else ())
 
 
 _Row = tuple[str, object, str, str]  # where it is, its sequence, label and group

@@ -98,10 +98,9 @@ class SampleEncoder:
         def pool(numbers: Sequence[int]) -> dict[str, torch.Tensor]:
             batch = source.batch(np.asarray(numbers)).to(self.trained.device)
             valid = None if batch.documents is None else batch.documents >= 0
-            with hidden_units(model, depths, valid) as units:
+            with hidden_units(model, depths if UNITS in wanted else [], valid) as units:
                 layers = sample_layers(model, batch, depths)
-            of_units = units if UNITS in wanted else ()
-            return pool_layers(layers, batch.maskable, axes, units=of_units, wanted=wanted)
+            return pool_layers(layers, batch.maskable, axes, units=units, wanted=wanted)
 
         size = max(tokens_at_once(self.trained.device) // max(model.layout.tokens, 1), 1)
         starts = range(0, len(source), size)

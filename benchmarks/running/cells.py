@@ -18,7 +18,16 @@ from dnar2mae.benchmarks.models.cnn import PAD_ID, cnn_head, pad_vectors, small_
 from dnar2mae.benchmarks.models.encoder import Encoder, Tokens, pad
 from dnar2mae.benchmarks.models.pooling import VECTOR
 from dnar2mae.benchmarks.rows.contract import RowEmbedder, labelled_data
-from dnar2mae.benchmarks.running.frozen import FROZEN, Features, Predicted, nearest, probe_best, probe_together
+from dnar2mae.benchmarks.running.frozen import (
+    FROZEN,
+    Features,
+    Predicted,
+    best_of,
+    ensemble,
+    nearest,
+    probe,
+    probe_together,
+)
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import FitSettings, Protocol
 from dnar2mae.benchmarks.running.training import TokenizedRows, TrainingTask, fit, tunable
@@ -186,7 +195,8 @@ def _judged(encoder: RowEmbedder | None, cell: BenchmarkCell, data: TaskData) ->
     """Return the answers of a method on a network's vectors, raw features or both, and the number of parameters."""
     if encoder is None:
         features = _raw(cell, data)
-        return _probed(cell, data, {cell.model.raw: features}, cell.model.raw), features.train.shape[1]
+        fits = _probes(cell, data, {cell.model.raw: features}, cell.model.raw)
+        return best_of(fits), features.train.shape[1]
     parameters = encoder.num_parameters
     if cell.model.kind == "combined":
         return _combined(encoder, cell, data), parameters
@@ -204,7 +214,7 @@ def _frozen(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predic
     wanted = task[2].features if cell.method == "probe" else (VECTOR,)
     vectors = _vectors(encoder, wanted, cell, data)
     if cell.method == "probe":
-        return _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
+        return _together(_probes(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed)), cell, data)
     return nearest(vectors[VECTOR], *task)
 
 
@@ -229,11 +239,18 @@ def _raw(cell: BenchmarkCell, data: TaskData) -> Features:
 
 
 def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Predicted:
-    """Return the probe of raw features beside the vectors that are the best alone, each scaled by its penalty."""
+    """Return the probe of raw features beside a model's vectors.
+
+    It is an ensemble of both where the protocol has ensembles, else one fit on raw features and the vectors that are
+    the best alone, each scaled by its penalty.
+    """
     task = _task(cell, data, "probe")
     vectors = _vectors(encoder, task[2].features, cell, data)
-    alone = _probed(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
-    own = _probed(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
+    of_raw = _probes(cell, data, {cell.model.raw: _raw(cell, data)}, cell.model.raw)
+    of_vectors = _probes(cell, data, vectors, (encoder.digest, encoder.kind, cell.seed))
+    if task[2].ensemble:
+        return _together(of_raw | of_vectors, cell, data)
+    alone, own = best_of(of_raw), best_of(of_vectors)
     name = own.setting.get("features", next(iter(vectors)))
     penalties = alone.setting["c"], own.setting["c"]
     blocks = list(zip((_raw(cell, data), vectors[name]), penalties, strict=True))
@@ -243,18 +260,24 @@ def _combined(encoder: RowEmbedder, cell: BenchmarkCell, data: TaskData) -> Pred
     )
 
 
-_PROBED: dict[tuple, Predicted] = {}
+_PROBED: dict[tuple, dict[str, Predicted]] = {}
 """Probes of the last task, which the rows of combined features take as well."""
 
 
-def _probed(cell: BenchmarkCell, data: TaskData, candidates: Mapping[str, Features], of: Any) -> Predicted:
-    """Return the probe that is best on dev; ``of`` says what the features are of."""
+def _together(fits: Mapping[str, Predicted], cell: BenchmarkCell, data: TaskData) -> Predicted:
+    """Return the ensemble of probes, or the best one, as the protocol says."""
+    (_, of_dev), _, settings, _ = _task(cell, data, "probe")
+    return ensemble(fits, of_dev, settings.ensemble) if settings.ensemble else best_of(fits)
+
+
+def _probes(cell: BenchmarkCell, data: TaskData, candidates: Mapping[str, Features], of: Any) -> dict[str, Predicted]:
+    """Return the probe of each kind of features, at its best penalty; ``of`` says what the features are of."""
     task, digest = _task(cell, data, "probe"), data.whole.digest
     key = (digest, data.digest, of, *task[2:], cell.options)
     if key not in _PROBED:
         if any(known[0] != digest for known in _PROBED):
             _PROBED.clear()
-        _PROBED[key] = probe_best(candidates, *task)
+        _PROBED[key] = {name: probe(features, *task) for name, features in candidates.items()}
     return _PROBED[key]
 
 

@@ -34,6 +34,8 @@ class Predicted(NamedTuple):
     """Its selection value on dev: MCC, or minus the cross-entropy in nats."""
     notes: tuple[str, ...] = ()
     """What a reader must know of the choice."""
+    of_dev: Float[np.ndarray, "M C"] | None = None
+    """Class probabilities of the dev rows, of a probe."""
 
 
 class Features(NamedTuple):
@@ -87,17 +89,71 @@ def probe(
     return _search(standardised(features, settings), labels, num_classes, settings, select)
 
 
-def probe_best(
-    candidates: Mapping[str, Features], labels: Labels, num_classes: int, settings: ProbeSettings, select: str = "mcc"
-) -> Predicted:
-    """Return the probe of the features that are best on dev; equal values go to the first. Parameters as :func:`probe`.
+def best_of(fits: Mapping[str, Predicted]) -> Predicted:
+    """Return the probe that is best on dev; equal values go to the first.
 
-    The setting has their name where there is a choice.
+    The setting has the name of its features where there is a choice.
     """
-    fits = {name: probe(item, labels, num_classes, settings, select) for name, item in candidates.items()}
     name = max(fits, key=lambda name: fits[name].dev)
     named = {"features": name} if len(fits) > 1 else {}
     return fits[name]._replace(setting=named | fits[name].setting)
+
+
+def ensemble(fits: Mapping[str, Predicted], labels: Int[np.ndarray, " M"], most: int) -> Predicted:
+    """Return the mean of several probes' log-probabilities, chosen one after the other by cross-entropy on dev [1]_.
+
+    Each choice is the probe that lowers it most together with those chosen before, one of which it may be, until none
+    does or there are ``most``.
+
+    Parameters
+    ----------
+    fits
+        Probes of different features.
+    labels
+        Classes of the dev rows.
+    most
+        Most choices.
+
+    Returns
+    -------
+    Predicted
+        Its setting has each one's features with how often it was chosen, and penalty.
+
+    References
+    ----------
+    .. [1] Caruana, Niculescu-Mizil, Crew, Ksikes, "Ensemble selection from libraries of models", ICML 2004.
+    """
+    if len(fits) == 1:
+        return best_of(fits)
+    logs: dict[str, list[np.ndarray]] = {}
+    for name, fit in fits.items():
+        assert fit.of_dev is not None, "a probe has answers for the dev rows"
+        logs[name] = [np.log(np.maximum(part, _MIN_PROBABILITY)) for part in (fit.of_dev, fit.probabilities)]
+    chosen: list[str] = []
+    sums = [np.zeros_like(part) for part in next(iter(logs.values()))]
+    value = -np.inf
+    while len(chosen) < most:
+        gains = {
+            name: selection_value("loss", labels, _normalised((sums[0] + own[0]) / (len(chosen) + 1)))
+            for name, own in logs.items()
+        }
+        name = max(gains, key=gains.__getitem__)
+        if gains[name] <= value:
+            break
+        value, sums = gains[name], [total + own for total, own in zip(sums, logs[name], strict=True)]
+        chosen.append(name)
+    counts = {name: chosen.count(name) for name in fits if name in chosen}
+    features = " + ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items())
+    c = ", ".join(f"{fits[name].setting['c']:g}" for name in counts)
+    notes = tuple(dict.fromkeys(note for name in counts for note in fits[name].notes))
+    of_dev, of_test = (_normalised(total / len(chosen)) for total in sums)
+    return Predicted(of_test, {"features": features, "c": c}, value, notes, of_dev)
+
+
+def _normalised(logs: Float[np.ndarray, "N C"]) -> Float[np.ndarray, "N C"]:
+    from scipy.special import softmax
+
+    return softmax(logs, axis=1)
 
 
 def probe_together(
@@ -151,7 +207,7 @@ def _search(features: Features, labels: Labels, num_classes: int, settings: Prob
     for fit in fits:
         of_dev, of_test = (fit.probabilities(rows, num_classes) for rows in (features.dev, features.test))
         value = selection_value(select, labels[1], of_dev)
-        candidates.append(Predicted(of_test, {"c": fit.c}, value, _notes(fit, settings.c)))
+        candidates.append(Predicted(of_test, {"c": fit.c}, value, _notes(fit, settings.c), of_dev))
         losses.append(-selection_value("loss", labels[1], of_dev))
         best = int(np.argmax([candidate.dev for candidate in candidates]))
         lowest = int(np.argmin(losses)) if converges else best

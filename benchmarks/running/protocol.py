@@ -24,6 +24,9 @@ class ProbeSettings:
     """Vectors to choose from on dev. A model that has none of them has its vector."""
     select: Literal["mcc", "loss"] | None = None
     """What decides on dev; None: what the protocol says for all methods."""
+    ensemble: int = 0
+    """Most choices of an ensemble of the probes of all features, each at its best penalty; 0: the best one alone. What
+    stands for raw features beside a model's vectors is then an ensemble of both, else one fit on both."""
     max_iterations: int | None = 200
     """Iterations of L-BFGS at which a fit stops, and the search after two penalties in a row that are no better on dev;
     None: fits converge, or say they did not, and a search by MCC goes on until three are better by neither MCC nor

@@ -188,8 +188,8 @@ def in_folds(data: TaskData, number: int) -> list[TaskData]:
     splits = (data.train, data.dev, data.test)
     labels = np.concatenate([split.labels for split in splits])
     named = [name for split in splits for name in split.groups]
-    if named and len(named) < len(rows):
-        raise ConfigError(f"{data.folder}: some splits have a column group and others none; --folds needs it in all")
+    if named and (have := sum(map(bool, named))) < len(rows):
+        raise ConfigError(f"{data.folder}: --folds: {len(rows) - have} rows have no group, and {have} have one")
     groups = named or _keys_of_both_strands(rows, reader)
     _, group = np.unique(groups, return_inverse=True)
     for label, name in enumerate(data.task.classes):

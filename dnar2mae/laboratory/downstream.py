@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.pooling import batched, by_name, pool_layers
 from dnar2mae.benchmarks.rows.samples import content_hashes, labels_of
-from dnar2mae.benchmarks.running.frozen import Features, probe_best
+from dnar2mae.benchmarks.running.frozen import Features, best_of, probe
 from dnar2mae.benchmarks.running.logistic import classify
 from dnar2mae.benchmarks.running.protocol import load_protocol
 from dnar2mae.errors import ConfigError
@@ -142,7 +142,8 @@ def class_columns(trained: TrainedModel, labelled: Labelled) -> list[dict[str, A
     labels = rows.classes[train], rows.classes[dev]
 
     def scores(features: dict[str, Features]) -> list[float]:
-        best = probe_best(features, labels, num_classes, protocol.probe, protocol.select)
+        args = labels, num_classes, protocol.probe, protocol.select
+        best = best_of({name: probe(rows, *args) for name, rows in features.items()})
         answers = best.probabilities.argmax(1).reshape(-1, len(test))
         return [_accuracy(rows.classes[test], part, num_classes) for part in answers]
 

@@ -123,7 +123,7 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
     assert set(summary["method"]) == {"probe", "knn"}
     assert set(summary["model"]) == {"run", "run (random weights)", "pixels", "pixels + run"}
     chosen = summary.set_index(["model", "method"]).loc[("run", "probe"), "chosen"]
-    assert chosen.split(",")[0] in ("all", "units", "bins8", "early_bins8")
+    assert any(kind in chosen for kind in ("all", "units", "bins"))
     assert (summary["score"] > 0.7).all()  # two diagonals: any features tell them apart
 
     task["options"] |= {"label": "digit", "labels": "none.csv"}

@@ -20,9 +20,12 @@ from dnar2mae.benchmarks.running.frozen import (
     AT_EDGE,
     NOT_CONVERGED,
     Features,
+    Predicted,
+    best_of,
+    ensemble,
     probe,
-    probe_best,
     probe_together,
+    selection_value,
 )
 from dnar2mae.benchmarks.running.options import SuiteOptions
 from dnar2mae.benchmarks.running.protocol import ProbeSettings
@@ -102,9 +105,40 @@ def test_vectors_that_know_the_class_are_chosen_on_dev(winner):
     noise = {name: rng.normal(size=(300, 6)).astype(np.float32) for name in ("last", "middle", "bins")}
     noise[winner][:, 2] += 3 * labels
     candidates = {name: Features(x[:150], x[150:220], x[220:]) for name, x in noise.items()}
-    found = probe_best(candidates, (labels[:150], labels[150:220]), 2, V2)
+    about = (labels[:150], labels[150:220]), 2, V2
+    found = best_of({name: probe(features, *about) for name, features in candidates.items()})
     assert found.setting["features"] == winner
     assert (found.probabilities.argmax(1) == labels[220:]).mean() > 0.85
+
+
+def test_an_ensemble_is_better_than_each_of_its_probes_and_leaves_out_what_does_not_help():
+    rng = np.random.default_rng(0)
+    labels = np.arange(900) % 2
+
+    def answers(seed, strength):
+        logit = strength * (2 * labels - 1) + np.random.default_rng(seed).normal(size=900)
+        p = 1 / (1 + np.exp(-logit))
+        both = np.stack([1 - p, p], 1)
+        return Predicted(both[600:], {"c": 0.1 * seed}, 0.0, (f"note {seed}",), both[:600])
+
+    fits = {"one": answers(1, 1.0), "two": answers(2, 1.0), "noise": answers(3, -1.0)}
+    found = ensemble(fits, labels[:600], 8)
+    assert "noise" not in found.setting["features"]
+    assert found.setting["c"] == "0.1, 0.2"
+    assert found.notes == ("note 1", "note 2")
+    assert found.dev == pytest.approx(selection_value("loss", labels[:600], found.of_dev))
+    for which, rows in (("of_dev", labels[:600]), ("probabilities", labels[600:])):
+        own = selection_value("loss", rows, getattr(found, which))
+        assert all(own > selection_value("loss", rows, getattr(fits[name], which)) for name in ("one", "two"))
+    np.testing.assert_allclose(found.probabilities.sum(1), 1)
+    # one choice is the best alone, and twice the same is what it is
+    single = ensemble({name: fits[name] for name in ("one", "noise")}, labels[:600], 1)
+    np.testing.assert_allclose(single.probabilities, fits["one"].probabilities, rtol=1e-6)
+    assert single.setting == {"features": "one", "c": "0.1"}
+    assert ensemble({"one": fits["one"]}, labels[:600], 8).setting == {"c": 0.1}
+    order = rng.permutation(600)
+    shuffled = {name: fit._replace(of_dev=fit.of_dev[order]) for name, fit in fits.items()}
+    np.testing.assert_allclose(ensemble(shuffled, labels[:600][order], 8).probabilities, found.probabilities)
 
 
 def test_two_blocks_together_know_what_each_of_them_knows():
@@ -132,7 +166,7 @@ def test_poolings_are_those_of_each_sequence_alone(tiny_run):
     for i, sequence in enumerate(sequences):
         batch = encoder.collate([encoder.tokenize(sequence)])
         with torch.inference_mode():
-            layers, units = encoder.layers(encoder.module, batch.ids, batch.valid)
+            layers, units = encoder.layers(encoder.module, batch.ids, batch.valid, True)
             inner, last = (hidden[0] for hidden in layers)
         both = [torch.cat([part.mean(0), part.amax(0)]) for part in (inner, last)]
         expected = {"middle": both[0], "last": both[1], "all": torch.cat(both)}
@@ -279,11 +313,12 @@ def test_the_default_protocol_from_data_to_report(motif_suite, tiny_run, tmp_pat
         ("tiny (random weights)", "cnn-head"): 2,
         ("k-mer counts", "probe"): 1,
     }
+    scores = {row["model"]: row["dev"] for row in rows if row["method"] == "probe" and row["seed"] == 0}
+    # raw features beside the vectors are an ensemble of both, no worse on dev than either
+    assert scores["k-mer counts + tiny"] >= max(scores["tiny"], scores["k-mer counts"])
     combined = next(row for row in rows if row["kind"] == "combined")["chosen"]
-    own = next(row for row in rows if row["model"] == "tiny" and row["method"] == "probe")["chosen"]
-    counts = next(row for row in rows if row["kind"] == "raw")["chosen"]
-    assert combined["features"] == own["features"]
-    assert (combined["c_raw"], combined["c_vectors"]) == (counts["c"], own["c"])
+    assert "k-mer counts" in combined["features"]
+    assert 0.0001 <= next(row for row in rows if row["kind"] == "raw")["chosen"]["c"] <= 1e5
     assert "| chosen on dev |" in (out / "report.md").read_text()
     pairs = pd.read_csv(out / "comparisons.csv").query("task == 'all'").set_index(["model", "against"])
     assert pairs.loc[("k-mer counts + tiny, probe", "k-mer counts, probe"), "says"] == "what the embedding adds"

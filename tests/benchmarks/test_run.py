@@ -155,7 +155,7 @@ def test_folds_test_every_row_once(motif_suite, tiny_run, tmp_path, capsys):
     assert "4 folds of all rows, not the suite's own test split" in (tmp_path / "report.md").read_text()
     rows = {(row["model"], row["method"]): row for row in Store(tmp_path).rows()}
     assert "small CNN" not in printed
-    assert rows["tiny", "probe"]["chosen"]["features"].endswith(")")
+    assert rows["tiny", "knn"]["chosen"]["k"].endswith(")")
     whole = pd.concat([pd.read_csv(motif_suite / "motif" / f"{split}.csv") for split in ("train", "dev", "test")])
     for row in rows.values():
         assert row["num_test"] == len(whole)

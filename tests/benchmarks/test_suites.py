@@ -89,7 +89,8 @@ def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_mo
 def test_the_third_version_differs_from_the_second_in_the_choice_of_the_probe_alone():
     second, third = (load_protocol(f"dnar2mae-v{version}") for version in (2, 3))
     assert (second.probe.select, third.probe.select, third.select) == (None, "loss", "mcc")
-    assert third.probe.features == ("all", "units", "bins8", "early_bins8")
+    assert third.probe.features == ("all", "units", "bins", "bins8", "early_bins", "early_bins8")
+    assert (second.probe.ensemble, third.probe.ensemble) == (0, 8)
     unlike = {name for name in second.__dataclass_fields__ if getattr(second, name) != getattr(third, name)}
     assert unlike == {"name", "notes", "probe"}
 

@@ -22,6 +22,8 @@ PROBE = (
     "benchmarks/running/vectors.py",
     "benchmarks/models/pooling.py",
     "benchmarks/models/encoder.py",
+    "dnar2mae/models/hidden_states.py",
+    "dnar2mae/models/pooling.py",
     "dnar2mae/finetuning/kmers.py",
     "benchmarks/models/checkpoint.py",
     "dnar2mae/scoring/*.py",

@@ -55,7 +55,8 @@ def _mean_gains(name: str, suites: tuple[str, ...], what: str, command: str, fil
 
 _ANNOTATED = (
     "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
-    "dnar2mae benchmark run ecoli --model runs/ecoli --precision bf16 --baselines random raw combined --out results"
+    "dnar2mae benchmark run ecoli --model runs/ecoli --precision bf16 --baselines random raw combined --out results "
+    "(worm: --folds 5)"
 )
 _GUE = (
     "dnar2mae pretrain hg19_chr1_1-3004950.fa.gz z.fa.gz --steps 3000 --out runs/human; dnar2mae benchmark run gue "
