@@ -69,7 +69,7 @@ def compare_few_labels(
         best = max(raw, key=lambda i: scores[i].value)
         table += [
             _row(item, number, answer, score, None if i == best else difference(score, scores[best]))
-            | {"best_raw": features[best].name, "metric": metric}
+            | {"vectors": options.vectors, "best_raw": features[best].name, "metric": metric}
             for i, (item, answer, score) in enumerate(zip(features, answers, scores, strict=True))
         ]
     return table

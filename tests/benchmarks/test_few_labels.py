@@ -165,7 +165,9 @@ def test_vectors_of_other_kinds(motif_suite, tiny_run, tmp_path, capsys):
         patch.setattr(Encoder, "poolings", spy)
         assert main([*command, "--vectors", "units", "--out", str(tmp_path)]) == 0, capsys.readouterr().err
     assert wanted == [("random", ("units",), True), ("checkpoint", ("units",), True)]
-    assert set(pd.read_csv(tmp_path / "few_labels.csv")["kind"]) == {"raw", "random", "checkpoint"}
+    table = pd.read_csv(tmp_path / "few_labels.csv")
+    assert set(table["kind"]) == {"raw", "random", "checkpoint"}
+    assert set(table["vectors"]) == {"units"}
 
 
 def test_vectors_that_a_model_has_not(digits, capsys):  # noqa: F811

@@ -33,6 +33,9 @@ FEW_LABELS = (
     "benchmarks/running/few_labels.py",
     "benchmarks/running/logistic.py",
     "benchmarks/running/feature_sets.py",
+    "benchmarks/models/pooling.py",
+    "dnar2mae/models/hidden_states.py",
+    "dnar2mae/models/pooling.py",
     "dnar2mae/scoring/*.py",
 )
 DEFAULT_RUN = (*RECIPE, *VALIDATION, *CNN, *DNA, *COUNTS)

@@ -80,15 +80,15 @@ def _runs_figure(
 
 
 _OF_SUITE = {
-    "mnist": ("digits", "cnn", (*code.CNN, *_IMAGE)),
-    "pbmc": ("cells", "mlp", (*code.MLP, *_CELL)),
-    "source": ("text", "cnn", (*code.CNN, *_TEXT)),
+    "mnist": ("digits", "cnn", "", (*code.CNN, *_IMAGE)),
+    "pbmc": ("cells", "mlp", "", (*code.MLP, *_CELL)),
+    "source": ("text", "cnn", " --vectors units", (*code.CNN, *_TEXT)),
 }
-"""Suite, recipe, and what its runs depend on, by task."""
+"""Suite, recipe, further flags, and what its runs depend on, by task."""
 
 
 def _few_labels_figure(name: str, task: str, show: Callable[[list[Row]], str], what: str = "", **chosen: str) -> Figure:
-    suite, recipe, files = _OF_SUITE[task]
+    suite, recipe, flags, files = _OF_SUITE[task]
     models = " ".join(f"{recipe}=runs/{recipe}{seed}" for seed in range(3))
     return Figure(
         name=name,
@@ -97,7 +97,7 @@ def _few_labels_figure(name: str, task: str, show: Callable[[list[Row]], str], w
         choose=where(suite=suite, **chosen),
         key=("labels_per_class", "features"),
         show=show,
-        command=f"dnar2mae benchmark few-labels suites/{suite} --model {models} --out results/few",
+        command=f"dnar2mae benchmark few-labels suites/{suite} --model {models}{flags} --out results/few",
         files=(*code.FEW_LABELS, *code.RECIPE, *files),
     )
 
