@@ -4,7 +4,7 @@ from collections import Counter
 from contextlib import redirect_stderr
 from dataclasses import fields, is_dataclass
 from io import StringIO
-from typing import Annotated, Any, Union, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_type_hints
 
 import tyro
 from tyro.conf import subcommand
@@ -25,7 +25,7 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
     Raises
     ------
     Dnar2maeError
-        If a setting breaks its rule, or a flag of several values is given twice, of which tyro would keep the last.
+        If a setting breaks its rule, or a flag of any number of values is given twice (tyro would keep the last).
     """
     if not {"-h", "--help", PRINT_COMPLETION}.isdisjoint(argv):
         return tyro.cli(target, args=argv, **settings)
@@ -42,28 +42,32 @@ def parse(target: Any, argv: list[str], **settings: Any) -> Any:
         # A wrong flag: parse again, now with tyro's message on stderr.
         return tyro.cli(target, args=argv, **settings)
     flags = Counter(word.partition("=")[0] for word in argv if word.startswith("--"))
-    several = _flags_of_several(parsed)
+    several = _flags_of_any_number(parsed)
     for flag, times in flags.items():
         if times > 1 and flag.rpartition(".")[2].removeprefix("--").replace("_", "-") in several:
             raise ConfigError(f"{flag} is given {times} times; it takes several values behind one: {flag} A B")
     return parsed
 
 
-def _flags_of_several(settings: Any) -> set[str]:
-    """Return the names of flags, without dashes and what they belong to, that take several values."""
+def _flags_of_any_number(settings: Any) -> set[str]:
+    """Return the names of flags, without dashes and what they belong to, that take any number of values."""
     if not is_dataclass(settings) or isinstance(settings, type):
         return set()
     names: set[str] = set()
     hints = get_type_hints(type(settings), include_extras=True)
     for field in fields(settings):
         value = getattr(settings, field.name)
-        if isinstance(value, tuple | list):
+        if _has_ellipsis(hints[field.name]):
             given = [
                 mark.name for mark in getattr(hints[field.name], "__metadata__", ()) if getattr(mark, "name", None)
             ]
             names.add((given or [field.name])[0].replace("_", "-"))
-        names |= _flags_of_several(value)
+        names |= _flags_of_any_number(value)
     return names
+
+
+def _has_ellipsis(hint: Any) -> bool:
+    return any(part is Ellipsis or _has_ellipsis(part) for part in get_args(hint))
 
 
 def parse_subcommand(commands: dict[str, type], argv: list[str], *, prog: str, description: str) -> Any:

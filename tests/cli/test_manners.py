@@ -116,7 +116,7 @@ def test_the_command_that_was_meant(given, hint):
         ),
     ],
 )
-def test_a_flag_of_several_values_is_given_once(argv, flag, capsys):
+def test_a_flag_of_any_number_of_values_is_given_once(argv, flag, capsys):
     assert main(argv) == 2
     assert f"{flag} is given 2 times; it takes several values behind one: {flag} A B" in capsys.readouterr().err
 
