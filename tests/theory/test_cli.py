@@ -119,7 +119,7 @@ def test_a_full_folder_is_refused(tmp_path):
         ([*RISK, "--width", "0.9"], r"--width must be in \[0, 0.8\], got 0.9"),
         ([*RISK, "--form", "self-supervised"], "needs --loss masked"),
         ([*RISK, "--repetitions", "1"], "--repetitions must be at least 2, got 1"),
-        ([*RISK, "--aspects", "-1"], "aspect ratios d/n must be > 0"),
+        (["risk", *SMALL, "--aspects", "-1"], "aspect ratios d/n must be > 0"),
         ([*RISK, "--noise", "-1"], "--noise must be >= 0"),
         ([*RISK, "--covariance", "ar1:2"], "ar1 must be in"),
         (["phase", "--resolution", "1"], "--resolution must be at least 2, got 1"),
