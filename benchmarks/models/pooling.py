@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dnar2mae.models.pooling import mean_and_max, mean_and_max_of_parts
+from dnar2mae.models.pooling import mean_and_max_of_parts, side_by_side
 
 VECTOR = "vector"
 """The vector that ``embed`` gives; of sequences the mean over the tokens of the last layer."""
@@ -47,18 +47,14 @@ def pool_layers(
         under the first name that is wanted.
     """
     layers = [hidden.float() for hidden in layers]
-    out = {"all": _all_tokens(layers, counts)}
+    out = {"all": side_by_side(layers, counts)}
     if units:
-        out[UNITS] = _all_tokens([hidden.float() for hidden in units], counts)
+        out[UNITS] = side_by_side(units, counts)
     early = layers[(len(layers) - 1) // 3]
     for prefix, hidden in {"": layers[-1], _EARLY: early}.items():
         if hidden.ndim > 2 and not (prefix and early is layers[-1]):
             out |= _by_place(hidden, counts, axes, prefix, wanted)
     return out
-
-
-def _all_tokens(parts: Sequence[Tensor], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B _"]:
-    return torch.cat([part if part.ndim == 2 else mean_and_max(part, counts) for part in parts], 1)
 
 
 def _by_place(

@@ -125,8 +125,9 @@ def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
     encoder = _encoder(cell, data) if cell.model.path else None
     judged = [_scratch(cell, part) if cell.model.kind == "cnn" else _judged(encoder, cell, part) for part in parts]
     predicted, parameters = [answers for answers, _ in judged], judged[0][1]
-    probabilities = tested(parts, [answers.probabilities for answers in predicted])
-    labels, is_duplicate = (tested(parts, [get(part) for part in parts]) for get in (_labels_of, _duplicates_of))
+    probabilities = _in_order(parts, [answers.probabilities for answers in predicted])
+    labels = _in_order(parts, [part.test.labels for part in parts])
+    is_duplicate = _in_order(parts, [part.is_duplicate for part in parts])
     if not np.isfinite(probabilities).all():
         raise RunError(f"{cell.model.name}: method {cell.method} gives no finite probabilities; it has diverged")
     kept = ~is_duplicate
@@ -147,20 +148,12 @@ def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
     return Tested(row, labels, probabilities, is_duplicate)
 
 
-def tested(parts: Sequence[TaskData], answers: Sequence[np.ndarray]) -> np.ndarray:
+def _in_order(parts: Sequence[TaskData], answers: Sequence[np.ndarray]) -> np.ndarray:
     """Return an array of all tested rows from one of each part; of folds in the order of the files."""
     joined = np.concatenate(answers)
     if parts[0].fold is None:
         return joined
     return joined[np.argsort(np.concatenate([part.places[2] for part in parts]))]
-
-
-def _labels_of(part: TaskData) -> np.ndarray:
-    return part.test.labels
-
-
-def _duplicates_of(part: TaskData) -> np.ndarray:
-    return part.is_duplicate
 
 
 def _chosen(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:

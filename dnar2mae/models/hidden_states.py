@@ -14,7 +14,7 @@ from dnar2mae.errors import ConfigError
 from dnar2mae.masking import MaskPlan
 from dnar2mae.models.masked import MaskedModel
 from dnar2mae.models.mlp import Mlp
-from dnar2mae.models.pooling import mean_and_max, pooled_layers
+from dnar2mae.models.pooling import pooled_layers, side_by_side
 
 
 def hidden_states(
@@ -171,8 +171,7 @@ def pooled_units(module: MaskedModel, batch: Batch) -> Float[Tensor, "B E"]:
     valid = None if batch.documents is None else batch.documents >= 0
     with hidden_units(module, pooled_layers(module.config.depth), valid) as units:
         module.pooled(batch)
-    parts = [part.float() for part in units]
-    return torch.cat([part if part.ndim == 2 else mean_and_max(part, batch.maskable) for part in parts], 1)
+    return side_by_side(units, batch.maskable)
 
 
 def _run(module: MaskedModel, run: Callable[[], Tensor], layers: Sequence[int]) -> tuple[list[Tensor], Tensor]:

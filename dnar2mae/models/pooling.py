@@ -1,5 +1,7 @@
 """From a vector a token to a vector a sample that keeps what is strong, and where it stands."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,6 +22,12 @@ def mean_and_max(hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]) ->
     mean = torch.einsum("btd,bt->bd", hidden, counts.to(hidden.dtype)) / number.clamp(min=1)
     largest = hidden.masked_fill(~counts[..., None], -torch.inf).amax(1)
     return torch.cat([mean, largest.masked_fill(number == 0, 0)], 1)
+
+
+def side_by_side(layers: Sequence[Tensor], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B _"]:
+    """Return :func:`mean_and_max` of several layers, in fp32; one with one vector a sample, [B, D], stays as it is."""
+    whole = [layer.float() for layer in layers]
+    return torch.cat([layer if layer.ndim == 2 else mean_and_max(layer, counts) for layer in whole], 1)
 
 
 def mean_and_max_of_parts(

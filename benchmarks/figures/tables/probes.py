@@ -63,8 +63,8 @@ _GUE = (
     "--data GUE --model runs/human --precision bf16 --baselines random raw combined --out results/gue"
 )
 _GENOMES = ("ecoli", "worm", "yeast")
-_PROBE_FILES = (*code.PROBE, *code.RECIPE, *code.CNN)
-_ANNOTATED_FILES = (*_PROBE_FILES, "benchmarks/build/*.py")
+_PROBE_FILES = (*code.PROBE, "benchmarks/protocols/dnar2mae-v3.yaml", *code.RECIPE, *code.CNN)
+_ANNOTATED_FILES = (*_PROBE_FILES, "benchmarks/build/*.py", "benchmarks/tasks/data.py")
 
 
 def _scores(name: str, suites: tuple[str, ...], command: str, files: tuple[str, ...]) -> Figure:
