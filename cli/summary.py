@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from dnar2mae.run.result import RunResult, advice, bound_line, unique_lines, verdicts
+from dnar2mae.run.result import RunResult, advice, bound_line, copies_lines, unique_lines, verdicts
 
 
 def print_summary(result: RunResult) -> None:
@@ -32,7 +32,8 @@ def print_summary(result: RunResult) -> None:
         f"Over {used:,} of {total:,} held-out samples, the same for all but the untrained model; ± one standard error "
         "over blocks of them."
     )
-    said = [*verdicts(result.unit, result.margin), *unique_lines(result.unit, result.unique)]
+    copied = copies_lines(result.unit, result.copies, result.bound)
+    said = [*verdicts(result.unit, result.margin), *unique_lines(result.unit, result.unique), *copied]
     for line in [scope, *said, *filter(None, [bound_line(result), advice(result)])]:
         console.print(line, highlight=False, soft_wrap=True)
     if share := result.clipped.get("all"):

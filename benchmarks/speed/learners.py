@@ -111,7 +111,8 @@ class OurLearner(Learner):
     def masked_sums(self, held_out: HeldOut, plan: MaskPlan) -> tuple[float, float]:
         """Sum by the validation of a run."""
         model, ids = self.trainer.model, held_out.sample_ids
-        loss, number, *_ = masked_sums(model, held_out.source, plan, ids, autocast=self.autocast).sum(1)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            loss, number, *_ = masked_sums(model, held_out.source, plan, ids).sum(1)
         return float(loss), float(number)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from dnar2mae.batch import Batch, Source
 from dnar2mae.density.hidden import Order, evaluation_plan, hide, ranks
 from dnar2mae.density.strands import losses_at
-from dnar2mae.masking import MaskPlan
+from dnar2mae.modalities.contract import Copies
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.hidden_states import tokens_at_once
 
@@ -33,6 +33,7 @@ def token_bits(
     order: Order,
     *,
     seed: int = 0,
+    copies: Copies | None = None,
     advance: Callable[[int], object] = lambda number: None,
 ) -> list[Float64[np.ndarray, " _"]]:
     """Return the bits of every token of samples, NaN for those that are not maskable; they sum to the exact value.
@@ -49,10 +50,11 @@ def token_bits(
         In which tokens become known.
     seed
         Of random orders.
+    copies
+        What the training data hold of the samples.
     advance
         Called with the number of tokens done at each step.
     """
-    plan = evaluation_plan(model.vocabulary)
     first = source.batch(sample_ids[:1]).tokens
     device = next(model.parameters()).device
     size = SHARED if order == "random" else max(tokens_at_once(device) // first.shape[1], SHARED)
@@ -61,18 +63,26 @@ def token_bits(
         batch = source.batch(sample_ids[start : start + size]).to(device)
         group = torch.full_like(batch.sample_ids, start // SHARED)
         rank = ranks(order, seed, group, batch.maskable)
-        bits += list(_bits(model, plan, batch, rank, advance).cpu().numpy())
+        bits += list(_bits(model, batch, rank, copies, advance).cpu().numpy())
     return bits
 
 
 def _bits(
-    model: MaskedModel, plan: MaskPlan, batch: Batch, rank: Int[Tensor, "B T"], advance: Callable[[int], object]
+    model: MaskedModel,
+    batch: Batch,
+    rank: Int[Tensor, "B T"],
+    copies: Copies | None,
+    advance: Callable[[int], object],
 ) -> Tensor:
+    plan = evaluation_plan(model.vocabulary)
     bits = torch.full(rank.shape, torch.nan, dtype=torch.float64, device=rank.device)
     for step in range(int(batch.maskable.sum(1).max())):
-        predicted = rank == step
-        masked = hide(model, batch, batch.maskable & (rank >= step), predicted)
+        predicted, hidden = rank == step, batch.maskable & (rank >= step)
+        masked = hide(model, batch, hidden, predicted)
         index = predicted.flatten().nonzero().squeeze(1)
-        bits.view(-1)[index] = losses_at(model, plan, masked, index).double() / np.log(2)
+        losses = losses_at(model, plan, masked, index)
+        if copies is not None:
+            losses = copies(losses, index, batch, hidden)
+        bits.view(-1)[index] = losses.double() / np.log(2)
         advance(len(index))
     return bits

@@ -6,17 +6,10 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from dnar2mae.genome.alphabet import UNKNOWN
-from dnar2mae.genome.fitted_bases import fitted_bases
 from dnar2mae.genome.markov import MAX_ORDER, MarkovCounts
 from dnar2mae.genome.masked_bases import MaskedBases
-from dnar2mae.modalities.dna.modality import DnaModality
 
 _AT_ONCE = 256  # windows
-
-
-def training_bases(modality: DnaModality) -> UInt8[np.ndarray, " F"]:
-    """Return the training bases of a run, both strands, as its yardsticks are fitted on them."""
-    return fitted_bases(modality.genomes, modality.train.windows.coverage())
 
 
 def window_bits(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from dnar2mae.density.counts import best_order, next_base, training_bases
+from dnar2mae.density.counts import best_order, next_base
 from dnar2mae.density.drawing import Sampler, Unfinished, draw_tasks
 from dnar2mae.density.likelihood import check_density
 from dnar2mae.density.windows import held_out_windows, single_bases
@@ -69,7 +69,7 @@ def check_gaps(
     gap = slice(start, start + gap_bp)
     with progress_bar("filling gaps", len(true) * gap_bp, show=progress) as bar:
         filled = {"model": _by_model(trained, true, gap, seed, bar.advance)}
-    bases = training_bases(modality)
+    bases = modality.training_bases()
     counts = MarkovCounts(bases)
     more = held_out_windows(trained, _WINDOWS_RANKED)  # on few windows a repeat would decide
     order = best_order(counts, np.stack([windows.codes(int(sample)) for sample in more.sample_ids]))

@@ -12,14 +12,17 @@ import pandas as pd
 from jaxtyping import Float64
 
 from dnar2mae.density.chain_rule import token_bits
-from dnar2mae.density.counts import training_bases, window_bits
+from dnar2mae.density.counts import window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.options import LikelihoodOptions
 from dnar2mae.density.strands import BothStrands
 from dnar2mae.density.windows import ScoredWindows, dna_of, held_out_windows, single_bases, windows_of
 from dnar2mae.errors import ConfigError, SequenceError
+from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import TrainedModel
+from dnar2mae.modalities.contract import Copies
+from dnar2mae.modalities.dna.copies import WindowCopies
 from dnar2mae.modalities.dna.modality import DnaModality
 from dnar2mae.models.head import TokenHead
 from dnar2mae.scoring.blocks import Estimate, ratio_of_sums
@@ -50,6 +53,8 @@ class Likelihood:
         lines = [f"{t['windows']:,} of {t['all_windows']:,} windows, {t['units']:,.0f} bases or bytes scored"]
         if t["both_strands"]:
             lines.append("each base by the mean of the probabilities on both strands")
+        if t["copies"]:
+            lines.append("with copies in the training DNA looked up")
         for name in ("exact", "bound", "markov"):
             if name in t:
                 error = f" ± {t[name]['standard_error']:.4f}" if math.isfinite(t[name]["standard_error"]) else ""
@@ -97,20 +102,22 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         "all_windows": windows.total,
         "units": float(units.sum()),
         "both_strands": options.both_strands,
+        "copies": options.copies,
     }
+    copies = _copies(trained, windows) if options.copies else None
     table, track = windows.table.assign(units=units), None
     rival = None
     if isinstance(trained.modality, DnaModality) and trained.config.data.genomes and windows.codes is not None:
         rival = _markov(trained.modality, windows)  # first: it reads the training genome, which may be gone
     if options.order != "none":
-        bits = _exact(trained, windows, options, progress)
+        bits = _exact(trained, windows, options, copies, progress)
         sums = np.array([np.nansum(part) for part in bits])
         table = table.assign(bits=sums, bits_per_unit=sums / np.where(units > 0, units, np.nan))
         what = f"exact, {options.order}"
         totals["exact"] = {"what": what, "bits": sums.sum(), "order": options.order, **_estimate(sums, units)}
         track = _track(trained, windows, bits)
     if options.bound:
-        totals["bound"] = _bound(trained, windows, options.bound, progress)
+        totals["bound"] = _bound(trained, windows, options.bound, copies, progress)
     if rival is not None:
         order, rivals = rival
         table = table.assign(markov_bits=rivals)
@@ -145,8 +152,19 @@ def _units(trained: TrainedModel, windows: ScoredWindows) -> Float64[np.ndarray,
     return np.array(units)
 
 
+def _copies(trained: TrainedModel, windows: ScoredWindows) -> Copies:
+    """Look windows up in the training bases."""
+    modality = dna_of(trained, "--copies")
+    assert windows.codes is not None
+    own = [windows.codes(int(sample)) for sample in windows.sample_ids]
+    codes = np.full((len(own), max(map(len, own))), UNKNOWN, np.uint8)
+    for row, window in zip(codes, own, strict=True):
+        row[: len(window)] = window
+    return WindowCopies(modality.tokenizer, windows.sample_ids, codes, modality.training_bases())
+
+
 def _exact(
-    trained: TrainedModel, windows: ScoredWindows, options: LikelihoodOptions, progress: bool
+    trained: TrainedModel, windows: ScoredWindows, options: LikelihoodOptions, copies: Copies | None, progress: bool
 ) -> list[Float64[np.ndarray, " _"]]:
     assert options.order != "none"
     total = int(_units(trained, windows).sum()) // trained.modality.vocabulary.bases_per_token
@@ -162,13 +180,16 @@ def _exact(
                 windows.sample_ids[own],
                 options.order,
                 seed=options.seed,
+                copies=copies,
                 advance=bar.advance,
             )
             bits |= dict(zip(own.tolist(), of_own, strict=True))
     return [bits[window] for window in range(len(lengths))]
 
 
-def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: bool) -> dict[str, Any]:
+def _bound(
+    trained: TrainedModel, windows: ScoredWindows, pairs: int, copies: Copies | None, progress: bool
+) -> dict[str, Any]:
     mask = trained.config.mask
     if reason := why_no_bound(trained.model.head, mask):
         raise ConfigError(f"--bound: {trained.source}: {reason}")
@@ -177,9 +198,10 @@ def _bound(trained: TrainedModel, windows: ScoredWindows, pairs: int, progress: 
     with progress_bar("bound: windows", len(ids), show=progress) as bar:
         sums = []
         for part in parts:
-            sums.append(sample_bounds(partial(masked_sums, trained.model), windows.source, plan, part, pairs))
+            measure = partial(masked_sums, trained.model, copies=copies)
+            sums.append(sample_bounds(measure, windows.source, plan, part, pairs))
             bar.advance(len(part))
-    value, error = bound_of(np.concatenate(sums, axis=2), trained.modality.unit_size)
+    value, error = bound_of(np.concatenate(sums, axis=2), trained.modality.unit_size, copies=copies is not None)
     what = f"bound, {2 * pairs} masks a window"
     return {"what": what, "value": value, "standard_error": error, "extrapolated": extrapolated(mask)}
 
@@ -192,7 +214,7 @@ def _markov(modality: DnaModality, windows: ScoredWindows) -> tuple[int, Float64
     whole = [len(window) for window in codes]
     if isinstance(tokenizer, KmerTokenizer):
         whole = [tokenizer.num_tokens(length) * tokenizer.k for length in whole]
-    bits = window_bits(MarkovCounts(training_bases(modality)), codes, whole)
+    bits = window_bits(MarkovCounts(modality.training_bases()), codes, whole)
     order = int(bits.sum(1).argmin())
     return order, bits[order]
 

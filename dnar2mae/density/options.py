@@ -24,6 +24,9 @@ class LikelihoodOptions:
     both_strands: bool = False
     """Predict each base by the mean of the probabilities on both strands: fewer bits, at twice the time. A model of
     single bases only."""
+    copies: bool = False
+    """Take into account what copies in the training DNA say of hidden bases. Reads the genome that was trained on; a
+    window of it is its own copy."""
     seed: int = 0
     """Seed of random orders."""
 

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from dnar2mae.batch import evenly_spaced
-from dnar2mae.density.counts import best_order, drawn_sequences, training_bases
+from dnar2mae.density.counts import best_order, drawn_sequences
 from dnar2mae.density.generate import Drawn
 from dnar2mae.density.spectra import (
     STOPS,
@@ -78,7 +78,7 @@ def report_drawn(
     windows = held_out_windows(trained, 0)
     assert windows.codes is not None
     whole = np.stack([windows.codes(int(sample)) for sample in windows.sample_ids])
-    bases = training_bases(modality)
+    bases = modality.training_bases()
     counts = MarkovCounts(bases)
     order = best_order(counts, whole)
     held_out = whole[:, : codes.shape[1]]

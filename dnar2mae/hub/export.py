@@ -13,7 +13,7 @@ from dnar2mae.inference.model import Model
 from dnar2mae.models.modernbert import has_form
 from dnar2mae.run.config_file import read_config
 from dnar2mae.run.exported import to_config, to_weights
-from dnar2mae.run.result import unique_lines, verdicts
+from dnar2mae.run.result import copies_lines, unique_lines, verdicts
 
 _CARD = """---
 license: {license}
@@ -176,5 +176,6 @@ def _results(summary: dict[str, Any]) -> str:
     lines = [
         *verdicts(summary["unit"], summary.get("margin", {})),
         *unique_lines(summary["unit"], summary.get("unique", {})),
+        *copies_lines(summary["unit"], summary.get("copies", {}), summary.get("bound", {})),
     ]
     return table + ("\nAt mask ratio 0.15: " + " ".join(lines) + "\n" if lines else "")

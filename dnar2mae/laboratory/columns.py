@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float64, Int
 
 from dnar2mae.batch import FiniteSource, evenly_spaced
@@ -65,12 +66,13 @@ def loss_columns(trained: TrainedModel, ratios: Sequence[float], result: RunResu
     that is uniform in (0, 1).
     """
     config, modality = trained.config, trained.modality
-    _, autocast = choose_device(config)
+    device, autocast = choose_device(config)
     source: FiniteSource = modality.validation
     sample_ids = evenly_spaced(len(source), 2 * config.validation_windows)
 
-    def measure(source: FiniteSource, plan: MaskPlan, ids: Int[np.ndarray, " S"]) -> Float64[np.ndarray, "5 S"]:
-        return masked_sums(trained.model, source, plan, ids, autocast=autocast)
+    def measure(source: FiniteSource, plan: MaskPlan, ids: Int[np.ndarray, " S"]) -> Float64[np.ndarray, "6 S"]:
+        with torch.autocast(device.type, autocast, enabled=autocast is not None):
+            return masked_sums(trained.model, source, plan, ids)
 
     plan = Masker(replace(config.mask, placement="independent"), modality.vocabulary, config.seed, config.steps).plan(0)
     known = {**result.curve, **result.bound.get("curve", {})}

@@ -6,7 +6,7 @@ The loop, the masks, the backbones, checkpoints and resuming are the same for al
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
 
-from dnar2mae.batch import FiniteSource, Layout, Source, batches_of
+from dnar2mae.batch import Batch, FiniteSource, Layout, Source, batches_of
 from dnar2mae.errors import ConfigError
 from dnar2mae.masking import MaskPlan
 from dnar2mae.modalities.options import EmbedOptions
@@ -42,6 +43,9 @@ class Embeddings(NamedTuple):
 
 Yardsticks = dict[str, dict[str, Float64[np.ndarray, "R S"]]]
 """Losses of trivial models by family and name: their sum over each sample, one row per mask plan, in the unit."""
+Copies = Callable[[Float[Tensor, " M"], Int[Tensor, " M"], Batch, Bool[Tensor, "B T"]], Float[Tensor, " M"]]
+"""What training data hold of samples: takes the losses of tokens, in nats, their positions in ``tokens.flatten()``, the
+batch and which of its tokens are hidden, and returns the losses given what copies say of them too."""
 
 
 class Modality(ABC):
@@ -123,6 +127,10 @@ class Modality(ABC):
     def copied_samples(self, sample_ids: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """Return which held-out samples have a part that is in the training data too; by default none is looked for."""
         return np.zeros(len(sample_ids), bool)
+
+    def copies(self, sample_ids: Int[np.ndarray, " S"]) -> Copies | None:
+        """Look held-out samples up in the training data; by default there is nothing to look up."""
+        return None
 
     def locate(self, sample_ids: Int[np.ndarray, " S"]) -> pd.DataFrame:
         """Return where held-out samples lie in the data, a row each; by default their numbers."""

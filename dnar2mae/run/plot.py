@@ -52,6 +52,8 @@ def draw_losses(axes: Any, rows: list[dict[str, Any]], summary: dict[str, Any]) 
 def draw_curve(axes: Any, summary: dict[str, Any]) -> None:
     """Draw the held-out loss by mask ratio, with the bound and the best trivial models where the summary has them."""
     axes.plot(*_whole_curve(summary), color="C0", marker="o", ms=4, label="this model")
+    if curve := summary.get("copies", {}).get("curve"):
+        axes.plot([float(r) for r in curve], list(curve.values()), color="C0", lw=1, ls="--", label="with copies")
     if value := summary.get("bound", {}).get("value"):
         axes.axhline(value, color="C0", lw=1, ls="-.", label=f"area below, a bound: {value:.3f}")
     for (name, curve), style in zip(summary["yardstick_curve"].items(), _STYLES, strict=False):

@@ -45,7 +45,8 @@ class RunResult:
     """Held-out loss by mask ratio."""
     bound: dict[str, Any] = field(default_factory=dict)
     """Upper bound on the model's own bits: ``value``, ``standard_error``, ``extrapolated`` (which ratios the law never
-    trains), ``curve`` (held-out loss at further ratios); or ``not_reported``, the reason."""
+    trains), ``curve`` (held-out loss at further ratios), with copies ``with_copies``; or ``not_reported``, the
+    reason."""
     yardstick: dict[str, float] = field(default_factory=dict)
     """Held-out loss of trivial models fitted on the same training data, at the same masks where these matter."""
     yardstick_curve: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -56,6 +57,9 @@ class RunResult:
     """Where a part of some held-out samples is in the training data too (of DNA 32 bases in a row): their number
     (``copied``), that of the other ``samples``, and of these the loss at mask ratio 0.15 (``value``,
     ``standard_error``) and ``margin``."""
+    copies: dict[str, Any] = field(default_factory=dict)
+    """Where there are such samples: the loss at mask ratio 0.15 when what copies in the training data say of masked
+    tokens is taken into account (``value``, ``standard_error``), its ``curve`` by mask ratio, and ``margin``."""
     clipped: dict[str, float] = field(default_factory=dict)
     """Share of the steps whose gradient was clipped: of all, and by tenths of the mask ratio."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -109,6 +113,17 @@ def unique_lines(unit: str, unique: dict[str, Any]) -> list[str]:
     error = "" if unique["standard_error"] is None else f" ± {unique['standard_error']:.4f}"
     first = f"{copied}. The other {unique['samples']:,}: {unique['value']:.4f}{error} {unit}."
     return [" ".join([first, *verdicts(unit, unique["margin"])])]
+
+
+def copies_lines(unit: str, copies: dict[str, Any], bound: dict[str, Any]) -> list[str]:
+    """Return what the loss is with copies of the training data looked up, where held-out samples have any."""
+    if not copies:
+        return []
+    error = "" if copies["standard_error"] is None else f" ± {copies['standard_error']:.4f}"
+    area = bound.get("with_copies")
+    first = f"With copies in the training data looked up: {copies['value']:.4f}{error} {unit}"
+    first += f", as a density {area['value']:.4f}." if area else "."
+    return [" ".join([first, *verdicts(unit, copies["margin"])])]
 
 
 def bound_line(result: RunResult) -> str | None:

@@ -37,7 +37,7 @@ PASSES = 2 * PAIRS + len(FAR_CURVE)
 """Passes over the samples for :func:`report_bound`."""
 _FAR = FAR_CURVE[-1]  # a law that ends below it leaves part of the area untrained
 
-Measure = Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Float64[np.ndarray, "5 S"]]
+Measure = Callable[[FiniteSource, MaskPlan, Int[np.ndarray, " S"]], Float64[np.ndarray, "6 S"]]
 """The model's :func:`dnar2mae.training.validation.masked_sums`."""
 
 
@@ -56,7 +56,7 @@ def extrapolated(mask: MaskConfig) -> str:
     return f"{law.name} never trains above {law.largest:g}" if law.largest < _FAR else ""
 
 
-def bound_of(sums: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) -> Estimate:
+def bound_of(sums: Float64[np.ndarray, "K 6 S"], unit_size: float = 1.0, *, copies: bool = False) -> Estimate:
     """Estimate the area from the sums of samples under plans of :func:`dnar2mae.masking.plans_of_bound`.
 
     A ratio that is uniform in (0, 1) masks each number of tokens equally often. So the mean loss of a sample's masked
@@ -68,14 +68,16 @@ def bound_of(sums: Float64[np.ndarray, "K 5 S"], unit_size: float = 1.0) -> Esti
         Rows of :func:`dnar2mae.training.validation.masked_sums`, for each plan.
     unit_size
         See :class:`dnar2mae.modalities.contract.Modality`.
+    copies
+        Take the losses with copies.
 
     Returns
     -------
     Estimate
         In the modality's unit, with the standard error over blocks of samples.
     """
-    loss, _, masked, maskable, units = sums.swapaxes(0, 1)
-    whole = loss / np.maximum(masked, 1) * maskable
+    loss, _, masked, maskable, units, with_copies = sums.swapaxes(0, 1)
+    whole = (with_copies if copies else loss) / np.maximum(masked, 1) * maskable
     return ratio_of_sums(whole.sum(0) / unit_size, (units * (masked > 0)).sum(0))
 
 
@@ -111,7 +113,7 @@ def weights_of_bound(
 
 def sample_bounds(
     measure: Measure, source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"], pairs: int
-) -> Float64[np.ndarray, "K 5 S"]:
+) -> Float64[np.ndarray, "K 6 S"]:
     """Score samples under ``pairs`` antithetic pairs of masks each; :func:`bound_of` takes the result."""
     return np.stack([measure(source, part, sample_ids) for part in plans_of_bound(plan, pairs)])
 
@@ -130,19 +132,23 @@ def report_bound(
     Returns
     -------
     dict
-        ``value``, ``standard_error``, ``extrapolated`` (which ratios the law never trains; empty if it does) and
-        ``curve``, the loss at further ratios; or only ``not_reported``, the reason.
+        ``value``, ``standard_error``, ``extrapolated`` (which ratios the law never trains; empty if it does),
+        ``curve``, the loss at further ratios, and, where there are any, ``with_copies``, the value and its standard
+        error with copies; or only ``not_reported``, the reason.
     """
     if reason := why_no_bound(head, mask):
         return {"not_reported": reason}
     source = modality.validation
     sums = sample_bounds(measure, source, plan, sample_ids, PAIRS)
     value, error = bound_of(sums, modality.unit_size)
+    has_copies = not np.array_equal(sums[:, 0], sums[:, 5])
+    copied = {"with_copies": bound_of(sums, modality.unit_size, copies=True)._asdict()} if has_copies else {}
     return {
         "value": value,
         "standard_error": error,
         "extrapolated": extrapolated(mask),
         "curve": {str(ratio): _loss(modality, measure, plan, sample_ids, ratio) for ratio in FAR_CURVE},
+        **copied,
     }
 
 

@@ -19,7 +19,7 @@ from dnar2mae.errors import RunError
 from dnar2mae.kernels.backend import use_triton, why_unfused
 from dnar2mae.masking import Masker, MaskPlan, fixed_masks
 from dnar2mae.masking.draw import RATIO
-from dnar2mae.modalities.contract import Modality
+from dnar2mae.modalities.contract import Copies, Modality
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.attention import choose_backend
 from dnar2mae.run.checkpoint import load_checkpoint
@@ -194,15 +194,19 @@ class Trainer(Loop[RunResult]):
         self.step += 1
         return row
 
-    def _measure(self, check: Callable[[], object], advance: Callable[[], object] = lambda: None) -> Measure:
+    def _measure(
+        self,
+        check: Callable[[], object],
+        advance: Callable[[], object] = lambda: None,
+        copies: Copies | None = None,
+    ) -> Measure:
         """Return what scores samples under masks; ``check`` is called before, and ``advance`` after each pass."""
 
         def measure(
             source: FiniteSource, plan: MaskPlan, sample_ids: Int[np.ndarray, " S"]
-        ) -> Float64[np.ndarray, "5 S"]:
-            sums = masked_sums(
-                self.model, source, plan, sample_ids, autocast=self.autocast, ranks=self.ranks, check=check
-            )
+        ) -> Float64[np.ndarray, "6 S"]:
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+                sums = masked_sums(self.model, source, plan, sample_ids, ranks=self.ranks, check=check, copies=copies)
             advance()
             return sums
 
@@ -217,7 +221,7 @@ class Trainer(Loop[RunResult]):
 
     def _held_out_sums(
         self, ratio: float, num_samples: int, check: Callable[[], object]
-    ) -> tuple[Int[np.ndarray, " S"], Float64[np.ndarray, "5 S"]]:
+    ) -> tuple[Int[np.ndarray, " S"], Float64[np.ndarray, "6 S"]]:
         """Return held-out samples and what :func:`.masked_sums` says of them at a mask ratio."""
         source, plan = self.modality.validation, fixed_masks(self.masker.plan(self.step), ratio)
         ids = evenly_spaced(len(source), num_samples)
@@ -269,10 +273,11 @@ class Trainer(Loop[RunResult]):
     def finish(self, begun: float, monitor: Monitor, stop: StopRequests) -> RunResult:
         """Score the model and the trivial ones."""
         monitor.begin("last validation and trivial models", self._final_passes(self.model))
-        measure = self._measure(stop.check, monitor.advance)
+        sample_ids = evenly_spaced(len(self.modality.validation), 2 * self.config.validation_windows)
+        copies = self.modality.copies(sample_ids) if self.extras else None
+        measure = self._measure(stop.check, monitor.advance, copies)
         step, value = min(self.history, key=lambda item: (not math.isfinite(item[1]), item[1]))
         plan = self.masker.plan(self.step)
-        sample_ids = evenly_spaced(len(self.modality.validation), 2 * self.config.validation_windows)
         return RunResult(
             **self._progress(begun),
             **final_validation(self.modality, plan, sample_ids, measure, yardsticks=self.extras),
@@ -316,7 +321,8 @@ def final_validation(
     """
     plans = [fixed_masks(plan, ratio) for ratio in CURVE]
     source = modality.validation
-    losses = [measure(source, fixed, sample_ids)[:2] / [[modality.unit_size], [1]] for fixed in plans]
+    measured = [measure(source, fixed, sample_ids) for fixed in plans]
+    losses, copied = ([sums[[row, 1]] / [[modality.unit_size], [1]] for sums in measured] for row in (0, 5))
     by_ratio = [ratio_of_sums(*sums) for sums in losses]
     at = CURVE.index(RATIO)
     held_out = by_ratio[at]
@@ -336,18 +342,25 @@ def final_validation(
     if not yardsticks:
         return scores
     scores["yardstick"] = modality.yardstick()
-    families = modality.masked_yardsticks(plans, sample_ids)
+    families, rivals = modality.masked_yardsticks(plans, sample_ids), {}
     for family in families.values():
         values = {name: sums.sum(axis=1) / [units.sum() for _, units in losses] for name, sums in family.items()}
         scores["yardstick"] |= {name: float(value[at]) for name, value in values.items()}
         best = min(values, key=lambda name: values[name][at])
         scores["yardstick_curve"][best] = dict(zip(scores["curve"], values[best].tolist(), strict=True))
-        scores["margin"][best] = _margin(losses[at], family[best][at])
+        rivals[best] = family[best][at]
+        scores["margin"][best] = _margin(losses[at], rivals[best])
     if scores["yardstick"] and not scores["margin"]:  # without losses by sample there is no standard error
         best = min(scores["yardstick"], key=scores["yardstick"].get)
         scores["margin"] = {best: {"below_by": scores["yardstick"][best] - held_out.value, "standard_error": None}}
     by_family = [{name: sums[at] for name, sums in family.items()} for family in families.values()]
-    scores["unique"] = _unique(modality.copied_samples(sample_ids), losses[at], by_family)
+    has_copies = modality.copied_samples(sample_ids)
+    scores["unique"] = _unique(has_copies, losses[at], by_family)
+    if has_copies.any():
+        scores["copies"] = finite(ratio_of_sums(*copied[at])._asdict()) | {
+            "curve": {str(ratio): ratio_of_sums(*sums).value for ratio, sums in zip(CURVE, copied, strict=True)},
+            "margin": {name: finite(_margin(copied[at], sums)) for name, sums in rivals.items()},
+        }
     return scores
 
 

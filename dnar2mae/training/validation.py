@@ -13,6 +13,8 @@ from jaxtyping import Float64, Int
 from dnar2mae.batch import FiniteSource
 from dnar2mae.distributed import ALONE, Ranks
 from dnar2mae.masking import MaskPlan
+from dnar2mae.masking.draw import hidden_tokens
+from dnar2mae.modalities.contract import Copies
 from dnar2mae.models import MaskedModel
 
 CURVE = (0.05, 0.15, 0.3, 0.5, 0.7)
@@ -27,43 +29,43 @@ def masked_sums(
     plan: MaskPlan,
     sample_ids: Int[np.ndarray, " S"],
     *,
-    autocast: torch.dtype | None = None,
     ranks: Ranks = ALONE,
     check: Callable[[], object] = lambda: None,
-) -> Float64[np.ndarray, "5 S"]:
+    copies: Copies | None = None,
+) -> Float64[np.ndarray, "6 S"]:
     """Return sums over each sample's tokens: losses of the predicted ones, their units, both numbers.
 
     Parameters
     ----------
     model
-        The model; its training mode does not matter (there is no dropout).
+        The model; its training mode does not matter (there is no dropout). It computes as the caller's autocast says.
     source
         Held-out samples.
     plan
         The masks.
     sample_ids
         Which samples.
-    autocast
-        Dtype of matrix products; by default that of the weights.
     ranks
         The processes that the samples are divided among.
     check
         Called before every batch; may raise, on all ranks at once.
+    copies
+        What the training data hold of the samples.
 
     Returns
     -------
     array
         Losses of the predicted tokens and the units that these stand for (``Batch.units``, else one each); the numbers
-        of predicted and of maskable tokens; the units of the maskable ones. The same on all ranks.
+        of predicted and of maskable tokens; the units of the maskable ones; the losses with ``copies``, without any the
+        first row again. The same on all ranks.
     """
     device = next(model.parameters()).device
-    sums = torch.zeros(5, len(sample_ids), dtype=torch.float64, device=device)
+    sums = torch.zeros(6, len(sample_ids), dtype=torch.float64, device=device)
     at = ranks.rank * _share(sample_ids, ranks)
     for ids, counts in _batches(source, sample_ids, ranks):
         check()
         batch = model.with_masks(plan, source.batch(ids)).to(device)  # sizes are counted before the copy
-        with torch.autocast(device.type, autocast, enabled=autocast is not None):
-            losses, index = model.masked_losses(plan, batch)
+        losses, index = model.masked_losses(plan, batch)
         if counts:
             of_tokens = torch.ones_like(batch.weight) if batch.units is None else batch.units
             units = of_tokens.flatten()[index]
@@ -71,6 +73,11 @@ def masked_sums(
             predicted = torch.stack([losses, units, torch.ones_like(losses)]).double()
             here[:3].index_add_(1, index // batch.tokens.shape[1], predicted)
             here[3], here[4] = batch.maskable.sum(1), (of_tokens * batch.maskable).double().sum(1)
+            here[5] = here[0]
+            if copies is not None:
+                hidden, _ = hidden_tokens(plan, batch.tokens, batch.maskable, batch.sample_ids)
+                mixed = copies(losses, index, batch, hidden)
+                here[5] = torch.zeros_like(here[0]).index_add_(0, index // batch.tokens.shape[1], mixed.double())
             at += len(ids)
     ranks.all_sum_(sums)
     return sums.cpu().numpy()

@@ -9,7 +9,7 @@ import pytest
 
 from dnar2mae.cli import main
 from dnar2mae.density.chain_rule import token_bits
-from dnar2mae.density.counts import next_base, training_bases, window_bits
+from dnar2mae.density.counts import next_base, window_bits
 from dnar2mae.density.hidden import evaluation_plan
 from dnar2mae.density.likelihood import check_track, likelihood
 from dnar2mae.density.options import LikelihoodOptions
@@ -103,6 +103,29 @@ def test_both_strands_are_the_mean_of_their_probabilities(trained, run_of, genom
         likelihood(load(run_of("dna 3-mers")[0], device="cpu"), LikelihoodOptions(both_strands=True))
 
 
+@pytest.mark.parametrize("kind", ["dna", "dna 3-mers", "dna bpe"])
+def test_with_copies_a_window_that_was_trained_on_needs_few_bits(run_of, tmp_path, kind):
+    folder, _ = run_of(kind)
+    model = load(folder, device="cpu")
+    genome = Path(model.config.data.genomes[0])
+    name, bed = model.modality.genomes[0].names[0], tmp_path / "trained.bed"
+    bed.write_text(f"{name}\t64\t128\n{name}\t300\t340\n")
+    options = LikelihoodOptions(genome=genome, bed=bed, bound=2, num_windows=0)
+    alone, found = likelihood(model, options), likelihood(model, replace(options, copies=True))
+    assert found.totals["bound"]["value"] < 0.9 * alone.totals["bound"]["value"]
+    # from left to right a copy is found after the first word
+    assert 0.1 < found.totals["exact"]["value"] < 0.6 * alone.totals["exact"]["value"]
+    assert found.table["bits"].sum() == pytest.approx(found.totals["exact"]["bits"])
+    assert "with copies in the training DNA looked up" in found.lines()
+    ahead = likelihood(model, replace(options, copies=True, order="random", bound=0))
+    assert ahead.totals["exact"]["value"] < 0.9 * alone.totals["exact"]["value"]
+
+
+def test_copies_are_looked_up_for_dna_alone(run_of):
+    with pytest.raises(ConfigError, match="--copies needs a model of DNA, got one of --modality text"):
+        likelihood(load(run_of("text")[0], device="cpu"), LikelihoodOptions(copies=True))
+
+
 def test_pieces_of_regions_count_their_bases_in_the_order_of_the_table(run_of, tmp_path):
     model = load(run_of("dna bpe")[0], device="cpu")
     held = likelihood(model, LikelihoodOptions(num_windows=6, bound=1))
@@ -145,7 +168,7 @@ def test_a_last_window_shorter_than_a_token_is_left_out(run_of, tmp_path):
 
 def test_the_rival_is_the_best_markov_model_on_the_same_bases(trained):
     found = likelihood(trained, LikelihoodOptions(order="none", num_windows=0, bound=1))
-    counts = MarkovCounts(training_bases(trained.modality))
+    counts = MarkovCounts(trained.modality.training_bases())
     source = trained.modality.validation.windows
     forward = np.arange(0, len(source), 2)
     codes = list(source.codes(forward))

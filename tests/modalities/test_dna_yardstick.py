@@ -8,16 +8,17 @@ import pytest
 
 from dnar2mae import TokenizerConfig, pretrain
 from dnar2mae.batch import evenly_spaced
+from dnar2mae.cli.summary import print_summary
 from dnar2mae.config import DataConfig, PretrainConfig
 from dnar2mae.genome.alphabet import decode
-from dnar2mae.genome.copies import copied
+from dnar2mae.genome.copies import CopyModel, copied
 from dnar2mae.homology.letters import reverse_complement
 from dnar2mae.masking import Masker, fixed_masks
 from dnar2mae.masking.draw import corrupt
 from dnar2mae.modalities.dna.modality import DnaModality
-from dnar2mae.modalities.dna.yardstick import _masked_bases
+from dnar2mae.modalities.dna.yardstick import masked_bases
 from dnar2mae.modalities.registry import build_modality
-from dnar2mae.run.result import unique_lines, verdicts
+from dnar2mae.run.result import copies_lines, unique_lines, verdicts
 from dnar2mae.training.build import build_model
 from dnar2mae.training.device import choose_device
 from dnar2mae.training.trainer import _unique
@@ -35,8 +36,8 @@ def test_bases_asked_for_and_shown_are_those_of_the_model(tmp_path, k, stride):
     kind = build_modality(config)
     plan, ids = plan_of(kind, config, 0.4), np.arange(6)
     batch, codes = kind.validation.batch(ids), kind.validation.windows.codes(ids)
-    masked = _masked_bases(plan, batch, codes, kind.tokenizer)
     inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    masked = masked_bases(inputs == plan.mask_id, predicted, batch, codes, kind.tokenizer)
     for row in range(6):
         seen = {t * stride + i for t in range(inputs.shape[1]) if inputs[row, t] != plan.mask_id for i in range(k)}
         shown = "".join(base if i in seen else "N" for i, base in enumerate(decode(codes[row])))
@@ -52,9 +53,9 @@ def test_bases_of_pieces(tmp_path):
     kind = build_modality(config)
     plan, ids = plan_of(kind, config, 0.4), np.arange(6)
     batch, codes = kind.validation.batch(ids), kind.validation.windows.codes(ids)
-    masked = _masked_bases(plan, batch, codes, kind.tokenizer)
+    inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    masked = masked_bases(inputs == plan.mask_id, predicted, batch, codes, kind.tokenizer)
     names = kind.tokenizer.file.tokens()
-    _, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
     asked = "".join(names[i] for i in batch.tokens[predicted].tolist())
     assert decode(codes.reshape(-1)[masked.targets]) == asked
     assert not (masked.shown.reshape(-1)[masked.targets] < 4).any()
@@ -96,7 +97,7 @@ def test_a_run_says_what_it_passed(tmp_path):
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["margin"] == result.margin
 
 
-def test_copies_of_training_dna_are_told_apart(tmp_path):
+def test_copies_of_training_dna_are_told_apart_and_looked_up(tmp_path, capsys):
     """A held-out end that repeats training DNA, on the other strand: counts of long words look it up."""
     rng = np.random.default_rng(0)
     text = "".join(rng.choice(list("ACGT"), 20_000))
@@ -113,6 +114,46 @@ def test_copies_of_training_dna_are_told_apart(tmp_path):
     assert result.unique == {"samples": 0, "copied": used, "margin": {}}
     expected = f"{used} of these samples share a stretch with the training data: all."
     assert unique_lines(result.unit, result.unique) == [expected]
+    # the model alone knows nothing of random bases, and with copies all that is visible enough
+    assert result.held_out > 1.9
+    assert result.copies["value"] < 1.2
+    assert result.copies["curve"]["0.05"] < result.copies["value"] < result.copies["curve"]["0.5"] < 2.1
+    assert result.bound["with_copies"]["value"] < result.bound["value"]
+    [line] = copies_lines(result.unit, result.copies, result.bound)
+    assert line.startswith(f"With copies in the training data looked up: {result.copies['value']:.4f} ± ")
+    assert line.count("Below ") == 2
+    print_summary(result)
+    assert line in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tokens", ["bases", "3-mers", "overlapping", "pieces"])
+def test_losses_with_copies_are_those_of_the_bases_of_each_token(tmp_path, tokens):
+    config = dna_bpe(tmp_path) if tokens == "pieces" else dna(tmp_path)
+    text = "".join(np.random.default_rng(0).choice(list("ACGT"), 9_000))
+    (tmp_path / "g.fa").write_text(f">a\n{text}{text[:1_000]}\n")
+    config = replace(config, data=replace(config.data, genomes=(str(tmp_path / "g.fa"),)))
+    if tokens != "pieces":
+        k, stride = {"bases": (1, 1), "3-mers": (3, 3), "overlapping": (3, 1)}[tokens]
+        config = replace(config, tokenizer=TokenizerConfig(k=k, stride=stride))
+    kind = build_modality(config)
+    plan, ids = plan_of(kind, config, 0.2), np.arange(len(kind.validation))[::-1].copy()
+    model = build_model(config, kind, choose_device(config)[0])
+    sums = masked_sums(model, kind.validation, plan, ids, copies=kind.copies(ids))
+    plain = masked_sums(model, kind.validation, plan, ids)
+    np.testing.assert_array_equal(sums[:5], plain[:5])
+    np.testing.assert_array_equal(plain[5], plain[0])
+    assert (sums[5] <= sums[0] + 0.1).all()
+    batch = kind.validation.batch(ids[:3])
+    losses, index = model.masked_losses(plan, batch)
+    inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    codes = kind.validation.windows.codes(ids[:3])
+    masked = masked_bases(inputs == plan.mask_id, predicted, batch, codes, kind.tokenizer)
+    wanted = CopyModel(codes, kind.training_bases()).mixed(
+        np.exp(-losses.detach().double().numpy()), np.arange(3), masked
+    )
+    rows = (index // batch.tokens.shape[1]).numpy()
+    assert sums[5, :3] == pytest.approx(np.bincount(rows, -np.log(wanted), minlength=3), rel=1e-4)
+    assert sums[5].sum() < 0.8 * sums[0].sum()
 
 
 def test_unique_samples_have_scores_of_their_own():

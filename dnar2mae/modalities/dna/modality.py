@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt8
 
 from dnar2mae.batch import FiniteSource, Layout, evenly_spaced
 from dnar2mae.config import DataConfig, PretrainConfig, TokenizerConfig
@@ -21,7 +21,7 @@ from dnar2mae.genome.split import Split, split
 from dnar2mae.genome.store import Genome, open_genomes
 from dnar2mae.genome.windows import MixtureSource, TiledSource, WindowSource, middle
 from dnar2mae.masking import MaskPlan
-from dnar2mae.modalities.contract import Embeddings, Modality, Yardsticks
+from dnar2mae.modalities.contract import Copies, Embeddings, Modality, Yardsticks
 from dnar2mae.modalities.dna.embedding import DnaTokenizer, SequenceEmbedder
 from dnar2mae.modalities.dna.options import DnaEmbedOptions
 from dnar2mae.modalities.dna.pieces import PieceTokenizer
@@ -277,13 +277,24 @@ class DnaModality(Modality):
 
     def copied_samples(self, sample_ids: Int[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """Return which held-out windows have 32 bases in a row that lie, on either strand, among the training bases."""
-        training = fitted_bases(self.genomes, self.train.windows.coverage())
+        training = self.training_bases()
         found = np.zeros(len(sample_ids), bool)
         size = max(_COMPARED_BP // self.config.data.window_bp, 1)
         for part in (slice(start, start + size) for start in range(0, len(sample_ids), size)):
             codes = self.validation.windows.codes(sample_ids[part]) & np.uint8(SOFT_MASK - 1)
             found[part] = copied(codes, training).any(1)
         return found
+
+    def copies(self, sample_ids: Int[np.ndarray, " S"]) -> Copies:
+        """Return what takes copies of held-out windows among the training bases into account."""
+        from dnar2mae.modalities.dna.copies import WindowCopies
+
+        codes = self.validation.windows.codes(sample_ids) & np.uint8(SOFT_MASK - 1)
+        return WindowCopies(self.tokenizer, sample_ids, codes, self.training_bases())
+
+    def training_bases(self) -> UInt8[np.ndarray, " F"]:
+        """Return the training bases of the run, both strands, as its yardsticks are fitted on them."""
+        return fitted_bases(self.genomes, self.train.windows.coverage())
 
 
 def tokenizer_of(data: DataConfig, tokenizer: TokenizerConfig, saved: Path | None = None) -> DnaTokenizer:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int, Int64, UInt8
+from jaxtyping import Bool, Float64, Int, Int64, UInt8
+from torch import Tensor
 
 from dnar2mae.batch import Batch
 from dnar2mae.genome.alphabet import SOFT_MASK, UNKNOWN
-from dnar2mae.genome.fitted_bases import fitted_bases
 from dnar2mae.genome.markov import MAX_ORDER, MarkovCounts
 from dnar2mae.genome.masked_bases import MaskedBases
 from dnar2mae.genome.two_sided import MAX_REACH, TwoSidedCounts
@@ -53,7 +53,7 @@ def counted_yardsticks(
     has, and the model does not, so that the comparison favours the counts.
     Of overlapping k-mers a base is visible if any visible token has it.
     """
-    bases = fitted_bases(modality.genomes, modality.train.windows.coverage())
+    bases = modality.training_bases()
     orders = [f"Markov order {order}" for order in range(MAX_ORDER + 1)]
     orders[-1] += ", the highest fitted"
     reaches = [f"two-sided counts {n}+{n}" for n in range(1, MAX_REACH + 1)]
@@ -80,28 +80,44 @@ def _window_sums(
         batch, codes = modality.validation.batch(ids), modality.validation.windows.codes(ids) & np.uint8(SOFT_MASK - 1)
         by_plan = []
         for plan in plans:
-            masked = _masked_bases(plan, batch, codes, modality.tokenizer)
+            inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+            masked = masked_bases(inputs == plan.mask_id, predicted, batch, codes, modality.tokenizer)
             window = masked.targets // codes.shape[1]
             by_plan.append([np.bincount(window, bits, minlength=len(ids)) for bits in model.bits(masked)])
         parts.append(np.stack(by_plan, axis=1))
     return np.concatenate(parts, axis=2) * np.log(2) / modality.unit_size
 
 
-def _masked_bases(
-    plan: MaskPlan, batch: Batch, codes: UInt8[np.ndarray, "B L"], tokenizer: KmerTokenizer | PieceTokenizer
+def masked_bases(
+    hidden: Bool[Tensor, "B T"],
+    predicted: Bool[Tensor, "B T"],
+    batch: Batch,
+    codes: UInt8[np.ndarray, "B L"],
+    tokenizer: KmerTokenizer | PieceTokenizer,
 ) -> MaskedBases:
-    """Return the predicted bases and the visible ones of masked tokens."""
-    inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    """Return the bases of the tokens to predict, and which bases are visible in tokens that are not hidden.
+
+    Parameters
+    ----------
+    hidden, predicted
+        Tokens, on the CPU.
+    batch
+        Has the number of bases of each token, where these vary.
+    codes
+        Bases of the windows.
+    tokenizer
+        Of the run.
+    """
     if isinstance(tokenizer, KmerTokenizer):
         sizes = np.full(predicted.shape, tokenizer.k)
         starts = np.broadcast_to(np.arange(predicted.shape[1]) * tokenizer.stride, predicted.shape)
     else:
         assert batch.units is not None, "pieces vary in length"
-        sizes = batch.units.numpy().astype(np.int64)
+        sizes = batch.units.cpu().numpy().astype(np.int64)
         starts = np.cumsum(sizes, axis=1) - sizes
     rows = np.arange(len(codes))[:, None] * codes.shape[1]
     visible = np.zeros(codes.size, bool)
-    seen = (inputs != plan.mask_id).numpy()
+    seen = ~hidden.numpy()
     visible[_spread((starts + rows)[seen], sizes[seen])[0]] = True
     targets, earlier = _spread((starts + rows)[predicted.numpy()], sizes[predicted.numpy()])
     return MaskedBases(codes, np.where(visible.reshape(codes.shape), codes, np.uint8(UNKNOWN)), targets, earlier)

@@ -7,7 +7,7 @@ from dnar2mae.report.content import NumberTable, Picture, SectionContent
 from dnar2mae.report.drawing import image, svg
 from dnar2mae.report.reported_run import ReportedRun
 from dnar2mae.run.plot import draw_curve, draw_losses
-from dnar2mae.run.result import advice, bound_line, unique_lines, verdicts
+from dnar2mae.run.result import advice, bound_line, copies_lines, unique_lines, verdicts
 
 
 def by_step(run: ReportedRun) -> SectionContent:
@@ -21,6 +21,7 @@ def by_step(run: ReportedRun) -> SectionContent:
         _scope(run),
         *verdicts(unit, result.margin),
         *unique_lines(unit, result.unique),
+        *copies_lines(unit, result.copies, result.bound),
         *filter(None, [advice(result)]),
     ]
     rows = [("untrained model", _number(held_out[0][1]))] if held_out[0][0] == 0 else []
@@ -52,7 +53,7 @@ def by_ratio(run: ReportedRun) -> SectionContent:
     alt = f"Held-out loss by mask ratio, {result.unit}: from {_number(curve[ratios[0]])} at {ratios[0]} to "
     alt += f"{_number(curve[ratios[-1]])} at {ratios[-1]}."
     picture = svg("curve", alt, lambda axes: draw_curve(axes, asdict(result)))
-    others = result.yardstick_curve
+    others = ({"with copies": result.copies["curve"]} if result.copies else {}) | result.yardstick_curve
     rows = [
         (ratio, _number(value), *(_number(other.get(ratio)) for other in others.values()))
         for ratio, value in curve.items()
