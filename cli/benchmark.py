@@ -34,8 +34,8 @@ class RunCommand:
     """Folder for results.jsonl, predictions/, the report and the tables."""
     data: Path | None = None
     """Folder of the data sets; by default the suite's own folder."""
-    protocol: str = "dnar2mae-v3"
-    """dnar2mae-v3, -v2, -v1, gue/dnabert2-v1, or a YAML file."""
+    protocol: str = "dnar2mae-v4"
+    """dnar2mae-v4 to -v1, gue/dnabert2-v1, or a YAML file."""
     tasks: tuple[str, ...] = ()
     """Only these tasks, as tf/0 or prom_core_tata."""
     models: Annotated[JudgedModels, arg(name="")] = JudgedModels()

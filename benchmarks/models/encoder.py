@@ -174,13 +174,15 @@ class Encoder:
         sequences, both_strands, allow_truncation
             As for :meth:`embed`.
         wanted
-            Names of what takes time or memory: ``units``, ``bins``, ``bins8``, ``early_bins``, ``early_bins8``.
+            Names of what takes time or memory: ``units``, ``bins``, ``bins8``, ``early_bins``, ``early_bins8``,
+            ``centre``.
 
         Returns
         -------
         dict
             ``last``, ``middle`` and ``all`` layers (see :func:`.pooling.pooled_layers`), and what is wanted as far as
-            the network has it: hidden units of these layers, and a layer in four or eight equal parts of the sequence.
+            the network has it: hidden units of these layers, a layer in four or eight equal parts of the sequence, and
+            the last one's eight tokens in the middle.
 
         Raises
         ------

@@ -16,6 +16,9 @@ UNITS = "units"
 """Hidden units of the feed-forward blocks of the pooled layers."""
 _BINS = {"bins": 4, "bins8": 8}
 """Equal parts of a sequence."""
+CENTRE = "centre"
+"""The last layer's vectors of the tokens in the middle of a sequence, side by side."""
+_CENTRE_TOKENS = 8
 _EARLY = "early_"  # bins of the layer at a third of the pooled ones
 _GRID_BINS = (3, 3)  # equal parts of a grid
 
@@ -42,9 +45,9 @@ def pool_layers(
     units
         Hidden units of the layers, in the same shapes; where there are any, ``units`` is their mean and maximum.
     wanted
-        Which parts to return besides ``all`` and ``units``: ``bins`` and ``bins8`` of the last layer, ``early_bins``
-        and ``early_bins8`` of the layer at a third of those given, unless it is the last one. A grid has one division,
-        under the first name that is wanted.
+        Which parts to return besides ``all`` and ``units``: ``bins``, ``bins8`` and ``centre`` of the last layer,
+        ``early_bins`` and ``early_bins8`` of the layer at a third of those given, unless it is the last one. A grid has
+        one division, under the first name that is wanted, and no centre.
     """
     layers = [hidden.float() for hidden in layers]
     out = {"all": side_by_side(layers, counts)}
@@ -54,7 +57,19 @@ def pool_layers(
     for prefix, hidden in {"": layers[-1], _EARLY: early}.items():
         if hidden.ndim > 2 and not (prefix and early is layers[-1]):
             out |= _by_place(hidden, counts, axes, prefix, wanted)
+    if CENTRE in wanted and layers[-1].ndim > 2 and len(axes) == 1:
+        out[CENTRE] = _centre(layers[-1], counts)
     return out
+
+
+def _centre(hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]) -> Float[Tensor, "B _"]:
+    """Return the vectors of the eight tokens in the middle of those that count; zero where there are fewer."""
+    rank, number = counts.long().cumsum(1) - 1, counts.sum(1, keepdim=True)
+    place = rank - (number - _CENTRE_TOKENS) // 2
+    row, token = (counts & (place >= 0) & (place < _CENTRE_TOKENS)).nonzero(as_tuple=True)
+    out = hidden.new_zeros(len(hidden), _CENTRE_TOKENS, hidden.shape[-1])
+    out[row, place[row, token]] = hidden[row, token]
+    return out.flatten(1)
 
 
 def _by_place(

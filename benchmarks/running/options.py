@@ -9,7 +9,7 @@ from dnar2mae.errors import ConfigError, require, require_ranges
 
 Method = Literal["probe", "knn", "cnn-head", "finetune", "lora"]
 METHODS: tuple[Method, ...] = get_args(Method)
-VectorKind = Literal["vector", "last", "middle", "all", "units", "bins", "bins8", "early_bins", "early_bins8"]
+VectorKind = Literal["vector", "last", "middle", "all", "units", "bins", "bins8", "early_bins", "early_bins8", "centre"]
 """vector: what ``embed`` gives; the others are mean and maximum over tokens, of layers, of the hidden units of their
 feed-forward blocks, or of the last or an early layer in parts of the input."""
 Baseline = Literal["random", "raw", "combined", "cnn"]

@@ -239,6 +239,17 @@ def test_an_early_layer_is_named_where_it_is_not_the_last():
     assert pool_layers(layers[:1], counts, wanted=("early_bins",)).keys() == {"all"}
 
 
+def test_the_middle_of_a_sequence_is_that_of_the_tokens_that_count():
+    layer = torch.arange(2 * 14, dtype=torch.float32).reshape(2, 14, 1)
+    counts = torch.ones(2, 14, dtype=torch.bool)
+    counts[0, 0] = counts[0, 13] = False
+    counts[1, 5:] = False
+    found = pool_layers([layer], counts, wanted=("centre",))["centre"]
+    assert found[0].tolist() == list(range(3, 11))
+    assert found[1].tolist() == [0, 0, *range(14, 19), 0]  # fewer than eight stand in the middle
+    assert pool_layers([layer[:, :12]], counts[:, :12], (3, 4), wanted=("centre",)).keys() == {"all"}
+
+
 def test_layers_of_a_huggingface_folder(bert):  # noqa: F811
     encoder = from_huggingface("bert", bert, "cpu")
     found = encoder.poolings(["ACGTACGTAC"] * 2, ("units", "bins"))
@@ -303,7 +314,7 @@ def test_the_default_protocol_from_data_to_report(motif_suite, tiny_run, tmp_pat
     flags = ["--method", "probe", "cnn-head", "--baselines", "random", "raw", "combined", "--device", "cpu"]
     assert main([*command, *flags, "--seeds", "2"]) == 0, capsys.readouterr().out
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert {row["protocol"] for row in rows} == {"dnar2mae-v3"}
+    assert {row["protocol"] for row in rows} == {"dnar2mae-v4"}
     counted = pd.DataFrame(rows).groupby(["model", "method"]).size().to_dict()
     assert counted == {
         ("tiny", "probe"): 1,

@@ -150,7 +150,7 @@ def test_missing_tasks_are_named_and_failed_cells_too(motif_suite, protocol, tmp
 
 def test_folds_test_every_row_once(motif_suite, tiny_run, tmp_path, capsys):
     flags = ("--model", f"tiny={tiny_run}", "--method", "probe", "knn", "--seeds", 1, "--device", "cpu", "--folds", 4)
-    assert run(motif_suite, "dnar2mae-v3", tmp_path, *flags) == 0
+    assert run(motif_suite, "dnar2mae-v4", tmp_path, *flags) == 0
     printed = capsys.readouterr().out
     assert "4 folds of all rows, not the suite's own test split" in (tmp_path / "report.md").read_text()
     rows = {(row["model"], row["method"]): row for row in Store(tmp_path).rows()}
@@ -164,7 +164,7 @@ def test_folds_test_every_row_once(motif_suite, tiny_run, tmp_path, capsys):
         scored = mcc(confusion(table["label"].to_numpy(), table["predicted"].to_numpy(), 2))
         assert row["scores"]["mcc"] == pytest.approx(float(scored))
     assert rows["k-mer counts", "probe"]["scores"]["mcc"] > 0.4  # a motif of six bases
-    assert run(motif_suite, "dnar2mae-v3", tmp_path, *flags) == 0
+    assert run(motif_suite, "dnar2mae-v4", tmp_path, *flags) == 0
     assert "6 of 6 cells were finished before" in capsys.readouterr().out
 
 
@@ -178,7 +178,7 @@ def test_folds_test_every_row_once(motif_suite, tiny_run, tmp_path, capsys):
     ],
 )
 def test_folds_that_cannot_be(motif_suite, tmp_path, capsys, flags, message):
-    assert run(motif_suite, "dnar2mae-v3", tmp_path, *flags) == 2
+    assert run(motif_suite, "dnar2mae-v4", tmp_path, *flags) == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import yaml
@@ -69,7 +71,7 @@ def test_own_protocol_gives_every_model_one_grid():
     assert len(protocol.seeds) == 5
     assert protocol.select == "mcc"
     assert not protocol.tasks
-    assert set(packaged_protocols()) == {"dnar2mae-v1", "dnar2mae-v2", "dnar2mae-v3", "gue/dnabert2-v1"}
+    assert set(packaged_protocols()) == {f"dnar2mae-v{n}" for n in range(1, 5)} | {"gue/dnabert2-v1"}
 
 
 def test_the_second_version_converges_over_a_wide_grid_and_draws_three_random_models():
@@ -93,6 +95,12 @@ def test_the_third_version_differs_from_the_second_in_the_choice_of_the_probe_al
     assert (second.probe.ensemble, third.probe.ensemble) == (0, 8)
     unlike = {name for name in second.__dataclass_fields__ if getattr(second, name) != getattr(third, name)}
     assert unlike == {"name", "notes", "probe"}
+
+
+def test_the_fourth_version_adds_the_middle_of_a_sequence_alone():
+    third, fourth = (load_protocol(f"dnar2mae-v{version}") for version in (3, 4))
+    probe = replace(third.probe, features=(*third.probe.features, "centre"))
+    assert fourth == replace(third, name="dnar2mae-v4", probe=probe)
 
 
 @pytest.mark.parametrize("method", ["cnn-head", "cnn_head"])
