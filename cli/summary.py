@@ -32,7 +32,7 @@ def print_summary(result: RunResult) -> None:
         f"Over {used:,} of {total:,} held-out samples, the same for all but the untrained model; ± one standard error "
         "over blocks of them."
     )
-    copied = copies_lines(result.unit, result.copies, result.bound)
+    copied = copies_lines(result.held_out, result.unit, result.copies, result.bound)
     said = [*verdicts(result.unit, result.margin), *unique_lines(result.unit, result.unique), *copied]
     for line in [scope, *said, *filter(None, [bound_line(result), advice(result)])]:
         console.print(line, highlight=False, soft_wrap=True)

@@ -155,6 +155,10 @@ def _units(trained: TrainedModel, windows: ScoredWindows) -> Float64[np.ndarray,
 def _copies(trained: TrainedModel, windows: ScoredWindows) -> Copies:
     """Look windows up in the training bases."""
     modality = dna_of(trained, "--copies")
+    if not isinstance(modality.tokenizer, KmerTokenizer):
+        raise ConfigError("--copies needs a model of DNA by single bases or k-mers, got one with --tokenizer.file")
+    if not trained.config.data.genomes:
+        raise ConfigError(f"--copies: {trained.source} does not name the genome that it was trained on; give its run")
     assert windows.codes is not None
     own = [windows.codes(int(sample)) for sample in windows.sample_ids]
     codes = np.full((len(own), max(map(len, own))), UNKNOWN, np.uint8)

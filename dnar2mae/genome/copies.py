@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32, Int64, UInt8, UInt64
+from jaxtyping import Bool, Float64, Int64, Shaped, UInt8, UInt64
 
 from dnar2mae.genome.alphabet import UNKNOWN
 from dnar2mae.genome.masked_bases import MaskedBases
@@ -26,8 +26,11 @@ _COPIED = 0.1
 """Share of all bases that are copied, before anything is seen."""
 _SAME, _DIFFERENT = 10.0, 0.3
 """Beta distribution of the share of equal bases in a copy."""
-_MOST_PLACES = 64
+_MOST_PLACES = 16
 """Places of one word that are compared, evenly spaced among all."""
+_NEGLIGIBLE = 1e-6
+"""Weight of a place that is left out."""
+_MOST_LOG = 500.0  # of a likelihood ratio, which would overflow
 _CELLS = 1 << 21
 """Bases compared at once: temporaries of some 30 MB."""
 
@@ -84,17 +87,18 @@ class CopyModel:
     r"""What places among the training bases say of the hidden bases of windows, beside a model's prediction.
 
     A place d is compared with a window, base by base without gaps, if they share a word of visible bases. Of the
-    visible bases within 32 of a hidden one m are equal there and u are not. With a share of equal bases that is
-    Beta(a, b) in copies (a = 10, b = 0.3) and 1/4 by chance, F training bases that a copy could be of, and a tenth of
-    all bases copied,
+    visible bases within 32 of a hidden one m are equal there and u are not. If the window is a copy of d, its share of
+    equal bases is Beta(a, b) with a = 10 and b = 0.3; if not, each base has its frequency f in the training bases. With
+    F of these that a copy could be of, and a tenth of all bases copied,
 
     .. math::
-        w_d = \frac{1}{10 F} \frac{B(m + a, u + b)}{B(a, b)} 4^m \left(\frac 4 3\right)^u, \qquad
+        w_d = \frac{1}{10 F} \frac{B(m + a, u + b)}{B(a, b)} \prod_\mathrm{equal} \frac{1}{f(x_i)}
+        \prod_\mathrm{unequal} \frac{1}{1 - f(d_i)}, \qquad
         q_d = \frac{m + a}{m + u + a + b}, \qquad
         p(x) = \frac{p_0(x) + \sum_d w_d\, p_d(x)}{1 + \sum_d w_d},
 
     with the model's p_0, and p_d of the base of d q_d, of each other base (1 - q_d) / 3. Only visible bases are looked
-    at, and p sums to 1. A token of several bases has the product of theirs.
+    at, and p sums to 1. A token of k bases has the product of theirs.
 
     Parameters
     ----------
@@ -106,13 +110,20 @@ class CopyModel:
 
     Notes
     -----
-    A word has two bases more than would make each word occur once, or one: a sixteenth to a quarter of all words occur
-    by chance. Of a word's places at most 64 are compared. Memory grows with the windows and their copies.
+    Words are so long that a window's word occurs by chance with a probability of a sixteenth to a quarter. Of a word's
+    places at most 16 are compared. Memory grows with the windows and the places of their words, by some 30 bytes each.
     """
 
     def __init__(self, codes: Codes, training: UInt8[np.ndarray, " F"]) -> None:
-        self._num_bases = max(int((training < UNKNOWN).sum()), 1)
-        self._word_bp = min(math.ceil(math.log(self._num_bases, 4)) + 1, COPIED_BP)
+        counts = np.bincount(training, minlength=UNKNOWN + 1)[:UNKNOWN]
+        self._num_bases = max(int(counts.sum()), 1)
+        frequency = (counts + 1) / (counts + 1).sum()
+        # by base shown and base of a place; 0 where one is unknown
+        self._surprise = np.zeros((UNKNOWN + 1, UNKNOWN + 1))
+        self._surprise[:UNKNOWN, :UNKNOWN] = -np.log(1 - frequency)
+        self._surprise[range(UNKNOWN), range(UNKNOWN)] = -np.log(frequency)
+        length = math.log(self._num_bases) / -math.log((frequency**2).sum())
+        self._word_bp = min(math.ceil(length) + 1, COPIED_BP)
         length = codes.shape[1]
         edge = np.full(length, UNKNOWN, np.uint8)
         self._training = np.concatenate([edge, training, edge])
@@ -128,24 +139,22 @@ class CopyModel:
         pair, number = _ranges(np.zeros_like(taken), taken)
         place = position[low[pair] + number * (high - low)[pair] // taken[pair]]
         # in the padded bases, where the window's first base would lie
-        start = place - at[pair] + length
-        both, self._place_of = np.unique(np.stack([row[pair], start]), axis=1, return_inverse=True)
-        self._row, self._start = both
+        key = row[pair] * len(self._training) + place - at[pair] + length
+        places, self._place_of = np.unique(key, return_inverse=True)
+        self._row, self._start = np.divmod(places, len(self._training))
         self._at = at[pair]
-        # words by window, so that those of a few windows are found
-        order = np.argsort(row[pair], kind="stable")
-        self._place_of, self._at = self._place_of[order], self._at[order]
-        self._first = np.searchsorted(row[pair][order], np.arange(len(codes) + 1))
+        # words are by window: those of a few windows are found
+        self._first = np.searchsorted(row[pair], np.arange(len(codes) + 1))
 
     def mixed(
-        self, probability: Float64[np.ndarray, " M"], rows: Int64[np.ndarray, " B"], masked: MaskedBases
+        self, log_probability: Float64[np.ndarray, " M"], rows: Int64[np.ndarray, " B"], masked: MaskedBases
     ) -> Float64[np.ndarray, " M"]:
-        """Return the probability of each hidden token with its copies.
+        """Return the log-probability of each hidden token with its copies, in nats.
 
         Parameters
         ----------
-        probability
-            That of the model, of the tokens that there are.
+        log_probability
+            That of the model.
         rows
             Which of the windows ``masked`` has.
         masked
@@ -154,28 +163,31 @@ class CopyModel:
         length = masked.codes.shape[1]
         is_first = masked.earlier == 0
         heads, head_of = masked.targets[is_first], np.append(np.flatnonzero(is_first), len(is_first))
-        above, below = probability.astype(np.float64), np.ones(len(probability))
-        table = _weights(self._num_bases)
+        above, below = np.zeros(len(heads)), np.ones(len(heads))
         places, window = self._visible(rows, masked.shown)
         first, last = np.searchsorted(heads, window * length), np.searchsorted(heads, (window + 1) * length)
-        size = max(_CELLS // (length + 2 * _REACH_BP), 1)
+        # only what is near a hidden token is compared: of a window of which one is asked for, 65 bases
+        near = heads % length if len(heads) else np.zeros(1, np.int64)
+        left, right = max(int(near.min()) - _REACH_BP, 0), min(int(near.max()) + _REACH_BP + 1, length)
+        table, size = _likelihoods(), max(_CELLS // (right - left + 2 * _REACH_BP), 1)
         for part in (slice(at, at + size) for at in range(0, len(places), size)):
-            there = self._training[self._start[places[part], None] + np.arange(length)]
-            shown = masked.shown[window[part]]
-            compared = (shown < UNKNOWN) & (there < UNKNOWN)
-            same = compared & (shown == there)
-            equal, number = _within_reach(same), _within_reach(compared)
+            start, own = self._start[places[part]], window[part]
+            there, shown = self._training[start[:, None] + np.arange(left, right)], masked.shown[own, left:right]
+            same, compared = shown == there, (shown < UNKNOWN) & (there < UNKNOWN)
             pair, at = _ranges(first[part], last[part])
-            place = heads[at] % length
-            m, u = equal[pair, place], number[pair, place] - equal[pair, place]
-            weight = table[m, u]
-            likely = weight > 1e-6  # most places share a word by chance
+            place = heads[at] % length - left
+            m, number, chance = (
+                _within_reach(x)[pair, place] for x in (same & compared, compared, self._surprise[shown, there])
+            )
+            u = number - m
+            weight = _COPIED / self._num_bases * np.exp(np.minimum(table[m, u] + chance, _MOST_LOG))
+            likely = weight > _NEGLIGIBLE  # most places share a word by chance
             pair, at, m, u, weight = pair[likely], at[likely], m[likely], u[likely], weight[likely]
             share = (m + _SAME) / (m + u + _SAME + _DIFFERENT)
             # the bases of each token
             which, base = _ranges(head_of[at], head_of[at + 1])
             target = masked.targets[base]
-            letter = there[pair[which], target % length]
+            letter = self._training[start[pair[which]] + target % length]
             is_same = letter == masked.codes.reshape(-1)[target]
             of_base = np.where(is_same, share[which], (1 - share[which]) / 3)
             of_token = np.exp(np.bincount(which, np.log(of_base), minlength=len(at)))
@@ -183,7 +195,8 @@ class CopyModel:
             weight[which[letter == UNKNOWN]] = 0
             above += np.bincount(at, weight * of_token, minlength=len(above))
             below += np.bincount(at, weight, minlength=len(below))
-        return above / below
+        with np.errstate(divide="ignore"):  # where there is no place
+            return np.logaddexp(log_probability, np.log(above)) - np.log(below)
 
     def _visible(
         self, rows: Int64[np.ndarray, " B"], shown: UInt8[np.ndarray, "B L"]
@@ -193,8 +206,9 @@ class CopyModel:
         seen = np.pad((shown < UNKNOWN).cumsum(1), ((0, 0), (1, 0)))
         at = self._at[match]
         is_whole = seen[window, at + self._word_bp] - seen[window, at] == self._word_bp
-        places, which = np.unique(self._place_of[match[is_whole]], return_index=True)
-        return places, window[is_whole][which]
+        size = max(len(self._row), 1)
+        window, places = np.divmod(np.unique(window[is_whole] * size + self._place_of[match[is_whole]]), size)
+        return places, window
 
 
 def _ranges(first: np.ndarray, end: np.ndarray) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
@@ -204,16 +218,16 @@ def _ranges(first: np.ndarray, end: np.ndarray) -> tuple[Int64[np.ndarray, " N"]
     return which, np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes - first, sizes)
 
 
-def _within_reach(marked: Bool[np.ndarray, "D L"]) -> Int32[np.ndarray, "D L"]:
-    """Count the marked bases around each base."""
-    sums = np.pad(marked, ((0, 0), (_REACH_BP + 1, _REACH_BP))).cumsum(1, dtype=np.int32)
+def _within_reach(values: Shaped[np.ndarray, "D L"]) -> Shaped[np.ndarray, "D L"]:
+    """Sum numbers, or count marked bases, around each base."""
+    dtype = np.int32 if values.dtype == bool else np.float64
+    sums = np.pad(values, ((0, 0), (_REACH_BP + 1, _REACH_BP))).cumsum(1, dtype=dtype)
     return sums[:, 2 * _REACH_BP + 1 :] - sums[:, : -2 * _REACH_BP - 1]
 
 
-def _weights(num_bases: int) -> Float64[np.ndarray, "E U"]:
-    """Return the weight of a place by the numbers of equal and of different bases around a hidden one."""
+def _likelihoods() -> Float64[np.ndarray, "E U"]:
+    """Return the log-likelihood of so many equal and different bases in a copy, in their order."""
     from scipy.special import betaln
 
     equal, different = np.meshgrid(np.arange(2 * _REACH_BP + 1), np.arange(2 * _REACH_BP + 1), indexing="ij")
-    log = betaln(equal + _SAME, different + _DIFFERENT) - betaln(_SAME, _DIFFERENT)
-    return _COPIED / num_bases * np.exp(log + equal * np.log(4) + different * np.log(4 / 3))
+    return betaln(equal + _SAME, different + _DIFFERENT) - betaln(_SAME, _DIFFERENT)

@@ -176,6 +176,6 @@ def _results(summary: dict[str, Any]) -> str:
     lines = [
         *verdicts(summary["unit"], summary.get("margin", {})),
         *unique_lines(summary["unit"], summary.get("unique", {})),
-        *copies_lines(summary["unit"], summary.get("copies", {}), summary.get("bound", {})),
+        *copies_lines(summary["held_out"], summary["unit"], summary.get("copies", {}), summary.get("bound", {})),
     ]
     return table + ("\nAt mask ratio 0.15: " + " ".join(lines) + "\n" if lines else "")

@@ -9,6 +9,7 @@ from typing import Any
 from dnar2mae.errors import RunError, raising
 from dnar2mae.storage.safe_files import write_whole
 
+_CHANGE = 0.0005  # of a loss, that is worth a line
 _RISE = 0.01  # of the lowest held-out loss, above which a rise is no noise of the validation
 
 
@@ -58,8 +59,9 @@ class RunResult:
     (``copied``), that of the other ``samples``, and of these the loss at mask ratio 0.15 (``value``,
     ``standard_error``) and ``margin``."""
     copies: dict[str, Any] = field(default_factory=dict)
-    """Where there are such samples: the loss at mask ratio 0.15 when what copies in the training data say of masked
-    tokens is taken into account (``value``, ``standard_error``), its ``curve`` by mask ratio, and ``margin``."""
+    """Where anything like the held-out samples is in the training data: the loss at mask ratio 0.15 when what copies
+    there say of masked tokens is taken into account (``value``, ``standard_error``), its ``curve`` by mask ratio, and
+    ``margin``."""
     clipped: dict[str, float] = field(default_factory=dict)
     """Share of the steps whose gradient was clipped: of all, and by tenths of the mask ratio."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -115,9 +117,9 @@ def unique_lines(unit: str, unique: dict[str, Any]) -> list[str]:
     return [" ".join([first, *verdicts(unit, unique["margin"])])]
 
 
-def copies_lines(unit: str, copies: dict[str, Any], bound: dict[str, Any]) -> list[str]:
-    """Return what the loss is with copies of the training data looked up, where held-out samples have any."""
-    if not copies:
+def copies_lines(held_out: float, unit: str, copies: dict[str, Any], bound: dict[str, Any]) -> list[str]:
+    """Return what the loss is with copies of the training data looked up, where that changes it."""
+    if not copies or abs(copies["value"] - held_out) < _CHANGE:
         return []
     error = "" if copies["standard_error"] is None else f" ± {copies['standard_error']:.4f}"
     area = bound.get("with_copies")

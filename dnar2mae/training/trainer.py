@@ -354,9 +354,8 @@ def final_validation(
         best = min(scores["yardstick"], key=scores["yardstick"].get)
         scores["margin"] = {best: {"below_by": scores["yardstick"][best] - held_out.value, "standard_error": None}}
     by_family = [{name: sums[at] for name, sums in family.items()} for family in families.values()]
-    has_copies = modality.copied_samples(sample_ids)
-    scores["unique"] = _unique(has_copies, losses[at], by_family)
-    if has_copies.any():
+    scores["unique"] = _unique(modality.copied_samples(sample_ids), losses[at], by_family)
+    if not np.array_equal(losses[at], copied[at]):
         scores["copies"] = finite(ratio_of_sums(*copied[at])._asdict()) | {
             "curve": {str(ratio): ratio_of_sums(*sums).value for ratio, sums in zip(CURVE, copied, strict=True)},
             "margin": {name: finite(_margin(copied[at], sums)) for name, sums in rivals.items()},

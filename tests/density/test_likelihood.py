@@ -103,7 +103,7 @@ def test_both_strands_are_the_mean_of_their_probabilities(trained, run_of, genom
         likelihood(load(run_of("dna 3-mers")[0], device="cpu"), LikelihoodOptions(both_strands=True))
 
 
-@pytest.mark.parametrize("kind", ["dna", "dna 3-mers", "dna bpe"])
+@pytest.mark.parametrize("kind", ["dna", "dna 3-mers"])
 def test_with_copies_a_window_that_was_trained_on_needs_few_bits(run_of, tmp_path, kind):
     folder, _ = run_of(kind)
     model = load(folder, device="cpu")
@@ -119,6 +119,18 @@ def test_with_copies_a_window_that_was_trained_on_needs_few_bits(run_of, tmp_pat
     assert "with copies in the training DNA looked up" in found.lines()
     ahead = likelihood(model, replace(options, copies=True, order="random", bound=0))
     assert ahead.totals["exact"]["value"] < 0.9 * alone.totals["exact"]["value"]
+
+
+def test_copies_need_the_genome_and_tokens_of_one_length(run_of):
+    with pytest.raises(
+        ConfigError, match="--copies needs a model of DNA by single bases or k-mers, got one"
+    ):
+        likelihood(load(run_of("dna bpe")[0], device="cpu"), LikelihoodOptions(copies=True))
+    model = load(run_of("dna")[0], device="cpu")
+    genome = Path(model.config.data.genomes[0])
+    nameless = replace(model, config=replace(model.config, data=replace(model.config.data, genomes=())))
+    with pytest.raises(ConfigError, match="--copies: .* does not name the genome that it was trained on; give its run"):
+        likelihood(nameless, LikelihoodOptions(copies=True, genome=genome))
 
 
 def test_copies_are_looked_up_for_dna_alone(run_of):

@@ -119,22 +119,22 @@ def test_copies_of_training_dna_are_told_apart_and_looked_up(tmp_path, capsys):
     assert result.copies["value"] < 1.2
     assert result.copies["curve"]["0.05"] < result.copies["value"] < result.copies["curve"]["0.5"] < 2.1
     assert result.bound["with_copies"]["value"] < result.bound["value"]
-    [line] = copies_lines(result.unit, result.copies, result.bound)
+    [line] = copies_lines(result.held_out, result.unit, result.copies, result.bound)
+    assert not copies_lines(result.copies["value"], result.unit, result.copies, result.bound)
     assert line.startswith(f"With copies in the training data looked up: {result.copies['value']:.4f} ± ")
     assert line.count("Below ") == 2
     print_summary(result)
     assert line in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("tokens", ["bases", "3-mers", "overlapping", "pieces"])
+@pytest.mark.parametrize("tokens", ["bases", "3-mers", "overlapping"])
 def test_losses_with_copies_are_those_of_the_bases_of_each_token(tmp_path, tokens):
-    config = dna_bpe(tmp_path) if tokens == "pieces" else dna(tmp_path)
+    config = dna(tmp_path)
     text = "".join(np.random.default_rng(0).choice(list("ACGT"), 9_000))
     (tmp_path / "g.fa").write_text(f">a\n{text}{text[:1_000]}\n")
     config = replace(config, data=replace(config.data, genomes=(str(tmp_path / "g.fa"),)))
-    if tokens != "pieces":
-        k, stride = {"bases": (1, 1), "3-mers": (3, 3), "overlapping": (3, 1)}[tokens]
-        config = replace(config, tokenizer=TokenizerConfig(k=k, stride=stride))
+    k, stride = {"bases": (1, 1), "3-mers": (3, 3), "overlapping": (3, 1)}[tokens]
+    config = replace(config, tokenizer=TokenizerConfig(k=k, stride=stride))
     kind = build_modality(config)
     plan, ids = plan_of(kind, config, 0.2), np.arange(len(kind.validation))[::-1].copy()
     model = build_model(config, kind, choose_device(config)[0])
@@ -148,12 +148,32 @@ def test_losses_with_copies_are_those_of_the_bases_of_each_token(tmp_path, token
     inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
     codes = kind.validation.windows.codes(ids[:3])
     masked = masked_bases(inputs == plan.mask_id, predicted, batch, codes, kind.tokenizer)
-    wanted = CopyModel(codes, kind.training_bases()).mixed(
-        np.exp(-losses.detach().double().numpy()), np.arange(3), masked
-    )
+    wanted = CopyModel(codes, kind.training_bases()).mixed(-losses.detach().double().numpy(), np.arange(3), masked)
     rows = (index // batch.tokens.shape[1]).numpy()
-    assert sums[5, :3] == pytest.approx(np.bincount(rows, -np.log(wanted), minlength=3), rel=1e-4)
+    assert sums[5, :3] == pytest.approx(np.bincount(rows, -wanted, minlength=3), rel=1e-4)
     assert sums[5].sum() < 0.8 * sums[0].sum()
+
+
+def test_pieces_of_several_lengths_have_no_copies(tmp_path):
+    kind = build_modality(dna_bpe(tmp_path))
+    assert kind.copies(np.arange(3)) is None
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_no_hidden_base_is_shown_by_a_token_with_an_unknown_one(tmp_path, stride):
+    rng = np.random.default_rng(0)
+    letters = rng.choice(list("ACGT"), 10_000)
+    letters[rng.integers(0, 10_000, 400)] = "N"
+    (tmp_path / "g.fa").write_text(">a\n" + "".join(letters) + "\n")
+    config = dna(tmp_path)
+    data = replace(config.data, genomes=(str(tmp_path / "g.fa"),), max_n_share=0.5)
+    kind = build_modality(replace(config, data=data, tokenizer=TokenizerConfig(k=3, stride=stride)))
+    plan, ids = plan_of(kind, config, 0.4), np.arange(len(kind.validation))
+    batch, codes = kind.validation.batch(ids), kind.validation.windows.codes(ids)
+    inputs, predicted = corrupt(plan, batch.tokens, batch.maskable, batch.sample_ids)
+    assert (~batch.maskable).any()
+    masked = masked_bases(inputs == plan.mask_id, predicted, batch, codes, kind.tokenizer)
+    assert (masked.shown.reshape(-1)[masked.targets] == 4).all()
 
 
 def test_unique_samples_have_scores_of_their_own():

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from dnar2mae.batch import Batch
 from dnar2mae.genome.copies import CopyModel
-from dnar2mae.modalities.dna.pieces import PieceTokenizer
 from dnar2mae.modalities.dna.yardstick import masked_bases
 from dnar2mae.tokenizers import KmerTokenizer
 
@@ -18,7 +17,7 @@ class WindowCopies:
     Parameters
     ----------
     tokenizer
-        Of the run.
+        Of the run: single bases or k-mers, since of pieces of several lengths the probabilities would not sum to 1.
     sample_ids
         Which samples the windows are.
     codes
@@ -29,7 +28,7 @@ class WindowCopies:
 
     def __init__(
         self,
-        tokenizer: KmerTokenizer | PieceTokenizer,
+        tokenizer: KmerTokenizer,
         sample_ids: Int[np.ndarray, " S"],
         codes: UInt8[np.ndarray, "S L"],
         training: UInt8[np.ndarray, " F"],
@@ -47,5 +46,4 @@ class WindowCopies:
         predicted.view(-1)[index] = True
         rows = self._order[np.searchsorted(self._sorted, batch.sample_ids.cpu().numpy())]
         masked = masked_bases(hidden.cpu(), predicted.cpu(), batch, self._codes[rows], self._tokenizer)
-        mixed = self._model.mixed(np.exp(-losses.double().cpu().numpy()), rows, masked)
-        return torch.from_numpy(-np.log(mixed)).to(losses)
+        return torch.from_numpy(-self._model.mixed(-losses.double().cpu().numpy(), rows, masked)).to(losses)

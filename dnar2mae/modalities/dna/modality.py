@@ -285,10 +285,12 @@ class DnaModality(Modality):
             found[part] = copied(codes, training).any(1)
         return found
 
-    def copies(self, sample_ids: Int[np.ndarray, " S"]) -> Copies:
-        """Return what takes copies of held-out windows among the training bases into account."""
+    def copies(self, sample_ids: Int[np.ndarray, " S"]) -> Copies | None:
+        """Look held-out windows up in the training bases; not for pieces of a ``tokenizer.json``."""
         from dnar2mae.modalities.dna.copies import WindowCopies
 
+        if isinstance(self.tokenizer, PieceTokenizer):
+            return None
         codes = self.validation.windows.codes(sample_ids) & np.uint8(SOFT_MASK - 1)
         return WindowCopies(self.tokenizer, sample_ids, codes, self.training_bases())
 

@@ -117,7 +117,7 @@ def masked_bases(
         starts = np.cumsum(sizes, axis=1) - sizes
     rows = np.arange(len(codes))[:, None] * codes.shape[1]
     visible = np.zeros(codes.size, bool)
-    seen = ~hidden.numpy()
+    seen = (~hidden & batch.maskable.cpu()).numpy()  # of a token with an unknown base the model sees none
     visible[_spread((starts + rows)[seen], sizes[seen])[0]] = True
     targets, earlier = _spread((starts + rows)[predicted.numpy()], sizes[predicted.numpy()])
     return MaskedBases(codes, np.where(visible.reshape(codes.shape), codes, np.uint8(UNKNOWN)), targets, earlier)

@@ -21,7 +21,7 @@ def by_step(run: ReportedRun) -> SectionContent:
         _scope(run),
         *verdicts(unit, result.margin),
         *unique_lines(unit, result.unique),
-        *copies_lines(unit, result.copies, result.bound),
+        *copies_lines(result.held_out, unit, result.copies, result.bound),
         *filter(None, [advice(result)]),
     ]
     rows = [("untrained model", _number(held_out[0][1]))] if held_out[0][0] == 0 else []
