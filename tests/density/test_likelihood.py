@@ -122,9 +122,7 @@ def test_with_copies_a_window_that_was_trained_on_needs_few_bits(run_of, tmp_pat
 
 
 def test_copies_need_the_genome_and_tokens_of_one_length(run_of):
-    with pytest.raises(
-        ConfigError, match="--copies needs a model of DNA by single bases or k-mers, got one"
-    ):
+    with pytest.raises(ConfigError, match="--copies needs a model of DNA by single bases or k-mers, got one"):
         likelihood(load(run_of("dna bpe")[0], device="cpu"), LikelihoodOptions(copies=True))
     model = load(run_of("dna")[0], device="cpu")
     genome = Path(model.config.data.genomes[0])

@@ -25,6 +25,7 @@ LISTINGS: dict[str, Listing] = {
             name="results",
             figures=(
                 *runs.LINES,
+                *counts.LINES,
                 *variants.LINES,
                 *probes.LINES,
                 *modalities.LINES,

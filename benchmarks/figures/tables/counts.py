@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from dnar2mae.benchmarks.figures.figure import Figure, Row, markdown
+from dnar2mae.benchmarks.figures.figure import Figure, Row, difference, markdown
 from dnar2mae.benchmarks.figures.tables import code
 from dnar2mae.training.validation import CURVE
 
@@ -102,7 +102,49 @@ def _figure(name: str, show: Any, family: str = "", *, every_window: bool = Fals
     )
 
 
+def _copies(rows: list[Row]) -> str:
+    table = []
+    for run in dict.fromkeys(row["run"] for row in rows):
+        own = [row for row in rows if row["run"] == run]
+        first = own[0]
+        below = difference(first["below_by"], first["below_by_se"])
+        table.append(
+            [
+                run,
+                *(_of_seeds(own, name) for name in ("held_out", "copies")),
+                f"{first['best_one_sided']}: {first['one_sided']:.3f}, above by {below}",
+                *(_of_seeds(own, name) for name in ("area", "copies_area")),
+            ]
+        )
+    titles = ["run", "the model", "with copies", "best one-sided, above the model with copies", "area", "with copies"]
+    return markdown(titles, table)
+
+
+def _copies_line(rows: list[Row]) -> str:
+    runs = dict.fromkeys(row["run"] for row in rows)
+    return "; ".join(f"{run} {_of_seeds([row for row in rows if row['run'] == run], 'copies')}" for run in runs)
+
+
+def _of_seeds(rows: list[Row], name: str) -> str:
+    return ", ".join(f"{row[name]:.3f}" for row in rows)
+
+
+def _copies_figure(name: str, show: Any, what: str = "") -> Figure:
+    return Figure(
+        name=name,
+        what=what,
+        source="copies.csv",
+        key=("run", "seed"),
+        show=show,
+        command="dnar2mae pretrain GENOME --seed SEED --out runs/first",
+        files=(*code.DEFAULT_RUN, "dnar2mae/genome/copies.py"),
+    )
+
+
+LINES = (_copies_figure("copies_line", _copies_line, "held-out bits per base with [copies](yardsticks.md) looked up"),)
+
 TABLES = (
+    _copies_figure("copies", _copies),
     _figure("yardsticks", _values),
     _figure("yardstick_curve", _curve),
     _figure("yardstick_reaches", _by_reach, "two-sided"),
