@@ -113,7 +113,8 @@ def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
     cell
         What to run.
     parts
-        A task's data, or its folds; rows of all folds are scored together.
+        A task's data, or its division into folds; rows of all folds are scored together, each by the mean of the
+        probabilities that it was given.
 
     Raises
     ------
@@ -125,9 +126,9 @@ def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
     encoder = _encoder(cell, data) if cell.model.path else None
     judged = [_scratch(cell, part) if cell.model.kind == "cnn" else _judged(encoder, cell, part) for part in parts]
     predicted, parameters = [answers for answers, _ in judged], judged[0][1]
-    probabilities = _in_order(parts, [answers.probabilities for answers in predicted])
-    labels = _in_order(parts, [part.test.labels for part in parts])
-    is_duplicate = _in_order(parts, [part.is_duplicate for part in parts])
+    probabilities = _mean_by_row(parts, [answers.probabilities for answers in predicted])
+    labels = _mean_by_row(parts, [part.test.labels for part in parts]).astype(np.int64)
+    is_duplicate = _mean_by_row(parts, [part.is_duplicate for part in parts]).astype(bool)
     if not np.isfinite(probabilities).all():
         raise RunError(f"{cell.model.name}: method {cell.method} gives no finite probabilities; it has diverged")
     kept = ~is_duplicate
@@ -148,16 +149,18 @@ def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
     return Tested(row, labels, probabilities, is_duplicate)
 
 
-def _in_order(parts: Sequence[TaskData], answers: Sequence[np.ndarray]) -> np.ndarray:
-    """Return an array of all tested rows from one of each part; of folds in the order of the files."""
+def _mean_by_row(parts: Sequence[TaskData], answers: Sequence[np.ndarray]) -> np.ndarray:
+    """Return an array of all tested rows from one of each part; of folds the mean of each row, in the files' order."""
     joined = np.concatenate(answers)
     if parts[0].fold is None:
         return joined
-    return joined[np.argsort(np.concatenate([part.places[2] for part in parts]))]
+    place = np.concatenate([part.places[2] for part in parts])
+    by_row = joined[np.argsort(place, kind="stable")]
+    return by_row.reshape(len(parts[0].whole.rows), -1, *joined.shape[1:]).mean(1)
 
 
 def _chosen(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the setting; of folds the different values, one after the other, as ``0.01 (4), 0.1 (1)``."""
+    """Return the setting; of folds the different values, one after the other, as ``0.01 (16), 0.1 (4)``."""
     if len(settings) == 1:
         return settings[0]
     counts = {name: Counter(str(setting[name]) for setting in settings) for name in settings[0]}
@@ -165,10 +168,10 @@ def _chosen(settings: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _of_folds(notes: Sequence[Sequence[str]]) -> list[str]:
-    """Return each remark once, with the number of folds that it is about."""
+    """Return each remark once, with the number of fits that it is about."""
     if len(notes) == 1:
         return list(notes[0])
-    return [f"{note} ({n} of {len(notes)} folds)" for note, n in Counter(itertools.chain(*notes)).items()]
+    return [f"{note} ({n} of {len(notes)} fits)" for note, n in Counter(itertools.chain(*notes)).items()]
 
 
 def _encoder(cell: BenchmarkCell, data: TaskData) -> RowEmbedder:

@@ -11,7 +11,8 @@ Method = Literal["probe", "knn", "cnn-head", "finetune", "lora"]
 METHODS: tuple[Method, ...] = get_args(Method)
 VectorKind = Literal["vector", "last", "middle", "all", "units", "bins", "bins8", "early_bins", "early_bins8", "centre"]
 """vector: what ``embed`` gives; the others are mean and maximum over tokens, of layers, of the hidden units of their
-feed-forward blocks, or of the last or an early layer in parts of the input."""
+feed-forward blocks, or of the last or an early layer in parts of the input; centre: the last layer's tokens in the
+middle of a sequence."""
 Baseline = Literal["random", "raw", "combined", "cnn"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 INNER_FOLDS = 3
@@ -50,8 +51,9 @@ class SuiteOptions:
     both_strands: bool = False
     """Average over a sequence and its reverse complement."""
     folds: int | None = None
-    """Test every row once, in this many folds (5 suits small suites), by probe or knn; the next fold is dev. Rows with
-    the same text in the column group share a fold (a build writes one), else equal ones. By default the test split."""
+    """Test every row, in this many folds (5 suits small suites), by probe or knn: by the mean of the classifiers that
+    have each of the other folds as dev. Rows with the same text in the column group share a fold (a build writes one),
+    else equal ones. By default the test split."""
     allow_truncation: bool = False
     """Let a model with a limited context see the beginning only of longer sequences."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -21,7 +21,7 @@ from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.protocol import Protocol
 from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.running.vectors import raw_names
-from dnar2mae.benchmarks.tasks.data import TaskData, find_task, in_folds, load_task
+from dnar2mae.benchmarks.tasks.data import TaskData, each_fold, find_task, in_folds, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run.directory import environment
@@ -213,19 +213,19 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
 
 
 def _about(parts: Sequence[TaskData]) -> dict[str, Any]:
-    data, num_test = parts[0], sum(len(part.test) for part in parts)
-    flags = [f"{len(parts)} folds of all rows, not the suite's own test split"] if data.fold else []
+    data, tested = parts[0], each_fold(parts)
+    flags = [f"{len(tested)} folds of all rows, not the suite's own test split"] if data.fold else []
     return {
         "group": data.task.group,
         "metric": data.task.metric,
         "classes": list(data.task.classes),
         "num_train": len(data.train),
         "num_dev": len(data.dev),
-        "num_test": num_test,
-        "num_duplicates": sum(int(part.is_duplicate.sum()) for part in parts),
+        "num_test": sum(len(part.test) for part in tested),
+        "num_duplicates": sum(int(part.is_duplicate.sum()) for part in tested),
         "flags": [*data.flags, *flags],
         "duplicates": {
-            f"{split} {kind}": sum(int(getattr(part.duplicates[split], kind).sum()) for part in parts)
+            f"{split} {kind}": sum(int(getattr(part.duplicates[split], kind).sum()) for part in tested)
             for split in data.duplicates
             for kind in ("exact", "reverse", "opposite")
         },

@@ -103,9 +103,11 @@ class TaskData:
 
 
 class Fold(NamedTuple):
-    """A fold's part of all rows."""
+    """A division of all rows: which fold is tested, and which of the others is dev."""
 
     whole: TaskData
+    tested: int
+    """Number of the fold that is tested."""
     places: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Int[np.ndarray, " _"]]
     """Rows of train, dev and test, numbered as in ``whole.rows``."""
 
@@ -172,7 +174,9 @@ def load_task(task: SuiteTask, folder: Path, dev_share: float = 0.1) -> TaskData
 
 
 def in_folds(data: TaskData, number: int) -> list[TaskData]:
-    """Divide all rows of a task into folds: each is tested once, the next one is dev, and the others are train.
+    """Divide all rows of a task into folds: each is tested as often as there are others, each of which is dev once.
+
+    What is neither is train. The divisions of one tested fold follow one another.
 
     Rows of a group share a fold; where rows have none, equal rows (on either strand) do. Classes have about their share
     in every fold. The division follows from the rows and the number alone.
@@ -198,15 +202,20 @@ def in_folds(data: TaskData, number: int) -> list[TaskData]:
     division = StratifiedGroupKFold(number, shuffle=True, random_state=0).split(labels, labels, group)
     tested = [np.sort(test) for _, test in division]
 
-    def part(index: int) -> TaskData:
-        held_out = tested[(index + 1) % number], tested[index]
+    def part(index: int, ahead: int) -> TaskData:
+        held_out = tested[(index + ahead) % number], tested[index]
         places = (np.setdiff1d(np.arange(len(rows)), np.concatenate(held_out)), *held_out)
         train, dev, test = (TaskSplit(rows=[rows[i] for i in place.tolist()], labels=labels[place]) for place in places)
         _check_classes(data.task, {"train": train, "dev": dev, "test": test}, data.folder)
         copies = {"train": find_duplicates(test, train, reader), "dev": find_duplicates(test, dev, reader)}
-        return replace(data, train=train, dev=dev, test=test, duplicates=copies, fold=Fold(data, places))
+        return replace(data, train=train, dev=dev, test=test, duplicates=copies, fold=Fold(data, index, places))
 
-    return [part(index) for index in range(number)]
+    return [part(index, ahead) for index in range(number) for ahead in range(1, number)]
+
+
+def each_fold(parts: Sequence[TaskData]) -> list[TaskData]:
+    """Return one division for each tested fold; data that are no folds as they are."""
+    return list({part.fold and part.fold.tested: part for part in reversed(parts)}.values())[::-1]
 
 
 def find_duplicates(test: TaskSplit, other: TaskSplit, reader: LabelledData) -> Duplicates:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dnar2mae.benchmarks.rows.dna import DNA
-from dnar2mae.benchmarks.tasks.data import TaskSplit, find_duplicates, find_task, in_folds, load_task
+from dnar2mae.benchmarks.tasks.data import TaskSplit, each_fold, find_duplicates, find_task, in_folds, load_task
 from dnar2mae.benchmarks.tasks.sequences import canonical, clean, reverse_complement
 from dnar2mae.benchmarks.tasks.suite import SuiteTask, load_suite
 from dnar2mae.errors import ConfigError, SequenceError
@@ -152,11 +152,16 @@ def test_every_row_is_tested_in_one_fold_and_groups_stay_together(tmp_path):
     rows = {split: motif_rows(count, seed) for seed, (split, count) in enumerate(sizes.items())}
     data = load_task(TASK, grouped(tmp_path, rows, 7))
     parts = in_folds(data, 5)
-    assert sorted(np.concatenate([part.places[2] for part in parts]).tolist()) == list(range(105))
+    assert sorted(np.concatenate([part.places[2] for part in each_fold(parts)]).tolist()) == list(range(105))
+    assert [part.fold.tested for part in parts] == [fold for fold in range(5) for _ in range(4)]
+    for fold in range(5):  # each of the others is dev once
+        own = [part.places for part in parts if part.fold.tested == fold]
+        tested, of_dev = (np.concatenate([places[split] for places in own]) for split in (2, 1))
+        assert sorted({*tested.tolist(), *of_dev.tolist()}) == list(range(105))
+        assert len(of_dev) + len(tested) // 4 == 105
     groups = np.array([*data.train.groups, *data.dev.groups, *data.test.groups])
-    for i, part in enumerate(parts):
+    for part in parts:
         assert part.whole is data
-        assert (parts[(i + 1) % 5].places[2] == part.places[1]).all()
         of_split = [set(groups[place]) for place in part.places]
         assert sum(map(len, of_split)) == len(set.union(*of_split))
         assert part.test.rows == [data.rows[row] for row in part.places[2]]
@@ -176,7 +181,10 @@ def test_without_groups_a_sequence_and_its_reverse_complement_share_a_fold(tmp_p
 def test_equal_sequences_of_different_groups_are_told(tmp_path):
     rows = {"train": motif_rows(40, 0), "dev": motif_rows(20, 1), "test": motif_rows(40, 0)}
     parts = in_folds(load_task(TASK, grouped(tmp_path, rows, 1)), 3)
-    assert sum(part.is_duplicate.sum() for part in parts) > 20
+    assert sum(part.is_duplicate.sum() for part in each_fold(parts)) > 20
+    assert len(parts) == 6
+    whole = load_task(TASK, make(tmp_path, train=motif_rows(40, 0), dev=motif_rows(20, 1), test=motif_rows(40, 0)))
+    assert each_fold([whole]) == [whole]
 
 
 @pytest.mark.parametrize(

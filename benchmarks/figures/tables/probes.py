@@ -63,7 +63,7 @@ _GUE = (
     "--data GUE --model runs/human --precision bf16 --baselines random raw combined --out results/gue"
 )
 _GENOMES = ("ecoli", "worm", "yeast")
-_PROBE_FILES = (*code.PROBE, "benchmarks/protocols/dnar2mae-v3.yaml", *code.RECIPE, *code.CNN)
+_PROBE_FILES = (*code.PROBE, "benchmarks/protocols/dnar2mae-v4.yaml", *code.RECIPE, *code.CNN)
 _ANNOTATED_FILES = (*_PROBE_FILES, "benchmarks/build/*.py", "benchmarks/tasks/data.py")
 
 
