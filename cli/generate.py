@@ -51,14 +51,14 @@ class GenerateCommand:
     """Print counts, and the report or the check, as JSON, and all else on stderr."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
-    options: OmitArgPrefixes[GenerateOptions] = field(default_factory=GenerateOptions)
+    drawing: OmitArgPrefixes[GenerateOptions] = field(default_factory=GenerateOptions)
     """What is drawn, and how."""
 
     def __post_init__(self) -> None:
         """Check that the report and the check fit what is drawn."""
         if self.fill_check and (self.out.suffix != ".json" or self.fill_check < 2 or self.gap_bp < 1):
             raise ConfigError(f"--fill-check needs two windows or more, a gap, and --out X.json, got {self.out}")
-        if self.report and (self.options.bed or self.options.fill_n or self.fill_check):
+        if self.report and (self.drawing.bed or self.drawing.fill_n or self.fill_check):
             raise ConfigError("--report is for whole sequences: leave out --bed, --fill-n and --fill-check")
         if self.genes and not self.report:
             raise ConfigError(f"--genes is for --report, got --genes {self.genes} alone")
@@ -83,7 +83,7 @@ def _check(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list
     from dnar2mae.storage.safe_files import refuse_inputs, write_whole
 
     refuse_inputs(command.out, tuple(command.model.glob("*.json")))
-    seed = command.options.seed
+    seed = command.drawing.seed
     report = check_gaps(trained, command.fill_check, command.gap_bp, seed=seed, progress=True)
     write_whole(command.out, json.dumps(finite(report), indent=1, allow_nan=False))
     return report, gap_lines(report)
@@ -99,16 +99,16 @@ def _draw(command: GenerateCommand, trained: "TrainedModel") -> tuple[Any, list[
 
         usage = usage_for_report(trained, command.genes)
     refuse_inputs(command.out, (command.genes,))
-    drawn = write_drawn(trained, command.options, command.out, progress=True)
+    drawn = write_drawn(trained, command.drawing, command.out, progress=True)
     result: dict[str, Any] = {"sequences": len(drawn), "drawn": sum(one.drawn for one in drawn)}
     lines = [f"{result['sequences']:,} sequences, {result['drawn']:,} bases or tokens drawn"]
     window = trained.modality.layout.tokens * trained.modality.vocabulary.bases_per_token
-    if not (command.options.bed or command.options.fill_n) and max(len(one.text) for one in drawn) > window:
+    if not (command.drawing.bed or command.drawing.fill_n) and max(len(one.text) for one in drawn) > window:
         lines.append(f"longer than the windows of training ({window}): drawn by windows that overlap by half")
     if command.report:
         from dnar2mae.density.report import report_drawn, report_lines, write_report
 
-        report = report_drawn(trained, drawn, command.options.seed, usage)
+        report = report_drawn(trained, drawn, command.drawing.seed, usage)
         written, result["report"] = write_report(report, command.out), report
         lines += [*report_lines(report), f"Report: {', '.join(map(str, written))}"]
     return result, lines

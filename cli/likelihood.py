@@ -33,7 +33,7 @@ class LikelihoodCommand:
     """Print the totals as JSON, and all else on stderr."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
-    options: OmitArgPrefixes[LikelihoodOptions] = field(default_factory=LikelihoodOptions)
+    likelihood: OmitArgPrefixes[LikelihoodOptions] = field(default_factory=LikelihoodOptions)
     """Which bases, which order."""
 
 
@@ -43,11 +43,11 @@ def run(argv: list[str]) -> int:
     from dnar2mae.density.likelihood import check_outputs, check_track, likelihood, write_likelihood
     from dnar2mae.inference import load
 
-    check_outputs(command.out, command.track, command.options)
+    check_outputs(command.out, command.track, command.likelihood)
     trained = load(command.model, device=command.device)
     if command.track is not None:
-        check_track(trained, command.options)
-    report = likelihood(trained, command.options, progress=True)
+        check_track(trained, command.likelihood)
+    report = likelihood(trained, command.likelihood, progress=True)
     write_likelihood(report, command.out, command.track)
     with json_at_end(command.json) as hand_over:
         print(*report.lines(), f"Wrote {command.out}", sep="\n")

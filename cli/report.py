@@ -33,7 +33,7 @@ class PageCommand:
     """Replace an earlier page."""
     device: str = "auto"
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
-    options: OmitArgPrefixes[PageOptions] = field(default_factory=PageOptions)
+    page: OmitArgPrefixes[PageOptions] = field(default_factory=PageOptions)
     """The annotation, and how much is computed."""
 
 
@@ -42,8 +42,6 @@ def run(argv: list[str]) -> int:
     command = parse(PageCommand, argv, prog="dnar2mae report")
     from dnar2mae.report.page import write_page
 
-    out = write_page(
-        command.run, command.out, options=command.options, device=command.device, overwrite=command.overwrite
-    )
+    out = write_page(command.run, command.out, options=command.page, device=command.device, overwrite=command.overwrite)
     print(f"Wrote {out} ({out.stat().st_size / 1e6:.2f} MB): open it in a browser")
     return 0

@@ -33,7 +33,7 @@ class TracksCommand:
     """cpu, cuda, cuda:1, mps; auto takes the first GPU, else the CPU."""
     json: bool = False
     """Print the counts, means and files as JSON, and all else on stderr."""
-    options: OmitArgPrefixes[TrackOptions]
+    track: OmitArgPrefixes[TrackOptions]
     """Which bases, what is shown of them."""
 
 
@@ -44,9 +44,9 @@ def run(argv: list[str]) -> int:
     from dnar2mae.tracks.summary import SummaryOf
     from dnar2mae.tracks.write import tracks
 
-    summary = SummaryOf.prepared(command.summary, command.out_summary, command.out, command.options.genome)
+    summary = SummaryOf.prepared(command.summary, command.out_summary, command.out, command.track.genome)
     with json_at_end(command.json) as hand_over:
-        written = tracks(Model.from_pretrained(command.model, device=command.device), command.out, command.options)
+        written = tracks(Model.from_pretrained(command.model, device=command.device), command.out, command.track)
         print(*written.lines(), sep="\n")
         table = summary.write(written.files) if summary else None
         hand_over(asdict(written) | ({"summary": table.to_dict("records")} if table is not None else {}))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt8
 
 from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.counts import window_bits
@@ -104,11 +104,14 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         "both_strands": options.both_strands,
         "copies": options.copies,
     }
-    copies = _copies(trained, windows) if options.copies else None
+    if options.copies:
+        _check_copies(trained)
     table, track = windows.table.assign(units=units), None
-    rival = None
+    rival, copies = None, None
     if isinstance(trained.modality, DnaModality) and trained.config.data.genomes and windows.codes is not None:
-        rival = _markov(trained.modality, windows)  # first: it reads the training genome, which may be gone
+        bases = trained.modality.training_bases()  # first: the training genome may be gone
+        rival = _markov(trained.modality, windows, bases)
+        copies = _copies(trained.modality, windows, bases) if options.copies else None
     if options.order != "none":
         bits = _exact(trained, windows, options, copies, progress)
         sums = np.array([np.nansum(part) for part in bits])
@@ -152,19 +155,23 @@ def _units(trained: TrainedModel, windows: ScoredWindows) -> Float64[np.ndarray,
     return np.array(units)
 
 
-def _copies(trained: TrainedModel, windows: ScoredWindows) -> Copies:
-    """Look windows up in the training bases."""
-    modality = dna_of(trained, "--copies")
-    if not isinstance(modality.tokenizer, KmerTokenizer):
+def _check_copies(trained: TrainedModel) -> None:
+    """Raise a ``ConfigError`` if nothing can be looked up for a model."""
+    if not isinstance(dna_of(trained, "--copies").tokenizer, KmerTokenizer):
         raise ConfigError("--copies needs a model of DNA by single bases or k-mers, got one with --tokenizer.file")
     if not trained.config.data.genomes:
         raise ConfigError(f"--copies: {trained.source} does not name the genome that it was trained on; give its run")
+
+
+def _copies(modality: DnaModality, windows: ScoredWindows, bases: UInt8[np.ndarray, " F"]) -> Copies:
+    """Look windows up in the training bases."""
     assert windows.codes is not None
+    assert isinstance(modality.tokenizer, KmerTokenizer)
     own = [windows.codes(int(sample)) for sample in windows.sample_ids]
     codes = np.full((len(own), max(map(len, own))), UNKNOWN, np.uint8)
     for row, window in zip(codes, own, strict=True):
         row[: len(window)] = window
-    return WindowCopies(modality.tokenizer, windows.sample_ids, codes, modality.training_bases())
+    return WindowCopies(modality.tokenizer, windows.sample_ids, codes, bases)
 
 
 def _exact(
@@ -210,7 +217,9 @@ def _bound(
     return {"what": what, "value": value, "standard_error": error, "extrapolated": extrapolated(mask)}
 
 
-def _markov(modality: DnaModality, windows: ScoredWindows) -> tuple[int, Float64[np.ndarray, " S"]]:
+def _markov(
+    modality: DnaModality, windows: ScoredWindows, bases: UInt8[np.ndarray, " F"]
+) -> tuple[int, Float64[np.ndarray, " S"]]:
     """Return the order that is best on these windows, and its bits for each of them."""
     assert windows.codes is not None
     codes = [windows.codes(int(sample)) for sample in windows.sample_ids]
@@ -218,7 +227,7 @@ def _markov(modality: DnaModality, windows: ScoredWindows) -> tuple[int, Float64
     whole = [len(window) for window in codes]
     if isinstance(tokenizer, KmerTokenizer):
         whole = [tokenizer.num_tokens(length) * tokenizer.k for length in whole]
-    bits = window_bits(MarkovCounts(modality.training_bases()), codes, whole)
+    bits = window_bits(MarkovCounts(bases), codes, whole)
     order = int(bits.sum(1).argmin())
     return order, bits[order]
 
