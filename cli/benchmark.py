@@ -25,7 +25,8 @@ class RunCommand:
     Example: dnar2mae benchmark run gue --data GUE --model runs/first --out runs/gue
 
     Every model runs beside its own architecture with random weights, raw features (of DNA k-mer counts), both together,
-    and, on DNA, a small CNN. A run that was interrupted goes on where it stopped when the command is given again.
+    and, on DNA, a small CNN. Models that are given one name are runs of one recipe, whose scores are averaged. A run
+    that was interrupted goes on where it stopped when the command is given again.
     """
 
     suite: Positional[str]
@@ -35,7 +36,7 @@ class RunCommand:
     data: Path | None = None
     """Folder of the data sets; by default the suite's own folder."""
     protocol: str = "dnar2mae-v4"
-    """dnar2mae-v4 to -v1, gue/dnabert2-v1, or a YAML file."""
+    """dnar2mae-v4, dnar2mae-v2, gue/dnabert2-v1, or a YAML file."""
     tasks: tuple[str, ...] = ()
     """Only these tasks, as tf/0 or prom_core_tata."""
     models: Annotated[JudgedModels, arg(name="")] = JudgedModels()

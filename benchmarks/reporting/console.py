@@ -1,6 +1,7 @@
 """What ``dnar2mae benchmark`` prints, and the models that its flags name."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,26 +14,33 @@ if TYPE_CHECKING:
 _PIPE_COLUMNS = 140  # width of tables that go to a file or a pipe, where rich would assume 80
 
 
-def model_specs(models: JudgedModels, *, may_repeat: bool = False) -> list["ModelSpec"]:
-    """Return the models that flags name, each by PATH or NAME=PATH; ``may_repeat`` allows several of one name.
+def model_specs(models: JudgedModels) -> list["ModelSpec"]:
+    """Return the models that flags name, each by PATH or NAME=PATH; those of one NAME are runs of one recipe.
 
     Raises
     ------
     ConfigError
-        If names repeat that may not.
+        If names repeat that were not given, or a model does.
     """
     from dnar2mae.benchmarks.running.cells import ModelSpec
     from dnar2mae.inference import is_trained_model
 
-    specs, trusted = [], models.trust_remote_code
+    specs, trusted, unnamed = [], models.trust_remote_code, set()
     for given in models.model:
         name, equals, path = given.rpartition("=")
         kind = "checkpoint" if is_trained_model(Path(path)) else "huggingface"
         name = name if equals else Path(path).resolve().name
+        unnamed |= set() if equals else {name}
         specs.append(ModelSpec(name=name, kind=kind, path=path, device=models.device, trust_remote_code=trusted))
     names = [spec.name for spec in specs]
-    if len(set(names)) < len(names) and not may_repeat:
-        raise ConfigError(f"--model: names must differ, got {', '.join(names)}; give NAME=PATH")
+    if repeated := sorted(name for name in unnamed if names.count(name) > 1):
+        raise ConfigError(
+            f"--model: several are called {', '.join(repeated)}; give each as NAME=PATH, by one NAME if they are runs "
+            "of one recipe"
+        )
+    given = Counter((spec.name, Path(spec.path).resolve()) for spec in specs)
+    if twice := [str(path) for (_, path), times in given.items() if times > 1]:
+        raise ConfigError(f"--model: {', '.join(twice)}: the same run more than once")
     return specs
 
 

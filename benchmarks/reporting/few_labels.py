@@ -25,7 +25,7 @@ def compare_and_print(
     from dnar2mae.benchmarks.tasks.suite import load_suite
 
     suite, root = load_suite(suite_name).select(tasks), data or Path(suite_name)
-    specs, rows_of_all = model_specs(models, may_repeat=True), []
+    specs, rows_of_all = model_specs(models), []
     for task in suite.tasks:
         folder = find_task(suite, task, root)
         if folder is None:

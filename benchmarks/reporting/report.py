@@ -26,7 +26,8 @@ _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em 
 table{border-collapse:collapse;font-size:13px}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:left}
 th{background:#f6f6f6}img{max-width:100%}"""
 _READING = (
-    "Score: the official metric, mean over seeds. ±: sample sd over seeds; no number of seeds: none is used. "
+    "Score: the official metric, mean over seeds, or over runs of one recipe. ±: sample sd over these; no number: one "
+    "run, and no seed is used. "
     "Interval: 95 % over test rows: how far another test set of this size might move the score. Without "
     "duplicates: the score on test rows that occur in no other split, as they are or as their reverse complement. "
     "Published numbers were made under the protocol named beside them and compare with ours only under the same one."

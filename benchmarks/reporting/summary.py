@@ -33,10 +33,10 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``score`` is the official metric's mean over seeds, ``sd`` their sample sd (NaN for one), ``low`` and ``high``
-        the 95 % interval over test rows of that mean, ``filtered`` the mean without duplicate rows, ``smallest_class``
-        the test rows of the rarest class, ``chosen`` what was chosen on dev, and ``notes`` what a reader must know; of
-        all seeds.
+        ``score`` is the official metric's mean over seeds, or over ``num_runs`` runs of one recipe, ``sd`` their
+        sample sd (NaN for one), ``low`` and ``high`` the 95 % interval over test rows of that mean, ``filtered`` the
+        mean without duplicate rows, ``smallest_class`` the test rows of the rarest class, ``chosen`` what was chosen on
+        dev, and ``notes`` what a reader must know; of all seeds.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -63,6 +63,7 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "smallest_class": int(np.bincount(labels, minlength=len(first["classes"])).min()),
                 "filtered": filtered.mean(),
                 "num_seeds": len(cells),
+                "num_runs": len({cell["model_digest"] for cell in cells}),
                 "num_test": first["num_test"],
                 "num_duplicates": first["num_duplicates"],
                 "num_parameters": first["num_parameters"],
@@ -113,10 +114,13 @@ def is_seeded(row: Mapping[Any, Any]) -> bool:
 
 
 def cell_text(row: Any) -> str:
-    """Write score, sd over seeds, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
+    """Write score, sd over seeds or runs, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
     text = f"{row['score']:.3f}"
     text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else ""
-    text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})" if is_seeded(row) else ""
+    if row["num_runs"] > 1:
+        text += f" ({row['num_runs']} runs)"
+    elif is_seeded(row):
+        text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})"
     return text if math.isnan(row["low"]) else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dnar2mae.benchmarks.running.protocol import KnnSettings, ProbeSettings
-from dnar2mae.benchmarks.running.solver import Fit, penalty_path, short_path, standardise
+from dnar2mae.benchmarks.running.solver import Fit, penalty_path, standardise
 from dnar2mae.scoring.scores import confusion, mcc
 
 PATIENCE = 2
@@ -18,7 +18,7 @@ FROZEN = ("probe", "knn")
 AT_EDGE = "the penalty chosen is at an edge of the grid"
 NOT_CONVERGED = "the logistic regression chosen has not converged"
 MOST_COLUMNS = 4096
-"""Columns up to which sparse features are made dense, and centred, before a probe that converges."""
+"""Columns up to which sparse features are made dense, and centred, before a probe."""
 _MIN_PROBABILITY = 1e-12  # so that one sure and wrong answer does not make the loss infinite
 _CHUNK_ROWS = 1024  # rows whose similarities to all training rows are in memory at once
 
@@ -86,7 +86,7 @@ def probe(
     settings, select
         Of the protocol.
     """
-    return _search(standardised(features, settings), labels, num_classes, settings, select)
+    return _search(standardised(features), labels, num_classes, settings, select)
 
 
 def best_of(fits: Mapping[str, Predicted]) -> Predicted:
@@ -169,16 +169,13 @@ def probe_together(
     a penalty of 1 is for every block the one that it was best with. With one penalty for columns of one scale, the
     wide block that wants a strong penalty would be over-fitted or the other one under-fitted.
     """
-    scaled = [
-        Features(*(part * part.dtype.type(np.sqrt(c)) for part in standardised(block, settings))) for block, c in blocks
-    ]
+    scaled = [Features(*(part * part.dtype.type(np.sqrt(c)) for part in standardised(block))) for block, c in blocks]
     return _search(Features(*map(_beside, zip(*scaled, strict=True))), labels, num_classes, settings, select)
 
 
-def standardised(features: Features, settings: ProbeSettings) -> Features:
+def standardised(features: Features) -> Features:
     """Return features with the mean 0 and sd 1 of the training rows; sparse ones that stay so are not centred."""
-    is_sparse = not isinstance(features.train, np.ndarray)
-    if settings.max_iterations is None and is_sparse and features.train.shape[1] <= MOST_COLUMNS:
+    if not isinstance(features.train, np.ndarray) and features.train.shape[1] <= MOST_COLUMNS:
         features = Features(*(part.astype(np.float32).toarray() for part in features))
     return Features(*standardise(features.train, *features))
 
@@ -194,24 +191,18 @@ def _beside(parts: Sequence[Any]) -> Any:
 def _search(features: Features, labels: Labels, num_classes: int, settings: ProbeSettings, select: str) -> Predicted:
     """Fit penalties from the strongest on, until some in a row are no better on dev.
 
-    Fits that converge and are chosen by MCC must be no better by their cross-entropy either: under strong penalties all
-    rows may get one class, by which MCC is 0 for several penalties before it rises.
+    Fits that are chosen by MCC must be no better by their cross-entropy either: under strong penalties all rows may get
+    one class, by which MCC is 0 for several penalties before it rises.
     """
-    converges = settings.max_iterations is None
-    if converges:
-        fits = penalty_path(features.train, labels[0], settings.c)
-    else:
-        fits = short_path(features.train, labels[0], settings.c, settings.max_iterations)
     candidates: list[Predicted] = []
     losses: list[float] = []
-    for fit in fits:
+    for fit in penalty_path(features.train, labels[0], settings.c):
         of_dev, of_test = (fit.probabilities(rows, num_classes) for rows in (features.dev, features.test))
         value = selection_value(select, labels[1], of_dev)
         candidates.append(Predicted(of_test, {"c": fit.c}, value, _notes(fit, settings.c), of_dev))
         losses.append(-selection_value("loss", labels[1], of_dev))
         best = int(np.argmax([candidate.dev for candidate in candidates]))
-        lowest = int(np.argmin(losses)) if converges else best
-        if len(losses) - 1 - max(best, lowest) >= (_LONG_PATIENCE if converges and select == "mcc" else PATIENCE):
+        if len(losses) - 1 - max(best, int(np.argmin(losses))) >= (_LONG_PATIENCE if select == "mcc" else PATIENCE):
             break
     return max(candidates, key=lambda candidate: candidate.dev)
 

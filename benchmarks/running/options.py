@@ -28,7 +28,8 @@ class JudgedModels:
     """Models to judge."""
 
     model: tuple[str, ...] = ()
-    """Runs, checkpoints, exported or local Hugging Face folders, each as PATH or NAME=PATH."""
+    """Runs, checkpoints, exported or local Hugging Face folders, each as PATH or NAME=PATH; several of
+    one NAME are runs of one recipe."""
     trust_remote_code: bool = False
     """Run Python code that a Hugging Face folder brings with it."""
     device: str = "auto"

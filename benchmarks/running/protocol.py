@@ -16,7 +16,7 @@ PACKAGED = Path(__file__).parents[1] / "protocols"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeSettings:
-    """Logistic regression on frozen vectors, standardised with the training rows' mean and sd."""
+    """Logistic regression on frozen vectors, standardised with the training rows' mean and sd, run to its optimum."""
 
     c: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
     """Inverse strengths of the L2 penalty to choose from on dev."""
@@ -27,10 +27,6 @@ class ProbeSettings:
     ensemble: int = 0
     """Most choices of an ensemble of the probes of all features, each at its best penalty; 0: the best one alone. What
     stands for raw features beside a model's vectors is then an ensemble of both, else one fit on both."""
-    max_iterations: int | None = 200
-    """Iterations of L-BFGS at which a fit stops, and the search after two penalties in a row that are no better on dev;
-    None: fits converge, or say they did not, and a search by MCC goes on until three are better by neither MCC nor
-    loss."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -98,6 +98,15 @@ def finished(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any]) -> dict[st
     return None
 
 
+def chosen_first(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
+    """Return the finished row of a cell with another seed, which may be another run of its recipe."""
+    same = {name: cell[name] for name in (*_KEY, "data_digest", "settings")} | {"seed": seed}
+    for row in rows:
+        if row["status"] == "done" and all(row.get(name) == value for name, value in same.items()):
+            return row
+    return None
+
+
 def flat(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return one row a cell, scores and settings in columns of their own."""
     table = []

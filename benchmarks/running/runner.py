@@ -19,7 +19,7 @@ from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_ide
 from dnar2mae.benchmarks.running.frozen import FROZEN
 from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.protocol import Protocol
-from dnar2mae.benchmarks.running.results import Store, finished
+from dnar2mae.benchmarks.running.results import Store, chosen_first, finished
 from dnar2mae.benchmarks.running.vectors import raw_names
 from dnar2mae.benchmarks.tasks.data import TaskData, each_fold, find_task, in_folds, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
@@ -105,8 +105,15 @@ def run_suite(
     baselines = [name for name in asked if name in data.baselines or name not in BASELINES]
     models = [replace(model, modality=suite.modality) for model in models]
     digests = {"": _NO_WEIGHTS}
+    sizes: dict[str, int] = {}
     for spec in models:  # one that cannot be read is an error before any work
-        digests[spec.path] = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality).digest
+        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
+        digests[spec.path] = encoder.digest
+        if (size := encoder.num_parameters) != sizes.setdefault(spec.name, size):
+            raise ConfigError(
+                f"--model: {spec.path} has {size:,} parameters, another {spec.name} {sizes[spec.name]:,}; what has one "
+                "name must be runs of one recipe"
+            )
     seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}
     for task in suite.tasks:
@@ -154,7 +161,7 @@ def _follows(job: Job) -> bool:
 
 def _at_chosen_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
     """Return the job with the learning rate that the first seed has chosen; None where that cell failed."""
-    row = finished(rows, job.identity | {"seed": job.cell.protocol.seeds[0]})
+    row = chosen_first(rows, job.identity, job.cell.protocol.seeds[0])
     return None if row is None else replace(job, cell=replace(job.cell, lr=row["chosen"]["lr"]))
 
 
@@ -263,6 +270,9 @@ def plan_cells(
 ) -> list[BenchmarkCell]:
     """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.
 
+    Models of one name are runs of one recipe: the first has the first seed, the next the next one. They share one
+    control of random weights, drawn with the protocol's seeds in the shape of the first.
+
     ``methods``, ``baselines`` and ``num_seeds`` are as in :class:`dnar2mae.benchmarks.running.options.SuiteOptions`.
     Each of the task's raw features is a row, and one more beside each model's vectors.
 
@@ -277,27 +287,33 @@ def plan_cells(
     for name in baselines:
         if name not in BASELINES:
             raise ConfigError(f"--baselines must be some of {', '.join(BASELINES)}, got {name}")
-    judged: list[tuple[ModelSpec, Sequence[str]]] = []
-    for spec in models:
-        judged.append((spec, methods))
+    seeds, names = _seeds(protocol, num_seeds), [spec.name for spec in models]
+    judged: list[tuple[ModelSpec, Sequence[str], Sequence[int]]] = []
+    for i, spec in enumerate(models):
+        number, earlier = names.count(spec.name), names[:i].count(spec.name)
+        own = seeds if number == 1 else _seeds(protocol, number)[earlier : earlier + 1]
+        judged.append((spec, methods, own))
         if "combined" in baselines and "probe" in methods:  # at once: they share the model's vectors
             both = [replace(spec, name=f"{raw} + {spec.name}", kind="combined", raw=raw) for raw in raw_names]
-            judged += [(combined, ["probe"]) for combined in both]
+            judged += [(combined, ["probe"], own) for combined in both]
     if "random" in baselines:
-        judged += [(replace(spec, name=f"{spec.name} (random weights)", kind="random"), methods) for spec in models]
+        first = {spec.name: spec for spec in reversed(models)}
+        control = [
+            replace(first[name], name=f"{name} (random weights)", kind="random") for name in dict.fromkeys(names)
+        ]
+        judged += [(spec, methods, seeds) for spec in control]
     if "raw" in baselines:
-        judged += [(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"]) for raw in raw_names]
+        judged += [(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"], seeds) for raw in raw_names]
     if "cnn" in baselines:
-        judged.append((ModelSpec(name="small CNN", kind="cnn"), ["scratch"]))
-    seeds = _seeds(protocol, num_seeds)
+        judged.append((ModelSpec(name="small CNN", kind="cnn"), ["scratch"], seeds))
     # methods of one seed in a row share their vectors
     cells = [
-        BenchmarkCell(model=spec, method=method, seed=seed, protocol=protocol)
-        for spec, its_methods in judged
-        for seed in seeds
+        (BenchmarkCell(model=spec, method=method, seed=seed, protocol=protocol), own[0])
+        for spec, its_methods, own in judged
+        for seed in own
         for method in its_methods
     ]
-    return [cell for cell in cells if cell.is_seeded or cell.seed == seeds[0]]
+    return [cell for cell, first_seed in cells if cell.is_seeded or cell.seed == first_seed]
 
 
 def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:

@@ -6,7 +6,6 @@ L-BFGS in the principal coordinates of the rows, each scaled by its curvature at
 have hundreds of columns that all but repeat each other, on which plain L-BFGS takes thousands of iterations.
 """
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ class Fit(NamedTuple):
     intercepts: Float[np.ndarray, " M"]
     converged: bool
     loss: float
-    """Mean cross-entropy in nats with the penalty, as above; NaN where it was not computed."""
+    """Mean cross-entropy in nats with the penalty, as above."""
 
     def probabilities(self, rows: Any, num_classes: int) -> Float[np.ndarray, "N C"]:
         """Return class probabilities; a class that it has not seen has none."""
@@ -89,22 +88,6 @@ def penalty_path(train: Any, labels: Int[np.ndarray, " N"], penalties: Sequence[
         weights = optimum.x.reshape(weights.shape) * objective.scale
         converged = bool(optimum.jac @ optimum.jac <= _LEFT)  # rounding may end a search before its tolerance
         yield Fit(c, objective.classes, back(weights[:-1]), weights[-1], converged, float(optimum.fun))
-
-
-def short_path(
-    train: Any, labels: Int[np.ndarray, " N"], penalties: Sequence[float], max_iterations: int
-) -> Iterator[Fit]:
-    """Yield fits as :func:`penalty_path` does, by scikit-learn's L-BFGS, cut short: what protocol dnar2mae-v1 is."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(warm_start=True, max_iter=max_iterations)
-    for c in sorted(penalties):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.set_params(C=c).fit(train, labels)
-        converged = bool(model.n_iter_.max() < max_iterations)
-        yield Fit(c, model.classes_, model.coef_.T, model.intercept_, converged, np.nan)
 
 
 class _Objective:

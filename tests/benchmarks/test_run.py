@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from multiprocessing import active_children
 
 import numpy as np
@@ -18,7 +19,9 @@ from dnar2mae.benchmarks.running.runner import plan_cells, run_suite
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.run.config_file import read_config
 from dnar2mae.scoring.scores import confusion, mcc
+from dnar2mae.training.pretrain import pretrain
 
 from .conftest import motif_rows, write_rows
 
@@ -116,6 +119,40 @@ def test_results_of_other_data_or_settings_are_not_taken(motif_suite, protocol, 
     (last,) = Store(out).rows()
     assert last["data_digest"] != first["data_digest"]
     assert last["settings"]["c"] == [0.001]
+
+
+def test_runs_of_one_recipe_are_averaged(motif_suite, protocol, tiny_run, tmp_path, capsys):
+    second, out = tmp_path / "again", tmp_path / "out"
+    config = replace(read_config(tiny_run / "config.yaml"), seed=1, steps=4)
+    pretrain(config, second)
+    flags = ("--method", "probe", "finetune", "--device", "cpu", "--baselines", "random", "raw", "combined")
+    models = [f"recipe={tiny_run}", f"recipe={second}"]
+    assert run(motif_suite, protocol, out, "--model", *models, *flags) == 0
+    assert "recipe, probe" in (printed := capsys.readouterr().out)
+    assert "(2 runs)" in printed
+    rows = pd.read_json(out / "results.jsonl", lines=True)
+    own = rows[rows["model"] == "recipe"]
+    assert own.groupby("method")["seed"].apply(list).to_dict() == {"probe": [3, 4], "finetune": [3, 4]}
+    assert own.groupby("method")["model_digest"].nunique().tolist() == [2, 2]
+    tuned = own[own["method"] == "finetune"]
+    assert len({chosen["lr"] for chosen in tuned["chosen"]}) == 1  # that of the first run
+    summary = pd.read_csv(out / "summary.csv").set_index(["model", "method"])
+    mean = np.mean([scores["mcc"] for scores in own[own["method"] == "probe"]["scores"]])
+    assert summary.loc[("recipe", "probe"), "score"] == pytest.approx(mean)
+    assert summary["num_runs"].to_dict() == {
+        ("recipe", "probe"): 2,
+        ("recipe", "finetune"): 2,
+        ("k-mer counts + recipe", "probe"): 2,
+        ("recipe (random weights)", "probe"): 1,
+        ("recipe (random weights)", "finetune"): 1,
+        ("k-mer counts", "probe"): 1,
+    }
+    compared = pd.read_csv(out / "comparisons.csv")
+    assert {"what pretraining adds", "what the embedding adds"} <= set(compared["says"])
+    wide = tmp_path / "wide"
+    pretrain(replace(config, model=replace(config.model, width=24)), wide)
+    assert run(motif_suite, protocol, out, "--model", models[0], f"recipe={wide}", *flags) == 2
+    assert "what has one name must be runs of one recipe" in capsys.readouterr().err
 
 
 def test_a_model_that_has_diverged_fails_alone(motif_suite, protocol, tiny_run, tmp_path, monkeypatch, capsys):
@@ -277,7 +314,7 @@ def test_scores_of_ranks_have_intervals_and_small_test_sets_a_remark(metric, mot
 
 
 def test_which_cells_are_planned():
-    spec, protocol = ModelSpec(name="m", kind="checkpoint", path="x"), load_protocol("dnar2mae-v1")
+    spec, protocol = ModelSpec(name="m", kind="checkpoint", path="x"), load_protocol("dnar2mae-v4")
     cells = plan_cells([spec], protocol, ["probe", "lora"], ["random", "raw", "cnn"], 2, raw_names=["counts"])
     planned = [(cell.model.kind, cell.method, cell.seed) for cell in cells]
     assert planned == [
@@ -291,6 +328,24 @@ def test_which_cells_are_planned():
         ("raw", "probe", 0),
         ("cnn", "scratch", 0),
         ("cnn", "scratch", 1),
+    ]
+    runs = [spec, replace(spec, path="y"), replace(spec, name="other")]
+    cells = plan_cells(runs, protocol, ["probe", "lora"], ["random", "combined"], 1, raw_names=["counts"])
+    planned = [(cell.model.name, cell.model.path, cell.method, cell.seed) for cell in cells]
+    assert planned == [
+        ("m", "x", "probe", 0),
+        ("m", "x", "lora", 0),
+        ("counts + m", "x", "probe", 0),
+        ("m", "y", "probe", 1),
+        ("m", "y", "lora", 1),
+        ("counts + m", "y", "probe", 1),
+        ("other", "x", "probe", 0),
+        ("other", "x", "lora", 0),
+        ("counts + other", "x", "probe", 0),
+        ("m (random weights)", "x", "probe", 0),
+        ("m (random weights)", "x", "lora", 0),
+        ("other (random weights)", "x", "probe", 0),
+        ("other (random weights)", "x", "lora", 0),
     ]
     assert [cell.seed for cell in plan_cells([], protocol, [], ["cnn"], 7)] == [0, 1, 2, 3, 4, 5, 6]
     with pytest.raises(ConfigError, match="--method: protocol gue/dnabert2-v1 has finetune, lora, got probe"):
@@ -309,7 +364,15 @@ def test_which_cells_are_planned():
         (["run", "gue", "--data", ".", "--out", "x", "--tasks", "tf/9"], "'tf/9' is 0 tasks"),
         (["run", "gue", "--data", "tests", "--out", "x"], "tests: has none of the 28 data sets of suite gue"),
         (["run", "gue", "--data", ".", "--out", "x", "--model", "nowhere"], "nowhere: no such folder"),
-        (["run", "gue", "--data", ".", "--out", "x", "--model", "a=x", "a=y"], "names must differ, got a, a"),
+        (
+            ["run", "gue", "--data", ".", "--out", "x", "--model", "a/x", "b/x"],
+            "several are called x; give each as NAME=",
+        ),
+        (
+            ["run", "gue", "--data", ".", "--out", "x", "--model", "x=a/x", "b/x"],
+            "several are called x; give each as NAME=",
+        ),
+        (["run", "gue", "--data", ".", "--out", "x", "--model", "a=x", "a=./x"], "x: the same run more than once"),
         (["run", "gue", "--data", ".", "--out", "x", "--workers", "0"], "--workers must be at least 1, got 0"),
         (["report", "nowhere"], "no finished result"),
     ],

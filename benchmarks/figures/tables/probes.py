@@ -60,12 +60,12 @@ _ANNOTATED = (
 )
 _GUE = (
     "dnar2mae pretrain hg19_chr1_1-3004950.fa.gz z.fa.gz --steps 3000 --out runs/human; dnar2mae benchmark run gue "
-    "--data GUE --model runs/human --protocol dnar2mae-v3 --precision bf16 --baselines random raw combined "
+    "--data GUE --model runs/human --precision bf16 --baselines random raw combined "
     "--out results/gue"
 )
 _GENOMES = ("ecoli", "worm", "yeast")
 _PROBE_FILES = (*code.PROBE, *code.RECIPE, *code.CNN)
-_GUE_FILES = (*_PROBE_FILES, "benchmarks/protocols/dnar2mae-v3.yaml")
+_GUE_FILES = (*_PROBE_FILES, "benchmarks/protocols/dnar2mae-v4.yaml")
 _ANNOTATED_FILES = (
     *_PROBE_FILES,
     "benchmarks/protocols/dnar2mae-v4.yaml",
