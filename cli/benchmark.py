@@ -50,6 +50,7 @@ class RunCommand:
         """Run, print the table, write the report; 1 if a cell failed."""
         from dnar2mae.benchmarks.reporting.console import model_specs, print_scores
         from dnar2mae.benchmarks.reporting.report import write_report
+        from dnar2mae.benchmarks.reporting.summary import failure
         from dnar2mae.benchmarks.running.protocol import load_protocol
         from dnar2mae.benchmarks.running.results import Store
         from dnar2mae.benchmarks.running.runner import run_suite
@@ -72,7 +73,7 @@ class RunCommand:
             for name, why in table.skipped.items():
                 print(f"Skipped {name}: {why}")
             for row in failed:
-                print(f"Failed {row['task']}, {row['model']}, {row['method']}: {row['error']}")
+                print(f"Failed {failure(row)}")
             if table.num_reused:
                 print(f"{table.num_reused} of {len(table.rows)} cells were finished before.")
             if len(failed) < len(table.rows):

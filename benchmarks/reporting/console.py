@@ -1,7 +1,6 @@
 """What ``dnar2mae benchmark`` prints, and the models that its flags name."""
 
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,21 @@ def model_specs(models: JudgedModels) -> list["ModelSpec"]:
     Raises
     ------
     ConfigError
-        If names repeat that were not given, or a model does.
+        If names repeat that were not given, or one is empty.
     """
     from dnar2mae.benchmarks.running.cells import ModelSpec
     from dnar2mae.inference import is_trained_model
 
     specs, trusted, unnamed = [], models.trust_remote_code, set()
     for given in models.model:
-        name, equals, path = given.rpartition("=")
+        named, equals, path = given.partition("=")
+        if not equals or Path(given).exists():  # a path may have an = in it
+            named, path = "", given
+        elif not named:
+            raise ConfigError(f"--model: {given} has no name before the =; give NAME=PATH")
         kind = "checkpoint" if is_trained_model(Path(path)) else "huggingface"
-        name = name if equals else Path(path).resolve().name
-        unnamed |= set() if equals else {name}
+        name = named or Path(path).resolve().name
+        unnamed |= set() if named else {name}
         specs.append(ModelSpec(name=name, kind=kind, path=path, device=models.device, trust_remote_code=trusted))
     names = [spec.name for spec in specs]
     if repeated := sorted(name for name in unnamed if names.count(name) > 1):
@@ -38,9 +41,6 @@ def model_specs(models: JudgedModels) -> list["ModelSpec"]:
             f"--model: several are called {', '.join(repeated)}; give each as NAME=PATH, by one NAME if they are runs "
             "of one recipe"
         )
-    given = Counter((spec.name, Path(spec.path).resolve()) for spec in specs)
-    if twice := [str(path) for (_, path), times in given.items() if times > 1]:
-        raise ConfigError(f"--model: {', '.join(twice)}: the same run more than once")
     return specs
 
 

@@ -12,6 +12,7 @@ from dnar2mae.benchmarks.reporting.summary import (
     ALL_TASKS,
     cell_text,
     contestant,
+    failure,
     pairwise,
     published,
     ranks,
@@ -80,9 +81,7 @@ def write_report(folder: Path) -> list[Path]:
             sections["Paired comparisons with controls, by task"] = [controls.round(4)]
     ranked = [(name, round(rank, 2)) for name, rank in ranks(summary).items()]
     sections["Mean rank"] = [pd.DataFrame(ranked, columns=["model", "mean rank"])]
-    failed = [
-        f"{row['task']}, {row['model']}, {row['method']}: {row['error']}" for row in rows if row["status"] != "done"
-    ]
+    failed = [failure(row) for row in rows if row["status"] != "done"]
     if failed:
         sections["Cells that failed"] = failed
     sections["Made with"] = [_provenance(rows)]

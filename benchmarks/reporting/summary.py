@@ -33,10 +33,10 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``score`` is the official metric's mean over seeds, or over ``num_runs`` runs of one recipe, ``sd`` their
-        sample sd (NaN for one), ``low`` and ``high`` the 95 % interval over test rows of that mean, ``filtered`` the
-        mean without duplicate rows, ``smallest_class`` the test rows of the rarest class, ``chosen`` what was chosen on
-        dev, and ``notes`` what a reader must know; of all seeds.
+        ``score`` is the official metric's mean over seeds, or over ``num_runs`` of ``of_runs`` runs of one recipe,
+        ``sd`` their sample sd (NaN for one), ``low`` and ``high`` the 95 % interval over test rows of that mean,
+        ``filtered`` the mean without duplicate rows, ``smallest_class`` the test rows of the rarest class, ``chosen``
+        what was chosen on dev, and ``notes`` what a reader must know; of all seeds.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -64,6 +64,7 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "filtered": filtered.mean(),
                 "num_seeds": len(cells),
                 "num_runs": len({cell["model_digest"] for cell in cells}),
+                "of_runs": first.get("of_runs", 1),
                 "num_test": first["num_test"],
                 "num_duplicates": first["num_duplicates"],
                 "num_parameters": first["num_parameters"],
@@ -88,7 +89,12 @@ def remarks(summary: pd.DataFrame) -> list[str]:
     fewer = {
         f"{contestant(row)}: {row['num_seeds']} of the {row['protocol_seeds']:.0f} seeds of protocol {row['protocol']}"
         for row in rows
-        if is_seeded(row) and row["num_seeds"] < row["protocol_seeds"]
+        if is_seeded(row) and row["num_seeds"] < row["protocol_seeds"] and row["of_runs"] == 1
+    }
+    fewer |= {
+        f"{row['task']}: {contestant(row)}: {row['num_seeds']} of {row['of_runs']} runs"
+        for row in rows
+        if row["num_seeds"] < row["of_runs"]
     }
     noted: dict[str, list[str]] = {}
     for row in rows:
@@ -117,11 +123,17 @@ def cell_text(row: Any) -> str:
     """Write score, sd over seeds or runs, and interval, as ``0.712 ± 0.004 (5 seeds) [0.690, 0.733]``."""
     text = f"{row['score']:.3f}"
     text += f" ± {row['sd']:.3f}" if row["num_seeds"] > 1 else ""
-    if row["num_runs"] > 1:
-        text += f" ({row['num_runs']} runs)"
+    if row["of_runs"] > 1:
+        text += f" ({row['num_seeds']} run{'s' * (row['num_seeds'] > 1)})"
     elif is_seeded(row):
         text += f" ({row['num_seeds']} seed{'s' * (row['num_seeds'] > 1)})"
     return text if math.isnan(row["low"]) else f"{text} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def failure(row: Mapping[str, Any]) -> str:
+    """Say which cell has failed, and why."""
+    run = f" ({row['path']})" if row.get("of_runs", 1) > 1 else ""
+    return f"{row['task']}, {row['model']}{run}, {row['method']}: {row['error']}"
 
 
 def contestant(row: Mapping[Any, Any]) -> str:
@@ -130,8 +142,10 @@ def contestant(row: Mapping[Any, Any]) -> str:
 
 
 def ranks(summary: pd.DataFrame) -> dict[str, float]:
-    """Return the mean rank of each model and method over the tasks that all of them have."""
+    """Return the mean rank of each model and method over the tasks that all have; by several protocols, within each."""
     scores: dict[str, dict[str, float]] = {}
+    if len(parts := [part for _, part in summary.groupby("protocol", sort=False)]) > 1:
+        return {f"{name}, {part['protocol'].iloc[0]}": rank for part in parts for name, rank in ranks(part).items()}
     for row in summary.to_dict("records"):
         scores.setdefault(contestant(row), {})[f"{row['suite']}:{row['task']}"] = row["score"]
     return dict(sorted(mean_ranks(scores).items(), key=lambda item: item[1]))
@@ -160,8 +174,17 @@ def compare_models(
 def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
     """Compare every pretrained model by every method, alone and beside raw features, with all others.
 
-    Over the tasks that both have, and on each of them; ``says`` names the differences that controls are run for.
+    Within each protocol, over the tasks that both have, and on each of them; ``says`` names the differences that
+    controls are run for.
     """
+    parts = [part for _, part in summary.groupby("protocol", sort=False)]
+    return pd.concat([_pairs_of(store, rows, part) for part in parts], ignore_index=True)
+
+
+def _pairs_of(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame) -> pd.DataFrame:
+    """Compare models by one protocol."""
+    protocol = summary["protocol"].iloc[0]
+    rows = [row for row in rows if row["protocol"] == protocol]
     names = {contestant(row): row["kind"] for row in summary.to_dict("records")}
     table = []
     for first in (name for name, kind in names.items() if kind in _PRETRAINED):
@@ -170,6 +193,7 @@ def pairwise(store: Store, rows: Sequence[dict[str, Any]], summary: pd.DataFrame
                 table.append(
                     {
                         "task": task,
+                        "protocol": protocol,
                         "model": first,
                         "against": second,
                         "difference": comparison.difference.value,

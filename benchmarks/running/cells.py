@@ -70,7 +70,11 @@ class BenchmarkCell:
     options: SuiteOptions = SuiteOptions()
     """Strands, truncation and precision, which are the same for all cells."""
     lr: float | None = None
-    """Learning rate that the first seed has chosen; None searches."""
+    """Learning rate that the first seed, or run, has chosen; None searches."""
+    of_runs: int = 1
+    """How many runs of the model's recipe are judged."""
+    rate_of: str = ""
+    """The first run of the recipe, by its path, if this is another."""
 
     @property
     def is_seeded(self) -> bool:
@@ -103,6 +107,36 @@ class Tested(NamedTuple):
     """Class probabilities."""
     is_duplicate: Bool[np.ndarray, " N"]
     """Rows that another split of their fold has too."""
+
+
+def recipe_digests(models: Sequence[ModelSpec]) -> dict[str, str]:
+    """Return a hash of the weights of each model by its path.
+
+    Raises
+    ------
+    ConfigError
+        Models of one name are no runs of one recipe: they differ in size, or two have the same weights.
+    RunError
+        A model cannot be read.
+    """
+    digests: dict[str, str] = {}
+    of_name: dict[str, dict[str, tuple[str, int]]] = {}
+    for spec in models:
+        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
+        digests[spec.path] = encoder.digest
+        known = of_name.setdefault(spec.name, {})
+        if encoder.digest in known:
+            raise ConfigError(
+                f"--model: {spec.path} has the weights of {known[encoder.digest][0]}, another {spec.name}"
+            )
+        for path, size in known.values():
+            if size != encoder.num_parameters:
+                raise ConfigError(
+                    f"--model: {spec.path} has {encoder.num_parameters:,} parameters, {path} {size:,}; what has one "
+                    f"name ({spec.name}) must be runs of one recipe"
+                )
+        known[encoder.digest] = spec.path, encoder.num_parameters
+    return digests
 
 
 def run_cell(cell: BenchmarkCell, parts: Sequence[TaskData]) -> Tested:
@@ -348,5 +382,7 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
         "both_strands": cell.options.both_strands,
         # as after a round trip through JSON: lists in place of tuples
         "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()},
+        "path": cell.model.path,
+        "of_runs": cell.of_runs,
         **digests,
     }

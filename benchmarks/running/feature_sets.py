@@ -1,6 +1,7 @@
 """All rows of a task as vectors: raw, by random models, by trained ones."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float
 
 from dnar2mae.benchmarks.models.pooling import VECTOR
 from dnar2mae.benchmarks.rows.contract import LayerEmbedder, RowEmbedder, labelled_data
-from dnar2mae.benchmarks.running.cells import ModelSpec, load_encoder
+from dnar2mae.benchmarks.running.cells import ModelSpec, load_encoder, recipe_digests
 from dnar2mae.benchmarks.running.few_labels import FeatureSet, TaskRows
 from dnar2mae.benchmarks.running.options import FewLabels, VectorKind
 from dnar2mae.benchmarks.tasks.data import load_task
@@ -28,7 +29,7 @@ def feature_sets(
     Raises
     ------
     ConfigError
-        If the modality has no raw features, or a model not these vectors.
+        If the modality has no raw features, a model not these vectors, or models of one name are no runs of one recipe.
     Dnar2maeError
         As the task's files or a model cannot be read.
     """
@@ -45,6 +46,7 @@ def feature_sets(
     sets = [FeatureSet(name, "raw", [vectors]) for name, vectors in reader.raw(task, folder, rows).items()]
     if not sets:
         raise ConfigError(f"task {task.name}: modality {task.modality} has no raw features to compare with")
+    recipe_digests([replace(model, modality=task.modality) for model in models])
     for name in dict.fromkeys(model.name for model in models):
         encoders = [
             load_encoder(model.path, model.device, model.trust_remote_code, task.modality)

@@ -28,8 +28,8 @@ class JudgedModels:
     """Models to judge."""
 
     model: tuple[str, ...] = ()
-    """Runs, checkpoints, exported or local Hugging Face folders, each as PATH or NAME=PATH; several of
-    one NAME are runs of one recipe."""
+    """Runs, checkpoints, exported or local Hugging Face folders, each as PATH or NAME=PATH; several of one NAME are
+    runs of one recipe."""
     trust_remote_code: bool = False
     """Run Python code that a Hugging Face folder brings with it."""
     device: str = "auto"
@@ -44,7 +44,8 @@ class SuiteOptions:
     """probe: logistic regression on frozen vectors; knn: nearest neighbours; cnn-head: a small convolution over frozen
     vectors of tokens; finetune: all weights; lora."""
     num_seeds: Annotated[int | None, arg(name="seeds")] = None
-    """How many seeds, for what depends on one; by default the protocol's. Beyond them they count on."""
+    """How many seeds, for what depends on one; by default the protocol's. Beyond them they count on. Each of several
+    runs of a recipe has one."""
     baselines: tuple[Baseline, ...] | None = None
     """Controls, by default the protocol's. random: random weights of each model; raw: what a classifier would take
     without a network (k-mer counts, pixels, expression, n-grams); combined: raw and each model's vectors side by side;

@@ -1,5 +1,6 @@
 """Results on disk: one JSON line a finished cell, one CSV file of predictions each; tables from them."""
 
+import hashlib
 import json
 import os
 import re
@@ -15,7 +16,10 @@ from dnar2mae.errors import RunError
 from dnar2mae.storage.safe_files import written_whole
 
 _KEY = ("suite", "task", "model", "method", "seed", "protocol", "both_strands")
-_DIGESTS = ("data_digest", "model_digest", "settings")
+_DIGESTS = ("data_digest", "model_digest", "settings", "rate_of")
+_GROUP = tuple(name for name in _KEY if name != "seed")
+_REPLACED = "replaced"
+"""Status of a finished cell that a later call, of the same name, has put aside: another run, seed or setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,17 @@ class Store:
         return self.folder / "results.jsonl"
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return finished and failed cells, the last of each; a line cut short by an interruption is left out.
+        """Return finished and failed cells, the last of each, without those that were put aside.
+
+        Raises
+        ------
+        RunError
+            The file is no results file.
+        """
+        return [row for row in self.all_rows() if row["status"] != _REPLACED]
+
+    def all_rows(self) -> list[dict[str, Any]]:
+        """Return the last row of each cell; a line cut short by an interruption is left out.
 
         Raises
         ------
@@ -50,6 +64,18 @@ class Store:
                     raise RunError(f"{self.file}:{number}: not a result: {error}") from error
         return list(latest.values())
 
+    def put_aside(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        """Put aside what is stored of these models on these tasks and is none of these cells.
+
+        Else a mean over seeds or runs would be over those of an earlier call as well. Nothing is deleted: a later call
+        that asks for such a cell takes it up again.
+        """
+        groups = {tuple(cell[name] for name in _GROUP) for cell in cells}
+        wanted = {_identity(cell) for cell in cells}
+        for row in self.rows():
+            if tuple(row[name] for name in _GROUP) in groups and _identity(row) not in wanted:
+                self.append({**row, "status": _REPLACED})
+
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a cell, on disk before this returns."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +91,8 @@ class Store:
     ) -> str:
         """Write the test rows' label, prediction and probabilities; return the path below the folder."""
         name = "--".join(_slug(str(cell[key])) for key in ("model", "method", "protocol", "seed"))
+        if _slug(cell["model"]) != cell["model"]:  # two names may have one slug
+            name += f"--{hashlib.sha256(cell['model'].encode()).hexdigest()[:8]}"
         path = Path("predictions", *_slug(cell["suite"]).split("/"), *map(_slug, cell["task"].split("/")))
         path = path / f"{name}{'--both-strands' if cell['both_strands'] else ''}.csv"
         columns = {"label": labels, "predicted": probabilities.argmax(1), "duplicate": is_duplicate.astype(int)}
@@ -93,18 +121,13 @@ class Store:
 def finished(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the finished row of a cell on the same data, weights and settings; None where there is none."""
     for row in rows:
-        if row["status"] == "done" and all(row.get(name) == cell[name] for name in (*_KEY, *_DIGESTS)):
-            return row
+        if row["status"] in ("done", _REPLACED) and _identity(row) == _identity(cell):
+            return {**row, "status": "done"}
     return None
 
 
-def chosen_first(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
-    """Return the finished row of a cell with another seed, which may be another run of its recipe."""
-    same = {name: cell[name] for name in (*_KEY, "data_digest", "settings")} | {"seed": seed}
-    for row in rows:
-        if row["status"] == "done" and all(row.get(name) == value for name, value in same.items()):
-            return row
-    return None
+def _identity(cell: Mapping[str, Any]) -> str:
+    return json.dumps([cell.get(name) for name in (*_KEY, *_DIGESTS)], sort_keys=True)
 
 
 def flat(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

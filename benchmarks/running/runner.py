@@ -1,11 +1,13 @@
 """A whole table: every task by every model, resumable, in parallel over cells."""
 
+import itertools
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -15,11 +17,11 @@ from typing import Any
 import torch
 
 from dnar2mae.benchmarks.rows.contract import labelled_data
-from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, load_encoder, run_cell
+from dnar2mae.benchmarks.running.cells import BenchmarkCell, ModelSpec, cell_identity, recipe_digests, run_cell
 from dnar2mae.benchmarks.running.frozen import FROZEN
 from dnar2mae.benchmarks.running.options import BASELINES, SuiteOptions
 from dnar2mae.benchmarks.running.protocol import Protocol
-from dnar2mae.benchmarks.running.results import Store, chosen_first, finished
+from dnar2mae.benchmarks.running.results import Store, finished
 from dnar2mae.benchmarks.running.vectors import raw_names
 from dnar2mae.benchmarks.tasks.data import TaskData, each_fold, find_task, in_folds, load_task
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
@@ -104,16 +106,7 @@ def run_suite(
         asked = tuple(name for name in asked if name != "cnn")
     baselines = [name for name in asked if name in data.baselines or name not in BASELINES]
     models = [replace(model, modality=suite.modality) for model in models]
-    digests = {"": _NO_WEIGHTS}
-    sizes: dict[str, int] = {}
-    for spec in models:  # one that cannot be read is an error before any work
-        encoder = load_encoder(spec.path, spec.device, spec.trust_remote_code, spec.modality)
-        digests[spec.path] = encoder.digest
-        if (size := encoder.num_parameters) != sizes.setdefault(spec.name, size):
-            raise ConfigError(
-                f"--model: {spec.path} has {size:,} parameters, another {spec.name} {sizes[spec.name]:,}; what has one "
-                "name must be runs of one recipe"
-            )
+    digests = {"": _NO_WEIGHTS} | recipe_digests(models)  # one that cannot be read is an error before any work
     seeds = {"protocol_seeds": len(protocol.seeds)}
     jobs, skipped = [], {}
     for task in suite.tasks:
@@ -128,26 +121,36 @@ def run_suite(
         for planned in plan_cells(models, protocol, options.methods, baselines, options.num_seeds, raw_names=raw):
             cell = replace(planned, options=options)
             own_digests = {"data_digest": digest, "model_digest": digests[cell.model.path]}
+            if cell.rate_of and "lr" in asdict(protocol.settings(cell.method, task.name)):
+                own_digests["rate_of"] = digests[cell.rate_of]
             identity = cell_identity(cell, suite.name, task.name, own_digests)
             jobs.append(Job(cell=cell, task=task, folder=folder, identity=identity, about=about | seeds))
     if not jobs:
         raise ConfigError(f"{root}: has none of the {len(suite.tasks)} data sets of suite {suite.name}")
+    store.put_aside([job.identity for job in jobs])
     results, num_reused = _run(jobs, store, options.num_workers, advance)
     return SuiteResult(rows=results, skipped=skipped, num_reused=num_reused)
 
 
 def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) -> tuple[list[dict[str, Any]], int]:
     """First cells that search a learning rate or need none, then the other seeds at the rate that these chose."""
-    stored = store.rows()
+    stored, active = store.all_rows(), store.rows()
     reused = {i: row for i, job in enumerate(jobs) if (row := finished(stored, job.identity)) is not None}
+    for row in reused.values():
+        if row not in active:
+            store.append(row)
     rows = list(reused.values())
     waiting = [job for i, job in enumerate(jobs) if i not in reused]
     advance(len(rows), len(jobs), "")
     with _workers(num_workers, store.folder) as execute:
         for follows in (False, True):
             wave = [job for job in waiting if _follows(job) == follows]
-            ready = [_at_chosen_rate(job, rows) for job in wave] if follows else wave
-            for row in execute([job for job in ready if job is not None]):
+            rated = [(job, _at_chosen_rate(job, jobs, rows) if follows else job) for job in wave]
+            for job, ready in rated:
+                if ready is None:
+                    rows.append(_failed(job, "the first seed, or run, whose learning rate the others take, has failed"))
+                    store.append(rows[-1])
+            for row in execute([ready for _, ready in rated if ready is not None]):
                 store.append(row)
                 rows.append(row)
                 advance(len(rows), len(jobs), f"{row['task']} {row['model']} {row['method']}")
@@ -155,13 +158,15 @@ def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) 
 
 
 def _follows(job: Job) -> bool:
-    """Whether the cell takes its learning rate from that of the first seed."""
+    """Whether the cell takes its learning rate from that of the first seed, or run."""
     return "lr" in job.identity["settings"] and job.cell.seed != job.cell.protocol.seeds[0]
 
 
-def _at_chosen_rate(job: Job, rows: Sequence[dict[str, Any]]) -> Job | None:
-    """Return the job with the learning rate that the first seed has chosen; None where that cell failed."""
-    row = chosen_first(rows, job.identity, job.cell.protocol.seeds[0])
+def _at_chosen_rate(job: Job, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> Job | None:
+    """Return the job with the learning rate that the first seed, or run, has chosen; None where that cell failed."""
+    same = ("suite", "task", "model", "method")
+    first = next(one for one in jobs if not _follows(one) and all(one.identity[n] == job.identity[n] for n in same))
+    row = finished(rows, first.identity)
     return None if row is None else replace(job, cell=replace(job.cell, lr=row["chosen"]["lr"]))
 
 
@@ -208,15 +213,23 @@ def _without_interrupts() -> Iterator[None]:
 
 def run_job(job: Job, folder: Path) -> dict[str, Any]:
     """Run one cell, write its predictions, return its row; an error meant for the user becomes part of the row."""
-    made = {"date": time.strftime("%Y-%m-%dT%H:%M:%S"), **job.about, **_environment()}
+    made = _made(job)
     try:
         parts = _task_parts(job.task, job.folder, job.cell.protocol.dev_share, job.cell.options.folds)
         found = run_cell(job.cell, parts)
     except Dnar2maeError as error:
-        return {**job.identity, **made, "status": "failed", "error": str(error)}
+        return _failed(job, str(error))
     store = Store(folder)
     path = store.write_predictions(job.identity, found.labels, found.probabilities, found.is_duplicate)
     return {**job.identity, **made, **found.row, "predictions": path}
+
+
+def _made(job: Job) -> dict[str, Any]:
+    return {"date": time.strftime("%Y-%m-%dT%H:%M:%S"), **job.about, **_environment()}
+
+
+def _failed(job: Job, error: str) -> dict[str, Any]:
+    return {**job.identity, **_made(job), "status": "failed", "error": error}
 
 
 def _about(parts: Sequence[TaskData]) -> dict[str, Any]:
@@ -270,8 +283,9 @@ def plan_cells(
 ) -> list[BenchmarkCell]:
     """List every model by every method, and the baselines by theirs, each with the seeds that its result depends on.
 
-    Models of one name are runs of one recipe: the first has the first seed, the next the next one. They share one
-    control of random weights, drawn with the protocol's seeds in the shape of the first.
+    Models of one name are runs of one recipe: the first has the first seed, the next the next one, and the learning
+    rate that is trained with is what the first has chosen. They share one control of random weights, drawn with the
+    protocol's seeds in the shape of the first.
 
     ``methods``, ``baselines`` and ``num_seeds`` are as in :class:`dnar2mae.benchmarks.running.options.SuiteOptions`.
     Each of the task's raw features is a row, and one more beside each model's vectors.
@@ -279,7 +293,8 @@ def plan_cells(
     Raises
     ------
     ConfigError
-        A method is not in the protocol, a baseline is unknown, or the number of seeds is below 1.
+        A method is not in the protocol, a baseline is unknown, the number of seeds is below 1, or a model has the name
+        of a control.
     """
     for method in methods:
         if method not in protocol.methods:
@@ -288,32 +303,34 @@ def plan_cells(
         if name not in BASELINES:
             raise ConfigError(f"--baselines must be some of {', '.join(BASELINES)}, got {name}")
     seeds, names = _seeds(protocol, num_seeds), [spec.name for spec in models]
-    judged: list[tuple[ModelSpec, Sequence[str], Sequence[int]]] = []
+    first = {spec.name: spec for spec in reversed(models)}
+    judged: list[tuple[ModelSpec, Sequence[str], Sequence[int], int]] = []
     for i, spec in enumerate(models):
         number, earlier = names.count(spec.name), names[:i].count(spec.name)
         own = seeds if number == 1 else _seeds(protocol, number)[earlier : earlier + 1]
-        judged.append((spec, methods, own))
+        judged.append((spec, methods, own, number))
         if "combined" in baselines and "probe" in methods:  # at once: they share the model's vectors
             both = [replace(spec, name=f"{raw} + {spec.name}", kind="combined", raw=raw) for raw in raw_names]
-            judged += [(combined, ["probe"], own) for combined in both]
+            judged += [(combined, ["probe"], own, number) for combined in both]
+    controls: list[tuple[ModelSpec, Sequence[str]]] = []
     if "random" in baselines:
-        first = {spec.name: spec for spec in reversed(models)}
-        control = [
-            replace(first[name], name=f"{name} (random weights)", kind="random") for name in dict.fromkeys(names)
-        ]
-        judged += [(spec, methods, seeds) for spec in control]
+        random = [replace(first[name], name=f"{name} (random weights)", kind="random") for name in dict.fromkeys(names)]
+        controls += [(spec, methods) for spec in random]
     if "raw" in baselines:
-        judged += [(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"], seeds) for raw in raw_names]
+        controls += [(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"]) for raw in raw_names]
     if "cnn" in baselines:
-        judged.append((ModelSpec(name="small CNN", kind="cnn"), ["scratch"], seeds))
-    # methods of one seed in a row share their vectors
-    cells = [
-        (BenchmarkCell(model=spec, method=method, seed=seed, protocol=protocol), own[0])
-        for spec, its_methods, own in judged
-        for seed in own
-        for method in its_methods
-    ]
-    return [cell for cell, first_seed in cells if cell.is_seeded or cell.seed == first_seed]
+        controls.append((ModelSpec(name="small CNN", kind="cnn"), ["scratch"]))
+    cells = []
+    for spec, its_methods, its_seeds, number in [*judged, *((*control, seeds, 1) for control in controls)]:
+        rate_of = first[spec.name].path if spec.name in first and its_seeds[0] != protocol.seeds[0] else ""
+        about = {"protocol": protocol, "of_runs": number, "rate_of": rate_of}
+        # methods of one seed in a row share their vectors
+        of_spec = [BenchmarkCell(model=spec, method=m, seed=seed, **about) for seed in its_seeds for m in its_methods]
+        cells += [cell for cell in of_spec if cell.is_seeded or cell.seed == its_seeds[0]]
+    places = Counter((cell.model.name, cell.method, cell.seed) for cell in cells)
+    if same := [name for (name, _, _), times in places.items() if times > 1]:
+        raise ConfigError(f"--model: {same[0]!r} is the name of a control; give NAME=PATH")
+    return cells
 
 
 def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
@@ -321,5 +338,5 @@ def _seeds(protocol: Protocol, number: int | None) -> tuple[int, ...]:
         return protocol.seeds
     if number < 1:
         raise ConfigError(f"--seeds must be at least 1, got {number}")
-    more = range(protocol.seeds[-1] + 1, protocol.seeds[-1] + 1 + number)
-    return (*protocol.seeds, *more)[:number]
+    more = itertools.count(max(protocol.seeds) + 1)
+    return tuple(itertools.islice(itertools.chain(protocol.seeds, more), number))

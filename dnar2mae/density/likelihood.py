@@ -112,6 +112,7 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
         bases = trained.modality.training_bases()  # first: the training genome may be gone
         rival = _markov(trained.modality, windows, bases)
         copies = _copies(trained.modality, windows, bases) if options.copies else None
+        del bases  # of the size of the genome
     if options.order != "none":
         bits = _exact(trained, windows, options, copies, progress)
         sums = np.array([np.nansum(part) for part in bits])

@@ -121,12 +121,10 @@ def test_results_of_other_data_or_settings_are_not_taken(motif_suite, protocol, 
     assert last["settings"]["c"] == [0.001]
 
 
-def test_runs_of_one_recipe_are_averaged(motif_suite, protocol, tiny_run, tmp_path, capsys):
-    second, out = tmp_path / "again", tmp_path / "out"
-    config = replace(read_config(tiny_run / "config.yaml"), seed=1, steps=4)
-    pretrain(config, second)
+def test_runs_of_one_recipe_are_averaged(motif_suite, protocol, tiny_run, second_run, tmp_path, capsys):
+    out, config = tmp_path / "out", read_config(second_run / "config.yaml")
     flags = ("--method", "probe", "finetune", "--device", "cpu", "--baselines", "random", "raw", "combined")
-    models = [f"recipe={tiny_run}", f"recipe={second}"]
+    models = [f"recipe={tiny_run}", f"recipe={second_run}"]
     assert run(motif_suite, protocol, out, "--model", *models, *flags) == 0
     assert "recipe, probe" in (printed := capsys.readouterr().out)
     assert "(2 runs)" in printed
@@ -151,8 +149,82 @@ def test_runs_of_one_recipe_are_averaged(motif_suite, protocol, tiny_run, tmp_pa
     assert {"what pretraining adds", "what the embedding adds"} <= set(compared["says"])
     wide = tmp_path / "wide"
     pretrain(replace(config, model=replace(config.model, width=24)), wide)
-    assert run(motif_suite, protocol, out, "--model", models[0], f"recipe={wide}", *flags) == 2
-    assert "what has one name must be runs of one recipe" in capsys.readouterr().err
+    capsys.readouterr()
+    for other, message in [
+        (wide, "must be runs of one recipe"),
+        (tiny_run / "checkpoints" / "step-00000003", "weights"),
+    ]:
+        assert run(motif_suite, protocol, out, "--model", models[0], f"recipe={other}", *flags) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def second_run(tiny_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("second") / "run"
+    pretrain(replace(read_config(tiny_run / "config.yaml"), seed=1, steps=4), folder)
+    return folder
+
+
+def test_a_report_is_of_the_runs_and_settings_of_the_last_call(
+    motif_suite, protocol, tiny_run, second_run, tmp_path, capsys
+):
+    models, flags = [f"a={tiny_run}", f"a={second_run}"], ("--device", "cpu", "--baselines", "random")
+
+    def call(*more):
+        assert run(motif_suite, protocol, tmp_path, "--model", *more, *flags) == 0
+        table = pd.read_csv(tmp_path / "summary.csv").set_index("model")
+        return table.loc["a", ["score", "num_seeds", "num_runs"]].tolist(), capsys.readouterr().out
+
+    both, _ = call(*models)
+    assert both[1:] == [2, 2]
+    second, _ = call(models[1])
+    assert second[1:] == [1, 1]
+    rows = Store(tmp_path).rows()
+    assert [row["scores"]["mcc"] for row in rows if row["model"] == "a"] == [second[0]]
+    swapped, _ = call(*models[::-1])
+    assert swapped == both
+    _, printed = call(models[1], "--seeds", 1, "--folds", 3)  # other test rows: no mean with those of before
+    assert "(1 seed)" in printed
+    again, printed = call(*models[::-1])
+    assert again == both
+    assert "of 4 cells were finished before" in printed
+
+
+def test_a_run_that_has_diverged_is_named_and_so_are_those_that_take_its_learning_rate(
+    motif_suite, protocol, tiny_run, second_run, tmp_path, monkeypatch, capsys
+):
+    def fails(cell, data):
+        if cell.model.path == str(tiny_run):
+            raise RunError("it has diverged")
+        return run_cell(cell, data)
+
+    run_cell = runner.run_cell
+    monkeypatch.setattr(runner, "run_cell", fails)
+    models = ("--model", f"a={tiny_run}", f"a={second_run}", "--method", "probe", "finetune", "--device", "cpu")
+    assert run(motif_suite, protocol, tmp_path, *models, "--baselines", "raw") == 1
+    printed = capsys.readouterr().out
+    assert f"Failed motif, a ({tiny_run}), probe: it has diverged" in printed
+    assert f"Failed motif, a ({second_run}), finetune: the first seed, or run, whose learning rate" in printed
+    assert "Note: motif: a, probe: 1 of 2 runs" in printed
+
+
+def test_names_that_look_alike_and_protocols_side_by_side_are_kept_apart(
+    motif_suite, protocol, tiny_run, second_run, tmp_path, capsys
+):
+    models = ("--model", f"a b={tiny_run}", f"a-b={second_run}", "--device", "cpu", "--baselines", "raw")
+    assert run(motif_suite, protocol, tmp_path, *models) == 0
+    paths = [row["predictions"] for row in Store(tmp_path).rows()]
+    assert len(set(paths)) == len(paths)
+    alone = pd.read_csv(tmp_path / "comparisons.csv")
+    other = tmp_path / "other.yaml"
+    other.write_text(protocol.read_text().replace("name: quick", "name: other").replace("0.01, 1.0", "100.0"))
+    assert run(motif_suite, other, tmp_path, *models) == 0
+    both = pd.read_csv(tmp_path / "comparisons.csv")
+    assert set(both["protocol"]) == {"quick", "other"}
+    pd.testing.assert_frame_equal(both[both["protocol"] == "quick"].reset_index(drop=True), alone)
+    assert "a b, probe, other" in (tmp_path / "report.md").read_text()
+    assert run(motif_suite, protocol, tmp_path, "--model", f"k-mer counts={tiny_run}", "--baselines", "raw") == 2
+    assert "'k-mer counts' is the name of a control" in capsys.readouterr().err
 
 
 def test_a_model_that_has_diverged_fails_alone(motif_suite, protocol, tiny_run, tmp_path, monkeypatch, capsys):
@@ -347,6 +419,8 @@ def test_which_cells_are_planned():
         ("other (random weights)", "x", "probe", 0),
         ("other (random weights)", "x", "lora", 0),
     ]
+    descending = replace(protocol, seeds=(2, 1))
+    assert [cell.seed for cell in plan_cells([spec], descending, ["lora"], [], 4)] == [2, 1, 3, 4]
     assert [cell.seed for cell in plan_cells([], protocol, [], ["cnn"], 7)] == [0, 1, 2, 3, 4, 5, 6]
     with pytest.raises(ConfigError, match="--method: protocol gue/dnabert2-v1 has finetune, lora, got probe"):
         plan_cells([], load_protocol("gue/dnabert2-v1"), ["probe"], [], None)
@@ -372,7 +446,7 @@ def test_which_cells_are_planned():
             ["run", "gue", "--data", ".", "--out", "x", "--model", "x=a/x", "b/x"],
             "several are called x; give each as NAME=",
         ),
-        (["run", "gue", "--data", ".", "--out", "x", "--model", "a=x", "a=./x"], "x: the same run more than once"),
+        (["run", "gue", "--data", ".", "--out", "x", "--model", "=x"], "=x has no name before the ="),
         (["run", "gue", "--data", ".", "--out", "x", "--workers", "0"], "--workers must be at least 1, got 0"),
         (["report", "nowhere"], "no finished result"),
     ],
