@@ -91,10 +91,10 @@ class Store:
     ) -> str:
         """Write the test rows' label, prediction and probabilities; return the path below the folder."""
         name = "--".join(_slug(str(cell[key])) for key in ("model", "method", "protocol", "seed"))
-        if _slug(cell["model"]) != cell["model"]:  # two names may have one slug
-            name += f"--{hashlib.sha256(cell['model'].encode()).hexdigest()[:8]}"
+        name += "--both-strands" if cell["both_strands"] else ""
+        digest = hashlib.sha256(_identity(cell).encode()).hexdigest()[:8]  # no other cell's file is written over
         path = Path("predictions", *_slug(cell["suite"]).split("/"), *map(_slug, cell["task"].split("/")))
-        path = path / f"{name}{'--both-strands' if cell['both_strands'] else ''}.csv"
+        path = path / f"{name}--{digest}.csv"
         columns = {"label": labels, "predicted": probabilities.argmax(1), "duplicate": is_duplicate.astype(int)}
         columns |= {f"p{c}": probabilities[:, c] for c in range(probabilities.shape[1])}
         target = self.folder / path
