@@ -24,7 +24,7 @@ PUBLISHED = Path(__file__).parents[1] / "published"
 ALL_TASKS = "all"
 """Name of the comparison over all tasks."""
 _PRETRAINED = ("checkpoint", "huggingface", "combined")
-_GROUP = ["suite", "task", "protocol", "method", "both_strands", "model"]
+_GROUP = ["suite", "task", "data", "protocol", "method", "both_strands", "model"]
 
 
 def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -33,15 +33,16 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``score`` is the official metric's mean over seeds, or over ``num_runs`` of ``of_runs`` runs of one recipe,
-        ``sd`` their sample sd (NaN for one), ``low`` and ``high`` the 95 % interval over test rows of that mean,
-        ``filtered`` the mean without duplicate rows, ``smallest_class`` the test rows of the rarest class, ``chosen``
-        what was chosen on dev, and ``notes`` what a reader must know; of all seeds.
+        ``data`` names the test rows: only what was tested on the same is averaged and compared. ``score`` is the
+        official metric's mean over seeds, or over ``num_runs`` of ``of_runs`` runs of one recipe, ``sd`` their sample
+        sd (NaN for one), ``low`` and ``high`` the 95 % interval over test rows of that mean, ``filtered`` the mean
+        without duplicate rows, ``smallest_class`` the test rows of the rarest class, ``chosen`` what was chosen on dev,
+        and ``notes`` what a reader must know; of all seeds.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["status"] == "done":
-            groups.setdefault(tuple(row[name] for name in _GROUP), []).append(row)
+            groups.setdefault(tuple({**row, "data": _data(row)}[name] for name in _GROUP), []).append(row)
     table = []
     for key, cells in groups.items():
         first = cells[0]
@@ -64,7 +65,7 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 "filtered": filtered.mean(),
                 "num_seeds": len(cells),
                 "num_runs": len({cell["model_digest"] for cell in cells}),
-                "of_runs": first.get("of_runs", 1),
+                "of_runs": max(cell.get("of_runs", len({c["model_digest"] for c in cells})) for cell in cells),
                 "num_test": first["num_test"],
                 "num_duplicates": first["num_duplicates"],
                 "num_parameters": first["num_parameters"],
@@ -76,6 +77,12 @@ def summarise(store: Store, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(table)
+
+
+def _data(row: Mapping[str, Any]) -> str:
+    """Return a short name of the rows that a cell was tested on."""
+    folds = row["settings"].get("folds")
+    return row["data_digest"][:8] + (f", {folds} folds" if folds else "")
 
 
 def _chosen(setting: Mapping[str, Any]) -> str:
@@ -147,7 +154,7 @@ def ranks(summary: pd.DataFrame) -> dict[str, float]:
     if len(parts := [part for _, part in summary.groupby("protocol", sort=False)]) > 1:
         return {f"{name}, {part['protocol'].iloc[0]}": rank for part in parts for name, rank in ranks(part).items()}
     for row in summary.to_dict("records"):
-        scores.setdefault(contestant(row), {})[f"{row['suite']}:{row['task']}"] = row["score"]
+        scores.setdefault(contestant(row), {})[f"{row['suite']}:{row['task']}:{row['data']}"] = row["score"]
     return dict(sorted(mean_ranks(scores).items(), key=lambda item: item[1]))
 
 
@@ -159,12 +166,12 @@ def compare_models(
     The models are named as :func:`contestant` names them; the difference is first minus second. The comparison over all
     tasks comes last, as ``ALL_TASKS``; there is none where no task is common.
     """
-    cells: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    cells: dict[tuple[tuple[str, str], str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["status"] == "done":
-            cells.setdefault((f"{row['suite']}:{row['task']}", contestant(row)), []).append(row)
-    tasks = sorted({task for task, name in cells if name == first} & {task for task, name in cells if name == second})
-    pairs = {task: (_scored(store, cells[task, first])[1], _scored(store, cells[task, second])[1]) for task in tasks}
+            cells.setdefault(((f"{row['suite']}:{row['task']}", _data(row)), contestant(row)), []).append(row)
+    tested = sorted({on for on, name in cells if name == first} & {on for on, name in cells if name == second})
+    pairs = {on[0]: (_scored(store, cells[on, first])[1], _scored(store, cells[on, second])[1]) for on in tested}
     # a score is NaN where the test rows lack a class
     pairs = {task: pair for task, pair in pairs.items() if np.isfinite([score.value for score in pair]).all()}
     of_tasks = {task: compare([pair]) for task, pair in pairs.items()}

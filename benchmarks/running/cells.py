@@ -56,6 +56,8 @@ class ModelSpec:
     """What it embeds; see :mod:`dnar2mae.benchmarks.rows.contract`."""
     raw: str = ""
     """Which raw features, of kinds raw and combined."""
+    recipe: str = ""
+    """Name of the model that it is a control of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -383,6 +385,7 @@ def cell_identity(cell: BenchmarkCell, suite: str, task: str, digests: Mapping[s
         # as after a round trip through JSON: lists in place of tuples
         "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()},
         "path": cell.model.path,
+        "recipe": cell.model.recipe or (cell.model.name if cell.model.path else ""),
         "of_runs": cell.of_runs,
         **digests,
     }

@@ -18,8 +18,9 @@ from dnar2mae.storage.safe_files import written_whole
 _KEY = ("suite", "task", "model", "method", "seed", "protocol", "both_strands")
 _DIGESTS = ("data_digest", "model_digest", "settings", "rate_of")
 _GROUP = tuple(name for name in _KEY if name != "seed")
+_DONE = "done"
 _REPLACED = "replaced"
-"""Status of a finished cell that a later call, of the same name, has put aside: another run, seed or setting."""
+"""Status of a finished cell that a later call has put aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class Store:
         RunError
             The file is no results file.
         """
-        return [row for row in self.all_rows() if row["status"] != _REPLACED]
+        last = {tuple(row[name] for name in _KEY): row for row in self.all_rows()}
+        return [row for row in last.values() if row["status"] in (_DONE, "failed")]
 
     def all_rows(self) -> list[dict[str, Any]]:
-        """Return the last row of each cell; a line cut short by an interruption is left out.
+        """Return what is stored of each cell, on each data, weights and settings; a line cut short is left out.
 
         Raises
         ------
@@ -53,12 +55,14 @@ class Store:
         """
         if not self.file.exists():
             return []
-        latest: dict[tuple, dict[str, Any]] = {}
+        latest: dict[str, dict[str, Any]] = {}
         lines = self.file.read_text().splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                latest[tuple(row[name] for name in _KEY)] = row
+                key = json.dumps([row[name] for name in _KEY]) + _identity(row)
+                latest.pop(key, None)  # the latest come last
+                latest[key] = row
             except (ValueError, KeyError, TypeError) as error:
                 if number < len(lines):  # only the last line can have been cut short
                     raise RunError(f"{self.file}:{number}: not a result: {error}") from error
@@ -67,14 +71,27 @@ class Store:
     def put_aside(self, cells: Sequence[Mapping[str, Any]]) -> None:
         """Put aside what is stored of these models on these tasks and is none of these cells.
 
-        Else a mean over seeds or runs would be over those of an earlier call as well. Nothing is deleted: a later call
-        that asks for such a cell takes it up again.
+        That is other seeds, runs and settings of the same model and method, and what is of other weights by the same
+        name, by any method: else a mean, or a difference to a control, would be over an earlier call as well. Nothing
+        is deleted: a later call that asks for such a cell takes it up again.
         """
         groups = {tuple(cell[name] for name in _GROUP) for cell in cells}
         wanted = {_identity(cell) for cell in cells}
+        weights: dict[tuple[str, ...], set[str]] = {}
+        for cell in cells:
+            weights.setdefault(_owner(cell), set()).add(cell["model_digest"])
         for row in self.rows():
-            if tuple(row[name] for name in _GROUP) in groups and _identity(row) not in wanted:
-                self.append({**row, "status": _REPLACED})
+            asked = _identity(row) in wanted
+            other = row.get("recipe") and row["model_digest"] not in weights.get(_owner(row), {row["model_digest"]})
+            if other or (tuple(row[name] for name in _GROUP) in groups and not asked):
+                self.append({**row, "status": _REPLACED if row["status"] == _DONE else "dropped"})
+
+    def take_up(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Make cells that were finished before those of the present call."""
+        known = {json.dumps(row, sort_keys=True) for row in self.rows()}
+        for row in rows:
+            if json.dumps(row, sort_keys=True) not in known:
+                self.append(row)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a cell, on disk before this returns."""
@@ -121,9 +138,14 @@ class Store:
 def finished(rows: Sequence[dict[str, Any]], cell: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the finished row of a cell on the same data, weights and settings; None where there is none."""
     for row in rows:
-        if row["status"] in ("done", _REPLACED) and _identity(row) == _identity(cell):
-            return {**row, "status": "done"}
+        if row["status"] in (_DONE, _REPLACED) and "predictions" in row and _identity(row) == _identity(cell):
+            return {**row, **cell, "status": _DONE}
     return None
+
+
+def _owner(cell: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the task, and the name of the model that a cell is of, or is a control of."""
+    return cell["suite"], cell["task"], cell.get("recipe", "")
 
 
 def _identity(cell: Mapping[str, Any]) -> str:

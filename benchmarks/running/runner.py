@@ -134,12 +134,10 @@ def run_suite(
 
 def _run(jobs: Sequence[Job], store: Store, num_workers: int, advance: Advance) -> tuple[list[dict[str, Any]], int]:
     """First cells that search a learning rate or need none, then the other seeds at the rate that these chose."""
-    stored, active = store.all_rows(), store.rows()
+    stored = store.all_rows()
     reused = {i: row for i, job in enumerate(jobs) if (row := finished(stored, job.identity)) is not None}
-    for row in reused.values():
-        if row not in active:
-            store.append(row)
     rows = list(reused.values())
+    store.take_up(rows)
     waiting = [job for i, job in enumerate(jobs) if i not in reused]
     advance(len(rows), len(jobs), "")
     with _workers(num_workers, store.folder) as execute:
@@ -310,11 +308,17 @@ def plan_cells(
         own = seeds if number == 1 else _seeds(protocol, number)[earlier : earlier + 1]
         judged.append((spec, methods, own, number))
         if "combined" in baselines and "probe" in methods:  # at once: they share the model's vectors
-            both = [replace(spec, name=f"{raw} + {spec.name}", kind="combined", raw=raw) for raw in raw_names]
+            both = [
+                replace(spec, name=f"{raw} + {spec.name}", kind="combined", raw=raw, recipe=spec.name)
+                for raw in raw_names
+            ]
             judged += [(combined, ["probe"], own, number) for combined in both]
     controls: list[tuple[ModelSpec, Sequence[str]]] = []
     if "random" in baselines:
-        random = [replace(first[name], name=f"{name} (random weights)", kind="random") for name in dict.fromkeys(names)]
+        random = [
+            replace(first[name], name=f"{name} (random weights)", kind="random", recipe=name)
+            for name in dict.fromkeys(names)
+        ]
         controls += [(spec, methods) for spec in random]
     if "raw" in baselines:
         controls += [(ModelSpec(name=raw, kind="raw", raw=raw), ["probe"]) for raw in raw_names]

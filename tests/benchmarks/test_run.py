@@ -172,8 +172,8 @@ def test_a_report_is_of_the_runs_and_settings_of_the_last_call(
 
     def call(*more):
         assert run(motif_suite, protocol, tmp_path, "--model", *more, *flags) == 0
-        table = pd.read_csv(tmp_path / "summary.csv").set_index("model")
-        return table.loc["a", ["score", "num_seeds", "num_runs"]].tolist(), capsys.readouterr().out
+        table = pd.read_csv(tmp_path / "summary.csv").set_index(["model", "method"])
+        return table.loc[("a", "probe"), ["score", "num_seeds", "num_runs"]].tolist(), capsys.readouterr().out
 
     both, _ = call(*models)
     assert both[1:] == [2, 2]
@@ -185,9 +185,20 @@ def test_a_report_is_of_the_runs_and_settings_of_the_last_call(
     assert swapped == both
     _, printed = call(models[1], "--seeds", 1, "--folds", 3)  # other test rows: no mean with those of before
     assert "(1 seed)" in printed
+    call(models[1], "--method", "knn")  # nor a comparison, by another method
+    compared = pd.read_csv(tmp_path / "comparisons.csv")
+    by_method = {(a.rpartition(", ")[2], b.rpartition(", ")[2]) for a, b in compared[["model", "against"]].to_numpy()}
+    assert by_method == {("probe", "probe"), ("knn", "knn")}
     again, printed = call(*models[::-1])
     assert again == both
-    assert "of 4 cells were finished before" in printed
+    assert "4 of 4 cells were finished before" in printed
+    assert {row["method"] for row in Store(tmp_path).rows()} == {"probe", "knn"}
+    wide = tmp_path / "wide"
+    config = read_config(tiny_run / "config.yaml")
+    pretrain(replace(config, model=replace(config.model, width=24)), wide)
+    assert run(motif_suite, protocol, tmp_path, "--model", f"a={wide}", "--device", "cpu", "--baselines", "raw") == 0
+    # controls of the other architecture, and its knn, are none of it
+    assert {row["model"] for row in Store(tmp_path).rows()} == {"a", "k-mer counts"}
 
 
 def test_a_run_that_has_diverged_is_named_and_so_are_those_that_take_its_learning_rate(
@@ -206,6 +217,12 @@ def test_a_run_that_has_diverged_is_named_and_so_are_those_that_take_its_learnin
     assert f"Failed motif, a ({tiny_run}), probe: it has diverged" in printed
     assert f"Failed motif, a ({second_run}), finetune: the first seed, or run, whose learning rate" in printed
     assert "Note: motif: a, probe: 1 of 2 runs" in printed
+    assert run(motif_suite, protocol, tmp_path, "--model", models[2], *models[3:], "--baselines", "raw") == 0
+    assert "1 of 2 runs" not in capsys.readouterr().out
+    monkeypatch.setattr(runner, "run_cell", run_cell)
+    assert run(motif_suite, protocol, tmp_path, *models, "--baselines", "raw") == 0  # what failed is tried again
+    assert capsys.readouterr().out.count("(2 runs)") == 2
+    assert pd.read_csv(tmp_path / "summary.csv").set_index("model").loc["a", "num_runs"].tolist() == [2, 2]
 
 
 def test_names_that_look_alike_and_protocols_side_by_side_are_kept_apart(
