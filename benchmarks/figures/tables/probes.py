@@ -55,7 +55,8 @@ def _mean_gains(name: str, suites: tuple[str, ...], what: str, command: str, fil
 
 _ANNOTATED = (
     "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
-    "dnar2mae benchmark run ecoli --model runs/ecoli --precision bf16 --baselines random raw combined --out results "
+    "dnar2mae benchmark run ecoli --model ecoli=runs/0 ecoli=runs/1 ecoli=runs/2 --precision bf16 "
+    "--baselines random raw combined --out results "
     "(worm: dnar2mae pretrain worm.fa.gz yeast.fa.gz --data.weights 1 2 --steps 6000; --folds 5)"
 )
 _GUE = (
@@ -103,7 +104,7 @@ LINES = (
     _mean_gains(
         "annotation_gain",
         _GENOMES,
-        "probes of runs (*E. coli* and yeast: default ones) on [tasks built from the annotation](benchmarks.md), "
+        "probes of three runs each (*E. coli* and yeast: default ones) on [tasks built from the annotation](benchmarks.md), "
         "paired differences of MCC",
         _ANNOTATED,
         _ANNOTATED_FILES,
