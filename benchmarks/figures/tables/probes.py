@@ -104,8 +104,8 @@ LINES = (
     _mean_gains(
         "annotation_gain",
         _GENOMES,
-        "probes of three runs each (*E. coli* and yeast: default ones) on [tasks built from the annotation](benchmarks.md), "
-        "paired differences of MCC",
+        "probes of three runs each (*E. coli* and yeast: default ones) on "
+        "[tasks built from the annotation](benchmarks.md), paired differences of MCC",
         _ANNOTATED,
         _ANNOTATED_FILES,
     ),
