@@ -12,8 +12,11 @@ from dnar2mae.modalities.registry import ModalitySpec
 @dataclass(frozen=True, kw_only=True)
 class Projection:
     matrix: np.ndarray
-    digest: str = "fixed"
     kind: str = "checkpoint"
+
+    @property
+    def digest(self):
+        return self.matrix.tobytes().hex()
 
     @property
     def num_parameters(self):

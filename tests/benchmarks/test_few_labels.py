@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -140,8 +142,14 @@ def test_a_metric_of_ranks_is_refused():
 
 
 def test_the_command_averages_runs_of_one_name(digits, capsys):  # noqa: F811
-    model, out = str(digits / "model"), digits / "few"
-    command = ["benchmark", "few-labels", str(digits), "--model", f"m={model}", f"m={model}", "--out", str(out)]
+    model, copy, other, out = (digits / name for name in ("model", "copy", "other", "few"))
+    shutil.copytree(model, copy)
+    shutil.copytree(model, other)
+    np.save(other / "matrix.npy", 2 * np.load(model / "matrix.npy"))
+    command = ["benchmark", "few-labels", str(digits), "--out", str(out), "--model", f"m={model}"]
+    assert main([*command, f"m={copy}"]) == 2
+    assert f"{copy} has the weights of {model}, another m" in capsys.readouterr().err
+    command.append(f"m={other}")
     assert main([*command, "--labels-per-class", "5", "--draws", "2", "--num-random", "2"]) == 0
     assert "paired" in capsys.readouterr().out
     table = pd.read_csv(out / "few_labels.csv").set_index(["labels_per_class", "features"])
