@@ -94,10 +94,12 @@ def clear_interval(row: Row, value: str, low: str, high: str) -> str:
     return clear(f"{row[value]:+.3f} [{row[low]:.3f}, {row[high]:.3f}]", row[low], row[high], 3)
 
 
-def difference(value: float, error: float, digits: int = 3) -> str:
-    """Return a difference with its standard error, bold where 1.96 of them are clear of 0."""
-    text = f"{value:.{digits}f} ± {error:.{digits}f}"
-    return clear(text, value - 1.96 * error, value + 1.96 * error, digits)
+def difference(value: float, error: float, windows: int, digits: int = 3) -> str:
+    """Return a difference over windows with its standard error, bold where Student's interval is clear of 0."""
+    from scipy.stats import t
+
+    text, half = f"{value:.{digits}f} ± {error:.{digits}f}", t.ppf(0.975, windows - 1) * error
+    return clear(text, value - half, value + half, digits)
 
 
 Cell = str | Callable[[Row], str]

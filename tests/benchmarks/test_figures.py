@@ -80,8 +80,9 @@ def test_bold_is_left_to_the_renderer():
     rows = [{"d": 0.04, "low": low, "high": 0.07} for low in (0.0001, 0.001)]
     shown = ["+0.040 [0.000, 0.070]", "**+0.040 [0.001, 0.070]**"]
     assert [clear_interval(row, "d", "low", "high") for row in rows] == shown
-    assert difference(0.2, 0.1) == "**0.200 ± 0.100**"
-    assert difference(0.19, 0.1) == "0.190 ± 0.100"
+    assert difference(0.2, 0.1, 512) == "**0.200 ± 0.100**"
+    assert difference(0.19, 0.1, 512) == "0.190 ± 0.100"
+    assert difference(0.2, 0.1, 18) == "0.200 ± 0.100"  # 2.11 standard errors of 18 windows
 
 
 def test_record_then_write_then_nothing_changes(tree):

@@ -107,7 +107,7 @@ def _copies(rows: list[Row]) -> str:
     for run in dict.fromkeys(row["run"] for row in rows):
         own = [row for row in rows if row["run"] == run]
         first = own[0]
-        below = difference(first["below_by"], first["below_by_se"])
+        below = difference(first["below_by"], first["below_by_se"], first["windows"])
         table.append(
             [
                 run,

@@ -17,10 +17,12 @@ def _loss(rows: list[Row]) -> str:
     text = f"{losses} ({first['windows']} windows; {seeds})"
     if areas := [f"{row['area']:.3f}" for row in rows if isinstance(row["area"], float)]:
         text += f"; area under the curve {', '.join(areas)}"
-    text += f". {first['best_one_sided']} {first['one_sided']:.3f}; {first['best_two_sided']} {first['two_sided']:.3f}"
+    lower = " (lower than the model)" if first["one_sided"] < first["held_out"] else ""
+    text += f". {first['best_one_sided']} {first['one_sided']:.3f}{lower}"
+    text += f"; {first['best_two_sided']} {first['two_sided']:.3f}"
     if isinstance(first["two_sided_below_by"], float):
         below, error = first["two_sided_below_by"], first["two_sided_below_by_se"]
-        text += f", {'above' if below > 0 else 'below'} the model by {difference(abs(below), error)}"
+        text += f", {'above' if below > 0 else 'below'} the model by {difference(abs(below), error, first['windows'])}"
     return text + _unique(first) + (f". {first['cpu_seconds']} s" if first["cpu_seconds"] != "" else "")
 
 
@@ -34,7 +36,8 @@ def _unique(row: Row) -> str:
     text += f" ± {row['unique_se']:.3f}"
     for side in ("one_sided", "two_sided"):
         below, error = row[f"unique_{side}_below_by"], row[f"unique_{side}_below_by_se"]
-        text += f", {row[f'unique_best_{side}']} {'above' if below > 0 else 'below'} by {difference(abs(below), error)}"
+        of = difference(abs(below), error, row["unique_windows"])
+        text += f", {row[f'unique_best_{side}']} {'above' if below > 0 else 'below'} by {of}"
     return text
 
 
