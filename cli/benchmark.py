@@ -302,6 +302,8 @@ class BuildCommand:
             for name, why in built.left_out.items():
                 print(f"Left out {name}: {why}")
             print(f"{self.annotation} was {built.annotated}.")
+            if built.remark:
+                print(built.remark)
             print(f"Wrote {self.out}; no test or dev example shares a base or a sequence with a training one.")
             print(f"Next: dnar2mae benchmark run {self.out} --model RUN --out results")
             hand_over({"examples": built.counts, "left_out": built.left_out})

@@ -36,6 +36,8 @@ class Built:
     """Examples by task, class and split."""
     left_out: dict[str, str]
     """Tasks that could not be made, and lines that were not used, with the reason."""
+    remark: str
+    """What another ``length_bp`` would give; empty where nothing is to be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,18 @@ def build_suite(
     about = {"genome": genome_path.name, "annotation": annotation_path.name, "settings": asdict(config)}
     _write(tasks, genome, out, config.length_bp, about)
     counts = {name: _counts(task) for name, task in tasks.items()}
-    return Built(folder=out, annotated=annotation.summary(), counts=counts, left_out=left_out)
+    remark = _of_short_parts(annotation, config.length_bp) if "coding" in tasks else ""
+    return Built(folder=out, annotated=annotation.summary(), counts=counts, left_out=left_out, remark=remark)
+
+
+def _of_short_parts(annotation: Annotation, length_bp: int) -> str:
+    """Return that most coding parts are shorter than a window, if they are, and what length half of them have."""
+    parts = {(t.name, *part) for t in annotation.transcripts for part in t.coding}
+    lengths = np.array([end - start for _, start, end in parts])
+    share, half = (lengths >= length_bp).mean(), max(int(np.median(lengths)) // 4 * 4, 20)
+    if share >= 0.5 or half >= length_bp:
+        return ""
+    return f"{share:.0%} of the coding parts hold a window of {length_bp} bp, half of them one of {half} (--length-bp)."
 
 
 def _task(

@@ -51,6 +51,19 @@ def test_examples_are_where_they_say(built, simulated):
                 assert genome.fetch(row.chrom, row.start, row.end, row.strand).upper() == row.sequence
 
 
+def test_says_when_most_coding_parts_are_shorter_than_a_window(built, simulated, tmp_path):
+    annotation = read_annotation(simulated[1], Genome.open(simulated[0]))
+    parts = np.array([end - start for t in annotation.transcripts for start, end in t.coding])
+    share, half = f"{np.mean(parts >= 200):.0%}", int(np.median(parts)) // 4 * 4
+    assert built.remark == (
+        f"{share} of the coding parts hold a window of 200 bp, half of them one of {half} (--length-bp)."
+    )
+    config = BuildConfig(seed=1, length_bp=half, tasks=("coding",))
+    assert not build_suite(*simulated, tmp_path / "short", config).remark
+    config = BuildConfig(seed=1, tasks=("strand",))
+    assert not build_suite(*simulated, tmp_path / "strand", config).remark
+
+
 def test_splits_share_no_base_and_no_sequence(built):
     for task in built.counts:
         found = tables(built.folder, task)
