@@ -298,6 +298,9 @@ class ModelConfig(Settings):
     """Base of the rotary position angles in local layers."""
     conv_kernel: int | None = None
     """cnn, hybrid: taps along each axis, odd; by default 9 on sequences and 3 on grids."""
+    strand_symmetric: bool = False
+    """cnn, of single bases: share the weights between the strands of DNA, so that of the reverse complement of a window
+    the model predicts the reverse complement."""
     mlp_channels: int | None = None
     """mlp: numbers that each token contributes to the sample's vector; by default about 2048 in all."""
     objective: Literal["mlm", "mae"] = "mlm"
@@ -474,6 +477,8 @@ class PretrainConfig(Settings, Generic[Data]):
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
             require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
+        if self.model.strand_symmetric and self.parallel == "fsdp":
+            raise ConfigError("--model.strand-symmetric needs whole gradients; take --parallel ddp")
         flag = self.mask.beyond_kernels
         if self.kernels == "triton" and flag:
             raise ConfigError(f"--kernels triton draws each token by itself; {flag} needs reference or auto")

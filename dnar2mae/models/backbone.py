@@ -31,6 +31,8 @@ class Backbone(nn.Module):
     takes_rows: ClassVar[bool] = False
     """Whether a call takes ``rows`` of the flattened batch, and then returns their vectors only. False for a subclass
     that has an ``encode`` or a ``forward`` of its own and does not say."""
+    is_local: ClassVar[bool] = False
+    """Whether layers are convolutions and feed-forward blocks alone, which ``strand_symmetric`` needs."""
     dynamic_shapes: ClassVar[bool | None] = False
     """What ``torch.compile`` is told about its shapes; None lets it find out."""
     layers: nn.ModuleList
@@ -166,6 +168,8 @@ def why_unsupported(config: ModelConfig, layout: Layout) -> str | None:
     encoder = _class_of(config)
     if config.objective == "mae" and not encoder.takes_packed:
         return "only --model.backbone transformer leaves masked tokens out; take --model.objective mlm"
+    if config.strand_symmetric and not encoder.is_local:
+        return "only --model.backbone cnn shares weights between strands (--model.strand-symmetric)"
     return encoder.why_unsuited(layout)
 
 

@@ -132,6 +132,7 @@ class ConvNet(Backbone):
     """
 
     takes_rows = True
+    is_local = True
 
     def __init__(self, config: ModelConfig, layout: Layout) -> None:
         super().__init__(config, layout)

@@ -21,6 +21,8 @@ class Hybrid(ConvNet):
         A sequence (of any length) or a grid.
     """
 
+    is_local = False
+
     def layer(self, index: int) -> nn.Module:
         """Return a layer of attention as the last of each ``global_every``, else a convolution."""
         every = self.config.global_every

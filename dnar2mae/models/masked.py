@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dnar2mae.batch import SEQUENCE, Batch, Layout, flat_lengths
 from dnar2mae.config import ModelConfig
+from dnar2mae.errors import ConfigError
 from dnar2mae.kernels.backend import Backend as KernelBackend
 from dnar2mae.kernels.backend import use_triton
 from dnar2mae.masking import MaskPlan, draw_masks
@@ -17,6 +18,7 @@ from dnar2mae.models.backbone import build_encoder
 from dnar2mae.models.embedder import Embedder, TokenEmbedder
 from dnar2mae.models.head import Head, TokenHead
 from dnar2mae.models.packing import Packing
+from dnar2mae.models.strands import StrandSymmetry
 from dnar2mae.models.transformer import layer_norm
 from dnar2mae.tokenizers import Vocabulary
 
@@ -126,6 +128,11 @@ class MaskedModel(nn.Module):
         self.embedder, self.head = embedder, head
         embedder.kernels = kernels
         self.encoder = build_encoder(config, layout, gradient_checkpointing=gradient_checkpointing, attention=attention)
+        self.symmetry: StrandSymmetry | None = None
+        if config.strand_symmetric:
+            if not (isinstance(embedder, TokenEmbedder) and embedder.vocabulary.is_base):
+                raise ConfigError("--model.strand-symmetric needs tokens of single bases: DNA with --tokenizer.k 1")
+            self.symmetry = StrandSymmetry(embedder.vocabulary)
         self.decoder = None
         if config.objective == "mae":
             has_places = type(embedder).places is not Embedder.places
@@ -183,6 +190,8 @@ class MaskedModel(nn.Module):
                 sd = self._initial_sd(name)
                 nn.init.trunc_normal_(value, std=sd, a=-3 * sd, b=3 * sd, generator=generator)
             self.encoder.prepare_initial(name, value)
+            if self.symmetry is not None:
+                value = self.symmetry.drawn(name, value)
             with torch.no_grad():
                 copy(parameter, value)
 

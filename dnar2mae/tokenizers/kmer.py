@@ -52,6 +52,7 @@ class KmerTokenizer:
             num_real=4**k,
             anchor_stride=-(-k // self.stride),
             bases_per_token=k,
+            is_base=k == 1,
         )
         # ids by code, of lower case as of upper case
         codes = np.arange(16, dtype=np.uint8) & ~np.uint8(SOFT_MASK)

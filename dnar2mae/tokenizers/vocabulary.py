@@ -31,6 +31,8 @@ class Vocabulary:
     """Tokens from one anchor to the next that has no base of it (``ceil(k / stride)``)."""
     bases_per_token: int = 1
     """Base pairs that one predicted token stands for, by which losses become bits per base."""
+    is_base: bool = False
+    """Whether tokens are A, C, G and T: in reverse order, their complements."""
 
     @property
     def real(self) -> slice:

@@ -55,7 +55,7 @@ class TrainingStep:
     ) -> None:
         self.config, self.masker, self.unit_size = config, masker, unit_size
         self.autocast, self.ranks = autocast, ranks
-        self.parameters = list(model.parameters())
+        self.model, self.parameters = model, list(model.parameters())
         self.device = self.parameters[0].device
         self.optimizer = build_optimizer(model, config.optimizer, autocast or torch.float32)
         self.guard = StepGuard(self.optimizer, config.optimizer.spike, self.device)
@@ -93,6 +93,8 @@ class TrainingStep:
             factor = unscaled / (maskable.clamp(min=1e-6) * self.masker.expected_share)
         elif self.config.mask.weighting == "bound":
             factor = mean = unscaled / maskable.clamp(min=1e-6)
+        if self.model.symmetry is not None:
+            self.model.symmetry.average_((name, weight.grad) for name, weight in self.model.named_parameters())
         norm, clipped = scale_and_clip(self.parameters, factor, self.config.optimizer.clip, mean=mean)
         rate, skipped = self._update(step, norm, is_empty)
         return {
@@ -144,6 +146,8 @@ class TrainingStep:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         skipped = self.guard.step(norm, is_empty)
+        if self.model.symmetry is not None:  # rounding has none
+            self.model.symmetry.average_(self.model.named_parameters())
         self.optimizer.zero_grad()
         self._average(step)
         return rate, skipped
