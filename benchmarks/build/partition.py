@@ -34,7 +34,7 @@ def partition(genome: Genome, config: BuildConfig) -> dict[str, Intervals]:
     """
     if config.test:
         return _by_sequence(genome, config)
-    shortest = 10 * (config.gap_bp + config.length_bp)
+    shortest = 10 * (config.gap_bp + config.longest_bp)
     block_bp = config.block_bp or max(min(genome.total_bp // _BLOCKS, _LONGEST_BP), shortest)
     starts = [np.arange(a, b, block_bp) for a, b in genome.intervals.tolist()]
     ends = [np.minimum(s + block_bp, b) for s, b in zip(starts, genome.intervals[:, 1].tolist(), strict=True)]

@@ -37,12 +37,13 @@ class Built:
     left_out: dict[str, str]
     """Tasks that could not be made, and lines that were not used, with the reason."""
     remark: str
-    """What another ``length_bp`` would give; empty where nothing is to be said."""
+    """What another ``inside_bp`` would give; empty where nothing is to be said."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     classes: tuple[str, ...]
+    length_bp: int
     num_annotated: int
     splits: dict[str, tuple[Examples, list[str]]]
     regions: Intervals
@@ -92,15 +93,15 @@ def build_suite(
         if short := _too_few(task):
             left_out[name] = short
         else:
-            _assert_apart(task, config.length_bp)
+            _assert_apart(task)
             tasks[name] = task
     if not tasks:
         reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
         raise SequenceError(f"{annotation_path}: no task has enough examples ({reasons})")
     about = {"genome": genome_path.name, "annotation": annotation_path.name, "settings": asdict(config)}
-    _write(tasks, genome, out, config.length_bp, about)
+    _write(tasks, genome, out, about)
     counts = {name: _counts(task) for name, task in tasks.items()}
-    remark = _of_short_parts(annotation, config.length_bp) if "coding" in tasks else ""
+    remark = _of_short_parts(annotation, config.length_of("coding")) if "coding" in tasks else ""
     return Built(folder=out, annotated=annotation.summary(), counts=counts, left_out=left_out, remark=remark)
 
 
@@ -111,7 +112,7 @@ def _of_short_parts(annotation: Annotation, length_bp: int) -> str:
     share, half = (lengths >= length_bp).mean(), max(int(np.median(lengths)) // 4 * 4, 20)
     if share >= 0.5 or half >= length_bp:
         return ""
-    return f"{share:.0%} of the coding parts hold a window of {length_bp} bp, half of them one of {half} (--length-bp)."
+    return f"{share:.0%} of the coding parts hold a window of {length_bp} bp, half of them one of {half} (--inside-bp)."
 
 
 def _task(
@@ -119,13 +120,14 @@ def _task(
 ) -> _Task:
     # By the task's number among all: a task is the same whichever others are built.
     rng = np.random.default_rng((config.seed, TASKS.index(name)))
-    source = TaskSource(genome, annotation, config.length_bp, config.max_examples, rng)
+    length_bp = config.length_of(name)
+    source = TaskSource(genome, annotation, length_bp, config.max_examples, rng)
     classes, candidates, background = MAKERS[name](source)
     seen: set[str] = set()
     splits = {}
     for split in _SPLITS:
-        examples = candidates.take(inside(regions[split], candidates.start, config.length_bp))
-        codes = window_codes(genome, examples, config.length_bp)
+        examples = candidates.take(inside(regions[split], candidates.start, length_bp))
+        codes = window_codes(genome, examples, length_bp)
         usable = fit_for_use(codes, seen)
         examples, codes = examples.take(usable), codes[usable]
         rows = matched(codes, examples.label == background, rng)
@@ -133,7 +135,7 @@ def _task(
         splits[split] = examples.take(rows), letters(codes[rows])
     all_regions = np.concatenate(list(regions.values()))
     all_regions = all_regions[np.argsort(all_regions[:, 0])]
-    return _Task(classes, int((candidates.label != background).sum()), splits, all_regions)
+    return _Task(classes, length_bp, int((candidates.label != background).sum()), splits, all_regions)
 
 
 def _counts(task: _Task) -> dict[str, dict[str, int]]:
@@ -155,8 +157,9 @@ def _too_few(task: _Task) -> str:
     return short[0] if short else ""
 
 
-def _assert_apart(task: _Task, length_bp: int) -> None:
+def _assert_apart(task: _Task) -> None:
     """Assert that no base and no sequence (on either strand) is in two splits."""
+    length_bp = task.length_bp
     names = list(task.splits)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
@@ -170,17 +173,17 @@ def _assert_apart(task: _Task, length_bp: int) -> None:
             assert not shared, f"{first} and {second} share sequences"
 
 
-def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, about: dict[str, Any]) -> None:
+def _write(tasks: dict[str, _Task], genome: Genome, out: Path, about: dict[str, Any]) -> None:
     with folder_written_whole(out) as scratch:
         described = {}
         for name, task in tasks.items():
             (scratch / name).mkdir()
             for split in task.splits:
-                _write_split(scratch / name / f"{split}.csv", genome, task, split, length_bp)
+                _write_split(scratch / name / f"{split}.csv", genome, task, split)
             sizes = {split: len(task.splits[split][1]) for split in ("train", "dev", "test")}
             described[name] = {
                 "metric": "mcc",
-                "length_bp": length_bp,
+                "length_bp": task.length_bp,
                 "classes": list(task.classes),
                 "labels": {str(i): i for i in range(len(task.classes))},
                 "sizes": sizes,
@@ -191,12 +194,12 @@ def _write(tasks: dict[str, _Task], genome: Genome, out: Path, length_bp: int, a
         (scratch / CUSTOM_FILE).write_text(yaml.safe_dump(content | made, sort_keys=False))
 
 
-def _write_split(path: Path, genome: Genome, task: _Task, split: str, length_bp: int) -> None:
+def _write_split(path: Path, genome: Genome, task: _Task, split: str) -> None:
     examples, texts = task.splits[split]
     sequence = genome.sequence_of(examples.start)
     start = examples.start - genome.offsets[sequence]
     table = {"sequence": texts, "label": examples.label, "chrom": [genome.names[i] for i in sequence], "start": start}
-    table |= {"end": start + length_bp, "strand": np.where(examples.is_reverse, "-", "+")}
+    table |= {"end": start + task.length_bp, "strand": np.where(examples.is_reverse, "-", "+")}
     region = np.searchsorted(task.regions[:, 0], examples.start, side="right") - 1
     first = task.regions[region, 0] - genome.offsets[sequence]
     table["group"] = [f"{name}:{at}" for name, at in zip(table["chrom"], first.tolist(), strict=True)]

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from dnar2mae.benchmarks.build.config import BuildConfig
 from dnar2mae.benchmarks.build.examples import Examples, matched, window_codes
@@ -56,10 +57,19 @@ def test_says_when_most_coding_parts_are_shorter_than_a_window(built, simulated,
     parts = np.array([end - start for t in annotation.transcripts for start, end in t.coding])
     share, half = f"{np.mean(parts >= 200):.0%}", int(np.median(parts)) // 4 * 4
     assert built.remark == (
-        f"{share} of the coding parts hold a window of 200 bp, half of them one of {half} (--length-bp)."
+        f"{share} of the coding parts hold a window of 200 bp, half of them one of {half} (--inside-bp)."
     )
-    config = BuildConfig(seed=1, length_bp=half, tasks=("coding",))
-    assert not build_suite(*simulated, tmp_path / "short", config).remark
+    shorter = build_suite(*simulated, tmp_path / "short", BuildConfig(seed=1, inside_bp=half))
+    assert not shorter.remark
+    for task, length in {"coding": half, "strand": half, "splice": 200, "gene_start": 200, "promoter": 200}.items():
+        table = pd.concat(tables(shorter.folder, task).values())
+        assert (table["sequence"].str.len() == length).all(), task
+        assert (table["end"] - table["start"] == length).all(), task
+        assert yaml.safe_load((shorter.folder / "suite.yaml").read_text())["tasks"][task]["length_bp"] == length, task
+    for task in ("coding", "strand"):  # of the annotation as it is, more examples
+        assert sum(shorter.counts[task][name]["train"] for name in shorter.counts[task]) > 1.2 * sum(
+            built.counts[task][name]["train"] for name in built.counts[task]
+        )
     config = BuildConfig(seed=1, tasks=("strand",))
     assert not build_suite(*simulated, tmp_path / "strand", config).remark
 
@@ -271,6 +281,8 @@ def test_features_around_an_origin_and_missing_files(tmp_path, small_genome):
     ("settings", "message"),
     [
         ({"length_bp": 30}, "--length-bp must be a multiple of 4 >= 20, got 30"),
+        ({"inside_bp": 16}, "--inside-bp must be a multiple of 4 >= 20, got 16"),
+        ({"inside_bp": 900, "block_bp": 1800}, "--block-bp must be above gap and length together \\(1900\\), got 1800"),
         ({"gap_bp": -1}, "--gap-bp must be at least 0"),
         ({"block_bp": 1100}, r"--block-bp must be above gap and length together \(1200\), got 1100"),
         ({"max_examples": 0}, "--max-examples must be at least 1"),
