@@ -57,7 +57,8 @@ _ANNOTATED = (
     "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
     "dnar2mae benchmark run ecoli --model ecoli=runs/0 ecoli=runs/1 ecoli=runs/2 --precision bf16 "
     "--baselines random raw combined --out results "
-    "(worm: dnar2mae pretrain worm.fa.gz yeast.fa.gz --data.weights 1 2 --steps 6000; --folds 5)"
+    "(worm: build with --inside-bp 100; dnar2mae pretrain worm.fa.gz yeast.fa.gz --data.weights 1 2 --steps 6000; "
+    "run with --folds 5)"
 )
 _GUE = (
     "dnar2mae pretrain hg19_chr1_1-3004950.fa.gz z.fa.gz --steps 3000 --out runs/human; dnar2mae benchmark run gue "
