@@ -40,9 +40,10 @@ class BackboneSpec(NamedTuple):
 BACKBONES = {
     "transformer": BackboneSpec("dnar2mae.models.transformer:Transformer", (*_ATTENTION, "mlp_width")),
     "hybrid": BackboneSpec(
-        "dnar2mae.models.hybrid:Hybrid", ("heads", "global_every", "global_rope_theta", "mlp_width", "conv_kernel")
+        "dnar2mae.models.hybrid:Hybrid",
+        ("heads", "global_every", "global_rope_theta", "mlp_width", "conv_kernel", "conv_groups"),
     ),
-    "cnn": BackboneSpec("dnar2mae.models.cnn:ConvNet", ("mlp_width", "conv_kernel")),
+    "cnn": BackboneSpec("dnar2mae.models.cnn:ConvNet", ("mlp_width", "conv_kernel", "conv_groups", "strand_symmetric")),
     "mlp": BackboneSpec("dnar2mae.models.mlp:Mlp", ("mlp_channels",)),
 }
 
@@ -298,9 +299,12 @@ class ModelConfig(Settings):
     """Base of the rotary position angles in local layers."""
     conv_kernel: int | None = None
     """cnn, hybrid: taps along each axis, odd; by default 9 on sequences and 3 on grids."""
-    strand_symmetric: bool = False
+    conv_groups: int = 1
+    """cnn, hybrid: groups of channels within which convolutions mix; the feed-forward blocks mix all. Must divide
+    width."""
+    strand_symmetric: bool | None = False
     """cnn, of single bases: share the weights between the strands of DNA, so that of the reverse complement of a window
-    the model predicts the reverse complement."""
+    the model predicts the reverse complement. None: where the model can."""
     mlp_channels: int | None = None
     """mlp: numbers that each token contributes to the sample's vector; by default about 2048 in all."""
     objective: Literal["mlm", "mae"] = "mlm"
@@ -322,6 +326,7 @@ class ModelConfig(Settings):
             "local_tokens",
             "decoder_depth",
             "mlp_channels",
+            "conv_groups",
         ]
         require_ranges(self, {"at least 1": sizes}, "model.")
         odd = self.conv_kernel is None or (self.conv_kernel >= 1 and self.conv_kernel % 2 == 1)
@@ -330,6 +335,8 @@ class ModelConfig(Settings):
         require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
         fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
         require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
+        parts = self.width % self.conv_groups == 0
+        require(parts, "model.conv-groups", f"a divisor of --model.width ({self.width})", self.conv_groups)
         require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
 
     @property
@@ -477,8 +484,6 @@ class PretrainConfig(Settings, Generic[Data]):
         if self.micro_batch is not None:
             fits = 1 <= self.micro_batch <= self.batch_size and self.batch_size % self.micro_batch == 0
             require(fits, "micro-batch", f"a divisor of --batch-size ({self.batch_size})", self.micro_batch)
-        if self.model.strand_symmetric and self.parallel == "fsdp":
-            raise ConfigError("--model.strand-symmetric needs whole gradients; take --parallel ddp")
         flag = self.mask.beyond_kernels
         if self.kernels == "triton" and flag:
             raise ConfigError(f"--kernels triton draws each token by itself; {flag} needs reference or auto")

@@ -198,7 +198,7 @@ def test_settings_with_an_effect_are_not_called_ignored():
     config = PretrainConfig(mask=mask, model=model, optimizer=OptimizerConfig(schedule="wsd"))
     assert config.ignored().keys() == {
         *("mask.ratio", "mask.ratios", "mask.a", "mask.b", "mask.centre", "mask.sd", "mask.pmi_length"),
-        *("model.conv_kernel", "model.mlp_channels"),
+        *("model.conv_kernel", "model.conv_groups", "model.strand_symmetric", "model.mlp_channels"),
         *("parallel", "reduce", "timeout_s"),
     }
 

@@ -70,16 +70,18 @@ def runs(tmp_path_factory):
     config = replace(config, optimizer=replace(config.optimizer, muon_lr=0.01))
     pictures = image(folder)
     pictures = replace(pictures, micro_batch=2, model=replace(pictures.model, objective="mae"))
-    for kind, settings in (("dna", config), ("image", pictures), ("bf16", replace(config, reduce="bf16"))):
+    strands = replace(config, model=replace(config.model, backbone="cnn", conv_groups=2, strand_symmetric=None))
+    kinds = {"dna": config, "image": pictures, "bf16": replace(config, reduce="bf16"), "strands": strands}
+    for kind, settings in kinds.items():
         write_config(settings, folder / f"{kind}.yaml")
 
     def job(name, parallel="ddp", stop_at=None, resume=False, kind="dna"):
         return [str(folder / f"{kind}.yaml"), str(folder / name), parallel, stop_at, resume]
 
-    main([job("one"), job("begun by one", stop_at=12), job("pictures", kind="image")])
+    main([job("one"), job("begun by one", stop_at=12), job("pictures", kind="image"), job("both", kind="strands")])
     torchrun(4, [job("ddp of 4"), job("fsdp of 4", "fsdp"), job("begun by fsdp of 4", "fsdp", stop_at=12)])
     main([job("begun by fsdp of 4", resume=True)])
-    others = [job(f"{kind} {way}", way, kind=kind) for kind in ("image", "bf16") for way in ("ddp", "fsdp")]
+    others = [job(f"{kind} {way}", way, kind=kind) for kind in ("image", "bf16", "strands") for way in ("ddp", "fsdp")]
     torchrun(2, [job("ddp of 2"), job("fsdp of 2", "fsdp"), job("begun by one", "fsdp", resume=True), *others])
     return folder
 
@@ -95,6 +97,11 @@ def test_a_run_goes_the_same_way_in_any_shape(runs, name):
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
 def test_so_does_one_whose_encoder_sees_only_what_is_visible(runs, way):
     assert_same_run(runs / f"image {way}", runs / "pictures")
+
+
+@pytest.mark.parametrize("way", ["ddp", "fsdp"])
+def test_so_does_one_whose_weights_the_strands_share(runs, way):
+    assert_same_run(runs / f"strands {way}", runs / "both")
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])

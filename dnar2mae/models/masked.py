@@ -129,10 +129,11 @@ class MaskedModel(nn.Module):
         embedder.kernels = kernels
         self.encoder = build_encoder(config, layout, gradient_checkpointing=gradient_checkpointing, attention=attention)
         self.symmetry: StrandSymmetry | None = None
-        if config.strand_symmetric:
-            if not (isinstance(embedder, TokenEmbedder) and embedder.vocabulary.is_base):
-                raise ConfigError("--model.strand-symmetric needs tokens of single bases: DNA with --tokenizer.k 1")
-            self.symmetry = StrandSymmetry(embedder.vocabulary)
+        if isinstance(embedder, TokenEmbedder) and embedder.vocabulary.is_base:
+            if config.strand_symmetric is not False and self.encoder.is_local:
+                self.symmetry = StrandSymmetry(embedder.vocabulary)
+        elif config.strand_symmetric:
+            raise ConfigError("--model.strand-symmetric needs tokens of single bases: DNA with --tokenizer.k 1")
         self.decoder = None
         if config.objective == "mae":
             has_places = type(embedder).places is not Embedder.places

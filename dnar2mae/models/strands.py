@@ -17,6 +17,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from dnar2mae.distributed import copy_into, full_tensor
 from dnar2mae.tokenizers import Vocabulary
 
 
@@ -30,8 +31,7 @@ class StrandSymmetry:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self.complement = torch.arange(vocabulary.size)
-        self.complement[vocabulary.real] = self.complement[vocabulary.real].flip(0)
+        self.vocabulary = vocabulary
 
     def exchanged(self, name: str, value: Tensor) -> Tensor:
         """Return a parameter, or its gradient, as the other strand has it.
@@ -44,9 +44,9 @@ class StrandSymmetry:
             In the parameter's shape.
         """
         if name == "head.bias":
-            return value[self.complement.to(value.device)]
+            return self._complemented(value)
         if name == "embedder.embedding.weight":
-            return value[self.complement.to(value.device)].flip(1)
+            return self._complemented(value).flip(1)
         if name.endswith("mlp_in.weight"):  # GeGLU's two halves
             return value.unflatten(0, (2, -1)).flip(1, 2).flatten(0, 1)
         return value.flip(tuple(range(value.ndim)))
@@ -57,7 +57,16 @@ class StrandSymmetry:
 
     @torch.no_grad()
     def average_(self, named: Iterable[tuple[str, Tensor | None]]) -> None:
-        """Replace parameters, or their gradients, by the mean over both strands; None is left out."""
+        """Replace parameters, or their gradients, by the mean over both strands; None is left out.
+
+        Of shards every rank must call this.
+        """
         for name, value in named:
             if value is not None:
-                value.add_(self.exchanged(name, value)).mul_(0.5)
+                whole = full_tensor(value)
+                copy_into(value, (whole + self.exchanged(name, whole)) * 0.5)
+
+    def _complemented(self, rows: Tensor) -> Tensor:
+        """Return rows, one a token, with those of each base and of its complement exchanged."""
+        real = self.vocabulary.real
+        return torch.cat([rows[: real.start], rows[real].flip(0), rows[real.stop :]])

@@ -311,13 +311,19 @@ def test_the_vector_of_a_grid_says_where_the_largest_values_are():
     torch.testing.assert_close(along.pooled(x, None, torch.ones(1, 36, dtype=torch.bool)), x.mean(1))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(("length", "index", "kernel"), [(50, 0, None), (50, 3, None), (7, 5, 3), (1, 1, None)])
-def test_a_convolution_reads_channels_as_they_lie(length, index, kernel):
-    layer = ConvLayer(replace(SIZES, conv_kernel=kernel), index, num_axes=1)
+def test_a_convolution_in_each_way_is_torchs(length, index, kernel, groups):
+    layer = ConvLayer(replace(SIZES, conv_kernel=kernel, conv_groups=groups), index, num_axes=1)
+
+    def at_all_rows(x):
+        return layer.convolved(x, torch.arange(3 * length)).view(x.shape)
+
     results = []
-    for compute in (layer.everywhere, lambda x: layer.conv(x.movedim(-1, 1)).movedim(1, -1)):
+    for compute in (layer.everywhere, at_all_rows, lambda x: layer.conv(x.movedim(-1, 1)).movedim(1, -1)):
         x = torch.randn(3, length, SIZES.width, generator=torch.Generator().manual_seed(0), requires_grad=True)
         out = compute(x)
         results.append([out, *torch.autograd.grad(out.square().sum(), [x, layer.conv.weight])])
-    for ours, plain in zip(*results, strict=True):
-        torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-4)
+    for picture, rows, plain in zip(*results, strict=True):
+        torch.testing.assert_close(picture, plain, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(rows, plain, atol=1e-5, rtol=1e-4)

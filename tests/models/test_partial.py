@@ -29,15 +29,18 @@ def test_a_span_equals_that_part_of_the_whole(global_every, span):
 
 @pytest.mark.parametrize("depth", [1, 6, 8])  # dilations begin anew after six layers
 @pytest.mark.parametrize("kernel", [None, 3, 1])
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(("span", "length"), [*((span, 70) for span in SPANS), ((0, 1), 1), ((300, 302), 700)])
-def test_a_span_of_dilated_convolutions(depth, kernel, span, length):
-    config = ModelConfig(backbone="cnn", depth=depth, conv_kernel=kernel, **SIZES)
+def test_a_span_of_dilated_convolutions(depth, kernel, groups, span, length):
+    config = ModelConfig(backbone="cnn", depth=depth, conv_kernel=kernel, conv_groups=groups, **SIZES)
     check(build_encoder(config, SEQUENCE), span, length)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize("span", SPANS)
-def test_a_span_of_convolutions_and_attention(span):
-    check(build_encoder(ModelConfig(backbone="hybrid", depth=6, global_every=3, **SIZES), SEQUENCE), span)
+def test_a_span_of_convolutions_and_attention(span, groups):
+    config = ModelConfig(backbone="hybrid", depth=6, global_every=3, conv_groups=groups, **SIZES)
+    check(build_encoder(config, SEQUENCE), span)
 
 
 @pytest.mark.parametrize("backbone", ["cnn", "hybrid", "mlp", "transformer"])

@@ -11,7 +11,7 @@ from dnar2mae.inference import Model
 from dnar2mae.models import MaskedModel
 from dnar2mae.models.strands import StrandSymmetry
 from dnar2mae.presets import PRESETS
-from dnar2mae.tokenizers import KmerTokenizer
+from dnar2mae.tokenizers import ByteTokenizer, KmerTokenizer
 from dnar2mae.training.pretrain import pretrain
 
 SIZES = ModelConfig(backbone="cnn", width=16, depth=3, mlp_width=24, strand_symmetric=True)
@@ -49,14 +49,27 @@ def drawn(config, seed=0):
     return model
 
 
-def test_initial_weights_have_the_symmetry_and_the_spread_of_others():
-    model, free = drawn(SIZES), drawn(replace(SIZES, strand_symmetric=False))
+@pytest.mark.parametrize("groups", [1, 4])
+def test_initial_weights_have_the_symmetry_and_the_spread_of_others(groups):
+    sizes = replace(SIZES, conv_groups=groups)
+    model, free = drawn(sizes), drawn(replace(sizes, strand_symmetric=False))
     check(model)
     with pytest.raises(AssertionError, match="not close"):
         check(free)
     for (name, tied), other in zip(model.named_parameters(), free.parameters(), strict=True):
         if tied.ndim > 1:
             assert tied.std().item() == pytest.approx(other.std().item(), rel=0.15), name
+
+
+@pytest.mark.parametrize(
+    ("changed", "k", "expected"),
+    [({}, 1, True), ({}, 3, False), ({"backbone": "transformer"}, 1, False), ({"strand_symmetric": False}, 1, False)],
+)
+def test_by_default_what_can_has_the_symmetry(changed, k, expected):
+    config = replace(SIZES, **{"strand_symmetric": None, **changed})
+    assert (MaskedModel.of_tokens(config, KmerTokenizer(k).vocabulary).symmetry is not None) is expected
+    assert PRESETS["tiny"]().model.strand_symmetric is None
+    assert MaskedModel.of_tokens(config, ByteTokenizer().vocabulary).symmetry is None
 
 
 def test_the_exchange_is_its_own_inverse_and_averages_are_symmetric():
@@ -99,7 +112,6 @@ def test_training_keeps_the_symmetry(muon, tmp_path, fasta):
         (lambda: MaskedModel.of_tokens(SIZES, KmerTokenizer(3).vocabulary), "single bases"),
         (lambda: drawn(replace(SIZES, backbone="transformer")), "only --model.backbone cnn"),
         (lambda: drawn(replace(SIZES, backbone="hybrid", global_every=2)), "only --model.backbone cnn"),
-        (lambda: replace(PRESETS["tiny"](), model=SIZES, parallel="fsdp"), "--parallel ddp"),
     ],
 )
 def test_what_has_no_such_symmetry_is_refused(build, message):

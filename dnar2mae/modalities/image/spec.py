@@ -17,7 +17,8 @@ def adapt(config: PretrainConfig) -> PretrainConfig:
     Larger presets become a Transformer that sees the visible patches only (``mae``).
     """
     if config.model.backbone == "cnn":
-        adapted = replace(config, optimizer=replace(config.optimizer, muon_lr=None))
+        model = replace(config.model, conv_groups=1)
+        adapted = replace(config, model=model, optimizer=replace(config.optimizer, muon_lr=None))
     else:
         plain = with_transformer(config)
         model = replace(plain.model, objective="mae", decoder_width=plain.model.width, decoder_depth=2)
