@@ -1,6 +1,7 @@
 """From a vector a token to a vector a sample that keeps what is strong, and where it stands."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,6 +21,8 @@ def mean_and_max(hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"]) ->
     """Return both over the tokens that count, side by side; zero where none does."""
     number = counts.sum(1, keepdim=True)
     mean = torch.einsum("btd,bt->bd", hidden, counts.to(hidden.dtype)) / number.clamp(min=1)
+    if _on_host(counts) and bool(counts.all()):
+        return torch.cat([mean, hidden.amax(1)], 1)
     largest = hidden.masked_fill(~counts[..., None], -torch.inf).amax(1)
     return torch.cat([mean, largest.masked_fill(number == 0, 0)], 1)
 
@@ -34,6 +37,23 @@ def mean_and_max_of_parts(
     hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"], number: int
 ) -> Float[Tensor, "B E"]:
     """Return both for each of so many equal parts of the tokens that count, from first to last."""
+    if _on_host(counts) and bool(
+        (counts == counts[:1]).all()
+    ):  # the same tokens of every sample: parts are slices of them
+        counted = hidden if bool(counts.all()) else hidden[:, counts[0]]
+        ends = [-(-counted.shape[1] * i // number) for i in range(number + 1)]
+        return torch.cat([_mean_and_max_of_all(counted[:, a:b]) for a, b in pairwise(ends)], 1)
     rank = counts.long().cumsum(1) - 1  # among the tokens that count
     part = rank * number // counts.sum(1, keepdim=True).clamp(min=1)
     return torch.cat([mean_and_max(hidden, counts & (part == i)) for i in range(number)], 1)
+
+
+def _on_host(counts: Tensor) -> bool:
+    """Return whether a look at the values waits for nothing."""
+    return counts.device.type == "cpu"
+
+
+def _mean_and_max_of_all(hidden: Float[Tensor, "B T D"]) -> Float[Tensor, "B E"]:
+    if not hidden.shape[1]:
+        return hidden.new_zeros(len(hidden), 2 * hidden.shape[2])
+    return torch.cat([hidden.mean(1), hidden.amax(1)], 1)
