@@ -27,6 +27,8 @@ def write_run(folder, model=None, k=1, stride=None, noise=0.1, **settings):
         for name, parameter in module.named_parameters():
             if name != "head.bias":
                 parameter.add_(torch.randn_like(parameter) * noise)
+    if module.symmetry is not None:
+        module.symmetry.average_(module.named_parameters())
     (folder / "checkpoints").mkdir(parents=True)
     write_config(config, folder / "config.yaml")
     optimizer = torch.optim.AdamW(module.parameters())

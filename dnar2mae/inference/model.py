@@ -95,6 +95,12 @@ class Model:
         """Where the network is."""
         return self.trained.device
 
+    @property
+    def is_strand_symmetric(self) -> bool:
+        """Whether of the reverse complement the network predicts the reverse complement: then one strand tells both."""
+        symmetry = self.module.symmetry
+        return symmetry is not None and symmetry.holds(self.module.named_parameters())
+
     def digest(self) -> str:
         """Return a digest of the weights, by which what was computed with them is known again."""
         digest = hashlib.sha256()

@@ -55,6 +55,10 @@ class StrandSymmetry:
         """Return initial weights with the symmetry, from drawn ones without, whose sd they keep."""
         return (value + self.exchanged(name, value)) * (0.5 if value.ndim == 1 else 0.5**0.5)
 
+    def holds(self, named: Iterable[tuple[str, Tensor]]) -> bool:
+        """Return whether parameters have the symmetry: those of a run do, changed ones need not."""
+        return all(torch.equal(value, self.exchanged(name, value)) for name, value in named)
+
     @torch.no_grad()
     def average_(self, named: Iterable[tuple[str, Tensor | None]]) -> None:
         """Replace parameters, or their gradients, by the mean over both strands; None is left out.

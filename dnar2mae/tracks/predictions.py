@@ -70,7 +70,7 @@ def base_log_probabilities(
     period
         Every n-th base is masked in a pass.
     both_strands
-        Take the mean of the probabilities on both strands.
+        Take the mean of the probabilities on both strands; of a model to which they are the same, those on one.
 
     Raises
     ------
@@ -81,6 +81,7 @@ def base_log_probabilities(
     positions: list[Int[np.ndarray, " _"]] = []
     places: list[tuple[int, Int[np.ndarray, " _"], bool]] = []
     first = model.tokenizer.vocabulary.first_real
+    both_strands = both_strands and not model.is_strand_symmetric
     for number, window in enumerate(windows):
         strands = [(model.tokenizer.encode(window.codes), False)]
         if both_strands:

@@ -38,7 +38,7 @@ class Questions:
     """Masked inputs, each asked once, however many alleles share it."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
+        self.model, self.strands_agree = model, model.is_strand_symmetric
         self.tokens: list[np.ndarray] = []
         self.positions: list[np.ndarray] = []
         self.shared: dict[tuple[int, int, int], tuple[int, np.ndarray]] = {}
@@ -78,7 +78,8 @@ def ask(questions: Questions, genome: Genome, allele: Allele, options: ScoreOpti
     pair = cut_windows(model, genome, allele, options, FAST_WINDOW_BP if fast else None)
     if not all(model.tokenizer.num_tokens(len(codes)) for codes in pair[:2]):
         return []
-    strands = [pair, pair.flipped()] if options.both_strands else [pair]
+    # of --indel fast each strand asks for other bases
+    strands = [pair, pair.flipped()] if options.both_strands and (fast or not questions.strands_agree) else [pair]
     if len(allele.ref) == len(allele.alt):
         return [term for strand in strands for term in _ratio(questions, strand, 1 / len(strands))]
     terms = []
@@ -111,15 +112,15 @@ def _ratio_in_pattern(questions: Questions, genome: Genome, allele: Allele, opti
     window = window_over(genome, position, options.window_bp or questions.model.window_bp, SNV_OVERLAP_SHARE)
     first = position - (position - window.start) // SNV_PERIOD * SNV_PERIOD  # of those of the window
     base = encode((allele.ref + allele.alt).encode())
-    terms = []
-    for strand in (1, -1) if options.both_strands else (1,):
+    terms, both_strands = [], options.both_strands and not questions.strands_agree
+    for strand in (1, -1) if both_strands else (1,):
         question, asked = questions.shared.get((window.start, first, strand), (-1, base))
         if question < 0:
             question, asked = _ask_pattern(questions, genome.span(window.start, window.end), window, first, strand)
             questions.shared[window.start, first, strand] = question, asked
         row = np.flatnonzero(asked == position)
         ref, alt = tokenizer.encode(base if strand > 0 else complement(base))[:, None]
-        weight = 0.5 if options.both_strands else 1.0
+        weight = 0.5 if both_strands else 1.0
         terms += [Term(question, row, alt, weight), Term(question, row, ref, -weight)]
     return terms
 

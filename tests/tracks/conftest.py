@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from dnar2mae.inference import Model
 from tests.random_run import write_run
 from tests.variants.helpers import CNN, LAYOUT
 
+SYMMETRIC = replace(CNN, conv_groups=2, strand_symmetric=True)
 
-@pytest.fixture(params=[LAYOUT, CNN], ids=["transformer", "cnn"])
+
+@pytest.fixture(params=[LAYOUT, CNN, SYMMETRIC], ids=["transformer", "cnn", "symmetric"])
 def run(request, tmp_path):
     """A run with windows of 64 bp."""
     return write_run(tmp_path / "run", request.param)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ from dnar2mae.config import ModelConfig
 from dnar2mae.errors import ConfigError, RunError, SequenceError
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
+from dnar2mae.inference.predictions import masked_log_probabilities
 from dnar2mae.variants import ScoreOptions, mutagenesis, score_variants
 from dnar2mae.variants.alleles import Variant
 from tests.random_run import write_run
@@ -320,3 +322,34 @@ def test_a_mae_model_and_bad_options_are_refused(genome, tmp_path):
         ScoreOptions(window_bp=8)
     with pytest.raises(ConfigError, match="--indel-flank-bp must be at least 0, got -1"):
         ScoreOptions(indel_flank_bp=-1)
+
+
+@pytest.mark.parametrize("snv", ["exact", "fast"])
+def test_where_strands_agree_one_is_asked(genome, tmp_path, monkeypatch, snv):
+    sizes = replace(CNN, conv_groups=2, strand_symmetric=None)
+    model = Model.from_pretrained(write_run(tmp_path / "run", sizes), device="cpu")
+    asked = []
+
+    def counted(module, tokens, *arguments):
+        asked.append(len(tokens))
+        return masked_log_probabilities(module, tokens, *arguments)
+
+    monkeypatch.setattr("dnar2mae.variants.questions.masked_log_probabilities", counted)
+    bases = [(at, genome.fetch("one", at, at + 1)) for at in (0, 5, 700, 19_999)]
+    variants = [Variant("one", at, ref, ("ACGT".replace(ref, "")[1],)) for at, ref in bases]
+    variants += [Variant("one", 300, genome.fetch("one", 300, 303), (genome.fetch("one", 300, 301),))]
+    assert model.is_strand_symmetric
+    both, forward = (score(model, genome, variants, ScoreOptions(snv=snv, both_strands=b)) for b in (True, False))
+    assert asked[0] == asked[1]
+    with torch.no_grad():
+        model.module.encoder.layers[0].mlp_out.weight[0, 0] += 0.1
+    assert not model.is_strand_symmetric
+    score(model, genome, variants, ScoreOptions(snv=snv))
+    assert asked[2] == 2 * asked[0]
+    monkeypatch.setattr(Model, "is_strand_symmetric", False)
+    with torch.no_grad():
+        model.module.encoder.layers[0].mlp_out.weight[0, 0] -= 0.1
+    plain = score(model, genome, variants, ScoreOptions(snv=snv))
+    for ours, one, mean in zip(both, forward, plain, strict=True):
+        np.testing.assert_allclose(ours.ratio, one.ratio)
+        np.testing.assert_allclose(ours.ratio, mean.ratio, atol=1e-5)
