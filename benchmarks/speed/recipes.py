@@ -21,6 +21,7 @@ from dnar2mae.presets import PRESETS
 _SIZES = "--model.width 128 --model.depth 6 --model.mlp-width 192 --batch-size 8 --data.window-bp 512"
 _ATTENTION = "--model.backbone transformer --model.heads 2 --model.global-every 3 --model.local-tokens 32"
 _ATTENTION += " --model.local-rope-theta 10000"
+_FULL = "--model.backbone cnn --model.conv-groups 1 --model.strand-symmetric False"
 _BEFORE = "--mask.per batch --mask.replace 0.8 0.1 0.1 --optimizer.muon-lr None"
 _BERT = f"{_SIZES} {_ATTENTION} --mask.law fixed --mask.ratio 0.15"
 
@@ -29,7 +30,7 @@ RECIPES: dict[str, tuple[type[Learner], str]] = {
     "transformer": (OurLearner, "--model.backbone transformer"),
     "hybrid": (OurLearner, "--model.backbone hybrid --model.depth 8 --model.global-every 4"),
     "transformer-adamw": (OurLearner, f"{_SIZES} {_ATTENTION} {_BEFORE} --optimizer.lr 2e-3"),
-    "cnn-adamw": (OurLearner, f"{_SIZES} --model.backbone cnn {_BEFORE} --optimizer.lr 4e-3"),
+    "cnn-adamw": (OurLearner, f"{_SIZES} {_FULL} {_BEFORE} --optimizer.lr 4e-3"),
     "modernbert-default": (ModernBertLearner, f"{_BERT} --optimizer.lr 5e-5 --optimizer.warmup-steps 0"),
     "modernbert-tuned": (ModernBertLearner, f"{_BERT} --optimizer.lr 2e-3 --optimizer.warmup-steps 100"),
     "gpn": (GpnLearner, f"{_SIZES} --optimizer.lr 1e-3 --optimizer.warmup-steps 100"),

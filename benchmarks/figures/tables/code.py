@@ -12,7 +12,8 @@ RECIPE = (
 )
 """What every run's losses depend on, but for its backbone and modality; the loop around the step is left out."""
 VALIDATION = ("dnar2mae/training/validation.py", "dnar2mae/scoring/blocks.py")
-CNN, HYBRID, MLP = ("dnar2mae/models/cnn.py",), ("dnar2mae/models/hybrid.py",), ("dnar2mae/models/mlp.py",)
+CNN = ("dnar2mae/models/cnn.py", "dnar2mae/models/strands.py")
+HYBRID, MLP = ("dnar2mae/models/hybrid.py",), ("dnar2mae/models/mlp.py",)
 TRANSFORMER = ("dnar2mae/models/transformer.py", "dnar2mae/models/attention.py")
 COUNTS = ("dnar2mae/genome/markov.py", "dnar2mae/genome/two_sided.py", "dnar2mae/genome/fitted_bases.py")
 DNA = ("dnar2mae/genome/windows.py", "dnar2mae/genome/split.py", "dnar2mae/modalities/dna/*.py")
