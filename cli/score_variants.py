@@ -66,7 +66,8 @@ class ScoreVariantsCommand:
     window_bp: int | None = None
     """Sequence around a variant that the model sees. By default the length of the training windows."""
     one_strand: Annotated[bool, arg(name="one-strand")] = False
-    """Score the forward strand only, in half the time."""
+    """Score the forward strand only, in half the time. Where the model shares weights between the strands, ratios are
+    the same on both, and only one is computed anyway."""
     distance: bool = False
     """Also compute the distance of the alleles' embeddings; takes about three times as long."""
     snv: Literal["exact", "fast"] = "exact"

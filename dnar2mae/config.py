@@ -335,7 +335,7 @@ class ModelConfig(Settings):
         require(width_ok, "model.decoder-width", "even, and above 64 a multiple of 128 or 64", self.decoder_width)
         fits = self.width % self.heads == 0 and (self.width // self.heads) % 2 == 0
         require(fits, "model.width", f"an even multiple of --model.heads ({self.heads})", self.width)
-        parts = self.width % self.conv_groups == 0
+        parts = "conv_groups" not in BACKBONES[self.backbone].settings or self.width % self.conv_groups == 0
         require(parts, "model.conv-groups", f"a divisor of --model.width ({self.width})", self.conv_groups)
         require(self.local_tokens % 2 == 0, "model.local-tokens", "even", self.local_tokens)
 
@@ -359,6 +359,8 @@ class ModelConfig(Settings):
         unused = dict.fromkeys(of_others, f"--model.backbone {self.backbone} does not use it")
         if "global_every" in own and self.global_every == 1:
             unused |= dict.fromkeys(_LOCAL, "--model.global-every 1 has no local layer")
+        if self.strand_symmetric:
+            unused.pop("strand_symmetric", None)  # it is refused, not ignored
         if self.objective == "mlm":
             unused |= dict.fromkeys(("decoder_width", "decoder_depth"), "it needs --model.objective mae")
         return unused

@@ -77,7 +77,14 @@ def large() -> PretrainConfig:
 
 def with_transformer(config: PretrainConfig) -> PretrainConfig:
     """Return a preset for tokens that are no sequence: a Transformer of global layers, trained by AdamW."""
-    model = replace(config.model, backbone="transformer", heads=max(config.model.width // 64, 1), global_every=1)
+    model = replace(
+        config.model,
+        backbone="transformer",
+        heads=max(config.model.width // 64, 1),
+        global_every=1,
+        conv_groups=1,
+        strand_symmetric=False,
+    )
     return replace(config, model=model, optimizer=replace(config.optimizer, muon_lr=None))
 
 

@@ -214,3 +214,19 @@ def test_no_preset_is_warned_of(preset, modality):
 def test_a_changed_setting_without_effect_is_warned_of():
     with pytest.warns(UserWarning, match="--mask.low has no effect: --mask.law fixed does not take it"):
         warn_ignored(PretrainConfig(mask=MaskConfig(law="fixed", low=0.2)), "tiny")
+
+
+@pytest.mark.parametrize("backbone", ["transformer", "mlp", "cnn", "hybrid"])
+def test_groups_must_divide_the_width_where_there_are_convolutions(backbone):
+    sizes = {"backbone": backbone, "width": 36, "heads": 2, "conv_groups": 8}
+    if backbone in ("transformer", "mlp"):
+        assert ModelConfig(**sizes).conv_groups == 8
+    else:
+        with pytest.raises(ConfigError, match=r"--model.conv-groups must be a divisor of --model.width \(36\), got 8"):
+            ModelConfig(**sizes)
+
+
+def test_what_is_refused_is_not_called_ignored():
+    config = ModelConfig(backbone="transformer", strand_symmetric=True)
+    assert "strand_symmetric" not in config.ignored()
+    assert "strand_symmetric" in replace(config, strand_symmetric=None).ignored()

@@ -87,7 +87,8 @@ def likelihood(trained: TrainedModel, options: LikelihoodOptions, *, progress: b
     check_density(trained)
     if options.both_strands:
         single_bases(trained, "--both-strands")
-        trained = replace(trained, model=BothStrands(trained.model))
+        if not trained.model.is_strand_symmetric:
+            trained = replace(trained, model=BothStrands(trained.model))
     if options.genome is None:
         windows = held_out_windows(trained, options.num_windows)
     else:

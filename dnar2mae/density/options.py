@@ -22,8 +22,8 @@ class LikelihoodOptions:
     bound: int = 0
     """Antithetic pairs of masks of each window for the bound; 32 are 64 ratios. 0 leaves it out."""
     both_strands: bool = False
-    """Predict each base by the mean of the probabilities on both strands: fewer bits, at twice the time. A model of
-    single bases only."""
+    """Predict each base by the mean of the probabilities on both strands: fewer bits, at twice the time; nothing
+    changes where the model shares weights between them. A model of single bases only."""
     copies: bool = False
     """Take into account what copies in the training DNA say of hidden bases. Reads the genome that was trained on; a
     window of it is its own copy."""

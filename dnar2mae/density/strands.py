@@ -30,7 +30,7 @@ class BothStrands(MaskedModel):
         nn.Module.__init__(self)
         self.config, self.layout = model.config, model.layout
         self.embedder, self.head = model.embedder, model.head
-        self.encoder, self.decoder = model.encoder, model.decoder
+        self.encoder, self.decoder, self.symmetry = model.encoder, model.decoder, None
 
     def with_masks(self, plan: MaskPlan, batch: Batch) -> Batch:
         """Return a batch with its masks, all of them drawn here: no kernel could mirror those that it draws itself."""

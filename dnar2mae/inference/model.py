@@ -97,9 +97,8 @@ class Model:
 
     @property
     def is_strand_symmetric(self) -> bool:
-        """Whether of the reverse complement the network predicts the reverse complement: then one strand tells both."""
-        symmetry = self.module.symmetry
-        return symmetry is not None and symmetry.holds(self.module.named_parameters())
+        """See :attr:`dnar2mae.models.MaskedModel.is_strand_symmetric`."""
+        return self.module.is_strand_symmetric
 
     def digest(self) -> str:
         """Return a digest of the weights, by which what was computed with them is known again."""

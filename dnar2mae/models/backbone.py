@@ -32,7 +32,8 @@ class Backbone(nn.Module):
     """Whether a call takes ``rows`` of the flattened batch, and then returns their vectors only. False for a subclass
     that has an ``encode`` or a ``forward`` of its own and does not say."""
     is_local: ClassVar[bool] = False
-    """Whether layers are convolutions and feed-forward blocks alone, which ``strand_symmetric`` needs."""
+    """Whether layers are centred convolutions and feed-forward blocks alone, which ``strand_symmetric`` needs. False
+    for a subclass that has another layer or way through them and does not say."""
     dynamic_shapes: ClassVar[bool | None] = False
     """What ``torch.compile`` is told about its shapes; None lets it find out."""
     layers: nn.ModuleList
@@ -43,10 +44,13 @@ class Backbone(nn.Module):
     """How attention is computed, if it is."""
 
     def __init_subclass__(cls) -> None:
-        """Forget ``takes_rows`` of a base class whose computation is replaced."""
+        """Forget ``takes_rows`` and ``is_local`` of a base class whose computation is replaced."""
         super().__init_subclass__()
-        if {"encode", "forward"} & set(vars(cls)) and "takes_rows" not in vars(cls):
+        own = set(vars(cls))
+        if {"encode", "forward"} & own and "takes_rows" not in own:
             cls.takes_rows = False
+        if {"encode", "forward", "layer", "through"} & own and "is_local" not in own:
+            cls.is_local = False
 
     def __init__(self, config: ModelConfig, layout: Layout = SEQUENCE) -> None:
         super().__init__()

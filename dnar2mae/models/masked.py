@@ -196,6 +196,14 @@ class MaskedModel(nn.Module):
             with torch.no_grad():
                 copy(parameter, value)
 
+    @property
+    def is_strand_symmetric(self) -> bool:
+        """Whether of the reverse complement it predicts the reverse complement, so that one strand tells both.
+
+        That goes by the weights as they are: some that were changed elsewhere need not have the symmetry any more.
+        """
+        return self.symmetry is not None and self.symmetry.holds(self.named_parameters())
+
     def forward(
         self,
         tokens: Int[Tensor, "B T"],

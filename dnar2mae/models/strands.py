@@ -56,8 +56,12 @@ class StrandSymmetry:
         return (value + self.exchanged(name, value)) * (0.5 if value.ndim == 1 else 0.5**0.5)
 
     def holds(self, named: Iterable[tuple[str, Tensor]]) -> bool:
-        """Return whether parameters have the symmetry: those of a run do, changed ones need not."""
-        return all(torch.equal(value, self.exchanged(name, value)) for name, value in named)
+        """Return whether parameters have the symmetry: those of a run do, changed ones need not.
+
+        Of shards every rank must call this.
+        """
+        wholes = ((name, full_tensor(value)) for name, value in named)
+        return all(torch.equal(whole, self.exchanged(name, whole)) for name, whole in wholes)
 
     @torch.no_grad()
     def average_(self, named: Iterable[tuple[str, Tensor | None]]) -> None:

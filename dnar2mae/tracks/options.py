@@ -28,7 +28,8 @@ class TrackOptions:
     """Share of a window that it has in common with the next; each base has the value of the window in whose middle it
     lies most."""
     both_strands: bool = True
-    """Mean of the probabilities on both strands; one strand takes half the time."""
+    """Mean of the probabilities on both strands; one strand takes half the time. Where the model shares weights between
+    them both are the same, and one is computed."""
     overwrite: bool = False
     """Replace files that exist, and what an interrupted call with other settings has left."""
 

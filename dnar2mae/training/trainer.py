@@ -79,6 +79,11 @@ class Trainer(Loop[RunResult]):
         model = build_model(config, modality, device, sharded=self.is_sharded)
         if start is not None:
             start.load(model)
+            if model.symmetry is not None and not model.is_strand_symmetric:
+                raise RunError(
+                    f"--init {config.init}: its weights differ between the strands, though model.strand_symmetric of "
+                    "its configuration has them shared; set that to false to train them as they are"
+                )
         tokens = config.batch_size * modality.layout.tokens
         readings = Readings(tokens, modality.unit.replace(" ", "_"), config.max_skipped, run.path)
         super().__init__(model, self._loop_settings(model), readings, run=run, ranks=ranks)

@@ -13,7 +13,8 @@ class ScoreOptions:
     window_bp: int | None = None
     """Sequence around a variant that the model sees. By default the length of the training windows."""
     both_strands: bool = True
-    """Average the two strands' scores; one strand takes half the time."""
+    """Average the two strands' scores; one strand takes half the time. Where the model shares weights between them,
+    ratios are the same on both, and one is computed."""
     distance: bool = False
     """Also compute the Euclidean distance of the two alleles' mean embeddings; takes about three times as long."""
     snv: Literal["exact", "fast"] = "exact"

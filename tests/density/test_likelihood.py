@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from dnar2mae.cli import main
+from dnar2mae.config import ModelConfig
 from dnar2mae.density.chain_rule import token_bits
 from dnar2mae.density.counts import next_base, window_bits
 from dnar2mae.density.hidden import evaluation_plan
@@ -20,6 +22,7 @@ from dnar2mae.genome.markov import MarkovCounts
 from dnar2mae.inference import load
 from dnar2mae.inference.predictions import masked_log_probabilities
 from dnar2mae.masking import fixed_masks
+from dnar2mae.models import MaskedModel
 from dnar2mae.training.validation import masked_sums
 from tests.density.oracle import VOCABULARY, Bases, Oracle, exact_predictor, markov_bases
 
@@ -101,6 +104,20 @@ def test_both_strands_are_the_mean_of_their_probabilities(trained, run_of, genom
     assert found.totals["exact"]["value"] == pytest.approx(one.totals["exact"]["value"], abs=0.05)
     with pytest.raises(ConfigError, match="--both-strands needs a run on single bases"):
         likelihood(load(run_of("dna 3-mers")[0], device="cpu"), LikelihoodOptions(both_strands=True))
+
+
+def test_where_strands_share_the_weights_one_is_computed(trained, monkeypatch):
+    sizes = ModelConfig(backbone="cnn", width=16, depth=2, mlp_width=16, strand_symmetric=True)
+    model = MaskedModel.of_tokens(sizes, VOCABULARY, trained.modality.layout)
+    model.reset_parameters(torch.Generator().manual_seed(0))
+    trained = replace(trained, model=model)
+    options = LikelihoodOptions(order="none", num_windows=4, bound=2, both_strands=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("dnar2mae.density.likelihood.BothStrands", None)
+        one = likelihood(trained, options).totals["bound"]["value"]
+    monkeypatch.setattr(MaskedModel, "is_strand_symmetric", False)
+    mean = likelihood(trained, options).totals["bound"]["value"]
+    assert one == pytest.approx(mean, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["dna", "dna 3-mers"])

@@ -1,14 +1,18 @@
 """Weights shared by the strands of DNA: of the reverse complement a model predicts the reverse complement."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dnar2mae.config import DataConfig, ModelConfig
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, RunError
+from dnar2mae.hub.export import export
 from dnar2mae.inference import Model
 from dnar2mae.models import MaskedModel
+from dnar2mae.models.cnn import ConvNet
 from dnar2mae.models.strands import StrandSymmetry
 from dnar2mae.presets import PRESETS
 from dnar2mae.tokenizers import ByteTokenizer, KmerTokenizer
@@ -117,3 +121,36 @@ def test_training_keeps_the_symmetry(muon, tmp_path, fasta):
 def test_what_has_no_such_symmetry_is_refused(build, message):
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+def test_a_backbone_with_other_layers_is_not_taken_for_symmetric():
+    class Causal(ConvNet):
+        def layer(self, index):
+            return super().layer(index)
+
+    class Renamed(ConvNet):
+        pass
+
+    assert ConvNet.is_local
+    assert Renamed.is_local
+    assert not Causal.is_local
+
+
+def test_weights_that_differ_between_the_strands_start_no_run_that_shares_them(tmp_path, fasta):
+    preset = PRESETS["tiny"]()
+    data, model = DataConfig(genomes=(str(fasta),), window_bp=64), replace(SIZES, strand_symmetric=None)
+    config = replace(preset, data=data, model=model, steps=2, batch_size=4, device="cpu")
+    pretrain(config, tmp_path / "first", extras=False)
+    folder = export(tmp_path / "first", tmp_path / "folder")
+    weights = load_file(folder / "model.safetensors")
+    name = next(name for name in weights if name.endswith("mlp_out.weight"))
+    weights[name][0, 0] += 0.1
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    again = replace(config, init=str(folder))
+    with pytest.raises(RunError, match="its weights differ between the strands"):
+        pretrain(again, tmp_path / "second", extras=False)
+    settings = json.loads((folder / "config.json").read_text())
+    settings["model"]["strand_symmetric"] = False
+    (folder / "config.json").write_text(json.dumps(settings))
+    pretrain(again, tmp_path / "second", extras=False)
+    assert Model.from_pretrained(tmp_path / "second").module.symmetry is None
