@@ -53,7 +53,7 @@ LINES = (
         "the *E. coli* model: a stop codon gained against the same change out of frame, AUROC",
         "stop_gained",
     ),
-    _control("stop_gained_hour", "the same of the wider model", "stop_gained", HOUR),
+    _control("stop_gained_hour", "the same of the wider and deeper model", "stop_gained", HOUR),
     _control("start_lost", "start codons lost, AUROC; below 0.5 as counts are", "start_lost"),
 )
 
