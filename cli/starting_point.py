@@ -92,10 +92,15 @@ def _with_file(config: PretrainConfig, file: str | None) -> PretrainConfig:
 
 
 def warn_ignored(config: PretrainConfig, preset: str) -> None:
-    """Warn of each setting that has no effect beside the others, unless its value is the default or the preset's."""
+    """Warn of each setting that has no effect beside the others.
+
+    Not of one whose value is the default or the preset's, nor of those that come with the weights of ``--init``.
+    """
     usual = [preset_for(config.modality, start) for start in (PretrainConfig(), PRESETS[preset]())]
     for name, reason in config.ignored().items():
         value_of = attrgetter(name)
         is_changed = value_of(config) not in map(value_of, usual)
+        if config.init and name.startswith(("model.", "tokenizer.")):
+            continue
         if is_changed and os.environ.get("RANK", "0") == "0":
             warnings.warn(f"--{name.replace('_', '-')} has no effect: {reason}", stacklevel=2)
