@@ -74,7 +74,8 @@ class ScoreVariantsCommand:
     """fast masks every 8th base at once, as tracks do, for sites that lie close together: with --every-substitution in
     a fraction of the time, nearly the same scores."""
     indel: Literal["exact", "fast"] = "exact"
-    """fast scores insertions and deletions in a ninth of the time, in nearly the same order: see the documentation."""
+    """fast scores insertions and deletions in a quarter to a ninth of the time, in nearly the same order: see the
+    documentation."""
     indel_flank_bp: int = 4
     """Bases on either side of an insertion or deletion that count in its score."""
     calibrate: bool = False

@@ -24,7 +24,8 @@ class ScoreOptions:
     models of single bases only."""
     indel: Literal["exact", "fast"] = "exact"
     """exact masks each base around an insertion or deletion in turn, in the window that substitutions have. fast masks
-    every fourth one at once, each on one of the strands, in 192 bp: a ninth of the time, nearly the same order."""
+    every fourth one at once, each on one of the strands, in 192 bp: a quarter to a ninth of the time,
+    nearly the same order."""
     indel_flank_bp: int = 4
     """Bases on either side of an insertion or deletion that count in its pseudo-log-likelihood."""
     calibrate: bool = False
