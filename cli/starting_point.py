@@ -100,7 +100,6 @@ def warn_ignored(config: PretrainConfig, preset: str) -> None:
     for name, reason in config.ignored().items():
         value_of = attrgetter(name)
         is_changed = value_of(config) not in map(value_of, usual)
-        if config.init and name.startswith(("model.", "tokenizer.")):
-            continue
-        if is_changed and os.environ.get("RANK", "0") == "0":
+        is_of_weights = config.init is not None and name.startswith(("model.", "tokenizer."))
+        if is_changed and not is_of_weights and os.environ.get("RANK", "0") == "0":
             warnings.warn(f"--{name.replace('_', '-')} has no effect: {reason}", stacklevel=2)

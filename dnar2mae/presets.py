@@ -12,7 +12,7 @@ _MASK = MaskConfig(per="sample", replace=(1.0, 0.0, 0.0))
 
 
 def tiny() -> PretrainConfig:
-    """Return settings of 0.6 M parameters: a laptop's CPU, minutes."""
+    """Return settings of 0.6 M parameters on DNA: a laptop's CPU, minutes."""
     return PretrainConfig(
         mask=_MASK,
         model=ModelConfig(

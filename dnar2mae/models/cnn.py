@@ -100,7 +100,10 @@ class ConvLayer(FeedForwardLayer):
         is_inside = (place >= 0) & (place < x.shape[1])
         # not inputs[...], whose gradient is scattered row by row
         taken = F.embedding(torch.where(is_inside, rows[:, None] + reads, len(inputs) - 1), inputs)
-        return torch.einsum("mkgi,kgio->mgo", taken.unflatten(2, (self.conv.groups, -1)), self.taps()).flatten(1)
+        taps = self.taps()
+        if self.conv.groups == 1:  # one product, which a batch of one would round otherwise
+            return taken.flatten(1) @ taps.flatten(0, 2)
+        return torch.einsum("mkgi,kgio->mgo", taken.unflatten(2, (self.conv.groups, -1)), taps).flatten(1)
 
     def partly(self) -> PartialLayer:
         """Return the layer, of sequences, as :func:`~.partial.encode_partly` takes it."""
@@ -115,8 +118,11 @@ class ConvLayer(FeedForwardLayer):
         taps = self.taps().contiguous()
         mixed = residual(x[:, torch.searchsorted(have, want)])
         for rows, tap in zip(index.unbind(1), taps, strict=True):  # all taps at once would take their number in memory
-            taken = inner.index_select(1, rows).unflatten(2, (len(tap), -1))  # faster than inner[:, rows]
-            mixed = mixed + torch.einsum("bmgi,gio->bmgo", taken, tap).flatten(2)
+            taken = inner.index_select(1, rows)  # faster than inner[:, rows]
+            if len(tap) == 1:
+                mixed = mixed + taken @ tap[0]
+            else:
+                mixed = mixed + torch.einsum("bmgi,gio->bmgo", taken.unflatten(2, (len(tap), -1)), tap).flatten(2)
         return self.feed_forward(mixed)
 
 

@@ -37,9 +37,8 @@ def mean_and_max_of_parts(
     hidden: Float[Tensor, "B T D"], counts: Bool[Tensor, "B T"], number: int
 ) -> Float[Tensor, "B E"]:
     """Return both for each of so many equal parts of the tokens that count, from first to last."""
-    if _on_host(counts) and bool(
-        (counts == counts[:1]).all()
-    ):  # the same tokens of every sample: parts are slices of them
+    # where the same tokens of all samples count, parts are slices of them
+    if _on_host(counts) and bool((counts == counts[:1]).all()):
         counted = hidden if bool(counts.all()) else hidden[:, counts[0]]
         ends = [-(-counted.shape[1] * i // number) for i in range(number + 1)]
         return torch.cat([_mean_and_max_of_all(counted[:, a:b]) for a, b in pairwise(ends)], 1)
