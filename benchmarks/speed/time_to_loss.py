@@ -32,7 +32,7 @@ from dnar2mae.benchmarks.speed.learners import HeldOut, Learner, flops_per_step
 from dnar2mae.benchmarks.speed.readings import follow
 from dnar2mae.benchmarks.speed.recipes import RECIPES, recipe_config
 from dnar2mae.config import PretrainConfig
-from dnar2mae.errors import ConfigError, require_ranges
+from dnar2mae.errors import ConfigError, require, require_ranges
 
 RESULTS = Path(__file__).parents[1] / "results"
 NAME = "time_to_loss"
@@ -50,8 +50,9 @@ class TimeToLossSettings:
     """Names from benchmarks/speed/recipes.py, in the order in which they alternate."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of weights, windows and masks."""
-    seconds: float = 300.0
-    """Training time of a run; its steps, over which the schedule goes, are what a short trial does in it."""
+    seconds: tuple[float, ...] = (300.0,)
+    """Training time of a run, one for all recipes or one for each; its steps, over which the schedule goes, are what a
+    short trial does in it."""
     steps: int | None = None
     """Optimizer steps of every run, in place of seconds."""
     targets: tuple[float, ...] = (1.906, 1.88, 1.86, 1.85)
@@ -62,8 +63,8 @@ class TimeToLossSettings:
     """Held-out windows, evenly spaced; as many as the summary of a tiny run is over."""
     validations: int = 16
     """Validations of a run, at evenly spaced logarithms of the step."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Of the matrix products of all recipes."""
+    precision: tuple[Literal["auto", "fp32", "bf16"], ...] = ("auto",)
+    """Of the matrix products, one for all recipes or one for each."""
     out: Path = RESULTS
     """Folder of time_to_loss.csv, to which rows are appended, and of time_to_loss.png."""
 
@@ -72,7 +73,20 @@ class TimeToLossSettings:
         for name in self.recipes:
             if name not in RECIPES:
                 raise ConfigError(f"--recipes must be of {', '.join(RECIPES)}, got {name}")
-        require_ranges(self, {"> 0": ["seconds", "windows", "validations", "steps"]})
+        for name in ("seconds", "precision"):
+            if len(getattr(self, name)) not in (1, len(self.recipes)):
+                raise ConfigError(f"--{name} must be one for all recipes or one for each of {len(self.recipes)}")
+        for seconds in self.seconds:
+            require(seconds > 0, "seconds", "> 0", seconds)
+        require_ranges(self, {"> 0": ["windows", "validations", "steps"]})
+
+    def config(self, recipe: str, genome: Path, **settings: Any) -> PretrainConfig:
+        """Return the configuration of one of the recipes on a genome, in its precision."""
+        return recipe_config(recipe, genome, precision=self.of(recipe, self.precision), **settings)
+
+    def of(self, recipe: str, values: tuple[Any, ...]) -> Any:
+        """Return the value of a recipe, of one for all or one for each."""
+        return values[0] if len(values) == 1 else values[self.recipes.index(recipe)]
 
 
 def new_learner(config: PretrainConfig, recipe: str, folder: Path) -> Learner:
@@ -95,7 +109,7 @@ def seconds_per_step(learner: Learner) -> float:
 
 def plan(settings: TimeToLossSettings, recipe: str, genome: Path) -> tuple[int, float]:
     """Return how many steps the runs of a recipe do, and the FLOPs of a step, from short trials."""
-    config = partial(recipe_config, recipe, genome, precision=settings.precision)
+    config = partial(settings.config, recipe, genome)
     with tempfile.TemporaryDirectory() as folder:
         # the counter sees no compiled graph
         counted = replace(config(steps=_COUNTED_STEPS), compile=False)
@@ -103,7 +117,7 @@ def plan(settings: TimeToLossSettings, recipe: str, genome: Path) -> tuple[int, 
         if settings.steps is not None:
             return settings.steps, flops
         seconds = seconds_per_step(new_learner(config(steps=_TIMED_STEPS), recipe, Path(folder)))
-    return max(round(settings.seconds / seconds), 1), flops
+    return max(round(settings.of(recipe, settings.seconds) / seconds), 1), flops
 
 
 def measure(config: PretrainConfig, recipe: str, held_out: HeldOut, number: int, flops: float) -> list[dict[str, Any]]:
@@ -122,7 +136,7 @@ def compare(settings: TimeToLossSettings, genome: Path) -> Iterator[list[dict[st
     plans = {recipe: plan(settings, recipe, genome) for recipe in settings.recipes}
     for seed in settings.seeds:
         for recipe, (steps, flops) in plans.items():
-            config = recipe_config(recipe, genome, seed=seed, steps=steps, precision=settings.precision)
+            config = settings.config(recipe, genome, seed=seed, steps=steps)
             run = measure(config, recipe, held_out, settings.validations, flops)
             yield [{"genome": genome.name, **row} for row in run]
 

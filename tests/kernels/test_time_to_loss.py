@@ -190,14 +190,35 @@ def test_recipes_alternate_and_seeds_differ(fasta, tmp_path, small_recipes):
 
 
 def test_seconds_become_steps_by_a_trial(fasta, tmp_path, small_recipes):
-    settings = TimeToLossSettings(genomes=(fasta,), seconds=1e-9)
+    settings = TimeToLossSettings(genomes=(fasta,), seconds=(1e-9,))
     steps, flops = plan(settings, "cnn-adamw", fasta)
     assert steps == 1
     assert flops > 6 * 2 * 16 * 16 * 9 * 2 * 32  # two convolutions of 9 taps over two windows
     seconds = seconds_per_step(new_learner(recipe_config("cnn-adamw", fasta, steps=3), "cnn-adamw", tmp_path))
-    assert plan(replace(settings, seconds=100 * seconds), "cnn-adamw", fasta)[0] in range(5, 2000)
+    assert plan(replace(settings, seconds=(100 * seconds,)), "cnn-adamw", fasta)[0] in range(5, 2000)
 
 
 def test_an_unknown_recipe_is_named():
     with pytest.raises(ConfigError, match="--recipes must be of tiny, transformer, .*, got resnet"):
         TimeToLossSettings(genomes=(), recipes=("resnet",))
+
+
+def test_each_recipe_may_have_its_own_seconds_and_precision(fasta):
+    both = TimeToLossSettings(genomes=(), recipes=("tiny", "gpn"), seconds=(1, 2), precision=("fp32", "bf16"))
+    assert [both.of(name, both.seconds) for name in both.recipes] == [1, 2]
+    assert [both.config(name, fasta).precision for name in both.recipes] == ["fp32", "bf16"]
+    one = TimeToLossSettings(genomes=(), recipes=("tiny", "gpn"), seconds=(3,))
+    assert [one.of(name, one.seconds) for name in one.recipes] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"seconds": (1, 2)}, "--seconds must be one for all recipes or one for each of 3"),
+        ({"precision": ()}, "--precision must be one for all recipes or one for each of 3"),
+        ({"seconds": (1, 0, 2)}, "--seconds must be > 0, got 0"),
+    ],
+)
+def test_values_for_each_recipe_are_as_many_as_recipes(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        TimeToLossSettings(genomes=(), recipes=("tiny", "gpn", "hybrid"), **setting)
