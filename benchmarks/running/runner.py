@@ -27,6 +27,7 @@ from dnar2mae.benchmarks.tasks.data import TaskData, each_fold, find_task, in_fo
 from dnar2mae.benchmarks.tasks.suite import Suite, SuiteTask
 from dnar2mae.errors import ConfigError, Dnar2maeError
 from dnar2mae.run.directory import environment
+from dnar2mae.run.workers import end_with_parent
 
 _NO_WEIGHTS = "v1"  # of what has no weights to hash; another version when the method changes
 Advance = Callable[[int, int, str], None]
@@ -176,9 +177,7 @@ def _workers(num_workers: int, folder: Path) -> Iterator[Callable[[Sequence[Job]
         return
     threads = max(1, torch.get_num_threads() // num_workers)
     others = active_children()
-    with ProcessPoolExecutor(
-        num_workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
-    ) as pool:
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), _begin, (threads,)) as pool:
 
         def execute(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
             # Workers inherit that SIGINT is ignored: only the parent acts on Ctrl-C, and then stops them.
@@ -195,6 +194,11 @@ def _workers(num_workers: int, folder: Path) -> Iterator[Callable[[Sequence[Job]
                     process.terminate()  # the cells in progress are lost, finished ones are stored
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _begin(num_threads: int) -> None:
+    end_with_parent()
+    torch.set_num_threads(num_threads)
 
 
 @contextmanager

@@ -1,14 +1,12 @@
 """Runs of a comparison side by side: worker processes that do one after the other, and outlive one that fails."""
 
 import contextlib
-import os
 import shutil
 import signal
-import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +16,7 @@ from dnar2mae.laboratory.columns import is_measured, measure_columns
 from dnar2mae.laboratory.plan import PlannedRun
 from dnar2mae.run.checkpoint import checkpoints
 from dnar2mae.run.directory import RunDirectory
+from dnar2mae.run.workers import end_with_parent
 
 _MOST_CELLS = 40  # of a process: what measuring leaves in memory adds up
 
@@ -157,15 +156,7 @@ def _serve(pipe: Any, num_threads: int) -> None:
     # Between runs only: a run in progress installs a handler of its own, by which it saves and stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(num_threads)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # the same command run again must find no rival
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             pipe.send(run_cell(pipe.recv()))
-
-
-def _end_with_parent() -> None:
-    """End the process when the one that started it was killed: the same command run again must find no rival."""
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)

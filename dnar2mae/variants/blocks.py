@@ -10,6 +10,7 @@ import torch
 from dnar2mae.errors import ConfigError
 from dnar2mae.genome.store import Genome
 from dnar2mae.inference import Model
+from dnar2mae.run.workers import end_with_parent
 from dnar2mae.variants.alleles import Allele
 from dnar2mae.variants.options import ScoreOptions
 from dnar2mae.variants.scores import Scores, score_alleles
@@ -56,6 +57,7 @@ _of_worker: list[tuple[Model, Genome, ScoreOptions]] = []
 
 
 def _begin(model: Model, genome: Genome, options: ScoreOptions) -> None:
+    end_with_parent()
     torch.set_num_threads(1)
     _of_worker.append((model, genome, options))
 
