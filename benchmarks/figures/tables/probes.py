@@ -53,18 +53,17 @@ def _mean_gains(name: str, suites: tuple[str, ...], what: str, command: str, fil
     )
 
 
-_BEFORE = "--model.conv-groups 1 --model.strand-symmetric False"
 _ANNOTATED = (
     "dnar2mae benchmark build --genome ecoli.fna.gz --annotation ecoli.gff.gz --out ecoli; "
     "dnar2mae benchmark run ecoli --model ecoli=runs/0 ecoli=runs/1 ecoli=runs/2 --precision bf16 "
     "--baselines random raw combined --out results "
-    f"(yeast, worm: runs of dnar2mae pretrain {_BEFORE}; worm: build with --inside-bp 100; "
-    "pretrain worm.fa.gz yeast.fa.gz --data.weights 1 2 --steps 6000; run with --folds 5)"
+    "(yeast alike; worm: build with --inside-bp 100; pretrain worm.fa.gz yeast.fa.gz --data.weights 1 2 --steps 6000; "
+    "run with --tasks coding gene_start promoter strand --folds 5)"
 )
 _GUE = (
-    f"dnar2mae pretrain hg19_chr1_1-3004950.fa.gz z.fa.gz {_BEFORE} --steps 3000 --out runs/human; "
-    "dnar2mae benchmark run gue --data GUE --model runs/human --precision bf16 --baselines random raw combined "
-    "--out results/gue"
+    "dnar2mae pretrain hg19_chr1_1-3004950.fa.gz z.fa.gz --steps 3000 --out runs/human; "
+    "dnar2mae benchmark run gue --data GUE --tasks prom/prom_core_tata tf/0 mouse/0 mouse/4 --model runs/human "
+    "--precision bf16 --baselines random raw combined --out results/gue"
 )
 _GENOMES = ("ecoli", "worm", "yeast")
 _PROBE_FILES = (*code.PROBE, *code.RECIPE, *code.CNN)
@@ -106,7 +105,7 @@ LINES = (
     _mean_gains(
         "annotation_gain",
         _GENOMES,
-        "probes of three runs each (*E. coli*: default ones; yeast: the default of before) on "
+        "probes of three runs each (*E. coli*, yeast: default ones) on "
         "[tasks built from the annotation](benchmarks.md), paired differences of MCC",
         _ANNOTATED,
         _ANNOTATED_FILES,
