@@ -16,13 +16,14 @@ tenths) by a hash of their content, so equal samples stay together.
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from dnar2mae.batch import Batch, FiniteSource
 from dnar2mae.benchmarks.models.checkpoint import digest
@@ -47,7 +48,7 @@ class Sample(NamedTuple):
     file: str
     number: int
     content: bytes
-    """Hash of its tokens and values."""
+    """Hash of what its file has of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +157,22 @@ def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
     return {split: LabelledRows(rows[split], labels[split]) for split in rows}
 
 
-def content_hashes(source: FiniteSource) -> list[bytes]:
-    """Return a hash of each sample's tokens and values."""
-    hashes = []
-    for start in range(0, len(source), _READ):
-        batch = source.batch(np.arange(start, min(start + _READ, len(source))))
-        parts = [part.numpy() for part in (batch.tokens, batch.values) if part is not None]
-        hashes += [
-            hashlib.blake2b(b"".join(part[row].tobytes() for part in parts), digest_size=16).digest()
-            for row in range(len(batch.tokens))
-        ]
-    return hashes
+def content_hashes(source: FiniteSource, numbers: Int[np.ndarray, " M"] | None = None) -> list[bytes]:
+    """Return a hash of each sample, or of those with these numbers.
+
+    It is of the bytes that the source says a sample has (``contents``; cells do, whose values are scaled by all others
+    and rounded as a processor does), else of its tokens and values.
+    """
+    numbers = np.arange(len(source)) if numbers is None else numbers
+    contents = getattr(source, "contents", partial(_tokens_and_values, source))
+    parts = [contents(numbers[start : start + _READ]) for start in range(0, len(numbers), _READ)]
+    return [hashlib.blake2b(content, digest_size=16).digest() for part in parts for content in part]
+
+
+def _tokens_and_values(source: FiniteSource, numbers: Int[np.ndarray, " M"]) -> list[bytes]:
+    batch = source.batch(numbers)
+    parts = [part.numpy() for part in (batch.tokens, batch.values) if part is not None]
+    return [b"".join(part[row].tobytes() for part in parts) for row in range(len(batch.tokens))]
 
 
 def _labels(task: SuiteTask, source: Any, folder: Path) -> list[str]:

@@ -79,12 +79,14 @@ def read_labelled(modality: Modality, labelled: Labelled) -> ClassedSamples:
     """
     parts: list[Batch] = []
     texts: list[np.ndarray] = []
+    contents: list[bytes] = []
     for name, file in zip(labelled.classes or [""], labelled.files, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # texts that are longer than a row: only a part of them is used
             source = modality.read(Path(file))
         batch, kept = _chosen(source, labelled, file)
         parts.append(batch)
+        contents += content_hashes(source, kept) if labelled.length is None else content_hashes(_InMemory(batch))
         texts.append(np.full(len(kept), name) if name else np.array(labels_of(source, labelled.label, file))[kept])
     if len({batch.tokens.shape[1] for batch in parts}) > 1:
         raise ConfigError("labelled samples of several files differ in length: set labelled.length")
@@ -92,7 +94,7 @@ def read_labelled(modality: Modality, labelled: Labelled) -> ClassedSamples:
     whole: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in tensors}
     joined = replace(parts[0], **whole | {"sample_ids": torch.arange(len(whole["tokens"]))})
     _, classes = np.unique(np.concatenate(texts), return_inverse=True)
-    tenths = np.array([int.from_bytes(content[:8], "little") % 10 for content in content_hashes(_InMemory(joined))])
+    tenths = np.array([int.from_bytes(content[:8], "little") % 10 for content in contents])
     rows = ClassedSamples(joined, classes, tenths)
     if min(len(np.unique(classes[rows.split(split)])) for split in ("train", "dev", "test")) < 2:
         raise ConfigError(f"{', '.join(labelled.files)}: {len(classes)} labelled samples are too few for three splits")

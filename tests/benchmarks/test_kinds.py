@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy import sparse
 
 from dnar2mae.benchmarks.tasks.data import find_task, load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
 from dnar2mae.errors import ConfigError
 from dnar2mae.modalities import registry
+from tests.modalities.kinds import cell_counts, write_cells
 
 
 @pytest.fixture
@@ -133,3 +135,37 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
     )
     assert main(command) == 2
     assert "no labels: expected a column 'digit', got the columns sign" in capsys.readouterr().err
+
+
+def split_of_cells(folder, counts, form=np.array, **data):
+    """The split of each cell, by its name, in a suite of cells of two classes."""
+    anndata = pytest.importorskip("anndata")
+    folder.mkdir()
+    (folder / "types").mkdir()
+    path = write_cells(folder / "types" / "cells.h5ad", counts, form=form)
+    cells = anndata.read_h5ad(path)
+    cells.obs["type"] = np.where(np.arange(len(counts)) % 2, "a", "b")
+    cells.write_h5ad(path)
+    options = {"file": "cells.h5ad", "label": "type", "data": data}
+    tasks = {"types": {"classes": ["a", "b"], "metric": "accuracy", "options": options}}
+    (folder / "suite.yaml").write_text(yaml.safe_dump({"name": "cells", "modality": "cell", "tasks": tasks}))
+    found = load_task(load_suite(str(folder)).tasks[0], folder / "types")
+    splits = {"train": found.train, "dev": found.dev, "test": found.test}
+    return {row.number: name for name, split in splits.items() for row in split.rows}
+
+
+def test_a_cell_keeps_its_split_whatever_the_others_and_the_normalisation(tmp_path):
+    counts, _ = cell_counts(90, 12)
+    small = split_of_cells(tmp_path / "small", counts[:60])
+    assert set(small.values()) == {"train", "dev", "test"}
+    grown = split_of_cells(tmp_path / "grown", counts)
+    assert {number: grown[number] for number in small} == small
+    assert split_of_cells(tmp_path / "plain", counts[:60], normalisation="log1p_cp10k") == small
+    assert split_of_cells(tmp_path / "sparse", counts[:60], form=sparse.csc_matrix) == small
+
+
+def test_equal_cells_share_a_split(tmp_path):
+    counts, _ = cell_counts(60, 12)
+    counts[30:] = counts[:30]
+    splits = split_of_cells(tmp_path / "twice", counts)
+    assert all(splits[number] == splits[number + 30] for number in range(30))

@@ -145,7 +145,8 @@ TABLES = (
         key=("recipe", "seed", "step"),
         show=_time_to_loss,
         command="python -m dnar2mae.benchmarks.speed.time_to_loss --genomes ecoli.fna.gz --windows 128 "
-        "--validations 12 --recipes tiny gpn --seconds 60 (modernbert-tuned: --seconds 300)",
+        "--validations 12 --recipes tiny transformer hybrid gpn modernbert-tuned --seconds 60 60 60 60 300 "
+        "--precision bf16 bf16 bf16 fp32 bf16",
         files=(
             *code.RECIPE,
             *code.CNN,

@@ -225,6 +225,10 @@ class ListedCells:
         """
         return np.concatenate([file.column(name) for file in self.store.files])[self.cells]
 
+    def contents(self, sample_ids: Int[np.ndarray, " B"]) -> list[bytes]:
+        """Return what the files have of these cells: the numbers of genes with a value, and the values."""
+        return self.store.contents(self.cells[sample_ids])
+
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:
         """Return the cells at these positions of the list."""
         draw_ids = np.zeros_like(sample_ids) if self.alike else sample_ids

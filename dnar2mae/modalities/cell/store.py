@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,16 +113,31 @@ class CellStore:
             If a value does not fit the normalisation, or a file is damaged.
         """
         order = np.argsort(cells)
-        sorted_cells = cells[order]
-        number = np.searchsorted(self.offsets, sorted_cells, side="right") - 1
-        cuts = np.flatnonzero((np.diff(sorted_cells) > _GAP_CELLS) | (np.diff(number) > 0)) + 1
-        parts = []
+        parts = [self._stretch(which, local) for which, local in self._stretches(cells[order])]
+        return join(parts).take(np.argsort(order))
+
+    def contents(self, cells: Int[np.ndarray, " N"]) -> list[bytes]:
+        """Return what the files have of cells, before any normalisation: numbers of genes with a value, and values.
+
+        ``cells`` are numbers in any order, each at most once.
+        """
+        order = np.argsort(cells)
+        found: list[bytes] = []
+        for which, local in self._stretches(cells[order]):
+            raw = self._raw(which, local).sorted_indices()
+            raw.eliminate_zeros()  # a copy
+            genes, values = raw.indices.astype(np.int64), raw.data.astype(np.float32)
+            bounds = list(pairwise(raw.indptr.tolist()))
+            found += [genes[first:last].tobytes() + values[first:last].tobytes() for first, last in bounds]
+        return [found[place] for place in np.argsort(order)]
+
+    def _stretches(self, cells: Int[np.ndarray, " N"]) -> Iterator[tuple[int, Int[np.ndarray, " M"]]]:
+        """Cut ascending numbers of cells into stretches that are read at once: a file, and numbers within it."""
+        number = np.searchsorted(self.offsets, cells, side="right") - 1
+        cuts = np.flatnonzero((np.diff(cells) > _GAP_CELLS) | (np.diff(number) > 0)) + 1
         for stretch in np.split(np.arange(len(cells)), cuts):
             which = int(number[stretch[0]])
-            parts.append(self._stretch(which, sorted_cells[stretch] - self.offsets[which]))
-        inverse = np.empty_like(order)
-        inverse[order] = np.arange(len(order))
-        return join(parts).take(inverse)
+            yield which, cells[stretch] - self.offsets[which]
 
     def survey(
         self, among: Int[np.ndarray, " M"]
@@ -159,10 +175,7 @@ class CellStore:
         return np.concatenate([file.cell_names() for file in self.files])
 
     def _stretch(self, which: int, local: Int[np.ndarray, " N"]) -> CellRows:
-        file, first = self.files[which], int(local[0])
-        raw = file.rows(first, int(local[-1]) + 1)
-        if len(local) < raw.shape[0]:  # drop the cells of the gaps
-            raw = raw[local - first]
+        file, raw = self.files[which], self._raw(which, local)
         self._check(file, raw, local)
         if self.normalisation == "none":
             library = np.diff(raw.indptr).astype(np.float32)
@@ -172,6 +185,12 @@ class CellStore:
         if self.normalisation in ("log1p_cp10k", "scaled"):
             values = log1p_cp10k(values, library)
         return CellRows(values, library, np.full(len(local), which), self.present)
+
+    def _raw(self, which: int, local: Int[np.ndarray, " N"]) -> Any:
+        """Return a stretch of cells as their file has them, CSR."""
+        first = int(local[0])
+        raw = self.files[which].rows(first, int(local[-1]) + 1)
+        return raw if len(local) == raw.shape[0] else raw[local - first]  # without the cells of the gaps
 
     def _check(self, file: CellFile, raw: Any, local: Int[np.ndarray, " N"]) -> None:
         data = raw.data
