@@ -9,6 +9,7 @@ takes to reach given losses, draws the losses, and appends a row a validation to
 """
 
 import gc
+import math
 import statistics
 import sys
 import tempfile
@@ -70,6 +71,8 @@ class TimeToLossSettings:
 
     def __post_init__(self) -> None:
         """Check names and ranges."""
+        if not self.recipes or len(set(self.recipes)) < len(self.recipes):
+            raise ConfigError(f"--recipes must be named once each, got {' '.join(self.recipes) or 'none'}")
         for name in self.recipes:
             if name not in RECIPES:
                 raise ConfigError(f"--recipes must be of {', '.join(RECIPES)}, got {name}")
@@ -77,7 +80,7 @@ class TimeToLossSettings:
             if len(getattr(self, name)) not in (1, len(self.recipes)):
                 raise ConfigError(f"--{name} must be one for all recipes or one for each of {len(self.recipes)}")
         for seconds in self.seconds:
-            require(seconds > 0, "seconds", "> 0", seconds)
+            require(0 < seconds < math.inf, "seconds", "> 0 and finite", seconds)
         require_ranges(self, {"> 0": ["windows", "validations", "steps"]})
 
     def config(self, recipe: str, genome: Path, **settings: Any) -> PretrainConfig:

@@ -9,7 +9,7 @@ from scipy import sparse
 from dnar2mae.benchmarks.tasks.data import find_task, load_task
 from dnar2mae.benchmarks.tasks.suite import load_suite
 from dnar2mae.cli import main
-from dnar2mae.errors import ConfigError
+from dnar2mae.errors import ConfigError, DataError
 from dnar2mae.modalities import registry
 from tests.modalities.kinds import cell_counts, write_cells
 
@@ -137,12 +137,12 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
     assert "no labels: expected a column 'digit', got the columns sign" in capsys.readouterr().err
 
 
-def split_of_cells(folder, counts, form=np.array, **data):
+def split_of_cells(folder, counts, names=None, form=np.array, **data):
     """The split of each cell, by its name, in a suite of cells of two classes."""
     anndata = pytest.importorskip("anndata")
     folder.mkdir()
     (folder / "types").mkdir()
-    path = write_cells(folder / "types" / "cells.h5ad", counts, form=form)
+    path = write_cells(folder / "types" / "cells.h5ad", counts, names, form=form)
     cells = anndata.read_h5ad(path)
     cells.obs["type"] = np.where(np.arange(len(counts)) % 2, "a", "b")
     cells.write_h5ad(path)
@@ -162,6 +162,15 @@ def test_a_cell_keeps_its_split_whatever_the_others_and_the_normalisation(tmp_pa
     assert {number: grown[number] for number in small} == small
     assert split_of_cells(tmp_path / "plain", counts[:60], normalisation="log1p_cp10k") == small
     assert split_of_cells(tmp_path / "sparse", counts[:60], form=sparse.csc_matrix) == small
+    turned = [f"gene{i}" for i in range(12)][::-1]
+    assert split_of_cells(tmp_path / "turned", counts[:60, ::-1], names=turned) == small
+
+
+def test_a_value_that_is_no_number_is_named(tmp_path):
+    counts, _ = cell_counts(60, 12)
+    counts[7, 3] = np.nan
+    with pytest.raises(DataError, match="values must be finite"):
+        split_of_cells(tmp_path / "nan", counts)
 
 
 def test_equal_cells_share_a_split(tmp_path):

@@ -216,9 +216,11 @@ def test_each_recipe_may_have_its_own_seconds_and_precision(fasta):
     [
         ({"seconds": (1, 2)}, "--seconds must be one for all recipes or one for each of 3"),
         ({"precision": ()}, "--precision must be one for all recipes or one for each of 3"),
-        ({"seconds": (1, 0, 2)}, "--seconds must be > 0, got 0"),
+        ({"recipes": ("tiny", "gpn", "tiny")}, "--recipes must be named once each, got tiny gpn tiny"),
+        ({"recipes": ()}, "--recipes must be named once each, got none"),
+        ({"seconds": (1, 0, 2)}, "--seconds must be > 0 and finite, got 0"),
     ],
 )
 def test_values_for_each_recipe_are_as_many_as_recipes(setting, message):
     with pytest.raises(ConfigError, match=message):
-        TimeToLossSettings(genomes=(), recipes=("tiny", "gpn", "hybrid"), **setting)
+        TimeToLossSettings(**{"genomes": (), "recipes": ("tiny", "gpn", "hybrid"), **setting})

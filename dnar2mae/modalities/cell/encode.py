@@ -226,7 +226,7 @@ class ListedCells:
         return np.concatenate([file.column(name) for file in self.store.files])[self.cells]
 
     def contents(self, sample_ids: Int[np.ndarray, " B"]) -> list[bytes]:
-        """Return what the files have of these cells: the numbers of genes with a value, and the values."""
+        """Return what the files have of these cells: names of genes with a value, and the values."""
         return self.store.contents(self.cells[sample_ids])
 
     def batch(self, sample_ids: Int[np.ndarray, " B"]) -> Batch:

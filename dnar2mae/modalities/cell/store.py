@@ -117,18 +117,28 @@ class CellStore:
         return join(parts).take(np.argsort(order))
 
     def contents(self, cells: Int[np.ndarray, " N"]) -> list[bytes]:
-        """Return what the files have of cells, before any normalisation: numbers of genes with a value, and values.
+        """Return what the files have of cells, before any normalisation: genes with a value, by name, and values.
 
-        ``cells`` are numbers in any order, each at most once.
+        The order of a file's columns makes no difference, nor does a gene without counts. ``cells`` are numbers in any
+        order, each at most once.
+
+        Raises
+        ------
+        DataError
+            As :meth:`rows`.
         """
         order = np.argsort(cells)
         found: list[bytes] = []
         for which, local in self._stretches(cells[order]):
-            raw = self._raw(which, local).sorted_indices()
-            raw.eliminate_zeros()  # a copy
-            genes, values = raw.indices.astype(np.int64), raw.data.astype(np.float32)
-            bounds = list(pairwise(raw.indptr.tolist()))
-            found += [genes[first:last].tobytes() + values[first:last].tobytes() for first, last in bounds]
+            file, raw = self.files[which], self._raw(which, local)
+            self._check(file, raw, local)
+            by_name = np.argsort(file.genes.astype(str), kind="stable")
+            names = [str(name).encode() for name in file.genes[by_name]]
+            raw = raw[:, by_name].sorted_indices()
+            raw.eliminate_zeros()  # of a copy
+            for first, last in pairwise(raw.indptr.tolist()):
+                genes = b"\0".join([names[gene] for gene in raw.indices[first:last].tolist()])
+                found.append(genes + b"\0" + raw.data[first:last].astype(np.float32).tobytes())
         return [found[place] for place in np.argsort(order)]
 
     def _stretches(self, cells: Int[np.ndarray, " N"]) -> Iterator[tuple[int, Int[np.ndarray, " M"]]]:
