@@ -145,8 +145,8 @@ TABLES = (
         key=("recipe", "seed", "step"),
         show=_time_to_loss,
         command="python -m dnar2mae.benchmarks.speed.time_to_loss --genomes ecoli.fna.gz --windows 128 "
-        "--validations 12 --recipes tiny transformer hybrid gpn modernbert-tuned --seconds 60 60 60 60 300 "
-        "--precision bf16 bf16 bf16 fp32 bf16",
+        "--validations 12 --recipes tiny transformer hybrid modernbert-tuned --seconds 60 60 60 300 --precision bf16; "
+        "--recipes gpn --seconds 60 in a command of its own",
         files=(
             *code.RECIPE,
             *code.CNN,
