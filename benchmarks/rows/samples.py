@@ -18,7 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -49,6 +49,14 @@ class Sample(NamedTuple):
     number: int
     content: bytes
     """Hash of what its file has of it."""
+
+
+@runtime_checkable
+class StoredSamples(Protocol):
+    """A source that says what its file has of a sample, where the values of a batch depend on other samples."""
+
+    def contents(self, sample_ids: Int[np.ndarray, " B"]) -> list[bytes]:
+        """Return, for each sample, bytes that are equal for equal samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +166,9 @@ def _read(task: SuiteTask, folder: Path) -> dict[str, LabelledRows]:
 
 
 def content_hashes(source: FiniteSource, numbers: Int[np.ndarray, " M"] | None = None) -> list[bytes]:
-    """Return a hash of each sample, or of those with these numbers.
-
-    It is of the bytes that the source says a sample has (``contents``; cells do, whose values are scaled by all others
-    and rounded as a processor does), else of its tokens and values.
-    """
+    """Return a hash of each sample, or of those with these numbers: of what is stored, else of tokens and values."""
     numbers = np.arange(len(source)) if numbers is None else numbers
-    contents = getattr(source, "contents", partial(_tokens_and_values, source))
+    contents = source.contents if isinstance(source, StoredSamples) else partial(_tokens_and_values, source)
     parts = [contents(numbers[start : start + _READ]) for start in range(0, len(numbers), _READ)]
     return [hashlib.blake2b(content, digest_size=16).digest() for part in parts for content in part]
 

@@ -138,7 +138,7 @@ def test_samples_of_a_run_are_probed(tmp_path, capsys):
 
 
 def split_of_cells(folder, counts, names=None, form=np.array, **data):
-    """The split of each cell, by its name, in a suite of cells of two classes."""
+    """The split of each cell, by its number, in a suite of cells of two classes."""
     anndata = pytest.importorskip("anndata")
     folder.mkdir()
     (folder / "types").mkdir()

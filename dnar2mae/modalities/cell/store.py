@@ -132,14 +132,22 @@ class CellStore:
         for which, local in self._stretches(cells[order]):
             file, raw = self.files[which], self._raw(which, local)
             self._check(file, raw, local)
-            by_name = np.argsort(file.genes.astype(str), kind="stable")
-            names = [str(name).encode() for name in file.genes[by_name]]
+            by_name, names = self._genes_by_name[which]
             raw = raw[:, by_name].sorted_indices()
             raw.eliminate_zeros()  # of a copy
             for first, last in pairwise(raw.indptr.tolist()):
                 genes = b"\0".join([names[gene] for gene in raw.indices[first:last].tolist()])
                 found.append(genes + b"\0" + raw.data[first:last].astype(np.float32).tobytes())
         return [found[place] for place in np.argsort(order)]
+
+    @cached_property
+    def _genes_by_name(self) -> list[tuple[Int[np.ndarray, " G"], list[bytes]]]:
+        """Columns of each file in the order of their names, and these names."""
+        orders = [np.argsort(file.genes.astype(str), kind="stable") for file in self.files]
+        return [
+            (order, [str(name).encode() for name in file.genes[order]])
+            for order, file in zip(orders, self.files, strict=True)
+        ]
 
     def _stretches(self, cells: Int[np.ndarray, " N"]) -> Iterator[tuple[int, Int[np.ndarray, " M"]]]:
         """Cut ascending numbers of cells into stretches that are read at once: a file, and numbers within it."""
